@@ -1,0 +1,89 @@
+# Everything a reader needs. `make help` lists the commands.
+#
+# The environment is made once, in .venv, and remade only when pyproject.toml or constraints.txt change. Every step may be
+# interrupted and called again: what is finished is not done twice.
+
+PYTHON      ?= python3
+# Exact versions; `make book CONSTRAINTS=` takes the newest ones instead.
+CONSTRAINTS ?= constraints.txt
+# smoke, book, inception or paper.
+PROFILE     ?= book
+# Folder with weights and photographs, see the chapter "How to run".
+DATA        ?=
+SEED        ?= 0
+PORT        ?= 8000
+PYTEST_ARGS ?=
+# Fixed, because sums depend on how many threads add them up.
+THREADS     ?= 2
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check
+PINNED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+INPUTS := pyproject.toml $(CONSTRAINTS)
+
+export OMP_NUM_THREADS      := $(THREADS)
+export MKL_NUM_THREADS      := $(THREADS)
+export OPENBLAS_NUM_THREADS := $(THREADS)
+export NUMBA_NUM_THREADS    := $(THREADS)
+
+ifneq ($(strip $(DATA)),)
+export GROUPCC_DATA := $(abspath $(DATA))
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test serve inception bench sync lint constraints clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@echo
+	@echo "  PROFILE=smoke|book|inception|paper   DATA=folder   SEED=0   PORT=8000   THREADS=2   PYTHON=python3.11"
+
+# Calling venv again on a half-made environment completes it and keeps what is installed.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made (on Debian: apt-get install python3-venv)"; exit 1; }
+	@touch $@
+
+# pip leaves alone what is already there in the right version, so an interrupted installation goes on where it stopped.
+$(VENV)/.env-%: $(VENV)/.made $(INPUTS)
+	$(PIP) install $(PINNED) -e '.[$*]'
+	@touch $@
+
+# Make would otherwise delete a stamp as an intermediate file.
+.PRECIOUS: $(VENV)/.env-%
+
+env: $(VENV)/.env-book,test ## make the virtual environment with exact versions
+
+book: env ## run every notebook, build the book, check its pages
+	$(PY) -m groupcc_lite book --profile $(PROFILE) --seed $(SEED)
+
+test: env ## run all tests
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+serve: env ## show the built book at http://localhost:8000
+	$(PY) -m groupcc_lite serve --profile $(PROFILE) --port $(PORT)
+
+inception: env ## the same chapters on InceptionV1: make inception DATA=folder
+	@test -n "$$GROUPCC_DATA" || { echo "make inception needs the folder with the weights and photographs: make inception DATA=folder"; exit 2; }
+	$(PY) -m groupcc_lite cost --profile inception
+	$(PY) -m groupcc_lite book --profile inception --seed $(SEED)
+
+bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain ways
+	$(PY) -m benchmarks
+
+sync: env ## write the .ipynb twins of notebooks/*.py
+	$(PY) -m groupcc_lite sync
+
+lint: env ## check style
+	$(PY) -m ruff check groupcc_lite tests benchmarks notebooks
+
+constraints: ## write constraints.txt anew from the newest versions that work together
+	rm -rf _build/constraints && $(PYTHON) -m venv _build/constraints
+	_build/constraints/bin/python -m pip install -e '.[book,test,browser,bench]'
+	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --exclude-editable; } > _build/constraints.txt
+	mv _build/constraints.txt constraints.txt
+	rm -rf _build/constraints
+
+clean: ## delete the built pages; the environment and the artefacts in .groupcc stay
+	rm -rf _build
