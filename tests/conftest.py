@@ -1,0 +1,49 @@
+"""What every test shares: shape checks at run time, a fixed number of threads, the folder of real data."""
+
+import os
+from pathlib import Path
+
+# Read by OpenMP and numba when they are first imported, so this stands before every other import.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "2")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+# Every annotated shape of the library is checked while the tests run; elsewhere the annotations cost nothing.
+install_import_hook("groupcc_lite", "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=30, print_blob=True)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads():
+    """A fixed number of threads, so that sums are added in the same order on every machine."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root folder."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with InceptionV1's weights and photographs; tests that ask for it are skipped without it."""
+    folder = os.environ.get("GROUPCC_DATA")
+    if not folder:
+        pytest.skip("GROUPCC_DATA is not set: the folder with GoogLeNet's weights and photographs")
+    if not Path(folder).is_dir():
+        pytest.fail(f"GROUPCC_DATA is {folder!r}, which is not a folder")
+    return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest tests first, so that parallel workers finish together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
