@@ -1,0 +1,268 @@
+"""Where a cell of an activation grid looks: stride, first centre and receptive field of a network's layer.
+
+A grid of activations is *not* centred on the image. Strides and paddings push it a few pixels to one side, and a
+rotation about the wrong centre misplaces every point. So points live in pixels from the image centre (x right, y down)
+and become cell coordinates only when an activation is read. `derive_geometry` computes the numbers from the network's
+layers with `torch.fx`; `check_geometry` then tests them on the running network, because a derivation can be wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Cell k of a square grid is centred on pixel `first + stride * k` and sees `receptive_field` pixels around it.
+
+    All lengths are in input pixels; pixel i has its centre at coordinate i. The image centre is (input_size - 1) / 2.
+    """
+
+    stride: int
+    first: float
+    receptive_field: int
+    input_size: int
+    grid: int
+
+    @property
+    def image_centre(self) -> float:
+        """Coordinate of the image centre: 111.5 for 224 pixels."""
+        return (self.input_size - 1) / 2
+
+    @property
+    def centre_offset(self) -> float:
+        """How far the middle of the grid lies from the middle of the image, in pixels (along x and along y)."""
+        return self.first + self.stride * (self.grid - 1) / 2 - self.image_centre
+
+    @property
+    def max_mask_radius(self) -> float:
+        """Largest distance from the image centre at which a point's receptive field stays inside the input.
+
+        Negative when the receptive field is larger than the input: then every point sees some padding.
+        """
+        return (self.input_size - self.receptive_field) / 2
+
+    @property
+    def centre_cell(self) -> int:
+        """Index (along each axis) of the cell nearest to the image centre."""
+        return min(max(round((self.image_centre - self.first) / self.stride), 0), self.grid - 1)
+
+    def cells(self, points: Float[Tensor, "... 2"]) -> Float[Tensor, "... 2"]:
+        """Points in pixels from the image centre (x, y) -> cell coordinates (column, row), not rounded."""
+        return (points + (self.image_centre - self.first)) / self.stride
+
+    def pixels(self, cells: Float[Tensor, "... 2"]) -> Float[Tensor, "... 2"]:
+        """Cell coordinates (column, row) -> pixels from the image centre (x, y); the inverse of `cells`."""
+        return cells * self.stride + (self.first - self.image_centre)
+
+    def box(self, cell: int) -> tuple[int, int]:
+        """First and last input pixel (along one axis) that cell number `cell` can see, clipped to the input."""
+        centre, half = self.first + self.stride * cell, (self.receptive_field - 1) / 2
+        return max(0, math.floor(centre - half)), min(self.input_size - 1, math.ceil(centre + half))
+
+
+class Span(NamedTuple):
+    """Along one axis, cell k of a tensor sees the input pixels stride*k + low ... stride*k + high."""
+
+    stride: int
+    low: int
+    high: int
+
+    def window(self, kernel: int, stride: int, padding: int, dilation: int = 1) -> Span:
+        """After a convolution or pooling window."""
+        low = self.low - padding * self.stride
+        return Span(self.stride * stride, low, self.high + (dilation * (kernel - 1) - padding) * self.stride)
+
+    def padded(self, before: int) -> Span:
+        """After `before` extra cells at the start of the axis (cells shift, nothing new is seen)."""
+        return Span(self.stride, self.low - before * self.stride, self.high - before * self.stride)
+
+
+Spans = tuple[Span, Span]  # (rows, columns)
+
+_POINTWISE_FUNCTIONS: set[Any] = {
+    F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.leaky_relu, F.elu, F.sigmoid, F.dropout,
+    F.local_response_norm, F.batch_norm, F.softplus, F.mish, torch.relu, torch.sigmoid, torch.tanh, torch.clamp,
+    torch.add, torch.sub, torch.mul, torch.div, torch.abs, torch.sqrt, torch.exp, torch.maximum, torch.minimum,
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.iadd, operator.imul, operator.neg,
+    operator.pow, torch.pow, torch.square,
+}
+_POINTWISE_METHODS = {"add", "add_", "mul", "mul_", "sub", "div", "relu", "relu_", "clamp", "sigmoid", "tanh",
+                      "contiguous", "clone", "float", "to", "pow", "square", "sqrt", "abs", "detach"}
+_POINTWISE_MODULES: tuple[type[nn.Module], ...] = (
+    nn.BatchNorm2d, nn.LocalResponseNorm, nn.Dropout, nn.Dropout2d, nn.Identity, nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU,
+    nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Mish,
+    nn.Softplus, nn.PReLU, nn.Threshold,
+)
+
+
+class LeafTracer(fx.Tracer):
+    """torch.fx tracer that also keeps subclasses of torch's own layers whole, wherever they are defined."""
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        kept = (*_POINTWISE_MODULES, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+        return isinstance(module, kept) or super().is_leaf_module(module, qualified_name)
+
+
+def derive_geometry(network: nn.Module, input_size: int) -> Geometry:
+    """Geometry of the network's output grid for a square input of `input_size` pixels, from its layers.
+
+    `network` maps (b, 3, s, s) to (b, d, h, w) and can be traced by torch.fx. Raises ValueError when an operation has
+    no place in the image (flatten, adaptive pooling, resizing ...) or when the result is not square.
+    """
+    graph = network.graph if isinstance(network, fx.GraphModule) else LeafTracer().trace(network)
+    modules = dict(network.named_modules())
+    spans: dict[fx.Node, Spans | None] = {}
+    result: Spans | None = None
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            spans[node] = (Span(1, 0, 0), Span(1, 0, 0))
+        elif node.op == "get_attr":
+            spans[node] = None
+        elif node.op == "output":
+            result = spans[node.args[0]] if isinstance(node.args[0], fx.Node) else None
+        else:
+            spans[node] = _through(node, spans, modules)
+    if result is None or result[0] != result[1]:
+        raise ValueError(f"the network's output has no square geometry (rows {result and result[0]}, columns "
+                         f"{result and result[1]}); choose a layer with the same windows along both axes")
+    span = result[0]
+    return Geometry(stride=span.stride, first=(span.low + span.high) / 2, receptive_field=span.high - span.low + 1,
+                    input_size=input_size, grid=_grid_of(network, input_size))
+
+
+def _grid_of(network: nn.Module, input_size: int) -> int:
+    parameter = next(network.parameters(), torch.zeros(1))
+    with torch.no_grad():
+        output = network(torch.zeros(1, 3, input_size, input_size, device=parameter.device, dtype=parameter.dtype))
+    if output.ndim != 4 or output.shape[2] != output.shape[3] or not output.shape[2]:
+        raise ValueError(f"the layer's output for a {input_size} px image has shape {tuple(output.shape)}; "
+                         "expected a square grid (b, d, h, h)")
+    return output.shape[2]
+
+
+def _through(node: fx.Node, spans: dict[fx.Node, Spans | None], modules: dict[str, nn.Module]) -> Spans | None:
+    """Spans after one node; None for what carries no image (constants)."""
+    inputs = [spans[n] for n in node.all_input_nodes if spans[n] is not None]
+    if not inputs:
+        return None
+    if node.op == "call_module":
+        return _through_module(node, inputs, modules[str(node.target)])
+    if node.op == "call_method":
+        return _merge(node, inputs) if node.target in _POINTWISE_METHODS else _unclear(node)
+    return _through_function(node, inputs, node.target)
+
+
+def _through_module(node: fx.Node, inputs: list[Spans], module: nn.Module) -> Spans:
+    if isinstance(module, nn.Conv2d):
+        if module.padding_mode != "zeros" or isinstance(module.padding, str):
+            return _unclear(node)
+        return _windowed(inputs[0], module.kernel_size, module.stride, module.padding, module.dilation)
+    if isinstance(module, nn.MaxPool2d):
+        return _windowed(inputs[0], module.kernel_size, module.stride, module.padding, module.dilation)
+    if isinstance(module, nn.AvgPool2d):
+        return _windowed(inputs[0], module.kernel_size, module.stride, module.padding)
+    if isinstance(module, nn.ZeroPad2d | nn.ConstantPad2d):
+        return _pad(inputs[0], module.padding)
+    return _merge(node, inputs) if isinstance(module, _POINTWISE_MODULES) else _unclear(node, module)
+
+
+def _through_function(node: fx.Node, inputs: list[Spans], function: Callable | str) -> Spans:
+    if function in _POINTWISE_FUNCTIONS:
+        return _merge(node, inputs)
+    if function in (torch.cat, torch.concat, torch.unsqueeze):
+        dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+        return _merge(node, inputs) if dim == 1 else _unclear(node)
+    if function is operator.getitem:  # x[:, 0]: channels only
+        index = node.args[1]
+        return _merge(node, inputs) if isinstance(index, tuple) and len(index) <= 2 else _unclear(node)
+    if function is F.pad:
+        return _pad(inputs[0], _argument(node, 1, "pad", ()))
+    name = getattr(function, "__name__", str(function))
+    if function in (F.max_pool2d, F.avg_pool2d) or name in ("max_pool2d", "boolean_dispatch", "fn", "avg_pool2d"):
+        kernel = _argument(node, 1, "kernel_size", None)
+        stride, padding = _argument(node, 2, "stride", None) or kernel, _argument(node, 3, "padding", 0)
+        dilation = _argument(node, 4, "dilation", 1) if function is F.max_pool2d else 1
+        return _windowed(inputs[0], kernel, stride, padding, dilation)
+    return _unclear(node)
+
+
+def _argument(node: fx.Node, place: int, name: str, default: Any) -> Any:
+    return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
+
+
+def _pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[-1])
+
+
+def _windowed(spans: Spans, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> Spans:
+    windows = zip(spans, _pair(kernel), _pair(stride), _pair(padding), _pair(dilation), strict=True)
+    rows, columns = (span.window(k, s, p, d) for span, k, s, p, d in windows)
+    return rows, columns
+
+
+def _pad(spans: Spans, padding: Any) -> Spans:
+    left, _, top, _ = (*_pair(padding), *_pair(padding)) if isinstance(padding, int) else (*padding, 0, 0)[:4]
+    return spans[0].padded(top), spans[1].padded(left)
+
+
+def _merge(node: fx.Node, inputs: list[Spans]) -> Spans:
+    """Branches that meet must step alike; together they see the union of what each sees."""
+    merged = []
+    for axis in range(2):
+        strides = {spans[axis].stride for spans in inputs}
+        if len(strides) > 1:
+            raise ValueError(f"branches with strides {sorted(strides)} meet at {node.name!r}; they do not form one grid")
+        merged.append(Span(strides.pop(), min(s[axis].low for s in inputs), max(s[axis].high for s in inputs)))
+    return merged[0], merged[1]
+
+
+def _unclear(node: fx.Node, module: nn.Module | None = None) -> Any:
+    what = type(module).__name__ if module is not None else getattr(node.target, "__name__", str(node.target))
+    raise ValueError(f"cannot say which pixels {node.name!r} ({what}) sees; choose an earlier layer, one that is reached "
+                     "through convolutions, poolings, paddings, norms over channels and pointwise functions only")
+
+
+def check_geometry(network: nn.Module, geometry: Geometry, *, trials: int = 24, seed: int = 0) -> None:
+    """Impulse test: the pixels that move one cell lie inside its computed box and reach all four sides of it.
+
+    Uses gradients of the centre cell on random inputs, a few at a time until the box is filled. Raises ValueError that
+    gives both boxes when they differ. A side that the image border clips is only checked for staying inside.
+    """
+    parameter = next(network.parameters(), torch.zeros(1))
+    generator = torch.Generator().manual_seed(seed)
+    cell, expected = geometry.centre_cell, geometry.box(geometry.centre_cell)
+    seen = torch.zeros(geometry.input_size, geometry.input_size, dtype=torch.bool)
+    for _ in range(trials):
+        images = torch.randn(2, 3, geometry.input_size, geometry.input_size, generator=generator)
+        images = images.mul(60 * torch.rand((), generator=generator)).to(parameter).requires_grad_()
+        with torch.enable_grad():
+            response = network(images)[:, :, cell, cell]
+            weights = torch.randn(response.shape, generator=generator).to(response)
+            (gradient,) = torch.autograd.grad((response * weights).sum(), images)
+        seen |= (gradient != 0).any(0).any(0).cpu()
+        found = tuple(_extent(seen, axis) for axis in range(2))
+        if found == (expected, expected):
+            return
+        if any(low < expected[0] or high > expected[1] for low, high in found):
+            break
+    raise ValueError(f"impulse test failed: cell {cell} should see pixels {expected[0]}..{expected[1]} along both axes, "
+                     f"but rows {found[0]} and columns {found[1]} move it; the derived geometry ({geometry}) does not "
+                     "describe this network")
+
+
+def _extent(seen: Tensor, axis: int) -> tuple[int, int]:
+    """First and last marked index along an axis; (size, -1), an empty interval, when nothing is marked."""
+    marked = seen.any(1 - axis).nonzero().flatten().tolist()
+    return (marked[0], marked[-1]) if marked else (seen.shape[axis], -1)
