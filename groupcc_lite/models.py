@@ -25,7 +25,7 @@ from torch import Tensor, fx, nn
 
 from groupcc_lite.files import atomic_path, atomic_write, sha256_of
 from groupcc_lite.geometry import Geometry, LeafTracer, check_geometry, derive_geometry
-from groupcc_lite.networks import GoogLeNet, TinyInception, load_caffe
+from groupcc_lite.networks import GoogLeNet, TinyInception, load_caffe, randomise
 from groupcc_lite.shapes import SHAPES
 
 log = logging.getLogger(__name__)
@@ -215,18 +215,6 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 # ---------------------------------------------------------------------------------------------------- the known models
 
-def _randomised(network: nn.Module, seed: int = 0) -> nn.Module:
-    """He-initialised weights from a local generator: an untrained control that does not touch the global seed."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5, generator=generator)
-            elif name.endswith("bias"):
-                parameter.zero_()
-    return network
-
-
 def _existing(weights: str | Path, what: str) -> Path:
     path = Path(weights)
     if not path.is_file():
@@ -250,7 +238,7 @@ def load_tiny(weights: str | Path | None = None) -> TinyInception:
 
 
 def _tiny(weights: str | Path | None, sha256: str | None) -> tuple[nn.Module, Preprocess]:
-    network = _randomised(TinyInception(len(SHAPES))) if weights == "random" else load_tiny(weights)
+    network = randomise(TinyInception(len(SHAPES))) if weights == "random" else load_tiny(weights)
     return network, TINY_PREPROCESS
 
 
@@ -268,7 +256,7 @@ def load_googlenet(weights: str | Path | None = None) -> GoogLeNet:
 
 
 def _googlenet(weights: str | Path | None, sha256: str | None) -> tuple[nn.Module, Preprocess]:
-    return (_randomised(GoogLeNet()) if weights == "random" else load_googlenet(weights)), _CAFFE_PREPROCESS
+    return (randomise(GoogLeNet()) if weights == "random" else load_googlenet(weights)), _CAFFE_PREPROCESS
 
 
 def _inceptionv1(weights: str | Path | None, sha256: str | None) -> tuple[nn.Module, Preprocess]:
@@ -283,7 +271,7 @@ def _inceptionv1(weights: str | Path | None, sha256: str | None) -> tuple[nn.Mod
 
     network = InceptionV1(pretrained=False, redirected_ReLU=False)
     if weights == "random":
-        _randomised(network)
+        randomise(network)
     elif weights is not None and str(weights).endswith(".safetensors"):
         _load_state(network, _existing(weights, "InceptionV1's state dict as safetensors"))
     else:
@@ -343,7 +331,7 @@ def _torchvision(name: str, layer: str | None, weights: str | Path | None, input
     extra = {"init_weights": False} if model_name in ("googlenet", "inception_v3") else {}
     if weights is not None:
         network = torchvision.models.get_model(model_name, weights=None, **extra)
-        network = (_randomised(network) if weights == "random"
+        network = (randomise(network) if weights == "random"
                    else _load_state(network, _existing(weights, f"{model_name}'s state dict as safetensors")))
     else:
         transform = published.transforms()

@@ -36,6 +36,18 @@ class ChannelNorm(nn.LocalResponseNorm):
         return (x * scale).to(input.dtype)
 
 
+@torch.no_grad()
+def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
+    """He-initialised weights and zero biases from a generator of its own; the global seed stays untouched."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1:
+            parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5, generator=generator)
+        elif name.endswith("bias"):
+            parameter.zero_()
+    return network
+
+
 class ReLUConv(nn.Conv2d):
     """A convolution followed by ReLU, as one layer: what the Distill articles mean by `conv2d0`.
 

@@ -25,7 +25,7 @@ from torch import Tensor
 _SOFTNESS = 1.4  # px over which an edge fades; a little over 1 keeps a bilinear rotation of the drawing close to exact
 _PATCH = 44  # px; holds every shape at the largest scale of a scene, turned anyhow
 _SPACING = 34.0  # px between the places of a scene's shapes
-_CHUNK = 64  # drawings rendered at once
+_CHUNK = 16  # drawings rendered at once: few enough to stay in the processor's cache
 
 Coverage = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -186,7 +186,7 @@ def _local(x: Tensor, y: Tensor, orientation: Tensor) -> tuple[Tensor, Tensor]:
 
 # ---------------------------------------------------------------------------------------------------- one clean shape
 
-def draw(shape: str | int | Shape, orientation: float | Float[Tensor, b] = 0.0, size: int = 96, *,
+def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.0, size: int = 96, *,
          scale: float = 1.0, half_width: float = 1.4, position: tuple[float, float] = (0.0, 0.0),
          foreground: Sequence[float] = (0.9, 0.9, 0.9),
          background: Sequence[float] = (0.4, 0.4, 0.4)) -> Float[Tensor, "b 3 h w"]:
@@ -213,10 +213,10 @@ class Stimuli:
     """Clean, centred drawings for labelling features by their responses; entry k of each field describes image k."""
 
     images: Float[Tensor, "k 3 h w"]
-    shape: Int[Tensor, k]
-    orientation: Float[Tensor, k]
-    polarity: Int[Tensor, k]  # +1 light on dark, -1 dark on light
-    scale: Float[Tensor, k]
+    shape: Int[Tensor, " k"]
+    orientation: Float[Tensor, " k"]
+    polarity: Int[Tensor, " k"]  # +1 light on dark, -1 dark on light
+    scale: Float[Tensor, " k"]
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -269,7 +269,7 @@ class Drawings:
     faint: Tensor
 
     @property
-    def labels(self) -> Int[Tensor, b]:
+    def labels(self) -> Int[Tensor, " b"]:
         return self.shapes[:, 0]
 
     def __len__(self) -> int:
@@ -384,13 +384,16 @@ def _render(plans: list[_Plan], size: int) -> tuple[Tensor, Tensor, Tensor, Tens
 
 
 def _backgrounds(plans: list[_Plan], size: int, margin: int) -> Float[Tensor, "b h w 3"]:
-    axis = torch.arange(-margin, size + margin, dtype=torch.float32) - (size - 1) / 2
+    """Plain colour and slow waves, inside an empty border on which the shapes at the rim may hang over."""
+    axis = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     waves = _stack(plans, "waves")[:, :, :, None, None]
-    canvas = _stack(plans, "background")[:, None, None, :].repeat(1, len(axis), len(axis), 1)
+    canvas = torch.zeros(len(plans), size + 2 * margin, size + 2 * margin, 3)
+    inner = canvas[:, margin:margin + size, margin:margin + size]
+    inner += _stack(plans, "background")[:, None, None, :]
     for i in range(waves.shape[1]):
         fx, fy, phase = waves[:, i, 0], waves[:, i, 1], waves[:, i, 2]
         wave = torch.cos(fx * axis[None, None, :] + fy * axis[None, :, None] + phase)
-        canvas += wave[..., None] * waves[:, i, 3:, 0, 0][:, None, None, :]
+        inner += wave[..., None] * waves[:, i, 3:, 0, 0][:, None, None, :]
     return canvas
 
 
