@@ -1,0 +1,195 @@
+"""From executed notebooks and prose to the built book: assemble the sources, build them strictly, check the pages.
+
+The pages are built from a copy under `_build/<profile>/src`, where executed notebooks stand at the paths of the bare
+ones, so that the buttons of a page lead to the notebook in the repository. Nothing is executed during the build.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import http.server
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from groupcc_lite import execution, pages, pairs
+from groupcc_lite.audit import Problem, audit
+from groupcc_lite.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+# Copied as they are, when they exist. Prose pages include the changelog.
+COPIED = ("_config.yml", "CHANGELOG.md")
+
+
+class BuildError(pairs.BookError):
+    """The pages could not be built, or are not fit to be read."""
+
+
+def source_folder(root: Path, profile: str) -> Path:
+    """Where the sources that Sphinx reads are assembled."""
+    return root / "_build" / profile / "src"
+
+
+def html_folder(root: Path, profile: str) -> Path:
+    """Where the built pages lie."""
+    return root / "_build" / profile / "html"
+
+
+def toc_pages(root: Path) -> list[str]:
+    """All pages of `_toc.yml`, without endings, in reading order."""
+    import yaml
+
+    def walk(entry: Any) -> list[str]:
+        if isinstance(entry, list):
+            return [page for part in entry for page in walk(part)]
+        if not isinstance(entry, dict):
+            return []
+        own = [entry[key] for key in ("root", "file") if key in entry]
+        return own + [page for key in ("parts", "chapters", "sections") for page in walk(entry.get(key))]
+
+    return walk(yaml.safe_load((root / "_toc.yml").read_text()))
+
+
+def results(root: Path, profile: str) -> pages.Results:
+    """Everything that the generated parts of the pages are made from. FileNotFoundError for a chapter not yet run."""
+    import nbformat
+
+    notebooks = {}
+    for page in toc_pages(root):
+        if page.startswith("notebooks/"):
+            chapter = page.removeprefix("notebooks/")
+            executed = execution.executed_folder(root, profile) / f"{chapter}.ipynb"
+            if not executed.with_suffix(".json").is_file():
+                raise FileNotFoundError(f"{chapter} has not been run with profile {profile!r} to its end; "
+                                        f"call `groupcc run {chapter[:2]} --profile {profile}` first")
+            notebooks[chapter] = nbformat.read(executed, as_version=4)
+    return pages.Results(
+        profile=profile, here=pages.read_reports(execution.report_path(profile, "").parent),
+        reference=pages.read_reports(root / "book" / "reference"), notebooks=notebooks,
+        claims=pages.read_claims(root / "book" / "claims.yml"))
+
+
+def page_notebook(notebook: Any, profile: str) -> Any:
+    """An executed notebook as its page shows it.
+
+    papermill's injected cell goes; its values stand in the parameters cell, so that the page shows what was executed.
+    A box below the title names the profile.
+    """
+    from nbformat.v4 import new_markdown_cell
+
+    injected = pairs.tagged(notebook, "injected-parameters")
+    given = {} if injected is None else _assignments(notebook.cells[injected].source)
+    if injected is not None:
+        del notebook.cells[injected]
+    at = pairs.tagged(notebook, "parameters")
+    if at is not None:
+        notebook.cells[at].source = _with_values(notebook.cells[at].source, given)
+    box = new_markdown_cell(pages.badge(notebook, profile, given))
+    box["id"] = "run-badge"
+    notebook.cells.insert(1, box)
+    return notebook
+
+
+def _assignments(source: str) -> dict[str, Any]:
+    return {statement.targets[0].id: ast.literal_eval(statement.value)
+            for statement in ast.parse(source).body if isinstance(statement, ast.Assign)}
+
+
+def _with_values(source: str, values: dict[str, Any]) -> str:
+    """`source` with the literals of its assignments replaced; comments and layout stay."""
+    lines = source.splitlines()
+    for statement in ast.parse(source).body:
+        name, value = statement.targets[0].id, statement.value
+        if name in values and ast.literal_eval(value) != values[name]:
+            line = lines[value.lineno - 1]
+            lines[value.lineno - 1] = line[:value.col_offset] + repr(values[name]) + line[value.end_col_offset:]
+    return "\n".join(lines)
+
+
+def assemble(root: Path, profile: str) -> Path:
+    """Put together the folder that Sphinx reads; files that have not changed are left alone. Returns the folder."""
+    import nbformat
+
+    found, folder = results(root, profile), source_folder(root, profile)
+    wanted: dict[str, bytes] = {"_toc.yml": (root / "_toc.yml").read_bytes()}
+    for name in COPIED:
+        if (root / name).is_file():
+            wanted[name] = (root / name).read_bytes()
+    for path in sorted((root / "book").rglob("*")):
+        if path.is_file():
+            name = path.relative_to(root).as_posix()
+            wanted[name] = (pages.fill(path.read_text(), found, name).encode() if path.suffix == ".md"
+                            else path.read_bytes())
+    for chapter, notebook in found.notebooks.items():
+        wanted[f"notebooks/{chapter}.ipynb"] = nbformat.writes(page_notebook(notebook, profile)).encode()
+    for old in [p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in wanted]:
+        if "_build" not in old.relative_to(folder).parts:
+            old.unlink()
+    for name, content in wanted.items():
+        if not (folder / name).is_file() or (folder / name).read_bytes() != content:
+            atomic_write(folder / name, content)
+    return folder
+
+
+def build(root: Path, profile: str) -> Path:
+    """Assemble and build the pages with warnings as errors; returns the folder with index.html. BuildError if it fails.
+
+    The finished pages replace the earlier ones only when the build succeeded.
+    """
+    source, output = assemble(root, profile), root / "_build" / profile
+    command = shutil.which("jupyter-book", path=str(Path(sys.executable).parent)) or shutil.which("jupyter-book")
+    if command is None:
+        raise FileNotFoundError("jupyter-book is not installed; pip install 'groupcc-lite[book]'")
+    done = subprocess.run([command, "build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going"],
+                          env=os.environ | {"PYTHONWARNINGS": "ignore"}, check=False)
+    if done.returncode:
+        raise BuildError("the strict build failed; every warning above counts as an error")
+    target = html_folder(root, profile)
+    fresh = target.with_name("html.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(output / "_build" / "html", fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return target
+
+
+def check(root: Path, profile: str) -> int:
+    """Audit the built pages; returns how many there are. BuildError listing every problem."""
+    folder = html_folder(root, profile)
+    problems: list[Problem] = audit(folder, expected=toc_pages(root))
+    if problems:
+        raise BuildError(f"{len(problems)} problems in {folder}:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return len(list(folder.rglob("*.html")))
+
+
+def make(root: Path, profile: str, parameters: dict[str, Any], *, force: bool = False) -> Path:
+    """Run every notebook of the book, build the pages and check them; returns the page to open.
+
+    NotebookError or BuildError if any step fails; the steps after it are not taken.
+    """
+    stale = pairs.sync(root)
+    for path in stale:
+        log.info("brought %s in step", path.relative_to(root))
+    chapters = [root / f"{page}.py" for page in toc_pages(root) if page.startswith("notebooks/")]
+    outcomes = execution.run(root, chapters, {"profile": profile, **parameters}, force=force)
+    execution.require_success(outcomes, root, profile)
+    folder = build(root, profile)
+    log.info("%d pages, no problems", check(root, profile))
+    return folder / "index.html"
+
+
+def serve(root: Path, profile: str, port: int) -> None:
+    """Serve the built pages on this machine until interrupted."""
+    folder = html_folder(root, profile)
+    if not (folder / "index.html").is_file():
+        raise FileNotFoundError(f"{folder} holds no book; call `groupcc book --profile {profile}` first")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        log.info("http://localhost:%d shows %s (Ctrl-C ends)", port, folder)
+        server.serve_forever()

@@ -1,0 +1,177 @@
+"""Running notebooks with papermill: parameters checked first, finished ones skipped, failed ones named.
+
+papermill only logs a parameter that a notebook does not have, and a strict build of the pages does not notice a failed
+notebook. So both are checked here, and a notebook counts as done only when its record was written after the last cell.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from groupcc_lite.files import digest, read_json, sha256_of, write_json
+from groupcc_lite.pairs import BookError, make_pair, tagged
+from groupcc_lite.profiles import get_profile
+from groupcc_lite.reports import work_folder
+
+log = logging.getLogger(__name__)
+
+# What only arranges and checks pages cannot change what a notebook computes.
+PAGE_MODULES = ("pairs.py", "execution.py", "pages.py", "audit.py", "book.py", "__main__.py")
+
+
+class NotebookError(BookError):
+    """A notebook stopped with an error."""
+
+
+class Outcome(NamedTuple):
+    """What became of one notebook."""
+
+    name: str
+    status: str
+    """"made", "kept" (nothing it depends on has changed) or "failed"."""
+    error: str = ""
+
+
+def declared_parameters(notebook: Any, name: str) -> dict[str, Any]:
+    """Names and default values of the cell tagged "parameters"; ValueError unless it only assigns literals."""
+    at = tagged(notebook, "parameters")
+    if at is None:
+        raise ValueError(f'{name} has no cell tagged "parameters"')
+    values = {}
+    for statement in ast.parse(notebook.cells[at].source).body:
+        try:
+            target, = statement.targets
+            values[target.id] = ast.literal_eval(statement.value)
+        except (AttributeError, ValueError) as error:
+            raise ValueError(f"{name}: the parameters cell may only hold lines like `seed = 0`, but has "
+                             f"{ast.unparse(statement)!r}") from error
+    return values
+
+
+def check_parameters(given: dict[str, Any], declared: dict[str, Any], name: str) -> None:
+    """ValueError for a parameter the notebook does not have, or a value it cannot take."""
+    unknown = sorted(given.keys() - declared.keys())
+    if unknown:
+        raise ValueError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(declared)}")
+    for key, value in given.items():
+        default = declared[key]
+        if key == "profile":
+            get_profile(value)
+        elif key == "seed" and (type(value) is not int or value < 0):
+            raise ValueError(f"seed is {value!r}; expected a non-negative integer")
+        elif key in ("images", "weights") and value is not None and not Path(value).exists():
+            kind = "folder of images" if key == "images" else "weights file"
+            raise FileNotFoundError(f"{key} is {str(value)!r}, but there is no such {kind}")
+        elif default is not None and type(value) is not type(default):
+            raise ValueError(f"{key} is {value!r}; {name} expects a {type(default).__name__} such as {default!r}")
+
+
+def inputs_digest(root: Path, notebook_text: str, chapter: str, parameters: dict[str, Any]) -> str:
+    """Name of everything a notebook's result depends on: its text, the library, the parameters, the reference."""
+    library = [p for p in (root / "groupcc_lite").rglob("*") if p.suffix in (".py", ".safetensors", ".json")]
+    files = [p for p in library if p.name not in PAGE_MODULES] + sorted(root.glob(f"book/reference/{chapter}*"))
+    files += sorted(root.glob(f"book/reference/{chapter}/*"))
+    contents = {str(p.relative_to(root)): sha256_of(p) for p in sorted(files) if p.is_file()}
+    built_in = get_profile(parameters["profile"]).model == "tiny-inception"
+    return digest([notebook_text, contents, parameters, None if built_in else os.environ.get("GROUPCC_DATA")])
+
+
+def executed_folder(root: Path, profile: str) -> Path:
+    """Where the executed notebooks of a profile lie."""
+    return root / "_build" / profile / "executed"
+
+
+def report_path(profile: str, chapter: str) -> Path:
+    """Where a notebook run with this profile leaves its numbers."""
+    return work_folder() / "reports" / profile / f"{chapter}.json"
+
+
+def run(root: Path, chapters: Sequence[Path], parameters: dict[str, Any], *, force: bool = False) -> list[Outcome]:
+    """Execute notebooks in order; a failure does not stop the others.
+
+    `parameters` must contain "profile". All are checked for all notebooks before the first one starts. A notebook is
+    skipped if it succeeded before and nothing it depends on has changed, unless `force`.
+    """
+    import nbformat
+
+    parameters = {k: str(Path(v).resolve()) if k in ("images", "weights") and v is not None and Path(v).exists() else v
+                  for k, v in parameters.items()}
+    jobs = []
+    for source in chapters:
+        text = make_pair(source, root)[1]
+        check_parameters(parameters, declared_parameters(nbformat.reads(text, as_version=4), source.name), source.name)
+        jobs.append((source.stem, text))
+    outcomes = []
+    for number, (chapter, text) in enumerate(jobs, 1):
+        log.info("[%d/%d] %s, profile %s", number, len(jobs), chapter, parameters["profile"])
+        outcomes.append(_run_one(root, chapter, text, parameters, force))
+        log.info("      %s", outcomes[-1].status)
+    return outcomes
+
+
+def _run_one(root: Path, chapter: str, text: str, parameters: dict[str, Any], force: bool) -> Outcome:
+    folder = executed_folder(root, parameters["profile"])
+    record, output = folder / f"{chapter}.json", folder / f"{chapter}.ipynb"
+    report = report_path(parameters["profile"], chapter)
+    inputs = inputs_digest(root, text, chapter, parameters)
+    if not force and record.is_file() and output.is_file():
+        done = read_json(record)
+        if done["inputs"] == inputs and done["report"] == _sha_or_none(report):
+            return Outcome(chapter, "kept")
+    record.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    error = _execute(root, text, output, parameters)
+    if error:
+        return Outcome(chapter, "failed", error)
+    write_json(record, dict(inputs=inputs, report=_sha_or_none(report), parameters=parameters))
+    return Outcome(chapter, "made")
+
+
+def _execute(root: Path, text: str, output: Path, parameters: dict[str, Any]) -> str:
+    """Run one notebook with papermill; the error as one line, or "" when all went well."""
+    import nbformat
+    import papermill
+
+    notebook = nbformat.reads(text, as_version=4)
+    # tqdm reads TQDM_DISABLE when it is imported: the kernel's bars would fill the page, papermill's own bar stays.
+    with _environment(TQDM_DISABLE="1", PYDEVD_DISABLE_FILE_VALIDATION="1"):
+        try:
+            papermill.execute_notebook(notebook, str(output), parameters=parameters, cwd=str(root),
+                                       kernel_name="python3")
+        except papermill.PapermillExecutionError as error:
+            return f"cell {error.exec_count}: {error.ename}: {error.evalue.strip()}"
+    return ""
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _sha_or_none(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None
+
+
+def require_success(outcomes: Sequence[Outcome], root: Path, profile: str) -> None:
+    """NotebookError naming every notebook that failed, its cell and its error, and where to read more."""
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        lines = [f"  {o.name}, {o.error}" for o in failed]
+        where = executed_folder(root, profile).relative_to(root)
+        raise NotebookError(f"{len(failed)} of {len(outcomes)} notebooks failed (the marked copies are in {where}):\n"
+                            + "\n".join(lines))

@@ -1,0 +1,202 @@
+"""The parts of the book's pages that are made from results: replication table, reproducibility, run times, badges.
+
+A prose page holds a line such as `<!-- generated: replication -->`; assembling the book puts a table in its place.
+Every number comes from a chapter's report, and a number that no report holds is shown as "not measured".
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from groupcc_lite.files import read_json
+from groupcc_lite.profiles import get_profile
+
+MARKER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
+MISSING = "not measured"
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
+CLAIM_FIELDS = {"id", "title", "section", "claim", "chapter", "numbers", "holds", "deviation"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Reports and executed notebooks that the generated parts are made from."""
+
+    profile: str
+    """The profile that the book is built with."""
+    here: dict[str, dict[str, Any]]
+    """Reports of this run, by chapter."""
+    reference: dict[str, dict[str, Any]]
+    """Published reports of the run on InceptionV1, by chapter."""
+    notebooks: dict[str, Any]
+    """Executed notebooks, by chapter."""
+    claims: list[dict[str, Any]]
+
+    @property
+    def model(self) -> str:
+        """Name of the base model of this run."""
+        return get_profile(self.profile).model
+
+
+def read_reports(folder: Path) -> dict[str, dict[str, Any]]:
+    """All chapter reports in a folder, by chapter."""
+    return {path.stem: read_json(path) for path in sorted(folder.glob("[0-9][0-9]_*.json"))}
+
+
+def read_claims(path: Path) -> list[dict[str, Any]]:
+    """The paper's claims; ValueError for a claim with a missing, unknown or unusable field."""
+    import yaml
+
+    claims = yaml.safe_load(path.read_text())
+    for claim in claims:
+        if claim.keys() != CLAIM_FIELDS:
+            odd = ", ".join(sorted(claim.keys() ^ CLAIM_FIELDS))
+            raise ValueError(f"{path.name}: claim {claim.get('id')!r} has missing or unknown fields: {odd}")
+        for left, sign, right in claim["holds"]:
+            keys = [k for k in (left, right) if isinstance(k, str)]
+            if sign not in COMPARE or not set(keys) <= claim["numbers"].keys():
+                raise ValueError(f"{path.name}: claim {claim['id']!r} cannot test {left} {sign} {right}; use one of "
+                                 f"{', '.join(COMPARE)} between numbers of the claim")
+    return claims
+
+
+def status(claim: dict[str, Any], report: dict[str, Any] | None) -> str:
+    """"holds", "does not hold", or "not measured" when the report lacks a number that the claim's test needs."""
+    numbers = (report or {}).get("numbers", {})
+    needed = {k for left, _, right in claim["holds"] for k in (left, right) if isinstance(k, str)}
+    if not needed or not needed <= numbers.keys():
+        return MISSING
+
+    def value(key: Any) -> Any:
+        return numbers[key]["value"] if isinstance(key, str) else key
+
+    holds = all(COMPARE[sign](value(left), value(right)) for left, sign, right in claim["holds"])
+    return "holds" if holds else "does not hold"
+
+
+def show(entry: dict[str, Any] | None) -> str:
+    """A report's number as text: three significant digits, its unit, or "not measured"."""
+    if entry is None:
+        return MISSING
+    value = entry["value"]
+    if isinstance(value, list):
+        text = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in value)
+    elif isinstance(value, float):
+        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    else:
+        text = f"{value:,}" if type(value) is int else str(value)
+    return f"{text} {entry.get('unit', '')}".strip()
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; bars and line breaks inside cells are made harmless."""
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ").strip() for c in cells) + " |"
+
+    return "\n".join([line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)])
+
+
+def replication(results: Results) -> str:
+    """Every claim of the paper: an overview, then one section each with all numbers of both runs."""
+    here, there = f"This run (`{results.model}`)", "Reference run (InceptionV1)"
+    overview, sections = [], []
+    for claim in results.claims:
+        reports = [results.here.get(claim["chapter"]), results.reference.get(claim["chapter"])]
+        verdicts = [status(claim, report) for report in reports]
+        overview.append([f"[{claim['title']}](claim-{claim['id']})", claim["section"], *verdicts])
+        rows = [[label, *(show((report or {}).get("numbers", {}).get(key)) for report in reports)]
+                for key, label in claim["numbers"].items()]
+        sections.append("\n\n".join([
+            f"(claim-{claim['id']})=\n### {claim['title']}",
+            f"**The paper ({claim['section']}).** {claim['claim'].strip()}",
+            table(["", here, there], [*rows, ["**status**", *(f"**{v}**" for v in verdicts)]]),
+            f"**How we differ.** {claim['deviation'].strip()} "
+            f"Measured in {{doc}}`chapter {int(claim['chapter'][:2])} <../notebooks/{claim['chapter']}>`."]))
+    return "\n\n".join([table(["Claim", "Paper", here, there], overview), "## Claim by claim", *sections])
+
+
+def reproducibility(results: Results) -> str:
+    """For both runs: commit, date, seed, data and weights by chapter, then versions and hardware."""
+    parts = []
+    for title, reports in ((f"This run: profile `{results.profile}`, model `{results.model}`", results.here),
+                           ("Reference run on InceptionV1", results.reference)):
+        parts.append(f"## {title}")
+        if not reports:
+            parts.append("No chapter has left a report yet.")
+            continue
+        facts = {chapter: report["provenance"] for chapter, report in reports.items()}
+        parts.append(table(
+            ["Chapter", "Commit", "Date", "Seed", "Weights (sha256)", "Images (sha256)"],
+            [[chapter, f"`{_short(f['commit'])}`", f["date"], str(f.get("seed", MISSING)),
+              f"`{_short(f.get('weights_sha256'))}`", f"`{_short(f.get('images_sha256'))}`"]
+             for chapter, f in facts.items()]))
+        for hardware in dict.fromkeys(str(f["hardware"]) for f in facts.values()):
+            parts.append(f"Hardware: {hardware}.")
+        for versions in dict.fromkeys(_versions(f) for f in facts.values()):
+            parts.append(f"Versions: {versions}.")
+    return "\n\n".join(parts)
+
+
+def run_times(results: Results) -> str:
+    """How long every chapter took, from papermill's record in the executed notebooks."""
+    rows, total = [], 0.0
+    for chapter, notebook in results.notebooks.items():
+        seconds = duration(notebook)
+        total += seconds
+        cells = [cell.metadata.get("papermill", {}).get("duration") or 0.0 for cell in notebook.cells]
+        began = notebook.metadata["papermill"]["start_time"][:16].replace("T", " ")
+        rows.append([f"{{doc}}`../notebooks/{chapter}`", minutes(seconds), minutes(max(cells, default=0.0)), began])
+    if not rows:
+        return "No chapter has been run yet."
+    return "\n\n".join([f"Profile `{results.profile}`, {minutes(total)} in all.",
+                        table(["Chapter", "Time", "Its longest cell", "Run on (UTC)"], rows)])
+
+
+def badge(notebook: Any, profile: str, parameters: dict[str, Any]) -> str:
+    """The box under a chapter's title that says what the reader is looking at."""
+    settings = get_profile(profile)
+    others = "".join(f", {key} {value}" for key, value in parameters.items() if key == "seed")
+    return (":::{admonition} What this page shows\n:class: note run-badge\n"
+            f"A run with profile **{profile}**{others}: {settings.summary[0].lower() + settings.summary[1:]}. "
+            f"Base model **{settings.model}**, group {settings.group}. It took {minutes(duration(notebook))}.\n:::")
+
+
+def duration(notebook: Any) -> float:
+    """Seconds that papermill measured for a notebook."""
+    return float(notebook.metadata["papermill"]["duration"])
+
+
+def minutes(seconds: float) -> str:
+    """A duration for people: "48 s", "3 min 20 s"."""
+    whole = round(seconds)
+    return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
+GENERATED: dict[str, Callable[[Results], str]] = {
+    "replication": replication, "reproducibility": reproducibility, "run-times": run_times}
+
+
+def fill(text: str, results: Results, page: str) -> str:
+    """A page with its generated parts in place; ValueError for a part that nobody makes."""
+    def part(match: re.Match[str]) -> str:
+        if match[1] not in GENERATED:
+            raise ValueError(f"{page} asks for the generated part {match[1]!r}; there are {', '.join(GENERATED)}")
+        return GENERATED[match[1]](results)
+
+    return MARKER.sub(part, text)
+
+
+def _short(value: str | None) -> str:
+    if not value:
+        return MISSING
+    head, *rest = value.split(" ", 1)
+    return " ".join([head[:12], *rest])
+
+
+def _versions(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
