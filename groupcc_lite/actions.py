@@ -155,9 +155,10 @@ def _checked(matrices: Any, group: FiniteGroup) -> np.ndarray:
 def _coset_sources(group: FiniteGroup, exact: np.ndarray) -> list[tuple[int, int]]:
     """For each g a pair (h, k) with g = h k, h exact and k the first element of g's coset."""
     pairs: dict[int, tuple[int, int]] = {}
+    table = group.table
     for k in range(group.order):
         for h in np.flatnonzero(exact) if k not in pairs else ():
-            pairs.setdefault(int(group.table[h, k]), (int(h), k))
+            pairs.setdefault(int(table[h, k]), (int(h), k))
     return [pairs[g] for g in range(group.order)]
 
 

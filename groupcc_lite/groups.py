@@ -35,10 +35,9 @@ class FiniteGroup:
         _check_identity(table, names)
         _check_inverses(table, names)
         _check_associativity(table, names)
-        table.setflags(write=False)
-        vars(self).update(table=table, names=names, name=name or f"group of order {order}", order=order)
+        vars(self).update(_table=table, names=names, name=name or f"group of order {order}", order=order)
 
-    table: Int[np.ndarray, "g g"]
+    _table: Int[np.ndarray, "g g"]
     names: tuple[str, ...]
     name: str
     order: int
@@ -50,45 +49,53 @@ class FiniteGroup:
         return f"{self.name} (order {self.order})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FiniteGroup) and np.array_equal(self.table, other.table)
+        return isinstance(other, FiniteGroup) and np.array_equal(self._table, other._table)
 
     def __hash__(self) -> int:
-        return hash(self.table.tobytes())
+        return hash(self._table.tobytes())
 
     def __reduce__(self) -> tuple:
-        return FiniteGroup, (self.table, self.names, self.name)
+        return FiniteGroup, (self._table, self.names, self.name)
 
     # ------------------------------------------------------------------------- what follows from the table
+
+    # Arrays are handed out as copies: read-only ones would protect the group as well, but torch warns about indexing
+    # with them.
+
+    @property
+    def table(self) -> Int[np.ndarray, "g g"]:
+        """table[g, h] = gh."""
+        return self._table.copy()
 
     @property
     def regular(self) -> Int[np.ndarray, "h g"]:
         """Right-regular action as gathers: (h . x)[g] = x[regular[h, g]] = x[gh]."""
-        return self.table.T
+        return self._table.T.copy()
 
-    @cached_property
+    @property
     def inverse(self) -> Int[np.ndarray, " g"]:
         """inverse[g] is the element with g inverse[g] = e."""
-        return _frozen((self.table == 0).argmax(axis=1))
+        return (self._table == 0).argmax(axis=1)
 
-    @cached_property
+    @property
     def element_orders(self) -> Int[np.ndarray, " g"]:
         """The smallest k >= 1 with g^k = e, for each g."""
         elements = np.arange(self.order)
         orders, power, k = np.zeros(self.order, dtype=np.int64), elements, 1
         while not orders.all():
             orders[(power == 0) & (orders == 0)] = k
-            power, k = self.table[power, elements], k + 1
-        return _frozen(orders)
+            power, k = self._table[power, elements], k + 1
+        return orders
 
     @cached_property
     def is_abelian(self) -> bool:
         """Whether gh = hg for all pairs."""
-        return bool(np.array_equal(self.table, self.table.T))
+        return bool(np.array_equal(self._table, self._table.T))
 
     @cached_property
     def conjugacy_classes(self) -> tuple[tuple[int, ...], ...]:
         """Classes {k g k^-1}, each sorted, in the order of their smallest elements."""
-        conjugates = self.table[self.table, self.inverse[:, None]]  # [k, g] -> k g k^-1
+        conjugates = self._table[self._table, self.inverse[:, None]]  # [k, g] -> k g k^-1
         return _unique(_sorted(conjugates[:, g]) for g in range(self.order))
 
     @cached_property
@@ -109,30 +116,30 @@ class FiniteGroup:
 
     def multiply(self, g: SupportsIndex, h: SupportsIndex) -> int:
         """gh: of two transformations, h acts first."""
-        return int(self.table[self._element(g), self._element(h)])
+        return int(self._table[self._element(g), self._element(h)])
 
     def power(self, g: SupportsIndex, k: SupportsIndex) -> int:
         """g^k for any integer k, negative ones included."""
-        g, result = self._element(g), 0
-        for _ in range(operator.index(k) % int(self.element_orders[g])):
-            result = int(self.table[result, g])
-        return result
+        cycle, g = [0], self._element(g)
+        while (following := int(self._table[cycle[-1], g])) != 0:
+            cycle.append(following)
+        return cycle[operator.index(k) % len(cycle)]
 
     def generated(self, elements: Iterable[SupportsIndex]) -> tuple[int, ...]:
         """The smallest subgroup that contains `elements`, sorted."""
         mask = np.zeros(self.order, dtype=bool)
         mask[[0, *(self._element(g) for g in elements)]] = True
-        return _sorted(np.flatnonzero(_closed(mask, self.table)))
+        return _sorted(np.flatnonzero(_closed(mask, self._table)))
 
     def left_cosets(self, subgroup: Iterable[SupportsIndex]) -> tuple[tuple[int, ...], ...]:
         """The cosets gH, each sorted, H first; ValueError if `subgroup` is not a subgroup."""
         H = self._subgroup(subgroup)
-        return _unique(_sorted(self.table[g, H]) for g in range(self.order))
+        return _unique(_sorted(self._table[g, H]) for g in range(self.order))
 
     def right_cosets(self, subgroup: Iterable[SupportsIndex]) -> tuple[tuple[int, ...], ...]:
         """The cosets Hg, each sorted, H first; ValueError if `subgroup` is not a subgroup."""
         H = self._subgroup(subgroup)
-        return _unique(_sorted(self.table[H, g]) for g in range(self.order))
+        return _unique(_sorted(self._table[H, g]) for g in range(self.order))
 
     def _element(self, g: SupportsIndex) -> int:
         # A negative number would silently index from the end, so it is refused like any other stranger.
@@ -146,11 +153,11 @@ class FiniteGroup:
         if 0 not in H:
             raise ValueError(f"{H} is not a subgroup of {self.name}: it lacks the identity, element 0")
         for g in H:  # a finite set that is closed under products contains its inverses
-            outside = set(self.table[g, H].tolist()) - set(H)
+            outside = set(self._table[g, H].tolist()) - set(H)
             if outside:
-                h = next(h for h in H if self.table[g, h] in outside)
+                h = next(h for h in H if self._table[g, h] in outside)
                 raise ValueError(f"{H} is not a subgroup of {self.name}: {self.names[g]} times {self.names[h]} is "
-                                 f"{self.names[self.table[g, h]]}, which it lacks; `generated` completes a set")
+                                 f"{self.names[self._table[g, h]]}, which it lacks; `generated` completes a set")
         return H
 
 
@@ -184,7 +191,7 @@ def dihedral(n: SupportsIndex) -> FiniteGroup:
 def product(G: FiniteGroup, H: FiniteGroup) -> FiniteGroup:
     """G x H, the pairs (g, h) multiplied componentwise; (g, h) is element g |H| + h."""
     first, second = np.divmod(np.arange(G.order * H.order), H.order)
-    table = G.table[first[:, None], first] * H.order + H.table[second[:, None], second]
+    table = G.table[np.ix_(first, first)] * H.order + H.table[np.ix_(second, second)]
     names = [f"({_inside(g)}, {_inside(h)})" for g in G.names for h in H.names]
     return FiniteGroup(table, names=names, name=f"{G.name} x {H.name}")
 
@@ -341,8 +348,3 @@ def _sorted(elements: Iterable[Any]) -> tuple[int, ...]:
 
 def _unique(sets: Iterable[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
     return tuple(dict.fromkeys(sets))
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array
