@@ -1,0 +1,252 @@
+"""From a profile to artefacts on disk, each made once, reused, and named by the settings that made it.
+
+`Run` is what notebooks and the command line share. Asking for an artefact makes whatever it needs first: a family map
+asks for a coder, which asks for orbits, which ask for a model and images. Interrupt anything; the next call goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from groupcc_lite import families, featurevis, training
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
+from groupcc_lite.files import atomic_path, digest, read_json, write_json
+from groupcc_lite.groups import FiniteGroup, parse_group
+from groupcc_lite.images import DrawingSource, ImageSource, PhotoFolder, TensorImages
+from groupcc_lite.models import BaseModel, load_model
+from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream
+from groupcc_lite.profiles import Profile, get_profile
+from groupcc_lite.reports import Report, work_folder
+from groupcc_lite.shapes import stimuli
+from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
+
+KINDS = ("crosscoder", "sae")
+
+
+class FamilyMap(NamedTuple):
+    """A coder's features as a map with clusters, labels and scores."""
+
+    coder: GroupCrosscoder
+    gap: Float[np.ndarray, "m m"]
+    """1 - similarity of all living features."""
+    features: np.ndarray
+    """Latent numbers of the rows: latents that never fire on held-out images are left out."""
+    embedding: families.Embedding
+    clusters: np.ndarray
+    labels: families.ResponseLabels
+    scores: families.FamilyScores
+
+
+class Run:
+    """Artefacts of one profile and seed.
+
+    `images` is a folder, a tensor (b, 3, size, size) or an `ImageSource`; without it the built-in model uses drawings.
+    `weights` is a weights file for the profile's model. `model` and `action` replace the profile's by your own
+    `BaseModel` and group action. Other keywords change profile fields. ValueError for anything unknown.
+    """
+
+    def __init__(self, profile: str | Profile = "book", seed: int = 0, *,
+                 images: str | Path | Tensor | ImageSource | None = None, weights: str | Path | None = None,
+                 work: str | Path | None = None, model: BaseModel | None = None, action: PlanarAction | None = None,
+                 device: str | None = None, **changes: Any):
+        self.profile = (dataclasses.replace(profile, **changes) if isinstance(profile, Profile)
+                        else get_profile(profile, **changes))
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed is {seed!r}; expected a non-negative integer")
+        self.seed, self.images, self.weights, self._model = seed, images, weights, model
+        self.work = work_folder(work)
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.action = action if action is not None else PlanarAction(parse_group(self.profile.group))
+        self.group: FiniteGroup = self.action.group
+
+    def __repr__(self) -> str:
+        return f"Run({self.profile.name!r}, seed={self.seed}): {self.group.name} on {self.profile.model}"
+
+    @cached_property
+    def model(self) -> BaseModel:
+        """The base model, cut after the profile's layer."""
+        if self._model is not None:
+            return self._model.to(self.device)
+        return load_model(self.profile.model, self.profile.layer, weights=self.weights, device=self.device)
+
+    @cached_property
+    def _all_images(self) -> ImageSource:
+        size = self.action.source_size(self.model.input_size)
+        if isinstance(self.images, ImageSource):
+            return self.images
+        if isinstance(self.images, Tensor):
+            return TensorImages(self.images)
+        if self.images is not None:
+            return PhotoFolder(self.images, size)
+        if self.profile.model == "tiny-inception" and self._model is None:
+            return DrawingSource(self.profile.drawings, size, seed=1000 + self.seed)
+        bundled = Path(os.environ.get("GROUPCC_DATA", "")) / "imagenet-sample" / "images"
+        if "GROUPCC_DATA" in os.environ and bundled.is_dir():
+            return PhotoFolder(bundled, size)
+        raise ValueError(f"profile {self.profile.name!r} needs photographs: pass images=FOLDER, or set GROUPCC_DATA to "
+                         "a folder that holds imagenet-sample/images")
+
+    @cached_property
+    def _split(self) -> tuple[ImageSource, ImageSource]:
+        return self._all_images.split(self.profile.held_out, self.seed)
+
+    def source(self, part: str = "train") -> ImageSource:
+        """Images to train on ("train"), or those that no coder sees ("held-out")."""
+        return self._split[_part(part)]
+
+    def orbits(self, part: str = "train", **changes: Any) -> OrbitStore:
+        """Orbit activations on disk, made on first use. `changes`: points_per_image, mask_radius, registration."""
+        profile, source = self.profile, self.source(part)
+        settings = dict(points_per_image=profile.points_per_image, mask_radius=profile.mask_radius,
+                        seed=self.seed) | changes
+        name = digest([self.model.fingerprint, source.fingerprint, self.group.table.tolist(),
+                       self.action.matrices.tolist(), settings])
+        return OrbitStore.make(self.work / "orbits" / name, self.model, self.action, source, **settings)
+
+    def stream(self) -> OrbitStream:
+        """The training orbits as a stream that stores nothing."""
+        profile = self.profile
+        return OrbitStream(self.model, self.action, self.source("train"), points_per_image=profile.points_per_image,
+                           mask_radius=profile.mask_radius, seed=self.seed)
+
+    def training_source(self, kind: str = "crosscoder") -> OrbitSource:
+        """What a coder of this kind is trained on."""
+        if kind not in KINDS:
+            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        if kind == "sae":
+            return IdentityBlocks(self.orbits("train"))
+        return self.stream() if self.profile.stream else self.orbits("train")
+
+    def coder(self, kind: str = "crosscoder", **changes: Any) -> GroupCrosscoder:
+        """A trained coder ("crosscoder" or "sae"). `changes`: latents, activation, k, sparsity, steps, lr, seed ..."""
+        settings = self._coder_settings(kind, changes)
+        folder = self._coder_folder(settings)
+        coder_class = SparseAutoencoder if kind == "sae" else GroupCrosscoder
+        if (folder / "config.json").is_file():
+            group = None if kind == "sae" else self.group
+            return coder_class.load(folder, group=group).to(self.device)
+        source = self.training_source(kind)
+        build = {key: settings[key] for key in ("activation", "k", "seed")} | {"scale": source.scale}
+        shape = (source.channels, settings["latents"])
+        coder = (SparseAutoencoder(*shape, **build) if kind == "sae"
+                 else GroupCrosscoder(self.group, *shape, **build)).to(self.device)
+        loop = {key: settings[key] for key in ("steps", "batch_size", "lr", "sparsity", "seed", "amp")}
+        training.train(coder, source, folder=folder, **loop)
+        coder.save(folder)
+        (folder / "checkpoint.safetensors").unlink()  # finished: the saved coder is all that is needed
+        return coder
+
+    def history(self, kind: str = "crosscoder", **changes: Any) -> list[dict[str, float]]:
+        """The logged rows of a coder's training."""
+        import json
+
+        self.coder(kind, **changes)
+        path = self._coder_folder(self._coder_settings(kind, changes)) / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def evaluate(self, coder: GroupCrosscoder) -> training.Metrics:
+        """Metrics on the held-out images."""
+        held_out = self.orbits("held-out")
+        return training.evaluate(coder, IdentityBlocks(held_out) if coder.group.order == 1 else held_out)
+
+    def curve(self, kind: str = "crosscoder") -> list[dict[str, Any]]:
+        """The sparsity trade-off: one short training per lambda (ReLU + L1) and per k (TopK), same budget each."""
+        profile = self.profile
+        points = [dict(activation="relu", k=None, sparsity=s) for s in profile.l1_sparsities]
+        points += [dict(activation="topk", k=k, sparsity=0.0) for k in profile.topk_ks]
+        return [point | self.evaluate(self.coder(kind, steps=profile.curve_steps, **point)).row() for point in points]
+
+    def ceiling(self) -> Float[np.ndarray, " g"]:
+        """Held-out FVE of the best linear map from x[e] to each block."""
+        train, held_out = self.orbits("train"), self.orbits("held-out")
+        path = self.work / "ceilings" / f"{digest([train.folder.name, held_out.folder.name])}.json"
+        if not path.is_file():
+            batches = (batch for batch in train.batches(min(1024, len(train) // 2)))
+            write_json(path, linear_ceiling(batches, held_out.in_order()).tolist())
+        return np.array(read_json(path))
+
+    def family_map(self, kind: str = "crosscoder", *, symmetric: bool | None = None, seed: int | None = None,
+                   **changes: Any) -> FamilyMap:
+        """Features of a coder as families (Gorton 2024, section 3.1).
+
+        `symmetric` (default: for a crosscoder) measures similarity by the maximum over the group, else by the plain
+        cosine of the dictionary vectors, as the paper does for the SAE. `seed` seeds the coder and UMAP.
+        """
+        seed = self.seed if seed is None else seed
+        symmetric = kind == "crosscoder" if symmetric is None else symmetric
+        coder = self.coder(kind, seed=seed, **changes)
+        alive = np.flatnonzero(self.evaluate(coder).frequency > 0)
+        D = coder.dictionary.detach().cpu()[alive]
+        flat = normalised(D).flatten(1)
+        gap = families.distance(max_cosine(D, self.group) if symmetric else flat @ flat.T)
+        folder = self._coder_folder(self._coder_settings(kind, changes | {"seed": seed}))
+        embedding, clusters = self._embedding(gap, seed, folder / f"map-{'group' if symmetric else 'plain'}.safetensors")
+        labels = families.label_by_response(coder, self.model, stimuli(self.model.input_size))
+        labels = families.ResponseLabels(*(array[alive] for array in labels))
+        scores = families.score(gap, embedding, clusters, labels.label)
+        return FamilyMap(coder, gap, alive, embedding, clusters, labels, scores)
+
+    def _embedding(self, gap: np.ndarray, seed: int, path: Path) -> tuple[families.Embedding, np.ndarray]:
+        if not path.is_file():
+            embedding = families.embed(gap, seed=seed)
+            clusters = families.cluster(embedding.four)
+            with atomic_path(path) as temporary:
+                save_file(dict(four=embedding.four, two=embedding.two, clusters=clusters.astype(np.int64)), temporary)
+        saved = load_file(path)
+        return families.Embedding(saved["four"], saved["two"]), saved["clusters"]
+
+    def visualise(self, coder: GroupCrosscoder, features: list[int] | np.ndarray,
+                  **changes: Any) -> Float[np.ndarray, "k s s 3"]:
+        """Feature visualisations of these latents, by their encoder directions; RGB in [0, 1]."""
+        settings = dict(size=self.profile.vis_size, steps=self.profile.vis_steps, seed=self.seed) | changes
+        directions = coder.W_e.detach()[torch.as_tensor(np.asarray(features))]
+        name = digest([self.model.fingerprint, settings, directions.double().cpu().numpy().tobytes().hex()])
+        images = featurevis.render_features(self.model, directions, folder=self.work / "visualisations" / name,
+                                            **settings)
+        return np.asarray(images)
+
+    def report(self, chapter: str) -> Report:
+        """An empty report for a chapter, with this run's provenance."""
+        facts = dict(seed=self.seed, group=self.group.name, model=self.model.name, layer=self.model.layer,
+                     weights_sha256=self.model.fingerprint, images=len(self._all_images),
+                     images_sha256=self._all_images.fingerprint, settings=dataclasses.asdict(self.profile))
+        return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, **facts)
+
+    def _coder_settings(self, kind: str, changes: dict[str, Any]) -> dict[str, Any]:
+        known = ("latents", "activation", "k", "sparsity", "steps", "batch_size", "lr", "amp")
+        unknown = sorted(changes.keys() - {*known, "seed"})
+        if unknown:
+            raise ValueError(f"a coder has no setting {', '.join(unknown)}; expected {', '.join(known)}, seed")
+        settings = {key: getattr(self.profile, key) for key in known} | {"seed": self.seed} | changes
+        if settings["activation"] == "relu":
+            settings["k"] = None
+        return settings | {"kind": kind}
+
+    def _coder_folder(self, settings: dict[str, Any]) -> Path:
+        data = self.training_name()
+        return self.work / "coders" / f"{settings['kind']}-{digest([settings, data])}"
+
+    def training_name(self) -> str:
+        """Content address of the training data, without making it."""
+        profile = self.profile
+        return digest([self.model.fingerprint, self.source("train").fingerprint, self.group.table.tolist(),
+                       self.action.matrices.tolist(), profile.points_per_image, profile.mask_radius, profile.stream,
+                       self.seed])
+
+
+def _part(part: str) -> int:
+    parts = ("train", "held-out")
+    if part not in parts:
+        raise ValueError(f"part is {part!r}; expected one of {', '.join(parts)}")
+    return parts.index(part)

@@ -1,0 +1,83 @@
+"""Every number of a run, by profile. Notebooks, tests, the command line and the pipeline read them from here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from groupcc_lite.groups import parse_group
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One complete set of settings; make a variant with `dataclasses.replace` or `Run(profile, field=value)`."""
+
+    name: str
+    summary: str
+    """One line for `groupcc profiles` and the page header."""
+    group: str = "D_16"
+    """Name understood by `groups.parse_group`; D_16 has order 32 (the paper calls it D_32)."""
+    model: str = "tiny-inception"
+    """Name understood by `models.load_model`."""
+    layer: str = "mixed3b"
+    drawings: int = 1600
+    """Number of procedural drawings, used when no folder of images is given."""
+    held_out: float = 0.1
+    """Fraction of the images that no coder is trained on."""
+    points_per_image: int = 16
+    mask_radius: float | None = None
+    """Pixels from the centre; None: the largest that keeps receptive fields inside the input."""
+    stream: bool = False
+    """Train from a stream instead of a store on disk."""
+    latents: int = 512
+    activation: str = "batchtopk"
+    k: int | None = 32
+    sparsity: float = 0.0
+    """lambda of the paper's L1 term, for activation relu."""
+    l1_sparsities: tuple[float, ...] = (3.0, 10.0, 30.0)
+    """The lambdas of the L1 trade-off curve."""
+    topk_ks: tuple[int, ...] = (8, 16, 32, 64)
+    """The k of the TopK trade-off curve."""
+    curve_steps: int = 150
+    """Training steps per point of the trade-off curves."""
+    steps: int = 600
+    batch_size: int = 1024
+    lr: float = 2e-3
+    seeds: int = 3
+    """Number of seeds where a chapter compares methods."""
+    vis_size: int = 96
+    """Side of a feature visualisation, in pixels."""
+    vis_steps: int = 128
+    vis_count: int = 48
+    """How many features chapter 6 visualises."""
+    amp: bool = True
+    """bfloat16 matrix products."""
+
+
+PROFILES = {profile.name: profile for profile in (
+    Profile("smoke", "D_4 on a few drawings: does everything run? (minutes for all chapters)", group="D_4",
+            drawings=160, points_per_image=16, latents=128, k=16, curve_steps=20, steps=80, batch_size=256,
+            l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, vis_size=48, vis_steps=8, vis_count=8),
+    Profile("book", "D_16 on the built-in model and drawings: the default"),
+    Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
+            points_per_image=75, latents=1024, k=64, steps=600, curve_steps=200, l1_sparsities=(30.0, 100.0, 300.0),
+            topk_ks=(16, 32, 64, 128), lr=1e-3, vis_count=256, vis_steps=256),
+    Profile("paper", "D_16 on Lucent's InceptionV1 and an ImageNet folder, streamed: the paper's scale",
+            model="inceptionv1", points_per_image=10, held_out=0.01, stream=True, latents=4096, activation="relu",
+            k=None, sparsity=30.0, steps=12_000, curve_steps=2000, l1_sparsities=(10.0, 30.0, 100.0),
+            topk_ks=(16, 32, 64, 128), lr=5e-4, vis_count=1024, vis_steps=512),
+)}
+
+
+def get_profile(name: str, **changes: Any) -> Profile:
+    """The profile of this name, with some fields changed; ValueError for a name or a field that does not exist."""
+    if name not in PROFILES:
+        raise ValueError(f"profile is {name!r}; expected one of {', '.join(PROFILES)}")
+    fields = {field.name for field in dataclasses.fields(Profile)}
+    unknown = sorted(changes.keys() - fields)
+    if unknown:
+        raise ValueError(f"a profile has no field {', '.join(unknown)}; fields are {', '.join(sorted(fields))}")
+    profile = dataclasses.replace(PROFILES[name], **changes)
+    parse_group(profile.group)
+    return profile

@@ -1,0 +1,159 @@
+"""What a chapter measured: numbers with provenance, and figures, as one JSON per chapter.
+
+A notebook opens a report, hands it every number it states and every figure that may be shown again, and saves it. The
+reports of the reference run on InceptionV1 are published to `book/reference/` and shown beside the reader's own run;
+nothing in there is written by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from groupcc_lite.files import atomic_path, read_json, write_json
+
+PACKAGES = ("groupcc-lite", "torch", "torchvision", "numpy", "scikit-learn", "umap-learn", "torch-lucent")
+
+
+def repository_root(start: Path | None = None) -> Path | None:
+    """The checkout that contains `start` (default: the current folder), or None outside one."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "_config.yml").is_file() and (folder / "groupcc_lite").is_dir():
+            return folder
+    return None
+
+
+def work_folder(work: str | Path | None = None) -> Path:
+    """Where artefacts live: the argument, else $GROUPCC_WORK, else `.groupcc` in the checkout or current folder."""
+    if work is not None:
+        return Path(work)
+    if os.environ.get("GROUPCC_WORK"):
+        return Path(os.environ["GROUPCC_WORK"])
+    return (repository_root() or Path.cwd()) / ".groupcc"
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Commit, date, versions and hardware of this run, and what else it depended on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return dict(commit=_commit(), date=datetime.now(UTC).isoformat(timespec="seconds"),
+                versions={"python": platform.python_version(), **versions}, hardware=_hardware(), **facts)
+
+
+class Report:
+    """Collects one chapter's numbers and figures; `save` writes them whole or not at all."""
+
+    def __init__(self, folder: str | Path, chapter: str, profile: str, **facts: Any):
+        self.folder, self.chapter, self.profile, self.facts = Path(folder), chapter, profile, facts
+        self.numbers: dict[str, dict[str, Any]] = {}
+        self.figures: list[dict[str, str]] = []
+        self._began = time.perf_counter()
+
+    def number(self, key: str, value: float | int | str | list, unit: str = "", note: str = "") -> Any:
+        """Record one number (or list, or word) under `key` and hand it back."""
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        self.numbers[key] = dict(value=value, unit=unit, note=note)
+        return value
+
+    def numbers_from(self, row: dict[str, Any], prefix: str = "", note: str = "") -> None:
+        """Record several numbers at once, their keys prefixed."""
+        for key, value in row.items():
+            self.number(f"{prefix}{key}", value, note=note)
+
+    def figure(self, key: str, figure: Figure, *, caption: str = "", alt: str = "", dpi: int = 110) -> Figure:
+        """Keep a figure that may be published; never one that shows a photograph."""
+        name = f"{self.chapter}/{key}.png"
+        with atomic_path(self.folder / name) as temporary:
+            figure.savefig(temporary, dpi=dpi, bbox_inches="tight", format="png")
+        self.figures.append(dict(file=name, caption=caption, alt=alt))
+        return figure
+
+    def save(self) -> Path:
+        """Write `<chapter>.json` beside the figures' folder."""
+        path = self.folder / f"{self.chapter}.json"
+        facts = provenance(**self.facts, seconds=round(time.perf_counter() - self._began, 1))
+        write_json(path, dict(chapter=self.chapter, profile=self.profile, provenance=facts, numbers=self.numbers,
+                              figures=self.figures))
+        return path
+
+    def compare(self, *keys: str, digits: int = 3) -> str:
+        """Markdown table: this run beside the published run on InceptionV1."""
+        other = reference(self.chapter)
+        published = other["numbers"] if other else {}
+        rows = [f"| quantity | this run (`{self.profile}`) | InceptionV1 (reference run) |", "|---|---|---|"]
+        for key in keys or self.numbers:
+            here, there = self.numbers.get(key), published.get(key)
+            label = (here or there or {}).get("note") or key.replace("_", " ")
+            rows.append(f"| {label} | {_cell(here, digits)} | {_cell(there, digits)} |")
+        return "\n".join(rows)
+
+
+def reference(chapter: str, folder: str | Path | None = None) -> dict[str, Any] | None:
+    """The published report of a chapter (book/reference), or None outside a checkout or before it was published."""
+    root = Path(folder) if folder is not None else (repository_root() or Path()) / "book" / "reference"
+    path = root / f"{chapter}.json"
+    return read_json(path) if path.is_file() else None
+
+
+def publish(source: str | Path, target: str | Path) -> list[Path]:
+    """Copy saved reports and the figures they list; returns the JSON files written. ValueError if there are none."""
+    source, target = Path(source), Path(target)
+    reports = sorted(source.glob("*.json"))
+    if not reports:
+        raise ValueError(f"{source} holds no reports; run the chapters with this profile first")
+    written = []
+    for path in reports:
+        report = read_json(path)
+        for figure in report["figures"]:
+            with atomic_path(target / figure["file"]) as temporary:
+                shutil.copyfile(source / figure["file"], temporary)
+        write_json(target / path.name, report)
+        written.append(target / path.name)
+    return written
+
+
+def _cell(entry: dict[str, Any] | None, digits: int) -> str:
+    if entry is None:
+        return "not measured"
+    value = entry["value"]
+    text = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    return f"{text} {entry['unit']}".strip()
+
+
+def _commit() -> str:
+    root = repository_root()
+    if root is None or shutil.which("git") is None:
+        return "unknown"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
+    dirty = subprocess.run(["git", "status", "--porcelain", "groupcc_lite", "notebooks"], cwd=root,
+                           capture_output=True, text=True, check=False).stdout.strip()
+    return head.stdout.strip() + (" with uncommitted changes" if dirty else "")
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"

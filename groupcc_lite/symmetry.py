@@ -1,0 +1,145 @@
+"""The symmetry of dictionary vectors, computed: block action, cosines over the group, heatmaps, the linear ceiling.
+
+A dictionary vector is a function f: G -> R^d. The group acts on it by (h . f)[g] = f[g h] (right-regular action), the
+rule that orbit vectors themselves obey when the image is transformed. Stabilisers and irreps build on these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from groupcc_lite.groups import FiniteGroup
+
+
+def act(D: Float[Tensor, "*m g d"], G: FiniteGroup, h: int) -> Float[Tensor, "*m g d"]:
+    """(h . f)[g] = f[g h] for every dictionary vector; h is an element's number."""
+    _check(D, G)
+    return D[..., torch.tensor(G.regular[h], device=D.device), :]
+
+
+def paper_reflection(D: Float[Tensor, "*m g d"], G: FiniteGroup) -> Float[Tensor, "*m g d"]:
+    """The reflection as Gorton 2024, section 2.3.2 prints it: swap the halves, reverse only the new reflection half.
+
+    Kept for comparison only. It has order 4 instead of 2, and with the rotations it generates 512 arrangements of 32
+    blocks instead of 32; `act(D, G, n)` with n = |G| / 2 is the correct one.
+    """
+    _check(D, G)
+    half = G.order // 2
+    order = [*range(half, G.order), 0, *range(half - 1, 0, -1)]
+    return D[..., torch.as_tensor(order, device=D.device), :]
+
+
+def normalised(D: Float[Tensor, "m g d"]) -> Float[Tensor, "m g d"]:
+    """Each dictionary vector, all blocks together, scaled to norm 1; a zero vector stays zero."""
+    return D / D.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
+
+
+class MaxCosine(NamedTuple):
+    """Similarity of all pairs, and the element that attains it."""
+
+    similarity: Float[Tensor, "i j"]
+    element: Int[Tensor, "i j"]
+
+
+def max_cosine(D: Float[Tensor, "m g d"], G: FiniteGroup, *, elements: bool = False) -> Tensor | MaxCosine:
+    """S_ij = max_h <F_i, h . F_j> over normalised dictionary vectors: (m, m), symmetric.
+
+    With `elements=True` also the h that attains it. Memory is three m x m matrices, whatever the group. Source: Gorton
+    2024, section 2.3.1, with the reflection corrected.
+    """
+    _check(D, G)
+    F = normalised(D.detach().float())
+    left = F.flatten(1)
+    best = torch.full((len(F), len(F)), -torch.inf, device=F.device)
+    where = torch.zeros((len(F), len(F)), dtype=torch.int16, device=F.device) if elements else None
+    for h in range(G.order):
+        cosine = left @ act(F, G, h).flatten(1).T
+        if where is not None:
+            where[cosine > best] = h
+        torch.maximum(best, cosine, out=best)
+    return best if where is None else MaxCosine(best, where.long())
+
+
+def self_similarity(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tensor, "m h"]:
+    """c_i(h) = <F_i, h . F_i>: 1 where h leaves the feature as it is, c(h) = c(h^-1)."""
+    F = normalised(D.detach().float())
+    return torch.stack([(F * act(F, G, h)).sum((1, 2)) for h in range(G.order)], dim=1)
+
+
+def block_cosines(D: Float[Tensor, "m g d"]) -> Float[Tensor, "m g h"]:
+    """B[g, h] = cos(f[g], f[h]) between the blocks of each dictionary vector (Gorton 2024, Figure 5)."""
+    unit = torch.nn.functional.normalize(D.detach().float(), dim=-1)
+    return einsum(unit, unit, "m g d, m h d -> m g h")
+
+
+class _Moments:
+    """Second moments of (x[e], x[g]) collected in one pass; every ridge strength is then closed form."""
+
+    def __init__(self, order: int, channels: int):
+        self.count = 0
+        self.x = torch.zeros(channels, dtype=torch.float64)
+        self.y = torch.zeros(order, channels, dtype=torch.float64)
+        self.xx = torch.zeros(channels, channels, dtype=torch.float64)
+        self.xy = torch.zeros(channels, order, channels, dtype=torch.float64)
+        self.yy = torch.zeros(order, dtype=torch.float64)
+
+    def add(self, blocks: Float[Tensor, "b g d"]) -> None:
+        x0 = blocks[:, 0]
+        self.count += len(blocks)
+        self.x += x0.sum(0)
+        self.y += blocks.sum(0)
+        self.xx += x0.T @ x0
+        self.xy += rearrange(x0.T @ blocks.flatten(1), "c (g d) -> c g d", d=blocks.shape[-1])
+        self.yy += blocks.square().sum((0, 2))
+
+    def fit(self, ridge: float) -> tuple[Tensor, Tensor]:
+        """Weights (c, g, d) and intercepts (g, d); `ridge` in units of the mean eigenvalue of x's covariance."""
+        mean = self.x / self.count
+        covariance = self.xx / self.count - torch.outer(mean, mean)
+        cross = self.xy / self.count - einsum(mean, self.y / self.count, "c, g d -> c g d")
+        penalty = ridge * covariance.trace() / len(mean)
+        damped = covariance + penalty * torch.eye(len(mean), dtype=torch.float64)
+        weights = torch.linalg.solve(damped, cross.flatten(1)).view_as(cross)
+        return weights, self.y / self.count - einsum(mean, weights, "c, c g d -> g d")
+
+    def fve(self, weights: Tensor, intercept: Tensor) -> Float[Tensor, " g"]:
+        """1 - residual / variance about this data's own mean, per block."""
+        predicted = einsum(self.xx, weights, "a c, c g d -> a g d")
+        fit = einsum(weights, predicted, "a g d, a g d -> g")
+        fit += 2 * einsum(self.x, weights, intercept, "c, c g d, g d -> g") + self.count * intercept.square().sum(-1)
+        agreement = einsum(weights, self.xy, "c g d, c g d -> g") + (intercept * self.y).sum(-1)
+        variance = self.yy - self.y.square().sum(-1) / self.count
+        return 1 - (self.yy - 2 * agreement + fit) / variance.clamp(min=1e-12)
+
+
+def linear_ceiling(train: Iterable[Tensor], held_out: Iterable[Tensor],
+                   ridges: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)) -> Float[Tensor, " g"]:
+    """Held-out FVE of the best ridge map from x[e] to x[g], per element: what a linear reader of x[e] could know.
+
+    `train` and `held_out` give batches (b, g, d). The ridge strength, in units of the mean eigenvalue of x[e]'s
+    covariance, is chosen on every fifth training batch, never on the held-out ones.
+    """
+    fit = choose = test = None
+    for number, batch in enumerate(train):
+        if fit is None:
+            fit, choose, test = (_Moments(*batch.shape[1:]) for _ in range(3))
+        (choose if number % 5 == 1 else fit).add(batch.float())
+    if fit is None or not choose.count:
+        raise ValueError("linear_ceiling needs at least 2 training batches, to choose the ridge strength on one")
+    for batch in held_out:
+        test.add(batch.float())
+    if not test.count:
+        raise ValueError("held_out is empty; expected batches of orbit vectors (b, g, d)")
+    best = max(ridges, key=lambda ridge: float(choose.fve(*fit.fit(ridge)).mean()))
+    return test.fve(*fit.fit(best)).float()
+
+
+def _check(D: Tensor, G: FiniteGroup) -> None:
+    if D.ndim < 2 or D.shape[-2] != G.order:
+        raise ValueError(f"dictionary has shape {tuple(D.shape)}; expected (..., {G.order}, channels) for {G.name}")

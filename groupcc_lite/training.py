@@ -1,0 +1,220 @@
+"""One training loop for every coder, and the held-out metrics that judge them.
+
+The loop draws no random numbers of its own: the order of the data depends on (seed, epoch) and the weights on the
+coder's seed, so a checkpoint needs only weights, optimiser moments and the step to make "resumed" equal
+"uninterrupted". What is logged is what is optimised.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.files import atomic_path, atomic_write
+from groupcc_lite.orbits import OrbitSource
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """How well a coder reconstructs images that it was not trained on."""
+
+    fve: float
+    """Fraction of variance explained over all blocks together; variance is about each block's mean."""
+    fve_per_block: Float[np.ndarray, " g"]
+    """The same for each group element."""
+    fve_identity: float
+    """The untransformed block alone."""
+    fve_exact: float
+    """Elements other than e that move pixels to pixels; NaN if there are none."""
+    fve_resampled: float
+    """Elements whose images had to be interpolated; NaN if there are none."""
+    l0: float
+    """Mean number of active latents."""
+    dead: float
+    """Fraction of latents that never fire on these data."""
+    frequency: Float[np.ndarray, " m"]
+    """Fraction of samples on which each latent fires."""
+
+    def row(self) -> dict[str, float | int]:
+        """The scalar metrics by name."""
+        return {f.name: float(getattr(self, f.name)) for f in dataclasses.fields(self)
+                if not isinstance(getattr(self, f.name), np.ndarray)}
+
+
+@torch.no_grad()
+def evaluate(coder: GroupCrosscoder, source: Any, *, batch_size: int = 1024) -> Metrics:
+    """Metrics over every row of a store (or anything with `in_order` and `exact`)."""
+    was_training = coder.training
+    coder.eval()
+    order = coder.group.order
+    residual, squares = np.zeros(order), np.zeros(order)
+    total: Tensor | float = 0.0
+    fired, active, count = torch.zeros(coder.latents, dtype=torch.float64), 0.0, 0
+    for x in source.in_order(batch_size):
+        latents, reconstruction = (t.cpu() for t in coder(x.to(coder.W_d.device)))
+        residual += (x - reconstruction).square().sum((0, 2)).double().numpy()
+        squares += x.square().sum((0, 2)).double().numpy()
+        total = total + x.sum(0).double()
+        on = (latents > 0).double()
+        fired, active, count = fired + on.sum(0), active + float(on.sum()), count + len(x)
+    coder.train(was_training)
+    if not count:
+        raise ValueError("the source to evaluate on is empty; expected at least one orbit")
+    variance = squares - (total.square().sum(1) / count).numpy()
+
+    def fve(which: np.ndarray) -> float:
+        return float(1 - residual[which].sum() / variance[which].sum()) if which.any() else float("nan")
+
+    identity, exact = np.arange(order) == 0, np.asarray(source.exact)
+    return Metrics(fve=fve(np.ones(order, dtype=bool)), fve_per_block=1 - residual / variance,
+                   fve_identity=fve(identity), fve_exact=fve(exact & ~identity), fve_resampled=fve(~exact),
+                   l0=active / count, dead=float((fired == 0).double().mean()), frequency=(fired / count).numpy())
+
+
+def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size: int = 1024, lr: float = 1e-3,
+          sparsity: float = 0.0, warmup: float = 0.05, decay: float = 0.3, sparsity_warmup: float = 0.2,
+          aux: float = 1 / 32, dead_after: int | None = None, seed: int = 0, amp: bool = False,
+          folder: str | Path | None = None, checkpoint_every: int = 200, log_every: int = 10, progress: bool = True,
+          on_log: Callable[[dict[str, float | int]], None] | None = None) -> list[dict[str, float | int]]:
+    """Optimise a coder with Adam for `steps` batches of orbit vectors; returns the logged rows.
+
+    `warmup`, `decay` and `sparsity_warmup` are fractions of `steps` over which the learning rate rises, falls to zero
+    at the end, and lambda rises. `amp` runs matrix products in bfloat16. With a `folder`, rows go to `metrics.jsonl`
+    and a checkpoint is written every `checkpoint_every` steps and on Ctrl-C; calling again with the same arguments
+    goes on from it, to the same numbers as a run without interruption. `on_log` sees each row as it is made.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; expected at least 1")
+    if (coder.group, coder.channels) != (source.group, source.channels):
+        raise ValueError(f"the coder is for {coder.group.name} with {coder.channels} channels, the orbits are for "
+                         f"{source.group.name} with {source.channels}; make one of them anew to match")
+    device = coder.W_d.device
+    optimiser = torch.optim.Adam(coder.parameters(), lr=lr, betas=(0.9, 0.999), fused=True)
+    state = _Checkpoint(folder, dict(steps=steps, batch_size=batch_size, lr=lr, sparsity=sparsity, warmup=warmup,
+                                     decay=decay, sparsity_warmup=sparsity_warmup, aux=aux, seed=seed, amp=amp))
+    step, rows = state.restore(coder, optimiser)
+    if step == 0:
+        coder.initialise_means(next(source.batches(batch_size, seed=seed)).to(device))
+    idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
+    coder.train()
+    began = time.perf_counter()
+    bar = tqdm(total=steps, initial=step, desc="training", unit="step", disable=not progress)
+    try:
+        for x in _from_step(source, batch_size, seed, step, steps):
+            x, rate = x.to(device), _schedule(step, steps, warmup, decay)
+            for parameters in optimiser.param_groups:
+                parameters["lr"] = lr * rate
+            ramp = min(1.0, (step + 1) / max(1, round(sparsity_warmup * steps)))
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
+                total, parts = coder.loss(x, sparsity=sparsity * ramp, aux=aux, dead_after=idle_limit)
+            if not torch.isfinite(total):
+                raise ValueError(f"the loss is {float(total)} at step {step}; lower lr (now {lr:g}) or check the data")
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            optimiser.step()
+            step += 1
+            bar.update()
+            if step % log_every == 0 or step == steps:
+                row = _row(step, total, parts, coder, idle_limit, rate * lr, time.perf_counter() - began)
+                rows.append(row)
+                bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "l0", "dead")})
+                if on_log is not None:
+                    on_log(row)
+            if step % checkpoint_every == 0 and step < steps:
+                state.write(step, rows, coder, optimiser)
+    except KeyboardInterrupt:
+        state.write(step, rows, coder, optimiser)
+        log.warning("stopped at step %d of %d; the same call goes on from here", step, steps)
+        raise
+    finally:
+        bar.close()
+    state.write(step, rows, coder, optimiser)
+    coder.eval()
+    return rows
+
+
+def _from_step(source: OrbitSource, batch_size: int, seed: int, step: int, steps: int) -> Iterator[Tensor]:
+    """Batches number `step` to `steps` of the endless sequence of epochs."""
+    per_epoch = source.batches_per_epoch(batch_size)
+    while step < steps:
+        epoch, start = divmod(step, per_epoch)
+        for x in source.batches(batch_size, seed=seed, epoch=epoch, start=start):
+            yield x
+            step += 1
+            if step == steps:
+                return
+
+
+def _schedule(step: int, steps: int, warmup: float, decay: float) -> float:
+    """Linear rise, plateau, linear fall to zero, as a factor on the learning rate."""
+    rise = min(1.0, (step + 1) / max(1.0, warmup * steps))
+    fall = min(1.0, (steps - step) / max(1.0, decay * steps))
+    return min(rise, fall)
+
+
+def _row(step: int, total: Tensor, parts: dict[str, Tensor], coder: GroupCrosscoder, idle_limit: int, lr: float,
+         seconds: float) -> dict[str, float | int]:
+    values = {name: float(value) for name, value in parts.items()}
+    fve = 1 - values["reconstruction"] / max(values.pop("total_variance"), 1e-12)
+    dead = float((coder.idle > idle_limit).float().mean())
+    return dict(step=step, loss=float(total.detach()), **values, fve=fve, dead=dead, lr=lr, seconds=round(seconds, 2))
+
+
+class _Checkpoint:
+    """Weights, Adam's moments and the logged rows in a folder; a no-op without one."""
+
+    def __init__(self, folder: str | Path | None, settings: dict[str, Any]):
+        self.folder = None if folder is None else Path(folder)
+        self.settings = json.dumps(settings, sort_keys=True)
+
+    @property
+    def path(self) -> Path:
+        assert self.folder is not None
+        return self.folder / "checkpoint.safetensors"
+
+    def write(self, step: int, rows: list[dict[str, float | int]], coder: GroupCrosscoder,
+              optimiser: torch.optim.Optimizer) -> None:
+        if self.folder is None:
+            return
+        tensors = {f"coder.{name}": t.detach().cpu().contiguous() for name, t in coder.state_dict().items()}
+        for name, parameter in coder.named_parameters():
+            for key, value in optimiser.state.get(parameter, {}).items():
+                tensors[f"adam.{name}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+        metadata = dict(step=str(step), settings=self.settings, rows=json.dumps(rows))
+        with atomic_path(self.path) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+        atomic_write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def restore(self, coder: GroupCrosscoder,
+                optimiser: torch.optim.Optimizer) -> tuple[int, list[dict[str, float | int]]]:
+        if self.folder is None or not self.path.is_file():
+            return 0, []
+        with safe_open(self.path, "pt") as file:
+            metadata = file.metadata()
+            if metadata["settings"] != self.settings:
+                raise ValueError(f"{self.path} belongs to a run with other settings ({metadata['settings']}); "
+                                 "use another folder or delete the checkpoint")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        coder.load_state_dict({k.removeprefix("coder."): t for k, t in tensors.items() if k.startswith("coder.")})
+        for name, parameter in coder.named_parameters():
+            prefix = f"adam.{name}."
+            moments = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+            if moments:
+                optimiser.state[parameter] = {k: t.to(parameter.device) for k, t in moments.items()}
+        return int(metadata["step"]), json.loads(metadata["rows"])

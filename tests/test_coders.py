@@ -1,0 +1,140 @@
+import json
+
+import pytest
+import torch
+
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
+from groupcc_lite.groups import cyclic, dihedral
+
+
+def hand_made(activation="relu", k=None, scale=1.0):
+    """C_2, two channels, two latents, weights small enough to compute on paper."""
+    coder = GroupCrosscoder(cyclic(2), 2, 2, activation=activation, k=k, scale=scale)
+    with torch.no_grad():
+        coder.W_e.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        coder.b_e.copy_(torch.tensor([0.0, -1.0]))
+        coder.b.copy_(torch.tensor([1.0, 0.0]))
+        coder.W_d.copy_(torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 1.0], [0.0, 0.0]]]))
+        coder.b_d.copy_(torch.tensor([[0.5, 0.0], [0.0, 0.0]]))
+    return coder
+
+
+X = torch.tensor([[[3.0, 2.0], [0.0, 8.0]]])
+
+
+def test_encode_and_decode_on_paper():
+    coder = hand_made()
+    f = coder.encode(X[:, 0])
+    assert f.tolist() == [[2.0, 1.0]]  # [3 - 1, 2 - 1]
+    assert coder.decode(f).tolist() == [[[6.5, 1.0], [0.0, 8.0]]]
+
+
+def test_the_papers_loss_on_paper():
+    total, parts = hand_made().loss(X, sparsity=0.1)
+    assert float(parts["reconstruction"]) == pytest.approx(3.5**2 + 1.0)
+    assert float(parts["l1"]) == pytest.approx(0.1 * (2 * 5 + 1 * 1))  # the norm of the whole vector: ||(3,0,0,4)|| = 5
+    assert float(total.detach()) == pytest.approx(13.25 + 1.1) and float(parts["l0"]) == 2
+
+
+def test_the_scale_is_applied_inside_and_undone_outside():
+    coder, scaled = hand_made(), hand_made(scale=2.0)
+    assert torch.equal(scaled.encode(X[:, 0] / 2), coder.encode(X[:, 0]))
+    assert torch.equal(scaled(X / 2).reconstruction * 2, coder(X).reconstruction)
+    assert float(scaled.loss(X / 2)[0].detach()) == pytest.approx(float(coder.loss(X)[0].detach()))
+
+
+def test_topk_keeps_the_largest_contributions_not_the_largest_latents():
+    coder = hand_made("topk", 1)
+    x0 = torch.tensor([[2.0, 5.0]])  # latents before selection: 1 and 4, contributions 1 * 5 and 4 * 1
+    assert coder.encode(x0).tolist() == [[1.0, 0.0]]
+
+
+def test_batchtopk_spends_k_per_sample_on_average_and_has_a_threshold_afterwards():
+    coder = GroupCrosscoder(dihedral(3), 5, 40, activation="batchtopk", k=4, seed=1)
+    x = torch.randn(64, 6, 5, generator=torch.Generator().manual_seed(0))
+    coder.train()
+    for _ in range(3):
+        _, parts = coder.loss(x)
+    assert float(parts["l0"]) == pytest.approx(4, abs=0.02)
+    per_sample = (coder.encode(x[:, 0]) > 0).sum(1)
+    assert per_sample.min() < 4 < per_sample.max()
+    coder.eval()
+    assert float((coder.encode(x[:, 0]) > 0).float().sum(1).mean()) == pytest.approx(4, abs=0.2)
+
+
+def test_rescaling_a_latent_against_its_dictionary_vector_changes_nothing():
+    for activation, k in (("relu", None), ("topk", 3)):
+        coder = GroupCrosscoder(cyclic(3), 4, 8, activation=activation, k=k, seed=2)
+        x = torch.randn(16, 3, 4, generator=torch.Generator().manual_seed(0))
+        before = coder(x).reconstruction, coder.loss(x, sparsity=0.3)[0]
+        with torch.no_grad():
+            coder.W_e[1] *= 4
+            coder.b_e[1] *= 4
+            coder.W_d[1] /= 4
+        torch.testing.assert_close(coder(x).reconstruction, before[0])
+        torch.testing.assert_close(coder.loss(x, sparsity=0.3)[0], before[1])
+
+
+def test_the_auxiliary_loss_moves_dead_latents_only():
+    coder = GroupCrosscoder(cyclic(2), 3, 10, activation="topk", k=2, seed=0)
+    x = torch.randn(32, 2, 3, generator=torch.Generator().manual_seed(0))
+    coder.idle[7:] = 1000
+    _, parts = coder.loss(x, dead_after=500, aux_k=3)
+    assert float(parts["aux"]) > 0
+    coder.idle[7:] = 1000  # some have just fired
+    coder._auxiliary(coder.preactivations(x[:, 0]), x, 3, 500).backward()
+    assert coder.W_d.grad[:7].abs().max() == 0 and coder.W_d.grad[7:].abs().max() > 0
+    coder.idle.zero_()
+    assert float(coder.loss(x, dead_after=500)[1]["aux"]) == 0
+
+
+def test_an_sae_is_the_crosscoder_of_the_trivial_group():
+    sae = SparseAutoencoder(4, 9, activation="topk", k=2, seed=3)
+    cc = GroupCrosscoder(cyclic(1), 4, 9, activation="topk", k=2, seed=3)
+    x = torch.randn(5, 1, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sae(x).reconstruction, cc(x).reconstruction)
+
+
+@pytest.mark.parametrize("activation, k", [("relu", None), ("topk", 2), ("batchtopk", 2)])
+def test_save_and_load_give_the_same_coder(tmp_path, activation, k):
+    coder = GroupCrosscoder(dihedral(3), 4, 6, activation=activation, k=k, scale=1.7, seed=5)
+    x = torch.randn(8, 6, 4, generator=torch.Generator().manual_seed(0))
+    coder.loss(x)
+    coder.eval().save(tmp_path / "c")
+    loaded = GroupCrosscoder.load(tmp_path / "c", group=dihedral(3))
+    assert loaded.config == coder.config
+    assert torch.equal(loaded(x).reconstruction, coder(x).reconstruction)
+    sae = SparseAutoencoder(4, 6, activation=activation, k=k)
+    sae.save(tmp_path / "s")
+    assert isinstance(SparseAutoencoder.load(tmp_path / "s"), SparseAutoencoder)
+
+
+def test_loading_explains_what_is_wrong(tmp_path):
+    with pytest.raises(ValueError, match="no saved coder"):
+        GroupCrosscoder.load(tmp_path / "nothing")
+    GroupCrosscoder(dihedral(3), 4, 6).save(tmp_path / "c")
+    with pytest.raises(ValueError, match="trained for D_3, not for C_6"):
+        GroupCrosscoder.load(tmp_path / "c", group=cyclic(6))
+    with pytest.raises(ValueError, match="load it as GroupCrosscoder"):
+        SparseAutoencoder.load(tmp_path / "c")
+    config = json.loads((tmp_path / "c" / "config.json").read_text())
+    (tmp_path / "c" / "config.json").write_text(json.dumps(config | {"latents": 7}))
+    with pytest.raises(ValueError, match="do not fit"):
+        GroupCrosscoder.load(tmp_path / "c")
+    weights = tmp_path / "c" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="checksum"):
+        GroupCrosscoder.load(tmp_path / "c")
+
+
+def test_bad_arguments_and_shapes():
+    with pytest.raises(ValueError, match="activation is 'gelu'"):
+        GroupCrosscoder(cyclic(2), 3, 4, activation="gelu")
+    for activation, k in (("topk", None), ("relu", 3), ("topk", 5), ("topk", 0)):
+        with pytest.raises(ValueError, match="k is"):
+            GroupCrosscoder(cyclic(2), 3, 4, activation=activation, k=k)
+    coder = GroupCrosscoder(cyclic(2), 3, 4)
+    with pytest.raises(ValueError, match=r"x0 has shape \(5, 4\)"):
+        coder.encode(torch.zeros(5, 4))
+    with pytest.raises(ValueError, match="one block of 3 channels per element of C_2"):
+        coder(torch.zeros(5, 3, 3))
