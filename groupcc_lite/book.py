@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import functools
 import http.server
+import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -83,14 +83,12 @@ def page_notebook(notebook: Any, profile: str) -> Any:
     """
     from nbformat.v4 import new_markdown_cell
 
+    parameters = notebook.cells[pairs.tagged(notebook, "parameters")]
     injected = pairs.tagged(notebook, "injected-parameters")
-    given = {} if injected is None else _assignments(notebook.cells[injected].source)
     if injected is not None:
+        parameters.source = _with_values(parameters.source, _assignments(notebook.cells[injected].source))
         del notebook.cells[injected]
-    at = pairs.tagged(notebook, "parameters")
-    if at is not None:
-        notebook.cells[at].source = _with_values(notebook.cells[at].source, given)
-    box = new_markdown_cell(pages.badge(notebook, profile, given))
+    box = new_markdown_cell(pages.badge(notebook, profile, _assignments(parameters.source)["seed"]))
     box["id"] = "run-badge"
     notebook.cells.insert(1, box)
     return notebook
@@ -107,8 +105,9 @@ def _with_values(source: str, values: dict[str, Any]) -> str:
     for statement in ast.parse(source).body:
         name, value = statement.targets[0].id, statement.value
         if name in values and ast.literal_eval(value) != values[name]:
-            line = lines[value.lineno - 1]
-            lines[value.lineno - 1] = line[:value.col_offset] + repr(values[name]) + line[value.end_col_offset:]
+            line, new = lines[value.lineno - 1], values[name]
+            text = json.dumps(new) if isinstance(new, str) else repr(new)
+            lines[value.lineno - 1] = line[:value.col_offset] + text + line[value.end_col_offset:]
     return "\n".join(lines)
 
 
@@ -146,9 +145,12 @@ def build(root: Path, profile: str) -> Path:
     command = shutil.which("jupyter-book", path=str(Path(sys.executable).parent)) or shutil.which("jupyter-book")
     if command is None:
         raise FileNotFoundError("jupyter-book is not installed; pip install 'groupcc-lite[book]'")
-    done = subprocess.run([command, "build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going"],
-                          env=os.environ | {"PYTHONWARNINGS": "ignore"}, check=False)
+    log.info("building %d pages", len(toc_pages(root)))
+    arguments = ["build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run([command, *arguments], stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
+        # Sphinx would not read an unchanged page again, and so not warn about it again.
+        shutil.rmtree(output / "_build", ignore_errors=True)
         raise BuildError("the strict build failed; every warning above counts as an error")
     target = html_folder(root, profile)
     fresh = target.with_name("html.new")

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 # What only arranges and checks pages cannot change what a notebook computes.
 PAGE_MODULES = ("pairs.py", "execution.py", "pages.py", "audit.py", "book.py", "__main__.py")
 
+# Kernels listen on this machine only; without this each one warns that its connection is not encrypted.
+QUIET_KERNEL = "--IPKernelApp.log_level=40"
+
 
 class NotebookError(BookError):
     """A notebook stopped with an error."""
@@ -143,7 +146,7 @@ def _execute(root: Path, text: str, output: Path, parameters: dict[str, Any]) ->
     with _environment(TQDM_DISABLE="1", PYDEVD_DISABLE_FILE_VALIDATION="1"):
         try:
             papermill.execute_notebook(notebook, str(output), parameters=parameters, cwd=str(root),
-                                       kernel_name="python3")
+                                       kernel_name="python3", extra_arguments=[QUIET_KERNEL])
         except papermill.PapermillExecutionError as error:
             return f"cell {error.exec_count}: {error.ename}: {error.evalue.strip()}"
     return ""

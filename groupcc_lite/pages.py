@@ -157,13 +157,12 @@ def run_times(results: Results) -> str:
                         table(["Chapter", "Time", "Its longest cell", "Run on (UTC)"], rows)])
 
 
-def badge(notebook: Any, profile: str, parameters: dict[str, Any]) -> str:
+def badge(notebook: Any, profile: str, seed: int) -> str:
     """The box under a chapter's title that says what the reader is looking at."""
     settings = get_profile(profile)
-    others = "".join(f", {key} {value}" for key, value in parameters.items() if key == "seed")
-    return (":::{admonition} What this page shows\n:class: note run-badge\n"
-            f"A run with profile **{profile}**{others}: {settings.summary[0].lower() + settings.summary[1:]}. "
-            f"Base model **{settings.model}**, group {settings.group}. It took {minutes(duration(notebook))}.\n:::")
+    return (f":::{{admonition}} What this page shows\n:class: note run-badge\n"
+            f"A run with profile **{profile}**, seed {seed}, on the base model **{settings.model}** with the group "
+            f"{settings.group}. It took {minutes(duration(notebook))}. {{ref}}`What a profile is <profiles>`.\n:::")
 
 
 def duration(notebook: Any) -> float:
