@@ -74,11 +74,17 @@ def _profiles(options: argparse.Namespace) -> None:
 
 
 def _cost(options: argparse.Namespace) -> None:
-    from groupcc_lite import pipeline
+    from groupcc_lite.costs import cost
+    from groupcc_lite.pages import minutes
 
-    estimate = pipeline.cost(options.profile)
-    _say(f"Profile {options.profile}, estimated for this machine:")
-    _say_table([(key.replace("_", " "), _number(value)) for key, value in estimate.items()])
+    stages = cost(options.profile, images=options.images)
+    _say(f"Profile {options.profile}, estimated on this machine:")
+    rows = []
+    for stage, facts in stages.items():
+        shown = [("time", minutes(3600.0 * value)) if key == "hours" else (key, _number(value))
+                 for key, value in facts.items()]
+        rows += [(stage if i == 0 else "", key, value) for i, (key, value) in enumerate(shown)]
+    _say_table(rows)
 
 
 def _train_tiny(options: argparse.Namespace) -> None:
@@ -159,7 +165,8 @@ def parser() -> argparse.ArgumentParser:
     verb("serve", _serve, "show the built pages in a browser", profile).add_argument(
         "--port", type=int, default=8000, help="default: 8000")
     verb("profiles", _profiles, "list the profiles and every setting of each")
-    verb("cost", _cost, "estimate time and disk of a profile before it starts", profile)
+    verb("cost", _cost, "estimate time and disk of a profile before it starts", profile).add_argument(
+        "--images", metavar="FOLDER", help="photographs that the run would use")
     sub = verb("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
     sub.add_argument("--folder", help="where the weights go (default: into the package)")
     sub.add_argument("--steps", type=int, default=1500, help="training steps (default: 1500)")

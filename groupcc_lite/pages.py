@@ -171,8 +171,10 @@ def duration(notebook: Any) -> float:
 
 
 def minutes(seconds: float) -> str:
-    """A duration for people: "48 s", "3 min 20 s"."""
+    """A duration for people: "2.3 s", "48 s", "3 min 20 s", "2 h 5 min"."""
     whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 

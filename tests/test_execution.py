@@ -1,0 +1,163 @@
+"""Running notebooks: parameters checked before anything starts, finished ones kept, failed ones named."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from tiny_book import make_tiny_book, write_chapter
+
+from groupcc_lite import execution
+from groupcc_lite.pairs import sources
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
+    return make_tiny_book(tmp_path / "book")
+
+
+@pytest.fixture
+def executed(monkeypatch) -> list[str]:
+    """Names of the notebooks that were run, in place of running them."""
+    names = []
+
+    def pretend(root, text, output, parameters):
+        names.append(output.stem)
+        nbformat.write(nbformat.reads(text, as_version=4), output)
+        return ""
+
+    monkeypatch.setattr(execution, "_execute", pretend)
+    return names
+
+
+def run(book: Path, **parameters) -> list[str]:
+    return [o.status for o in execution.run(book, sources(book), {"profile": "smoke", **parameters})]
+
+
+def test_a_notebook_is_executed_with_its_parameters_and_a_failure_stops_no_other(book):
+    write_chapter(book, "01_one", extra='raise RuntimeError("no luck")')
+    outcomes = execution.run(book, sources(book), {"profile": "smoke", "seed": 7})
+    assert [(o.name, o.status) for o in outcomes] == [("01_one", "failed"), ("02_two", "made")]
+    second = nbformat.read(execution.executed_folder(book, "smoke") / "02_two.ipynb", as_version=4)
+    assert "the seed is 7" in second.cells[-1].outputs[0].text
+    with pytest.raises(execution.NotebookError, match=r"1 of 2 notebooks failed.*\n.*01_one, cell 4: RuntimeError: no"):
+        execution.require_success(outcomes, book, "smoke")
+    first = execution.executed_folder(book, "smoke") / "01_one.ipynb"
+    assert "An Exception was encountered" in first.read_text()
+    assert not first.with_suffix(".json").exists()
+    write_chapter(book, "01_one")
+    outcomes = execution.run(book, sources(book), {"profile": "smoke", "seed": 7})
+    assert [o.status for o in outcomes] == ["made", "kept"]
+    execution.require_success(outcomes, book, "smoke")
+
+
+def test_unchanged_notebooks_are_kept(book, executed):
+    assert run(book) == ["made", "made"]
+    assert run(book) == ["kept", "kept"]
+    assert executed == ["01_one", "02_two"]
+
+
+def touch_notebook(book: Path) -> None:
+    write_chapter(book, "01_one", extra="2 + 2")
+
+
+def touch_library(book: Path) -> None:
+    (book / "groupcc_lite" / "groups.py").write_text("x = 1\n")
+
+
+def touch_page_module(book: Path) -> None:
+    (book / "groupcc_lite" / "audit.py").write_text("x = 1\n")
+
+
+def touch_reference(book: Path) -> None:
+    (book / "book" / "reference").mkdir()
+    (book / "book" / "reference" / "01_one.json").write_text("{}")
+
+
+def touch_report(book: Path) -> None:
+    path = execution.report_path("smoke", "01_one")
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+
+
+def touch_record(book: Path) -> None:
+    (execution.executed_folder(book, "smoke") / "01_one.json").unlink()
+
+
+def touch_nothing(book: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize("touch, expected", [
+    (touch_notebook, ["made", "kept"]), (touch_library, ["made", "made"]), (touch_page_module, ["kept", "kept"]),
+    (touch_reference, ["made", "kept"]), (touch_report, ["made", "kept"]), (touch_record, ["made", "kept"]),
+    (touch_nothing, ["kept", "kept"])])
+def test_what_a_notebook_depends_on_runs_it_again(book, executed, touch, expected):
+    run(book)
+    touch(book)
+    assert run(book) == expected
+
+
+def test_other_parameters_run_it_again_and_other_profiles_keep_their_own(book, executed):
+    assert run(book, seed=1) == ["made", "made"]
+    assert run(book, seed=2) == ["made", "made"]
+    assert run(book, profile="book") == ["made", "made"]
+    assert run(book, seed=2) == ["kept", "kept"]
+
+
+def test_the_data_folder_matters_only_to_profiles_that_use_it(book, executed, monkeypatch):
+    run(book), run(book, profile="inception")
+    monkeypatch.setenv("GROUPCC_DATA", "elsewhere")
+    assert run(book) == ["kept", "kept"]
+    assert run(book, profile="inception") == ["made", "made"]
+
+
+def test_force_runs_everything(book, executed):
+    run(book)
+    outcomes = execution.run(book, sources(book), {"profile": "smoke"}, force=True)
+    assert [o.status for o in outcomes] == ["made", "made"]
+
+
+@pytest.mark.parametrize("parameters, error, message", [
+    ({"profil": "smoke"}, ValueError, "01_one.py has no parameter profil; it has profile, seed, images"),
+    ({"profile": "smok"}, ValueError, "profile is 'smok'; expected one of smoke, book, inception, paper"),
+    ({"seed": -1}, ValueError, "seed is -1; expected a non-negative integer"),
+    ({"seed": "1"}, ValueError, "seed is '1'; expected a non-negative integer"),
+    ({"seed": True}, ValueError, "seed is True; expected a non-negative integer"),
+    ({"images": "nowhere"}, FileNotFoundError, "images is 'nowhere', but there is no such folder of images"),
+])
+def test_wrong_parameters_are_errors_before_anything_runs(book, executed, parameters, error, message):
+    with pytest.raises(error, match=message):
+        run(book, **parameters)
+    assert executed == []
+
+
+def test_a_value_of_another_type_is_an_error():
+    with pytest.raises(ValueError, match="steps is 'many'; x.py expects a int such as 3"):
+        execution.check_parameters({"steps": "many"}, {"steps": 3}, "x.py")
+
+
+def test_paths_reach_the_kernel_absolute(book, executed, monkeypatch):
+    seen = []
+    monkeypatch.setattr(execution, "_run_one", lambda root, chapter, text, parameters, force: (
+        seen.append(parameters["images"]) or execution.Outcome(chapter, "made")))
+    monkeypatch.chdir(book)
+    run(book, images="notebooks")
+    assert seen == [str(book / "notebooks")] * 2
+
+
+@pytest.mark.parametrize("line", ["seed = 1 + 1", "seed = len('x')", "import os", "a = b = 1", "x[0] = 1"])
+def test_a_parameters_cell_holds_literals_only(line):
+    cell = nbformat.v4.new_code_cell(f'profile = "book"\n{line}', metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    with pytest.raises(ValueError, match="may only hold lines like"):
+        execution.declared_parameters(notebook, "x.py")
+
+
+def test_the_environment_of_the_kernel_does_not_leak(monkeypatch):
+    monkeypatch.setenv("KEPT", "before")
+    monkeypatch.delenv("GONE", raising=False)
+    with execution._environment(KEPT="during", GONE="during"):
+        assert (os.environ["KEPT"], os.environ["GONE"]) == ("during", "during")
+    assert os.environ["KEPT"] == "before" and "GONE" not in os.environ

@@ -1,0 +1,89 @@
+"""The generated parts of the pages: verdicts from numbers, and nothing invented where a number is missing."""
+
+import pytest
+import yaml
+
+from groupcc_lite import pages
+
+CLAIM = dict(id="x", title="A title", section="section 1", claim="It is so.", chapter="03_training",
+             numbers={"a": "the first", "b": "the second"}, holds=[["a", ">", "b"], ["a", "<=", 1]], deviation="None.")
+
+
+def report(**values) -> dict:
+    return {"provenance": {"commit": "0123456789abcdef", "date": "2026-01-02", "hardware": "a machine", "seed": 4,
+                           "versions": {"torch": "2.0"}, "weights_sha256": "f" * 64, "images_sha256": "e" * 64},
+            "numbers": {key: {"value": value, "unit": "", "note": ""} for key, value in values.items()}}
+
+
+def results(here=None, reference=None, claims=(CLAIM,)) -> pages.Results:
+    return pages.Results("book", here or {}, reference or {}, {}, list(claims))
+
+
+@pytest.mark.parametrize("values, expected", [
+    (dict(a=0.9, b=0.1), "holds"), (dict(a=0.1, b=0.9), "does not hold"), (dict(a=2.0, b=0.1), "does not hold"),
+    (dict(a=0.9), "not measured"), ({}, "not measured")])
+def test_status_follows_the_numbers(values, expected):
+    assert pages.status(CLAIM, report(**values)) == expected
+
+
+def test_status_without_a_report_or_a_test_is_not_measured():
+    assert pages.status(CLAIM, None) == "not measured"
+    assert pages.status(CLAIM | {"holds": []}, report(a=1, b=1)) == "not measured"
+
+
+def test_replication_shows_both_runs_and_what_is_missing():
+    text = pages.replication(results({"03_training": report(a=0.912345, b=0.1)}, {"03_training": report(a=0.25)}))
+    assert "| the first | 0.912 | 0.25 |" in text
+    assert "| the second | 0.1 | not measured |" in text
+    assert "| **status** | **holds** | **not measured** |" in text
+    assert "[A title](claim-x)" in text and "(claim-x)=" in text
+
+
+@pytest.mark.parametrize("value, unit, expected", [
+    (0.123456, "", "0.123"), (1234.5, "s", "1,234 s"), (25000, "", "25,000"), ("yes", "", "yes"),
+    ([0.5, 0.25], "", "0.5, 0.25"), (3, "px", "3 px"), (True, "", "True")])
+def test_show(value, unit, expected):
+    assert pages.show({"value": value, "unit": unit}) == expected
+
+
+def test_reproducibility_lists_commit_seed_and_fingerprints():
+    text = pages.reproducibility(results({"03_training": report()}))
+    assert "| 03_training | `0123456789ab` | 2026-01-02 | 4 | `ffffffffffff` | `eeeeeeeeeeee` |" in text
+    assert "Hardware: a machine." in text and "Versions: torch 2.0." in text
+    assert text.count("No chapter has left a report yet.") == 1
+
+
+def test_a_dirty_commit_stays_marked():
+    assert pages._short("0123456789abcdef with uncommitted changes") == "0123456789ab with uncommitted changes"
+
+
+def test_table_cells_cannot_break_the_table():
+    assert pages.table(["a"], [["x | y\nz"]]).splitlines()[-1] == "| x \\| y z |"
+
+
+def test_fill_replaces_markers_and_names_unknown_ones():
+    filled = pages.fill("# T\n\n<!-- generated: run-times -->\n\n<!-- a note -->\n", results(), "book/x.md")
+    assert filled == "# T\n\nNo chapter has been run yet.\n\n<!-- a note -->\n"
+    with pytest.raises(ValueError, match="book/x.md asks for the generated part 'tables'; there are replication"):
+        pages.fill("<!-- generated: tables -->", results(), "book/x.md")
+
+
+@pytest.mark.parametrize("change", [{"holds": [["a", "~", "b"]]}, {"holds": [["a", ">", "c"]]}, {"extra": 1}])
+def test_unusable_claims_are_errors(tmp_path, change):
+    path = tmp_path / "claims.yml"
+    path.write_text(yaml.safe_dump([CLAIM | change]))
+    with pytest.raises(ValueError, match="claims.yml: claim 'x'"):
+        pages.read_claims(path)
+
+
+def test_the_books_own_claims_can_be_read(root):
+    claims = pages.read_claims(root / "book" / "claims.yml")
+    assert len({claim["id"] for claim in claims}) == len(claims) >= 5
+    for claim in claims:
+        assert claim["holds"], f"claim {claim['id']} has no test"
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (2.34, "2.3 s"), (48.4, "48 s"), (59.7, "1 min 0 s"), (200.0, "3 min 20 s"), (7300.0, "2 h 2 min")])
+def test_minutes(seconds, text):
+    assert pages.minutes(seconds) == text
