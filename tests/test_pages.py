@@ -84,6 +84,6 @@ def test_the_books_own_claims_can_be_read(root):
 
 
 @pytest.mark.parametrize("seconds, text", [
-    (2.34, "2.3 s"), (48.4, "48 s"), (59.7, "1 min 0 s"), (200.0, "3 min 20 s"), (7300.0, "2 h 2 min")])
+    (2.34, "2.3 s"), (48.4, "48 s"), (59.7, "1 min 0 s"), (200.0, "3 min 20 s"), (7300.0, "2 h 1 min")])
 def test_minutes(seconds, text):
     assert pages.minutes(seconds) == text
