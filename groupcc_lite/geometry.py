@@ -1,16 +1,17 @@
 """Where a cell of an activation grid looks: stride, first centre and receptive field of a network's layer.
 
-A grid of activations is *not* centred on the image. Strides and paddings push it a few pixels to one side, and a
-rotation about the wrong centre misplaces every point. So points live in pixels from the image centre (x right, y down)
-and become cell coordinates only when an activation is read. `derive_geometry` computes the numbers from the network's
-layers with `torch.fx`; `check_geometry` then tests them on the running network, because a derivation can be wrong.
+A grid of activations is *not* centred on the image. Strides and paddings push it a few pixels to one side,
+and a rotation about the wrong centre misplaces every point. So points live in pixels from the image centre (x
+right, y down) and become cell coordinates only when an activation is read. `derive_geometry` computes the
+numbers from the network's layers with `torch.fx`; `check_geometry` then tests them on the running network,
+because a derivation can be wrong.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,9 +23,10 @@ from torch import Tensor, fx, nn
 
 @dataclass(frozen=True)
 class Geometry:
-    """Cell k of a square grid is centred on pixel `first + stride * k` and sees `receptive_field` pixels around it.
+    """Cell k of a square grid is centred on pixel `first + stride * k` and sees `receptive_field` pixels there.
 
-    All lengths are in input pixels; pixel i has its centre at coordinate i. The image centre is (input_size - 1) / 2.
+    All lengths are in input pixels; pixel i has its centre at coordinate i. The image centre is (input_size -
+    1) / 2.
     """
 
     stride: int
@@ -40,7 +42,7 @@ class Geometry:
 
     @property
     def centre_offset(self) -> float:
-        """How far the middle of the grid lies from the middle of the image, in pixels (along x and along y)."""
+        """How far the middle of the grid lies from the middle of the image, in pixels (along x and y)."""
         return self.first + self.stride * (self.grid - 1) / 2 - self.image_centre
 
     @property
@@ -65,9 +67,13 @@ class Geometry:
         return cells * self.stride + (self.first - self.image_centre)
 
     def box(self, cell: int) -> tuple[int, int]:
-        """First and last input pixel (along one axis) that cell number `cell` can see, clipped to the input."""
+        """First and last input pixel (along one axis) that a cell can see, clipped to the input."""
         centre, half = self.first + self.stride * cell, (self.receptive_field - 1) / 2
         return max(0, math.floor(centre - half)), min(self.input_size - 1, math.ceil(centre + half))
+
+
+class UnclearGeometry(ValueError):
+    """An operation whose place in the image cannot be told from its definition."""
 
 
 class Span(NamedTuple):
@@ -91,17 +97,19 @@ Spans = tuple[Span, Span]  # (rows, columns)
 
 _POINTWISE_FUNCTIONS: set[Any] = {
     F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.leaky_relu, F.elu, F.sigmoid, F.dropout,
-    F.local_response_norm, F.batch_norm, F.softplus, F.mish, torch.relu, torch.sigmoid, torch.tanh, torch.clamp,
-    torch.add, torch.sub, torch.mul, torch.div, torch.abs, torch.sqrt, torch.exp, torch.maximum, torch.minimum,
+    F.local_response_norm, F.batch_norm, F.softplus, F.mish,
+    torch.relu, torch.sigmoid, torch.tanh, torch.clamp, torch.add, torch.sub, torch.mul, torch.div, torch.abs,
+    torch.sqrt, torch.exp, torch.maximum, torch.minimum, torch.pow, torch.square,
     operator.add, operator.sub, operator.mul, operator.truediv, operator.iadd, operator.imul, operator.neg,
-    operator.pow, torch.pow, torch.square,
+    operator.pow,
 }
+_POOLS: tuple[Any, ...] = (F.max_pool2d, torch.max_pool2d, F.avg_pool2d)
 _POINTWISE_METHODS = {"add", "add_", "mul", "mul_", "sub", "div", "relu", "relu_", "clamp", "sigmoid", "tanh",
                       "contiguous", "clone", "float", "to", "pow", "square", "sqrt", "abs", "detach"}
 _POINTWISE_MODULES: tuple[type[nn.Module], ...] = (
-    nn.BatchNorm2d, nn.LocalResponseNorm, nn.Dropout, nn.Dropout2d, nn.Identity, nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU,
-    nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Mish,
-    nn.Softplus, nn.PReLU, nn.Threshold,
+    nn.BatchNorm2d, nn.LocalResponseNorm, nn.Dropout, nn.Dropout2d, nn.Identity, nn.ReLU, nn.ReLU6, nn.GELU,
+    nn.SiLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid,
+    nn.Hardtanh, nn.Mish, nn.Softplus, nn.PReLU, nn.Threshold,
 )
 
 
@@ -116,8 +124,9 @@ class LeafTracer(fx.Tracer):
 def derive_geometry(network: nn.Module, input_size: int) -> Geometry:
     """Geometry of the network's output grid for a square input of `input_size` pixels, from its layers.
 
-    `network` maps (b, 3, s, s) to (b, d, h, w) and can be traced by torch.fx. Raises ValueError when an operation has
-    no place in the image (flatten, adaptive pooling, resizing ...) or when the result is not square.
+    `network` maps (b, 3, s, s) to (b, d, h, w) and can be traced by torch.fx. Raises ValueError when an
+    operation has no place in the image (flatten, adaptive pooling, resizing ...) or when the result is not
+    square.
     """
     graph = network.graph if isinstance(network, fx.GraphModule) else LeafTracer().trace(network)
     modules = dict(network.named_modules())
@@ -136,21 +145,23 @@ def derive_geometry(network: nn.Module, input_size: int) -> Geometry:
         raise ValueError(f"the network's output has no square geometry (rows {result and result[0]}, columns "
                          f"{result and result[1]}); choose a layer with the same windows along both axes")
     span = result[0]
-    return Geometry(stride=span.stride, first=(span.low + span.high) / 2, receptive_field=span.high - span.low + 1,
-                    input_size=input_size, grid=_grid_of(network, input_size))
+    return Geometry(stride=span.stride, first=(span.low + span.high) / 2,
+                    receptive_field=span.high - span.low + 1, input_size=input_size,
+                    grid=_grid_of(network, input_size))
 
 
 def _grid_of(network: nn.Module, input_size: int) -> int:
     parameter = next(network.parameters(), torch.zeros(1))
     with torch.no_grad():
-        output = network(torch.zeros(1, 3, input_size, input_size, device=parameter.device, dtype=parameter.dtype))
+        output = network(torch.zeros(1, 3, input_size, input_size).to(parameter))
     if output.ndim != 4 or output.shape[2] != output.shape[3] or not output.shape[2]:
         raise ValueError(f"the layer's output for a {input_size} px image has shape {tuple(output.shape)}; "
                          "expected a square grid (b, d, h, h)")
     return output.shape[2]
 
 
-def _through(node: fx.Node, spans: dict[fx.Node, Spans | None], modules: dict[str, nn.Module]) -> Spans | None:
+def _through(node: fx.Node, spans: dict[fx.Node, Spans | None],
+             modules: dict[str, nn.Module]) -> Spans | None:
     """Spans after one node; None for what carries no image (constants)."""
     inputs = [spans[n] for n in node.all_input_nodes if spans[n] is not None]
     if not inputs:
@@ -187,11 +198,10 @@ def _through_function(node: fx.Node, inputs: list[Spans], function: Callable | s
         return _merge(node, inputs) if isinstance(index, tuple) and len(index) <= 2 else _unclear(node)
     if function is F.pad:
         return _pad(inputs[0], _argument(node, 1, "pad", ()))
-    name = getattr(function, "__name__", str(function))
-    if function in (F.max_pool2d, F.avg_pool2d) or name in ("max_pool2d", "boolean_dispatch", "fn", "avg_pool2d"):
+    if function in _POOLS:
         kernel = _argument(node, 1, "kernel_size", None)
         stride, padding = _argument(node, 2, "stride", None) or kernel, _argument(node, 3, "padding", 0)
-        dilation = _argument(node, 4, "dilation", 1) if function is F.max_pool2d else 1
+        dilation = 1 if function is F.avg_pool2d else _argument(node, 4, "dilation", 1)
         return _windowed(inputs[0], kernel, stride, padding, dilation)
     return _unclear(node)
 
@@ -223,43 +233,77 @@ def _merge(node: fx.Node, inputs: list[Spans]) -> Spans:
     for axis in range(2):
         strides = {spans[axis].stride for spans in inputs}
         if len(strides) > 1:
-            raise ValueError(f"branches with strides {sorted(strides)} meet at {node.name!r}; they do not form one grid")
-        merged.append(Span(strides.pop(), min(s[axis].low for s in inputs), max(s[axis].high for s in inputs)))
+            raise ValueError(f"branches with strides {sorted(strides)} meet at {node.name!r}; "
+                             "they do not form one grid")
+        low, high = min(spans[axis].low for spans in inputs), max(spans[axis].high for spans in inputs)
+        merged.append(Span(strides.pop(), low, high))
     return merged[0], merged[1]
 
 
 def _unclear(node: fx.Node, module: nn.Module | None = None) -> Any:
     what = type(module).__name__ if module is not None else getattr(node.target, "__name__", str(node.target))
-    raise ValueError(f"cannot say which pixels {node.name!r} ({what}) sees; choose an earlier layer, one that is reached "
-                     "through convolutions, poolings, paddings, norms over channels and pointwise functions only")
+    raise UnclearGeometry(f"cannot say which pixels {node.name!r} ({what}) sees; choose an earlier layer, one that is "
+                     "reached through convolutions, poolings, paddings, norms over channels and pointwise "
+                     "functions only")
 
 
 def check_geometry(network: nn.Module, geometry: Geometry, *, trials: int = 24, seed: int = 0) -> None:
     """Impulse test: the pixels that move one cell lie inside its computed box and reach all four sides of it.
 
-    Uses gradients of the centre cell on random inputs, a few at a time until the box is filled. Raises ValueError that
-    gives both boxes when they differ. A side that the image border clips is only checked for staying inside.
+    Looks at the centre cell on random inputs, a few at a time until the box is filled. Raises ValueError that gives
+    both boxes when they differ. A side that the image border clips is only checked for staying inside.
     """
+    cell = geometry.centre_cell
+    low, high = geometry.box(cell)
+    last = geometry.input_size - 1
+    found = ((last + 1, -1), (last + 1, -1))
+    for found in _impulses(network, geometry.input_size, cell, trials, seed):
+        if any(start < low or end > high for start, end in found):
+            break
+        if all((start == low or low == 0) and (end == high or high == last) for start, end in found):
+            return
+    raise ValueError(f"impulse test failed: cell {cell} should see pixels {low}..{high} along both axes, but rows "
+                     f"{found[0][0]}..{found[0][1]} and columns {found[1][0]}..{found[1][1]} move it; {geometry} does "
+                     "not describe this network")
+
+
+def measure_geometry(network: nn.Module, input_size: int, *, trials: int = 24, seed: int = 1) -> Geometry:
+    """Geometry by impulses alone, for networks whose layers `derive_geometry` does not know (such as ConvNeXt).
+
+    Compares the pixels that move two neighbouring cells in the middle. Raises ValueError if these touch the border
+    of the input, as they do when a layer looks at the whole image, or if they do not describe a square grid.
+    """
+    grid = _grid_of(network, input_size)
+    boxes = []
+    for cell in (grid // 2 - 1, grid // 2):
+        *_, found = _impulses(network, input_size, cell, trials, seed)
+        boxes.append(found)
+    (before, columns_before), (after, columns_after) = boxes
+    stride = after[0] - before[0]
+    square = before == columns_before and after == columns_after and after[1] - before[1] == stride > 0
+    if not square or before[0] <= 0 or after[1] >= input_size - 1:
+        raise ValueError(f"two neighbouring cells in the middle see rows {before} and {after}, columns "
+                         f"{columns_before} and {columns_after} of {input_size} px: no grid of receptive fields "
+                         "inside the image")
+    return Geometry(stride=stride, first=sum(before) / 2 - stride * (grid // 2 - 1), input_size=input_size,
+                    receptive_field=before[1] - before[0] + 1, grid=grid)
+
+
+def _impulses(network: nn.Module, input_size: int, cell: int, trials: int,
+              seed: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """After each trial: the (first, last) row and column that have moved cell (cell, cell) so far."""
     parameter = next(network.parameters(), torch.zeros(1))
     generator = torch.Generator().manual_seed(seed)
-    cell, expected = geometry.centre_cell, geometry.box(geometry.centre_cell)
-    seen = torch.zeros(geometry.input_size, geometry.input_size, dtype=torch.bool)
+    seen = torch.zeros(input_size, input_size, dtype=torch.bool)
     for _ in range(trials):
-        images = torch.randn(2, 3, geometry.input_size, geometry.input_size, generator=generator)
+        images = torch.randn(2, 3, input_size, input_size, generator=generator)
         images = images.mul(60 * torch.rand((), generator=generator)).to(parameter).requires_grad_()
         with torch.enable_grad():
             response = network(images)[:, :, cell, cell]
             weights = torch.randn(response.shape, generator=generator).to(response)
             (gradient,) = torch.autograd.grad((response * weights).sum(), images)
         seen |= (gradient != 0).any(0).any(0).cpu()
-        found = tuple(_extent(seen, axis) for axis in range(2))
-        if found == (expected, expected):
-            return
-        if any(low < expected[0] or high > expected[1] for low, high in found):
-            break
-    raise ValueError(f"impulse test failed: cell {cell} should see pixels {expected[0]}..{expected[1]} along both axes, "
-                     f"but rows {found[0]} and columns {found[1]} move it; the derived geometry ({geometry}) does not "
-                     "describe this network")
+        yield _extent(seen, 0), _extent(seen, 1)
 
 
 def _extent(seen: Tensor, axis: int) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """The two InceptionV1-shaped networks that we define ourselves: Caffe's GoogLeNet and its small sibling.
 
-Both use the layer names of the Distill circuits articles (`conv2d0`, `maxpool0`, ..., `mixed3b`), so that a layer has
-one name everywhere in the book. They take preprocessed images; `models.py` adds the preprocessing.
+Both use the layer names of the Distill circuits articles (`conv2d0`, `maxpool0`, ..., `mixed3b`), so that a
+layer has one name everywhere in the book. They take preprocessed images; `models.py` adds the preprocessing.
 """
 
 from __future__ import annotations
+
+from typing import no_type_check
 
 import torch
 from jaxtyping import Float
@@ -14,25 +16,26 @@ from torch import Tensor, nn
 class ChannelNorm(nn.LocalResponseNorm):
     """Local response normalisation over neighbouring channels: x / (k + alpha/size * sum of squares)^beta.
 
-    The same values as `nn.LocalResponseNorm` for odd sizes and beta 0.75 or 0.5. Torch's version runs a 3-D average
-    pooling; sums of shifted slices and square roots are several times faster on a CPU. Computed in float32 even under
-    bf16 autocast: near 1 the denominator would lose all its digits.
+    The same values as `nn.LocalResponseNorm` for odd sizes and beta 0.75 or 0.5. Torch's version runs a 3-D
+    average pooling; the sum over neighbouring channels is a 1 x 1 convolution with a banded matrix, and
+    square roots replace the general power, which together are many times faster on a CPU. Computed in float32
+    even under bf16 autocast: near 1 the denominator would lose all its digits.
     """
 
     def __init__(self, size: int, alpha: float, beta: float, k: float):
         super().__init__(size, alpha, beta, k)
         if size % 2 == 0 or beta not in (0.5, 0.75):
-            raise ValueError(f"ChannelNorm with size={size}, beta={beta}; expected an odd size and beta 0.5 or 0.75")
+            raise ValueError(f"size is {size} and beta {beta}; ChannelNorm expects an odd size and beta 0.5 or 0.75")
 
     def forward(self, input: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         x = input.float()
-        square = x * x
-        total = square
-        for shift in range(1, self.size // 2 + 1):
-            padded = nn.functional.pad(square, (0, 0, 0, 0, shift, shift))
-            total = total + padded[:, :x.shape[1]] + padded[:, 2 * shift:]
-        inverse_root = (total * (self.alpha / self.size) + self.k).rsqrt()
-        scale = inverse_root * inverse_root.sqrt() if self.beta == 0.75 else inverse_root
+        channel = torch.arange(x.shape[1], device=x.device)
+        near = (channel[:, None] - channel).abs() <= self.size // 2
+        band = near.float()[:, :, None, None] * (self.alpha / self.size)
+        with torch.autocast(x.device.type, enabled=False):
+            denominator = nn.functional.conv2d(x * x, band, torch.full_like(band[:, 0, 0, 0], self.k))
+        root = denominator.rsqrt()
+        scale = root * root.sqrt() if self.beta == 0.75 else root
         return (x * scale).to(input.dtype)
 
 
@@ -51,14 +54,15 @@ def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
 class ReLUConv(nn.Conv2d):
     """A convolution followed by ReLU, as one layer: what the Distill articles mean by `conv2d0`.
 
-    `norm` is None, or a batch normalisation between the two that exists only during training (see `fold_norms`).
+    `norm` is None, or a batch normalisation between the two that exists only during training (see
+    `fold_norms`).
     """
 
     def __init__(self, channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0):
         super().__init__(channels, out_channels, kernel_size, stride=stride, padding=padding)
         self.norm: nn.BatchNorm2d | None = None
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
         x = super().forward(x)
         if self.norm is not None:
             x = self.norm(x)
@@ -75,7 +79,7 @@ def attach_norms(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def fold_norms(network: nn.Module) -> nn.Module:
-    """Merge the batch normalisations into weights and biases; in evaluation mode the outputs stay the same."""
+    """Merge batch normalisations into weights and biases; in evaluation mode the outputs stay the same."""
     for module in network.modules():
         if isinstance(module, ReLUConv) and module.norm is not None:
             gain = module.norm.weight * (module.norm.running_var + module.norm.eps).rsqrt()
@@ -86,7 +90,7 @@ def fold_norms(network: nn.Module) -> nn.Module:
 
 
 class Inception(nn.Module):
-    """One inception block: 1x1 | 3x3 after a 1x1 | 5x5 after a 1x1 | 1x1 after a max-pool, ReLU each, concatenated.
+    """One inception block: 1x1 | 3x3 after a 1x1 | 5x5 after a 1x1 | 1x1 after a max-pool, ReLU each, stacked.
 
     `widths` are Szegedy et al. (2014), Table 1: (1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection).
     """
@@ -103,6 +107,7 @@ class Inception(nn.Module):
         self.pool_proj = ReLUConv(channels, pool, 1)
         self.channels = one + three + five + pool
 
+    @no_type_check  # torch.fx traces with proxies, which no checker takes for tensors
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         three, five = self.conv3x3(self.conv3x3_reduce(x)), self.conv5x5(self.conv5x5_reduce(x))
         return torch.cat([self.conv1x1(x), three, five, self.pool_proj(self.pool(x))], 1)
@@ -117,12 +122,12 @@ _GOOGLENET_BLOCKS = {  # Szegedy et al. (2014), Table 1
 }
 _CAFFE_STEM = {"conv2d0": "conv1/7x7_s2", "conv2d1": "conv2/3x3_reduce", "conv2d2": "conv2/3x3",
                "classifier": "loss3/classifier"}
-_CAFFE_BLOCK = {"conv1x1": "1x1", "conv3x3_reduce": "3x3_reduce", "conv3x3": "3x3", "conv5x5_reduce": "5x5_reduce",
-                "conv5x5": "5x5", "pool_proj": "pool_proj"}
+_CAFFE_BLOCK = {"conv1x1": "1x1", "conv3x3_reduce": "3x3_reduce", "conv3x3": "3x3",
+                "conv5x5_reduce": "5x5_reduce", "conv5x5": "5x5", "pool_proj": "pool_proj"}
 
 
 class GoogLeNet(nn.Module):
-    """BVLC GoogLeNet exactly as Caffe runs it: images in B, G, R, 0..255, less (104, 117, 123) -> 1000 logits.
+    """BVLC GoogLeNet as Caffe runs it: images in B, G, R, 0..255, less (104, 117, 123) -> 1000 logits.
 
     Caffe pools with ceil mode and without padding; that moves the centres of the cells (see `geometry.py`).
     Source: Szegedy et al. (2014), with the padding and normalisation of the Caffe model zoo.
@@ -144,6 +149,7 @@ class GoogLeNet(nn.Module):
             channels = block.channels
         self.classifier = nn.Linear(channels, 1000)
 
+    @no_type_check
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1000"]:
         x = self.localresponsenorm0(self.maxpool0(self.conv2d0(x)))
         x = self.conv2d2(self.conv2d1(x))
@@ -155,7 +161,7 @@ class GoogLeNet(nn.Module):
 
 
 def caffe_name(parameter: str) -> str:
-    """Name of one of GoogLeNet's parameters in the Caffe file: `mixed3b.conv5x5.weight` -> `inception_3b/5x5.weight`."""
+    """A parameter's name in the Caffe file: `mixed3b.conv5x5.weight` -> `inception_3b/5x5.weight`."""
     *path, kind = parameter.split(".")
     if len(path) == 1:
         return f"{_CAFFE_STEM[path[0]]}.{kind}"
@@ -163,24 +169,26 @@ def caffe_name(parameter: str) -> str:
 
 
 def load_caffe(network: GoogLeNet, tensors: dict[str, Tensor], source: str) -> GoogLeNet:
-    """Fill `network` with Caffe's tensors; ValueError naming `source` when one is missing or has another shape."""
+    """Fill `network` with Caffe's tensors; ValueError names the first that is missing or has another shape."""
     state = network.state_dict()
     for name, target in state.items():
         key = caffe_name(name)
         if key not in tensors or tensors[key].shape != target.shape:
             found = tuple(tensors[key].shape) if key in tensors else "nothing"
-            raise ValueError(f"{source} is not BVLC GoogLeNet: {key!r} should be {tuple(target.shape)}, found {found}")
+            raise ValueError(f"{source} is not BVLC GoogLeNet: {key!r} should be {tuple(target.shape)}, "
+                             f"found {found}")
         state[name] = tensors[key].float()
     network.load_state_dict(state)
     return network
 
 
 class TinyInception(nn.Module):
-    """InceptionV1 up to mixed3b at a quarter of its width, for 96 px images; strides 2, 2, 1 instead of 2, 2, 2.
+    """InceptionV1 up to mixed3b at a quarter of its width, for 96 px images; strides 2, 2, 1, not 2, 2, 2.
 
-    Trained by `tiny_training.py` to say, at a point of a drawing, which shape lies there and how it is turned. After
-    `mixed3b` comes one more block and a readout at every cell: `shapes` logits, then a (cos, sin) pair for each shape.
-    Nothing in it is equivariant by construction. Input: RGB in [0, 1] less 0.5, divided by 0.25.
+    Trained by `tiny_training.py` to say, at a point of a drawing, which shape lies there and how it is
+    turned. After `mixed3b` comes one more block and a readout at every cell: `shapes` logits, then a (cos,
+    sin) pair for each shape. Nothing in it is equivariant by construction. Input: RGB in [0, 1] less 0.5,
+    divided by 0.25.
     """
 
     def __init__(self, shapes: int):
@@ -196,7 +204,9 @@ class TinyInception(nn.Module):
         self.head = Inception(120, (32, 32, 48, 8, 16, 16))
         self.readout = nn.Conv2d(112, 3 * shapes, 1)
 
-    def forward(self, x: Float[Tensor, "b 3 s s"]) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k 2 h w"]]:
+    @no_type_check
+    def forward(self, x: Float[Tensor, "b 3 s s"]
+                ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k 2 h w"]]:
         x = self.maxpool0(self.conv2d0(x))
         x = self.maxpool1(self.conv2d2(self.conv2d1(x)))
         x = self.readout(self.head(self.mixed3b(self.mixed3a(x))))

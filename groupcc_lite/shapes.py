@@ -1,13 +1,15 @@
-"""Procedurally drawn images whose symmetry is known: lines, curves, corners, crosses, discs, gratings and more.
+"""Procedurally drawn images whose symmetry is known: lines, curves, corners, crosses, discs, gratings ...
 
-Every shape is a function of local coordinates (u, v): u along the shape's direction, v across it. All of them are
-mirror images of themselves across the u axis, so a shape turned by theta is one point of its orbit under O(2), and the
-subgroup that leaves it alone is named in `Shape.stabiliser`. Angles are counter-clockwise as seen on the screen, in
-radians; positions are pixels from the image centre, x right, y down. Edges are antialiased by their signed distance.
+Every shape is a function of local coordinates (u, v): u along the shape's direction, v across it. All of them
+are mirror images of themselves across the u axis, so a shape turned by theta is one point of its orbit under
+O(2), and the subgroup that leaves it alone is named in `Shape.stabiliser`. Angles are counter-clockwise as
+seen on the screen, in radians; positions are pixels from the image centre, x right, y down. Edges are
+antialiased by their signed distance.
 
-`draw` renders one clean shape, `stimuli` a systematic set of them, `sample_drawings` cluttered scenes: several shapes
-in all orientations, colours and contrasts, faint ones between them, on a smooth background, with noise. Nothing in a
-scene prefers a direction. Drawing i of a seed is the same whatever batch it is drawn in.
+`draw` renders one clean shape, `stimuli` a systematic set of them, `sample_drawings` cluttered scenes:
+several shapes in all orientations, colours and contrasts, faint ones between them, on a smooth background,
+with noise. Nothing in a scene prefers a direction. Drawing i of a seed is the same whatever batch it is drawn
+in.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_SOFTNESS = 1.4  # px over which an edge fades; a little over 1 keeps a bilinear rotation of the drawing close to exact
+_SOFTNESS = 1.4  # px over which an edge fades; over 1, so that a bilinear rotation of a drawing is close to exact
 _PATCH = 44  # px; holds every shape at the largest scale of a scene, turned anyhow
 _SPACING = 34.0  # px between the places of a scene's shapes
 _CHUNK = 16  # drawings rendered at once: few enough to stay in the processor's cache
@@ -34,9 +36,10 @@ Coverage = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 class Shape:
     """One class of shapes.
 
-    `fold`: number of rotations that leave it alone (0: every rotation). `stabiliser`: its subgroup of O(2), which
-    always contains a mirror: "one mirror", "C2 x C2" (half turn, two mirrors), "D4" or "all". `coverage(u, v, scale,
-    half_width)` is the fraction of each pixel that it covers; lengths in pixels, for scale 1.
+    `fold`: number of rotations that leave it alone (0: every rotation). `stabiliser`: its subgroup of O(2),
+    which always contains a mirror: "one mirror", "C2 x C2" (half turn, two mirrors), "D4" or "all".
+    `coverage(u, v, scale, half_width)` is the fraction of each pixel that it covers; lengths in pixels, for
+    scale 1.
     """
 
     name: str
@@ -56,7 +59,7 @@ class Shape:
         return f"Shape({self.name}, stabiliser {self.stabiliser})"
 
 
-# ------------------------------------------------------------------------------------------------ the shapes themselves
+# -------------------------------------------------------------------------------------- the shapes themselves
 
 def _filled(distance: Tensor) -> Tensor:
     """Coverage of the inside of a signed distance (negative inside)."""
@@ -184,7 +187,7 @@ def _local(x: Tensor, y: Tensor, orientation: Tensor) -> tuple[Tensor, Tensor]:
     return cos * x - sin * y, -sin * x - cos * y
 
 
-# ---------------------------------------------------------------------------------------------------- one clean shape
+# -------------------------------------------------------------------------------------------- one clean shape
 
 def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.0, size: int = 96, *,
          scale: float = 1.0, half_width: float = 1.4, position: tuple[float, float] = (0.0, 0.0),
@@ -192,8 +195,9 @@ def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.
          background: Sequence[float] = (0.4, 0.4, 0.4)) -> Float[Tensor, "b 3 h w"]:
     """One shape on a plain background, once for each orientation (radians, counter-clockwise on the screen).
 
-    `size`: side in pixels; `scale` multiplies the shape's size, `half_width` (pixels) is half the width of its strokes;
-    `position`: pixels from the image centre. Colours are RGB in [0, 1]. Returns float32 images in [0, 1].
+    `size`: side in pixels; `scale` multiplies the shape's size, `half_width` (pixels) is half the width of
+    its strokes; `position`: pixels from the image centre. Colours are RGB in [0, 1]. Returns float32 images
+    in [0, 1].
     """
     kind = SHAPES[shape_index(shape)]
     _check_size(size)
@@ -204,13 +208,14 @@ def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.
     u, v = _local(axis[None, None, :] - position[0], axis[None, :, None] - position[1], angles)
     sized, wide = (torch.tensor(value, dtype=torch.float64) for value in (scale, half_width))
     covered = kind.coverage(u, v, sized, wide)[:, None]
-    front, back = (torch.tensor(list(colour), dtype=torch.float64).view(1, 3, 1, 1) for colour in (foreground, background))
+    front, back = (torch.tensor(list(colour), dtype=torch.float64).view(1, 3, 1, 1)
+                   for colour in (foreground, background))
     return (back + covered * (front - back)).float()
 
 
 @dataclass(frozen=True)
 class Stimuli:
-    """Clean, centred drawings for labelling features by their responses; entry k of each field describes image k."""
+    """Clean, centred drawings for labelling features by their responses; entry k of a field is about image k."""
 
     images: Float[Tensor, "k 3 h w"]
     shape: Int[Tensor, " k"]
@@ -226,13 +231,13 @@ def stimuli(size: int = 96, orientations: int = 32, *, scales: Sequence[float] |
             contrast: float = 0.5) -> Stimuli:
     """Every shape x orientation x polarity x scale, grey, in the middle of `size` px images.
 
-    `orientations` per full turn, of which a shape gets those that differ under its own symmetry: 32 for a curve, 16 for
-    a line, 1 for a circle. `scales` default to 0.8 and 1.25 times size / 96, so that shapes keep their share of the
-    image. `contrast` is the grey difference between shape and background, around 0.5.
+    `orientations` per full turn, of which a shape gets those that differ under its own symmetry: 32 for a
+    curve, 16 for a line, 1 for a circle. `scales` default to 0.8 and 1.25 times size / 96, so that shapes
+    keep their share of the image. `contrast` is the grey difference between shape and background, around 0.5.
     """
     if orientations < 4 or orientations % 4:
-        raise ValueError(f"orientations is {orientations}; expected a positive multiple of 4 (shapes with four-fold "
-                         "symmetry repeat every quarter turn)")
+        raise ValueError(f"orientations is {orientations}; expected a positive multiple of 4 (some shapes repeat every "
+                         "quarter turn)")
     if not 0 < contrast <= 1:
         raise ValueError(f"contrast is {contrast}; expected a number in (0, 1]")
     sizes = [0.8 * size / 96, 1.25 * size / 96] if scales is None else list(scales)
@@ -247,19 +252,19 @@ def stimuli(size: int = 96, orientations: int = 32, *, scales: Sequence[float] |
                                    foreground=(front,) * 3, background=(back,) * 3))
                 rows += [(index, float(angle), polarity, scale) for angle in angles]
     shape_of, angle_of, polarity_of, scale_of = zip(*rows, strict=True)
-    return Stimuli(torch.cat(images), torch.tensor(shape_of), torch.tensor(angle_of), torch.tensor(polarity_of),
-                   torch.tensor(scale_of))
+    return Stimuli(torch.cat(images), torch.tensor(shape_of), torch.tensor(angle_of),
+                   torch.tensor(polarity_of), torch.tensor(scale_of))
 
 
-# -------------------------------------------------------------------------------------------------------------- scenes
+# ----------------------------------------------------------------------------------------------------- scenes
 
 @dataclass(frozen=True)
 class Drawings:
     """Scenes and what is in them. Slot 0 of a scene is its main shape, drawn on top, near the centre.
 
-    `images` (b, 3, S, S) float32 in [0, 1]. `shapes` (b, k) index into SHAPES, -1 for an empty slot; `orientations`
-    (b, k) radians; `positions` (b, k, 2) pixels from the image centre, x right, y down; `faint` (b, k) marks clutter
-    of low contrast. `labels` (b,) is the main shape's class.
+    `images` (b, 3, S, S) float32 in [0, 1]. `shapes` (b, k) index into SHAPES, -1 for an empty slot;
+    `orientations` (b, k) radians; `positions` (b, k, 2) pixels from the image centre, x right, y down;
+    `faint` (b, k) marks clutter of low contrast. `labels` (b,) is the main shape's class.
     """
 
     images: Float[Tensor, "b 3 h w"]
@@ -284,8 +289,8 @@ def sample_drawings(indices: int | Sequence[int], size: int = 96, seed: int = 0)
     wanted = list(range(indices)) if isinstance(indices, int) else [int(i) for i in indices]
     _check_size(size)
     if not wanted or min(wanted) < 0 or seed < 0:
-        raise ValueError(f"indices are {indices!r} and seed {seed}; expected at least one index, none of them negative, "
-                         "and a seed of 0 or more")
+        raise ValueError(f"indices are {indices!r} and seed {seed}; expected at least one index, none of them "
+                         "negative, and a seed of 0 or more")
     parts = [_render([_Plan(i, size, seed) for i in wanted[start:start + _CHUNK]], size)
              for start in range(0, len(wanted), _CHUNK)]
     return Drawings(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
@@ -297,7 +302,7 @@ def _check_size(size: int) -> None:
 
 
 def _places(size: int) -> np.ndarray:
-    """Centres of a scene's slots before it is turned: a square lattice that covers the image at any angle, (k, 2)."""
+    """Centres of a scene's slots before it is turned, (k, 2): a square lattice, the nearest to the centre first."""
     reach = size / math.sqrt(2) + 8
     steps = np.arange(-math.ceil(reach / _SPACING), math.ceil(reach / _SPACING) + 1) * _SPACING
     lattice = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
@@ -307,7 +312,7 @@ def _places(size: int) -> np.ndarray:
 
 
 class _Plan:
-    """The random choices of one scene, from a generator of its own: independent of the batch it is drawn in."""
+    """The random choices of one scene, from a generator of its own: the batch it is drawn in plays no part."""
 
     def __init__(self, index: int, size: int, seed: int):
         random = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
@@ -315,8 +320,8 @@ class _Plan:
         k = len(places)
         turn = random.random() * 2 * math.pi
         rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-        jitter, jitter_angle = np.sqrt(random.random(k)) * 10, random.random(k) * 2 * math.pi
-        self.positions = places @ rotation.T + jitter[:, None] * np.stack([np.cos(jitter_angle), np.sin(jitter_angle)], 1)
+        far, to = np.sqrt(random.random(k)) * 10, random.random(k) * 2 * math.pi
+        self.positions = places @ rotation.T + np.stack([far * np.cos(to), far * np.sin(to)], 1)
         self.shapes = random.integers(len(SHAPES), size=k)
         present = random.random(k) < 0.75
         self.faint = random.random(k) < 0.3
@@ -340,11 +345,12 @@ def _colours(random: np.random.Generator, k: int) -> tuple[np.ndarray, np.ndarra
     outside = (brightness + contrast < 0.02) | (brightness + contrast > 0.98)
     contrast = np.where(outside, -contrast, contrast)
     tint = random.uniform(-0.2, 0.2, (k, 3))
-    return background.clip(0, 1), (brightness + contrast[:, None] + tint - tint.mean(1, keepdims=True)).clip(0, 1)
+    colours = brightness + contrast[:, None] + tint - tint.mean(1, keepdims=True)
+    return background.clip(0, 1), colours.clip(0, 1)
 
 
 def _waves(random: np.random.Generator) -> np.ndarray:
-    """Three slow plane waves: (frequency x, frequency y, phase, red, green, blue) each, frequencies in radians/px."""
+    """Three slow plane waves: (frequency x, frequency y, phase, red, green, blue) each; radians per pixel."""
     angle, wavelength = random.random(3) * 2 * math.pi, random.uniform(45, 200, 3)
     amplitude = random.random() * 0.08
     colour = random.uniform(0.3, 1, (3, 3)) * random.choice([-1, 1], (3, 1)) * amplitude
@@ -362,7 +368,7 @@ def _render(plans: list[_Plan], size: int) -> tuple[Tensor, Tensor, Tensor, Tens
     shapes, positions, orientations = (_stack(plans, f) for f in ("shapes", "positions", "orientations"))
     margin = _PATCH
     canvas = _backgrounds(plans, size, margin)
-    corner = (positions + (size - 1) / 2).floor().long() - _PATCH // 2 + 1  # the patch's first pixel, per slot
+    corner = (positions + (size - 1) / 2).floor().long() - _PATCH // 2 + 1  # each slot's patch: its first pixel
     offset = corner.float() - (size - 1) / 2 - positions  # from the shape's origin to that pixel
     covered = _patches(shapes, offset, orientations, _stack(plans, "scales"), _stack(plans, "half_widths"))
     covered = covered * _stack(plans, "opacities")[shapes >= 0][:, None, None]
@@ -397,7 +403,8 @@ def _backgrounds(plans: list[_Plan], size: int, margin: int) -> Float[Tensor, "b
     return canvas
 
 
-def _patches(shapes: Tensor, offset: Tensor, orientations: Tensor, scales: Tensor, half_widths: Tensor) -> Tensor:
+def _patches(shapes: Tensor, offset: Tensor, orientations: Tensor, scales: Tensor,
+             half_widths: Tensor) -> Tensor:
     """Coverage of every shape present, in order of (scene, slot), on its own patch: (n, _PATCH, _PATCH)."""
     present = shapes >= 0
     kinds, start = shapes[present], offset[present]

@@ -1,12 +1,14 @@
 """Train the built-in network on drawings: minutes on two cores, no data needed.
 
-The task: at a point of a scene, say which shape lies there and how it is turned, up to the shape's own symmetry. The
-second half matters. A network that only names shapes may forget their direction on the way; one that must report it
-keeps oriented features up to `mixed3b`, and those are what a group crosscoder looks for. Scenes show every orientation
-equally often, so nothing is rotated or mirrored by hand, and nothing in the network is equivariant by construction.
+The task: at a point of a scene, say which shape lies there and how it is turned, up to the shape's own
+symmetry. The second half matters. A network that only names shapes may forget their direction on the way; one
+that must report it keeps oriented features up to `mixed3b`, and those are what a group crosscoder looks for.
+Scenes show every orientation equally often, so nothing is rotated or mirrored by hand, and nothing in the
+network is equivariant by construction.
 
-Run it with `groupcc train-tiny` or `python -m groupcc_lite.tiny_training`. It writes `tiny_inception.safetensors` and,
-next to it, `tiny_inception.json`: what was measured on drawings that training never saw.
+Run it with `groupcc train-tiny` or `python -m groupcc_lite.tiny_training`. It writes
+`tiny_inception.safetensors` and, next to it, `tiny_inception.json`: what was measured on drawings that
+training never saw.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import logging
 import math
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,7 @@ log = logging.getLogger(__name__)
 SIZE = 96
 STRIDE = 4  # px between the cells of mixed3b, the first one centred on pixel 0
 HELD_OUT_SEED = 8_000_000
-_TRAINING_SEED = 7_000_000  # far from the small seeds that readers choose, so that their drawings are new to the network
+_TRAINING_SEED = 7_000_000  # far from the small seeds that readers choose: their drawings are new to the network
 _RIM = 12  # px; shapes whose origin is nearer to the border are not asked for
 _FOLDS = torch.tensor([shape.fold for shape in SHAPES])
 
@@ -48,10 +51,10 @@ def preprocess(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 
 def targets(drawings: Drawings) -> tuple[Int[Tensor, "n 3"], Int[Tensor, " n"], Float[Tensor, "n 2"]]:
-    """Where the questions are and their answers: (scene, row, column), shape, (cos, sin) of fold x orientation.
+    """Where the questions are, and the answers: (scene, row, column), shape, (cos, sin) of fold x orientation.
 
-    One question for each shape that is not faint and not at the rim; a shape that every rotation leaves alone has the
-    orientation (0, 0).
+    One question for each shape that is not faint and not at the rim; a shape that every rotation leaves alone
+    has the orientation (0, 0).
     """
     asked = (drawings.shapes >= 0) & ~drawings.faint & (drawings.positions.abs().amax(-1) < SIZE / 2 - _RIM)
     scene = asked.nonzero()[:, 0]
@@ -63,7 +66,7 @@ def targets(drawings: Drawings) -> tuple[Int[Tensor, "n 3"], Int[Tensor, " n"], 
 
 
 def answers(network: nn.Module, images: Tensor, where: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's logits (n, shapes) and its direction (n, 2) for the true shape, read at the asked cells."""
+    """The network's logits (n, shapes) and direction (n, 2) for the true shape, read at the asked cells."""
     logits, directions = network(preprocess(images))
     scene, row, column = where.unbind(1)
     return logits[scene, :, row, column].float(), directions[scene, kind, :, row, column].float()
@@ -83,8 +86,9 @@ def loss_of(network: nn.Module, drawings: Drawings) -> tuple[Tensor, dict[str, f
 def evaluate_tiny(network: nn.Module, count: int = 1024, *, seed: int = HELD_OUT_SEED) -> dict[str, Any]:
     """Accuracy and orientation error on `count` drawings of `seed`.
 
-    Returns the accuracy over all asked shapes and over each scene's main shape, the accuracy of each class, and the
-    median orientation error in degrees of each class that has an orientation (chance: 90 degrees / fold).
+    Returns the accuracy over all asked shapes and over each scene's main shape, the accuracy of each class,
+    and the median orientation error in degrees of each class that has an orientation (chance: 90 degrees /
+    fold).
     """
     network = network.eval()
     shapes, hits, errors, main = [], [], [], []
@@ -106,23 +110,25 @@ def evaluate_tiny(network: nn.Module, count: int = 1024, *, seed: int = HELD_OUT
         "accuracy": round(hit.mean().item(), 4),
         "accuracy_main_shape": round(hit[first].mean().item(), 4),
         "accuracy_per_class": {s.name: round(hit[kind == i].mean().item(), 4) for i, s in enumerate(SHAPES)},
-        "orientation_error_degrees": {SHAPES[i].name: round(error[kind == i].median().item(), 2) for i in oriented},
+        "orientation_error_degrees": {SHAPES[i].name: round(error[kind == i].median().item(), 2)
+                                      for i in oriented},
     }
 
 
 @torch.no_grad()
-def orientation_tuning(network: nn.Module, layer: str = "mixed3b", steps: int = 32) -> dict[str, dict[str, int]]:
-    """How many channels of `layer` follow one turning line, curve or corner, and how many ignore its angle.
+def orientation_tuning(network: nn.Module, layer: str = "mixed3b", *, steps: int = 32,
+                       shapes: Sequence[str] = ("line", "curve", "corner")) -> dict[str, dict[str, int]]:
+    """How many channels of `layer` follow one shape as it turns, and how many ignore its angle.
 
-    The shape sits on the cell nearest to the centre. A channel is active if it reaches a tenth of the strongest
-    channel's response; active ones are tuned if their weakest response over the turn is under half of their strongest,
-    and steady if it is over 0.8 of it.
+    The shape sits on the cell nearest to the centre. A channel is active if it reaches a tenth of the
+    strongest channel's response; active ones are tuned if their weakest response over the turn is under half
+    of their strongest, and steady if it is over 0.8 of it.
     """
     model = wrap_model(network, layer, input_size=SIZE, mean=TINY_PREPROCESS.mean, std=TINY_PREPROCESS.std)
     cell = model.geometry.centre_cell
     offset = model.geometry.first + model.geometry.stride * cell - model.geometry.image_centre
     counts = {}
-    for name in ("line", "curve", "corner"):
+    for name in shapes:
         angles = torch.arange(steps) * (2 * math.pi / steps)
         responses = model(draw(name, angles, SIZE, position=(offset, offset)))[:, :, cell, cell]
         high, low = responses.amax(0), responses.amin(0)
@@ -135,7 +141,7 @@ def orientation_tuning(network: nn.Module, layer: str = "mixed3b", steps: int = 
 
 def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learning_rate: float) -> None:
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1, pct_start=0.15)
     progress = tqdm(range(steps), desc="training tiny-inception", unit="step")
     for step in progress:
         first = step * batch_size
@@ -152,12 +158,13 @@ def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learni
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})
 
 
-def train_tiny(folder: str | Path | None = None, *, steps: int = 1500, batch_size: int = 64, seed: int = 0,
+def train_tiny(folder: str | Path | None = None, *, steps: int = 1200, batch_size: int = 64, seed: int = 0,
                learning_rate: float = 4e-3, held_out: int = 2048) -> dict[str, Any]:
     """Train the built-in network and write its weights and its record into `folder` (default: the package's own).
 
-    Every step sees `batch_size` new drawings; `held_out` others measure the result. Batch normalisation helps during
-    training and is folded into the convolutions before anything is measured or written. Returns the record.
+    Every step sees `batch_size` new drawings; `held_out` others measure the result. Batch normalisation helps
+    during training and is folded into the convolutions before anything is measured or written. Returns the
+    record.
     """
     for name, value in {"steps": steps, "batch_size": batch_size, "held_out": held_out}.items():
         if value < 1:
@@ -188,13 +195,15 @@ def train_tiny(folder: str | Path | None = None, *, steps: int = 1500, batch_siz
 def main(arguments: list[str] | None = None) -> None:
     """Command line: python -m groupcc_lite.tiny_training --help."""
     parser = argparse.ArgumentParser(description="Train the built-in network on procedurally drawn shapes.")
-    parser.add_argument("--folder", help="where to write the weights and the record (default: the package's own folder)")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--folder", help="where to write weights and record (default: the package's own folder)")
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--held-out", type=int, default=2048, help="drawings to measure on")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    train_tiny(options.folder, steps=options.steps, batch_size=options.batch_size, seed=options.seed)
+    train_tiny(options.folder, steps=options.steps, batch_size=options.batch_size, seed=options.seed,
+               held_out=options.held_out)
 
 
 if __name__ == "__main__":
