@@ -52,7 +52,7 @@ class FamilyScores(NamedTuple):
     """What `neighbour_purity` would be if neighbours were drawn at random."""
 
 
-def distance(similarity: Float[Tensor, "m m"]) -> Float[np.ndarray, "m m"]:
+def distance(similarity: Float[Tensor, "m n"]) -> Float[np.ndarray, "m m"]:
     """1 - S, made exactly symmetric with a zero diagonal, as precomputed metrics require."""
     gap = (1 - similarity.double().cpu().numpy()).clip(min=0)
     if gap.ndim != 2 or gap.shape[0] != gap.shape[1]:

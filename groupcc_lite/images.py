@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from tqdm.auto import tqdm
 
+from groupcc_lite.files import sha256_of
 from groupcc_lite.shapes import sample_drawings
 
 log = logging.getLogger(__name__)
@@ -68,22 +70,20 @@ class PhotoFolder(ImageSource):
     """All readable photographs below a folder, centre-cropped to squares of `size` pixels.
 
     Files that cannot be decoded, and images whose short side is under half of `size`, are left out with one summary
-    line; opening a folder reads every file once for its sha256. Raises ValueError for a folder without images.
+    line. Up to 20,000 files are decoded and hashed once when the folder is opened; in larger folders only headers are
+    read, and names and sizes stand for the content. Raises ValueError for a folder without usable images.
     """
 
     def __init__(self, folder: str | Path, size: int, limit: int | None = None):
         self.folder, self.size = Path(folder), size
         if not self.folder.is_dir():
             raise ValueError(f"images={str(folder)!r} is not a folder; give the folder that holds the photographs")
-        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        self.paths, hashes, skipped = [], [], []
-        for path in files[:limit]:
-            reason = _unusable(path, minimum=size // 2)
-            if reason:
-                skipped.append(f"{path.name} ({reason})")
-                continue
-            self.paths.append(path)
-            hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
+        thorough = len(files) <= 20_000
+        problems = {path: _unusable(path, minimum=size // 2, decode=thorough)
+                    for path in tqdm(files, desc="checking images", unit="file", disable=len(files) < 5000)}
+        self.paths = [path for path in files if problems[path] is None]
+        skipped = [f"{path.name} ({reason})" for path, reason in problems.items() if reason]
         if skipped:
             log.warning("skipped %d of %d images: %s%s", len(skipped), len(files), ", ".join(skipped[:5]),
                         " ..." if len(skipped) > 5 else "")
@@ -91,15 +91,19 @@ class PhotoFolder(ImageSource):
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise ValueError(f"no usable image in {self.folder} ({len(files)} files with {kinds} found, "
                              f"{len(skipped)} of them unreadable or smaller than {size // 2} px)")
-        self.names = [str(p.relative_to(self.folder)) for p in self.paths]
-        self.fingerprint = _fingerprint("photos", size, *self.names, *hashes)
+        self.names = [str(path.relative_to(self.folder)) for path in self.paths]
+        marks = [sha256_of(path) if thorough else str(path.stat().st_size) for path in self.paths]
+        self.fingerprint = _fingerprint("photos", size, *self.names, *marks)
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
         return torch.stack([self._load_one(self.paths[i]) for i in indices])
 
     def _load_one(self, path: Path) -> Float[Tensor, "3 h w"]:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
+        try:
+            with Image.open(path) as file:
+                image = file.convert("RGB")
+        except OSError as error:
+            raise ValueError(f"{path} cannot be decoded ({error}); remove it and run again") from error
         short = min(image.size)
         if short != self.size:
             scaled = [max(self.size, round(side * self.size / short)) for side in image.size]
@@ -141,11 +145,12 @@ class TensorImages(ImageSource):
         return self.images[list(indices)]
 
 
-def _unusable(path: Path, minimum: int) -> str | None:
-    """Why a file cannot be used, or None; decoding fully is the only sure way to find a truncated file."""
+def _unusable(path: Path, minimum: int, decode: bool) -> str | None:
+    """Why a file cannot be used, or None; only decoding finds a truncated file, but it takes time."""
     try:
         with Image.open(path) as image:
-            image.convert("RGB")
+            if decode:
+                image.convert("RGB")
             short = min(image.size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f"unreadable: {type(error).__name__}"

@@ -7,6 +7,7 @@ asks for a coder, which asks for orbits, which ask for a model and images. Inter
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from groupcc_lite import families, featurevis, training
+from groupcc_lite import families, training
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.files import atomic_path, digest, read_json, write_json
@@ -147,10 +148,8 @@ class Run:
         (folder / "checkpoint.safetensors").unlink()  # finished: the saved coder is all that is needed
         return coder
 
-    def history(self, kind: str = "crosscoder", **changes: Any) -> list[dict[str, float]]:
+    def history(self, kind: str = "crosscoder", **changes: Any) -> list[dict[str, Any]]:
         """The logged rows of a coder's training."""
-        import json
-
         self.coder(kind, **changes)
         path = self._coder_folder(self._coder_settings(kind, changes)) / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
@@ -209,6 +208,8 @@ class Run:
     def visualise(self, coder: GroupCrosscoder, features: list[int] | np.ndarray,
                   **changes: Any) -> Float[np.ndarray, "k s s 3"]:
         """Feature visualisations of these latents, by their encoder directions; RGB in [0, 1]."""
+        from groupcc_lite import featurevis  # Lucent takes seconds to import, and only this needs it
+
         settings = dict(size=self.profile.vis_size, steps=self.profile.vis_steps, seed=self.seed) | changes
         directions = coder.W_e.detach()[torch.as_tensor(np.asarray(features))]
         name = digest([self.model.fingerprint, settings, directions.double().cpu().numpy().tobytes().hex()])

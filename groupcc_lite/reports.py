@@ -64,7 +64,7 @@ class Report:
         self.figures: list[dict[str, str]] = []
         self._began = time.perf_counter()
 
-    def number(self, key: str, value: float | int | str | list, unit: str = "", note: str = "") -> Any:
+    def number(self, key: str, value: Any, unit: str = "", note: str = "") -> Any:
         """Record one number (or list, or word) under `key` and hand it back."""
         if hasattr(value, "tolist"):
             value = value.tolist()

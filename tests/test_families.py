@@ -62,7 +62,8 @@ def test_the_map_is_deterministic(mapped):
 def test_distance_refuses_what_is_no_similarity():
     S = torch.eye(3)
     assert distance(S).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
-    for bad, message in ((S[:2], "square"), (S * float("nan"), "NaN"), (S + torch.triu(torch.ones(3, 3), 1), "symmetric")):
+    lopsided = S + torch.triu(torch.ones(3, 3), 1)
+    for bad, message in ((S[:2], "square"), (S * float("nan"), "NaN"), (lopsided, "symmetric")):
         with pytest.raises(ValueError, match=message):
             distance(bad)
     with pytest.raises(ValueError, match="at least 8"):

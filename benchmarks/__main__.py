@@ -1,0 +1,31 @@
+"""`python -m benchmarks [extraction|coders|memory ...]`: measure, print, and keep the table for the book."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks import coders, extraction, memory
+from groupcc_lite.files import read_json, write_json
+from groupcc_lite.reports import provenance
+
+SUBJECTS = {"extraction": extraction, "coders": coders, "memory": memory}
+TABLE = Path(__file__).resolve().parents[1] / "book" / "reference" / "benchmarks.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], help="what to measure (default: everything)")
+    chosen = parser.parse_args().subjects or list(SUBJECTS)
+    table = read_json(TABLE) if TABLE.is_file() else {"results": {}}
+    for name in chosen:
+        results = SUBJECTS[name].measure()
+        print(f"\n{name}: {SUBJECTS[name].__doc__.splitlines()[0]}")
+        for label, value in results.items():
+            print(f"  {value:10.3g}  {label}")
+        table["results"][name] = results
+    write_json(TABLE, table | {"provenance": provenance()})
+
+
+if __name__ == "__main__":
+    main()

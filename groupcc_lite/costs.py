@@ -1,0 +1,84 @@
+"""What a profile will cost on this machine, measured on a small sample before anything large starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.images import IMAGE_SUFFIXES
+from groupcc_lite.models import load_model
+from groupcc_lite.pipeline import Run
+from groupcc_lite.sampling import sample_orbits
+
+IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
+SAMPLE_PHOTOS = 800
+
+
+def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str, dict[str, Any]]:
+    """Disk, memory and time of a profile's main artefacts, by stage: {"orbits": {...}, "training": {...}, ...}.
+
+    Times are extrapolated from one timed extraction of two images and one timed training step; untrained weights do,
+    since only shapes matter, so neither weights nor photographs nor network are needed.
+    """
+    model_name = Run(profile).profile.model
+    run = Run(profile, model=load_model(model_name, Run(profile).profile.layer, weights="random"))
+    settings, group, device = run.profile, run.group, run.device
+    count = _image_count(settings.model, settings.drawings, images)
+    rows = round(count * (1 - settings.held_out)) * settings.points_per_image
+    noise = torch.rand(2, 3, *[run.action.source_size(run.model.input_size)] * 2)
+    per_image = _seconds(lambda: sample_orbits(run.model, run.action, noise, mask_radius=settings.mask_radius,
+                                               points_per_image=settings.points_per_image)) / 2
+    coder = GroupCrosscoder(group, run.model.channels, settings.latents, activation=settings.activation, k=settings.k)
+    per_step = _seconds(_training_step(coder.to(device), settings.batch_size, settings.amp))
+    curve = len(settings.l1_sparsities) + len(settings.topk_ks)
+    row_bytes = group.order * run.model.channels * 2
+    epochs = settings.steps * settings.batch_size / rows
+    passes = count * (max(1.0, epochs) if settings.stream else 1)
+    return {
+        "images": {"count": count, "points each": settings.points_per_image, "training orbits": rows},
+        "orbits": {"forward passes": round(passes * group.order), "hours": per_image * passes / 3600,
+                   "disk GB": 0.0 if settings.stream else count * settings.points_per_image * row_bytes / 1e9},
+        "crosscoder": {"parameters": sum(p.numel() for p in coder.parameters()), "steps": settings.steps,
+                       "epochs": epochs, "hours": per_step * settings.steps / 3600,
+                       "disk GB": 4 * sum(p.numel() for p in coder.parameters()) / 1e9},
+        "trade-off curve": {"trainings": curve, "hours": per_step * settings.curve_steps * curve / 3600},
+        "comparison over seeds": {"trainings": settings.seeds - 1,
+                                  "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
+    }
+
+
+def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
+    if images is not None:
+        files = [p for p in Path(images).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
+        if not files:
+            raise ValueError(f"no image in {images}; give a folder of photographs")
+        return len(files)
+    return {"tiny-inception": drawings, "inceptionv1": IMAGENET_TRAIN}.get(model, SAMPLE_PHOTOS)
+
+
+def _training_step(coder: GroupCrosscoder, batch_size: int, amp: bool) -> Callable[[], None]:
+    optimiser = torch.optim.Adam(coder.parameters(), fused=True)
+    x = torch.randn(batch_size, coder.group.order, coder.channels, device=coder.W_d.device)
+
+    def step() -> None:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
+            loss, _ = coder.loss(x, sparsity=0.01)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()  # the first call allocates and compiles
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
