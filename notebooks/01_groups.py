@@ -1,0 +1,789 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Groups and their actions
+#
+# **You will learn**
+#
+# - what a group is, and why a finite one is nothing but a multiplication table,
+# - how a group acts on images, on points, and on lists that have one entry per element,
+# - how the symmetry of a thing is measured: orbits, stabilisers, cosets,
+# - why the reflection printed in the group crosscoder paper is not a reflection, and what the correct one is.
+#
+# **You need** a little Python and the idea of a matrix. No group theory, no trained network: everything here is
+# computed from drawings in a few seconds.
+
+# %% tags=["bootstrap", "remove-cell"]
+# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import subprocess
+    from importlib.metadata import version
+
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
+    with open("/tmp/keep.txt", "w") as file:
+        file.write("\n".join(keep))
+    source = "git+https://github.com/group-crosscoders/book@v0.1.0"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)
+
+# %% tags=["parameters"]
+profile = "book"  # this chapter computes the same under every profile
+seed = 0
+images = None  # not used in this chapter
+weights = None  # not used in this chapter
+
+# %%
+import math
+
+import matplotlib.pyplot as plt
+import torch
+
+from groupcc_lite import plots
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, permutation_group, product
+from groupcc_lite.profiles import get_profile
+from groupcc_lite.reports import Report, work_folder
+from groupcc_lite.shapes import SHAPES, draw, sample_drawings
+from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
+
+report = Report(work_folder() / "reports" / get_profile(profile).name, "01_groups", profile, seed=seed)
+
+# %% [markdown]
+# ## Sixteen curve detectors
+#
+# InceptionV1 was trained to name the objects in photographs. Somewhere on the way, in its layer `mixed3b`, it
+# has neurons that fire for curves. One of them likes curves that open to the right. Another one likes the same
+# curve, turned a little. A third one likes it turned further, and so on around the clock
+# {cite:p}`cammarata2020curve`. Turn the image, and each neuron hands its activity over to the next. Nobody
+# built this into the network {cite:p}`olah2020equivariance`.
+#
+# The simplest detector that can do this is a template. Detector $k$ holds a drawing of a curve, turned by $k$
+# steps of $360°/16 = 22.5°$. Its response to an image is the cosine between template and image. Let us make
+# sixteen of them for a curve, sixteen for a straight line, and show all detectors all orientations.
+
+# %%
+angles = 2 * math.pi / 16 * torch.arange(16)
+
+
+def templates(shape):
+    x = draw(shape, angles, size=64)[:, 0].flatten(1)
+    x = x - x.mean(dim=1, keepdim=True)
+    return x / x.norm(dim=1, keepdim=True)
+
+
+curves, lines = templates("curve"), templates("line")
+curve_responses, line_responses = curves @ curves.T, lines @ lines.T  # [detector, orientation of the image]
+
+# %% mystnb={"figure": {"name": "fig-handoff", "caption": "Template detectors for drawn shapes; no network. Left: the templates. Right: the response of each detector (row) to the shape in each orientation (column). Turning the image by one step moves every column down by one. A line is back after half a turn, so its pattern has two stripes."}, "image": {"alt": "Two rings of small drawings, sixteen curves and sixteen lines, each turned by 22.5 degrees against its neighbour. Beside each a square heat map of responses: one bright diagonal stripe for curves, two for lines."}} tags=["hide-input"]
+def ring(ax, shape):
+    ink = draw(shape, angles, size=40, half_width=1.8, foreground=(0.1,) * 3, background=(1.0,) * 3)[:, 0]
+    for k, drawing in enumerate(ink):
+        x, y = math.cos(angles[k]), math.sin(angles[k])
+        ax.imshow(drawing, cmap="gray", vmin=0, vmax=1, extent=[x - 0.19, x + 0.19, y - 0.19, y + 0.19])
+        ax.text(0.7 * x, 0.7 * y, k, ha="center", va="center")
+    ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
+    ax.axis("off")
+
+
+with plots.house_style():
+    fig, axes = plt.subplots(2, 2, figsize=(7, 6.4))
+    for (left, right), shape, values in zip(axes, ("curve", "line"), (curve_responses, line_responses), strict=True):
+        ring(left, shape)
+        left.set_title(f"sixteen {shape} templates", loc="center")
+        shown = right.imshow(values, cmap="magma", vmin=0, vmax=1)
+        right.set(xlabel="orientation of the image", ylabel="detector", xticks=range(0, 16, 4), yticks=range(0, 16, 4))
+        right.grid(False)
+        fig.colorbar(shown, ax=right, label="response", shrink=0.85)
+
+# %% [markdown]
+# Read {numref}`fig-handoff` column by column. The next column has the same numbers, one place further down:
+
+# %%
+handed_over = curve_responses[:, 0].roll(1)
+assert (curve_responses[:, 1] - handed_over).abs().max() < 0.01  # the drawings' pixels leave a difference below 1 %
+assert (line_responses - line_responses.roll(8, dims=1)).abs().max() < 1e-4  # eight steps are half a turn
+
+# %% [markdown]
+# So turning the image does to the detectors what a fixed rule, "one place further", does to a list. This is
+# called **equivariance**. And the rule can do nothing at all: eight places further, and the line detectors are
+# as they were.
+#
+# Two questions follow, and this chapter answers both.
+#
+# 1. Which rules are there, and how do they combine? This is a *group* and its *actions*.
+# 2. Which of them leave a given thing as it is? This is its *stabiliser*, the precise meaning of "its
+#    symmetry".
+#
+# A group crosscoder {cite:p}`gorton2024group` asks the same questions about features that nobody had to guess
+# as templates. Everything it does with its dictionary is an action from this chapter.
+#
+# ## Transformations that compose and can be undone
+#
+# Take a square sheet of paper. Turn it by a quarter. Turn it over. Whatever you do, as long as the sheet fills
+# the same square in the end, has three properties: two moves in a row are again such a move, doing nothing is
+# one, and every move can be undone.
+#
+# ```{prf:definition} Group
+# :label: def-group
+#
+# A **group** is a set $G$ with a product, such that
+#
+# - the product $gh$ of two elements is an element (*closure*),
+# - $(gh)k = g(hk)$ (*associativity*),
+# - there is an identity $e$ with $eg = ge = g$,
+# - every $g$ has an inverse $g^{-1}$ with $g g^{-1} = g^{-1} g = e$.
+# ```
+#
+# We read $gh$ from right to left, like functions: **first $h$, then $g$**. The eight moves of the square are
+# the group $D_4$: the rotations $e, r, r^2, r^3$ and the reflections $s, sr, sr^2, sr^3$. Here $r$ is a quarter
+# turn counter-clockwise, $s$ is the mirror that swaps left and right, and $sr$ means: first turn, then mirror.
+
+# %%
+G4 = dihedral(4)
+print(G4)
+print(*enumerate(G4.names))
+print(G4.table)
+
+# %% [markdown]
+# That table is all there is. Elements are numbers, `0` is the identity, and `table[g, h]` is the product $gh$.
+# It is called the **Cayley table**. Any fact about a finite group can be read from it, so in this book every
+# permutation, every inverse and every coset is computed from a table, and none is typed in by hand.
+
+# %%
+r, s = G4.index("r"), G4.index("s")
+print("first r, then s:", G4.names[G4.multiply(s, r)])
+print("first s, then r:", G4.names[G4.multiply(r, s)])
+print("inverse of r:   ", G4.names[G4.inverse[r]])
+assert G4.multiply(r, s) == G4.multiply(s, G4.inverse[r])  # r s = s r^-1
+assert not G4.is_abelian
+
+# %% [markdown]
+# The order matters. Try it with the sheet of paper: $rs = sr^{-1}$, "mirror, then turn" is "turn the other way,
+# then mirror". A mirror reverses the sense of rotation. Keep this one equation in mind; the paper's mistake is
+# to forget it.
+#
+# The four axioms are statements about the table. With eight elements we can simply try everything:
+
+# %%
+T, elements = G4.table, range(G4.order)
+assert all(T[g, h] in elements for g in elements for h in elements)
+assert all(T[T[g, h], k] == T[g, T[h, k]] for g in elements for h in elements for k in elements)
+assert all(T[0, g] == T[g, 0] == g for g in elements)
+assert all(any(T[g, h] == T[h, g] == 0 for h in elements) for g in elements)
+
+# %% [markdown]
+# `FiniteGroup` does the same whenever it is given a table, so an object that exists is a group. Change one
+# entry, and it names the elements at fault:
+
+# %%
+T[1, 2] = 4
+try:
+    FiniteGroup(T, names=G4.names)
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# ## The groups of this book
+#
+# **Cyclic groups.** $C_n$ has the $n$ rotations by multiples of $360°/n$. Its table adds modulo $n$.
+#
+# **Dihedral groups.** $D_n$ has the same $n$ rotations and, for each of them, one reflection. Element number
+# `k` is $r^k$ and element `n + k` is $sr^k$: first rotate by $r^k$, then reflect.
+#
+# ```{important}
+# This book says $D_{16}$ for the group with 16 rotations, 32 elements in all. The paper says $D_{32}$ for the
+# same group, counting elements instead of rotations. In code it is `dihedral(16)`.
+# ```
+#
+# **Products.** $G \times H$ has the pairs $(g, h)$, multiplied part by part. And **anything else** that has a
+# table, or that some permutations generate: `FiniteGroup(table)`, `permutation_group([...])`.
+
+# %%
+C16, G = cyclic(16), dihedral(16)
+print(C16, G, product(cyclic(4), cyclic(2)), permutation_group([(1, 0, 2), (1, 2, 0)]), sep="\n")
+assert G.order == 32
+assert sum(G.element_orders[16:] == 2) == 16  # each of the 16 reflections undoes itself
+
+# %% mystnb={"figure": {"name": "fig-cayley", "caption": "Cayley tables: row g, column h, one colour for each product gh; reflections are paler. In the cyclic group every row is the row above, shifted. The dihedral tables have four quarters. On the left the factor h is a rotation and stripes lean one way. On the right it is a reflection and they lean the other way: that is rs = sr\u207b\u00b9."}, "image": {"alt": "Three square tables of colours. The large one, D 4, has names in its cells. C 16 has diagonal stripes in one direction. D 16 falls into four quarters, and the stripes in the right-hand quarters lean the other way."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplot_mosaic([["D4", "C16"], ["D4", "D16"]], figsize=(7.4, 5.4), width_ratios=[1.35, 1])
+    for key, group in (("D4", G4), ("C16", C16), ("D16", G)):
+        plots.cayley_table(group, axes[key])
+        axes[key].set_title(f"${group.name[0]}_{{{group.name[2:]}}}$", loc="center")
+    for key in ("C16", "D16"):
+        axes[key].set(xlabel="", ylabel="", xticks=[], yticks=[])
+
+# %% [markdown]
+# ## A group acts on images
+#
+# A table of products knows nothing about pictures. What connects the two is an action.
+#
+# ```{prf:definition} Action
+# :label: def-action
+#
+# A group **acts** on a set when each $g$ moves each $x$ to some $g \cdot x$, such that
+#
+# $$ e \cdot x = x, \qquad g \cdot (h \cdot x) = (gh) \cdot x . $$
+# ```
+#
+# On the plane, $r$ and $s$ act by matrices. We measure a point $p$ in pixels from the image centre, $x$ to the
+# right and $y$ *down*, as images are stored; "counter-clockwise" is always meant as seen on the screen.
+#
+# On images the rule is
+#
+# $$ (gI)(q) = I(g^{-1} q), \qquad\text{so that what is at } p \text{ in } I \text{ is found at } gp \text{ in } gI . $$
+#
+# Here is a picture without any symmetry, with a marked point, and all that $D_4$ makes of them.
+
+# %%
+NIGHT, SUN, CORAL, SKY = (torch.tensor(c).view(1, 3, 1, 1) for c in (
+    [0.12, 0.18, 0.30], [0.98, 0.78, 0.25], [0.93, 0.40, 0.35], [0.45, 0.75, 0.85]))
+
+
+def paint(canvas, colour, shape, angle, **where):
+    cover = draw(shape, angle, canvas.shape[-1], foreground=(1, 1, 1), background=(0, 0, 0), **where)
+    return canvas + cover * (colour - canvas)
+
+
+picture = paint(NIGHT.expand(1, 3, 97, 97), SUN, "curve", 0.5, scale=2.2, half_width=4)
+picture = paint(picture, CORAL, "blob", 0, scale=1.2, position=(26, -16))
+picture = paint(picture, SKY, "line", 2.2, scale=0.9, half_width=3, position=(-22, 24))
+point = torch.tensor([26.0, -16.0])  # the coral dot: 26 pixels right of the centre, 16 above it
+
+# %%
+A4 = PlanarAction(G4)
+orbit, path = A4.images(picture)[:, 0], A4.points(point)  # (8, 3, 97, 97) and (8, 2)
+for g in elements:
+    for h in elements:
+        assert torch.equal(A4.images(orbit[h][None])[g, 0], orbit[G4.multiply(g, h)])  # g (h I) = (gh) I
+
+# %% mystnb={"figure": {"name": "fig-act", "caption": "A drawn picture and its eight images under D\u2084. Upper row: rotations, counter-clockwise. Lower row: the same, then mirrored left to right. The white ring is drawn at gp, computed from the matrices alone; it always lands on the coral dot."}, "image": {"alt": "Two rows of four small pictures of a yellow arc, a coral dot and a blue bar. From left to right each is turned by a quarter turn; the lower row is the mirror image of the upper one. A white ring surrounds the coral dot in every one."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplots(2, 4, figsize=(7, 4.1))
+    for g, ax in enumerate(axes.flat):
+        ax.imshow(orbit[g].permute(1, 2, 0), extent=[-48.5, 48.5, 48.5, -48.5])
+        ax.scatter(*path[g], s=200, facecolors="none", edgecolors="white", linewidths=1.8)
+        ax.set_title(G4.latex[g], loc="center")
+        ax.axis("off")
+
+# %% [markdown]
+# For these eight elements every pixel lands on a pixel, so the law holds bit for bit. The assertion above tried
+# all 64 products.
+#
+# **Why the inverse?** It is tempting to write $I(gq)$ instead. Then the transformations come out in the wrong
+# order: $g$ after $h$ would be $hg$. Let us count how often that matters.
+
+# %%
+tempting = orbit[G4.inverse]  # (g I)(q) = I(g q) is what the correct action calls g^-1
+failures = sum(not torch.equal(A4.images(tempting[h][None])[G4.inverse[g], 0], tempting[G4.multiply(g, h)])
+               for g in elements for h in elements)
+print(failures, "of 64 products are wrong")
+assert failures == 24
+
+# %% [markdown]
+# It fails for exactly the 24 pairs that do not commute. With rotations alone nobody would have noticed. Mirrors
+# find such mistakes, and this will happen again below.
+#
+# **Turning by 22.5°.** Of the 32 elements of $D_{16}$ only those 8 move pixels onto pixels. The others have to
+# be interpolated, and a turned square shows its corners unless the source image is larger than the crop.
+# `PlanarAction` says how large, and interpolates once, straight from the source.
+
+# %%
+A = PlanarAction(G)
+print(A)
+print("to crop 96 pixels, take a source of", A.source_size(96))
+scene = sample_drawings([4], size=A.source_size(96), seed=1).images
+scene_orbit = A.images(scene, 96)[:, 0]
+assert A.exact.sum() == 8 and A.source_size(96) == 138 and scene_orbit.shape == (32, 3, 96, 96)
+
+# %% mystnb={"figure": {"name": "fig-orbit", "caption": "The 32 images of one drawn scene under D\u2081\u2086, in the order that every table and heat map of this book uses: first the 16 rotations in steps of 22.5\u00b0, then the 16 reflections. No corner is empty, because the source is larger than the crop."}, "image": {"alt": "Thirty-two small pictures of the same scattered shapes on a pale yellow ground, sixteen turned further and further, then sixteen mirrored ones."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(7.4, 4.9))
+    plots.orbit_grid(scene_orbit, G, ax)
+
+# %% [markdown]
+# ## Orbits and stabilisers
+#
+# ```{prf:definition} Orbit and stabiliser
+# :label: def-orbit
+#
+# The **orbit** of $x$ is everything it can be moved to, $Gx = \{gx : g \in G\}$. Its **stabiliser** is what
+# leaves it alone, $\mathrm{Stab}(x) = \{g : gx = x\}$.
+# ```
+#
+# The stabiliser is a group itself: if $g$ and $h$ change nothing, neither do $gh$ and $g^{-1}$. It is what we
+# mean by the symmetry of $x$. The scene above has the stabiliser $\{e\}$ and 32 different images. What about a
+# line, or a circle?
+#
+# Interpolated images are never equal to the last bit, so we compare by cosine: $c(g)$ between $I$ and $gI$,
+# with the mean brightness taken off. It is 1 where $g$ leaves the image alone.
+
+# %%
+def orbit_cosines(x, action=A, size=64):
+    x = action.images(x, size)[:, 0].flatten(1)
+    x = x - x.mean(dim=1, keepdim=True)
+    x = x / x.norm(dim=1, keepdim=True)
+    return x @ x.T
+
+
+cosines = {shape: orbit_cosines(draw(shape, 0.0, A.source_size(64))) for shape in SHAPES}
+print(f"{'shape':>14}  stabiliser  images  product   expected symmetry")
+for shape, C in cosines.items():
+    stabiliser = [g for g in range(32) if C[0, g] > 0.95]
+    different = len({tuple(row) for row in (C > 0.95).tolist()})  # rows that agree are the same image
+    row = f"{shape.name:>14}  {len(stabiliser):10d}  {different:6d}  {len(stabiliser) * different:7d}"
+    print(f"{row}   {shape.stabiliser}")
+    assert G.generated(stabiliser) == tuple(stabiliser)  # it is a subgroup
+    assert len(stabiliser) * different == 32
+
+# %% [markdown]
+# Look at the last column but one. It is always 32.
+#
+# ```{prf:theorem} Orbit and stabiliser
+# :label: thm-orbit-stabiliser
+#
+# $\lvert Gx\rvert \cdot \lvert\mathrm{Stab}(x)\rvert = \lvert G\rvert$.
+# ```
+#
+# More symmetry means fewer images. A family of curve detectors needs all 16 orientations, because each curve
+# has only one mirror of its own. A family of line detectors needs 8. A blob needs one.
+
+# %% mystnb={"figure": {"name": "fig-profiles", "caption": "How much of a drawn shape is left after each transformation: the cosine c(g) between the shape and its image, for D\u2081\u2086. The stabiliser is where c reaches 1 (black rings). A curve has one mirror; a line the half turn and two mirrors; a cross quarter turns and four mirrors; a blob everything."}, "image": {"alt": "Four plots over the angle, for a curve, a line, a cross and a blob, each with one line for rotations and one for reflections. Black rings mark where they reach one: 2 elements for the curve, 4 for the line, 8 for the cross, all 32 for the blob."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.2), sharex=True, sharey=True)
+    by_name = {shape.name: shape for shape in SHAPES}
+    for name, ax in zip(("curve", "line", "cross", "blob"), axes.flat, strict=True):
+        profile_of = cosines[by_name[name]][0]
+        plots.self_similarity_profile(profile_of, G, ax, legend=name == "curve")
+        fixed = (profile_of > 0.95).nonzero()[:, 0]
+        ax.scatter(360 / 16 * (fixed % 16), profile_of[fixed], s=130, facecolors="none", edgecolors="black", zorder=4,
+                   clip_on=False)
+        inset = ax.inset_axes([0.03, 0.04, 0.26, 0.36])
+        inset.imshow(draw(name, 0.0, 48)[0, 0], cmap="gray", vmin=0.2, vmax=1)
+        inset.axis("off")
+        ax.set(ylim=(-0.75, 1.08), ylabel="cosine $c(g)$" if name in ("curve", "cross") else "")
+
+# %% [markdown]
+# ## Cosets: why the product is always 32
+#
+# Let $H = \mathrm{Stab}(x)$. When do $g$ and $g'$ make the same image? Exactly when $g^{-1}g'$ does nothing to
+# $x$, that is, when $g'$ lies in the **left coset** $gH = \{gh : h \in H\}$. Cosets of $H$ all have $\lvert
+# H\rvert$ elements and do not overlap, so they cut $G$ into $\lvert G\rvert / \lvert H\rvert$ parts, and each
+# part is one image of the orbit. That proves the theorem. A corner shows it:
+
+# %%
+corner = draw("corner", 0.0, 48)
+corner_orbit = A4.images(corner)[:, 0]
+H = [g for g in elements if torch.allclose(corner_orbit[g], corner_orbit[0], atol=1e-6)]
+print("stabiliser:", [G4.names[g] for g in H])
+for coset in G4.left_cosets(H):
+    print("  left coset:", [G4.names[g] for g in coset])
+    assert all(torch.allclose(corner_orbit[g], corner_orbit[coset[0]], atol=1e-6) for g in coset)
+assert len(G4.left_cosets(H)) == 4
+
+# %% mystnb={"figure": {"name": "fig-cosets", "caption": "The eight images of a drawn corner under D\u2084, sorted into the left cosets of its stabiliser, one coset a column. Within a column the images are equal, between columns they differ: cosets are the points of the orbit."}, "image": {"alt": "Four columns of two pictures of a corner. In each column the two pictures are the same. From column to column the corner opens to the right, up, left and down."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplots(2, 4, figsize=(6.4, 3.9))
+    for column, coset in enumerate(G4.left_cosets(H)):
+        for ax, g in zip(axes[:, column], coset, strict=True):
+            ax.imshow(corner_orbit[g, 0], cmap="gray", vmin=0.2, vmax=1)
+            ax.set_title(G4.latex[g], loc="center")
+            ax.axis("off")
+
+# %% [markdown]
+# A turned corner has a turned mirror: the stabiliser of $gx$ is $g H g^{-1}$. So all members of a family have
+# "the same" symmetry, up to such a conjugation. Names like *one mirror* mean the whole class of conjugate
+# subgroups.
+
+# %%
+for g in elements:
+    moved = A4.images(corner_orbit[g][None])[:, 0]
+    own = [h for h in elements if torch.allclose(moved[h], moved[0], atol=1e-6)]
+    assert own == sorted(G4.multiply(G4.multiply(g, h), G4.inverse[g]) for h in H)
+
+# %% [markdown]
+# ## Lists with one entry per element
+#
+# Now to the objects that a group crosscoder works with. Show the network the whole orbit of an image $I$,
+# follow a point $p$ through it, and write down the activations $a$:
+#
+# $$ x[g] = a(gI)(gp), \qquad g \in G . $$
+#
+# This is an **orbit vector**: $\lvert G\rvert$ blocks, each with as many numbers as the layer has channels.
+# What does it look like for the turned image $hI$ with its point $hp$? Its block $g$ is $a(ghI)(ghp)$. But that
+# is a block we already have: $x[gh]$. So turning the image only rearranges the blocks,
+#
+# $$ (h \cdot x)[g] = x[gh] . $$
+#
+# This is the **regular representation** (the right-regular one: $h$ multiplies from the right). Note what was
+# *not* assumed: nothing about the network. The rule holds for every function $a$ whatsoever. Let us take three
+# random filters as a stand-in for a network and check.
+
+# %%
+filters = torch.randn(3, 3, 7, 7, generator=torch.Generator().manual_seed(seed))
+
+
+def a(image, point):
+    x, y = (point + (image.shape[-1] - 1) / 2).round().long().tolist()
+    return (filters * image[:, y - 3:y + 4, x - 3:x + 4]).sum((1, 2, 3))
+
+
+def orbit_vector(image, point):
+    turned, points = A4.images(image[None])[:, 0], A4.points(point)
+    return torch.stack([a(*pair) for pair in zip(turned, points, strict=True)])
+
+
+x = orbit_vector(picture[0], point)
+print(tuple(x.shape), "= 8 blocks of 3 channels")
+
+# %%
+for h in elements:
+    assert torch.equal(orbit_vector(orbit[h], path[h]), act(x, G4, h))  # h . x = x[regular[h]]
+    for g in elements:
+        assert torch.equal(act(act(x, G4, h), G4, g), act(x, G4, G4.multiply(g, h)))  # it is an action
+
+# %% [markdown]
+# A dictionary vector of a group crosscoder has the same shape, one block per element, because it is there to
+# add up to orbit vectors. So it is transformed by the same rule.
+#
+# In our order of the blocks, rotations first, this is what the two generators do:
+
+# %%
+for name in ("r", "s"):
+    blocks = [G4.names[k] for k in G4.regular[G4.index(name)]]
+    print(f"{name} . x = [", ", ".join(blocks[:4]), "|", ", ".join(blocks[4:]), "]")
+assert G4.regular[r].tolist() == [1, 2, 3, 0, 5, 6, 7, 4]
+assert G4.regular[s].tolist() == [4, 7, 6, 5, 0, 3, 2, 1]
+
+# %% [markdown]
+# - $r$ shifts both halves one place to the left.
+# - $s$ swaps the halves *and reverses both*, keeping the first block of each half in front.
+#
+# Why both? Block $r^k$ of $s \cdot x$ is $x[r^k s] = x[sr^{-k}]$, and block $sr^k$ is $x[sr^ks] = x[r^{-k}]$.
+# The minus sign is in both halves. It is our equation $rs = sr^{-1}$ again: seen in a mirror, everything turns
+# the other way.
+#
+# ## The reflection that the paper prints
+#
+# Section 2.3.2 of the paper describes the same two operations on a dictionary vector. The rotation agrees with
+# ours. The reflection does not: it swaps the halves and then reverses the order *within the new second half
+# only*,
+#
+# $$
+# [e, r, \dots, r^{n-1} \mid s, sr, \dots, sr^{n-1}]
+# \;\longmapsto\; [s, sr, \dots, sr^{n-1} \mid e, r^{n-1}, \dots, r] .
+# $$
+#
+# We call this map $S$ and keep it under the name `paper_reflection`. {numref}`fig-blocks` shows all of them.
+
+# %% mystnb={"figure": {"name": "fig-blocks", "caption": "Where the 16 blocks of D\u2088 go; each cell names the block that stands there. Rotating shifts both halves to the left. Our reflection swaps the halves and runs backwards in both. The paper's runs forwards in the first half and backwards in the second."}, "image": {"alt": "Four rows of sixteen coloured cells with the names of the elements of D 8, cut in the middle by a line. Second row: both halves shifted by one. Third row: halves swapped, both reversed. Fourth row: halves swapped, only the right one reversed."}} tags=["hide-input"]
+G8, names = dihedral(8), ("$x$", "$r \cdot x$", "$s \cdot x$", "paper's $S$")
+printed_order = paper_reflection(torch.arange(16)[None, :, None], G8).flatten()
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(7.4, 2.3))
+    plots.arrangements([range(16), G8.regular[1], G8.regular[8], printed_order.tolist()], names, G8, ax)
+
+# %% [markdown]
+# What would a mirrored picture say? Put the images $gI$ themselves into the blocks, and compare with the orbit
+# of the mirrored picture.
+
+# %%
+truth = A4.images(orbit[s][None])[:, 0]  # the orbit of s I, computed from pixels
+flat = orbit.flatten(1)
+correct, printed = act(flat, G4, s).view_as(orbit), paper_reflection(flat, G4).view_as(orbit)
+wrong = [g for g in elements if not torch.equal(printed[g], truth[g])]
+print("wrong blocks:", [G4.names[g] for g in wrong])
+assert torch.equal(correct, truth)
+assert [G4.names[g] for g in wrong] == ["r", "r^3"]
+
+# %% mystnb={"figure": {"name": "fig-reflection", "caption": "What a reflection should do to the blocks of an orbit vector, for D\u2084, with the images themselves in the blocks. Rearranged by our rule, the orbit of I becomes the orbit of the mirrored picture sI. Rearranged as the paper prints it, the blocks r and r\u00b3 (red frames) are exchanged."}, "image": {"alt": "Four rows of eight small pictures. The second row, the orbit of the mirrored picture, and the third row, our rearrangement, are the same. In the fourth row, the paper's rearrangement, the second and fourth pictures have red frames: they stand in each other's place."}} tags=["hide-input"]
+with plots.house_style():
+    rows = [("orbit of $I$", orbit), ("orbit of $sI$", truth), ("$s \cdot x$, ours", correct), ("$S$, paper", printed)]
+    fig, axes = plt.subplots(4, 8, figsize=(7.4, 4.3))
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.02)
+    for (name, blocks), line in zip(rows, axes, strict=True):
+        for g, ax in enumerate(line):
+            ax.imshow(blocks[g].permute(1, 2, 0))
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set(visible=blocks is printed and g in wrong, color="red", linewidth=3)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for g, ax in enumerate(axes[0]):
+        ax.set_title(G4.latex[g], loc="center")
+
+# %% [markdown]
+# A mirror, used twice, must change nothing. Now to the paper's group, $D_{16}$. How often must $S$ be repeated
+# until all 32 blocks are back? And how many arrangements can $R$ (the shift) and $S$ generate together? If they
+# are to be $D_{16}$, it has to be 32.
+
+# %%
+blocks = torch.arange(32)[None, :, None]  # one block per element, holding its own number
+R, ours, S = (f.flatten().tolist() for f in (act(blocks, G, 1), act(blocks, G, 16), paper_reflection(blocks, G)))
+
+order_of_S = max(permutation_group([S]).element_orders)
+print("order of our reflection:    ", max(permutation_group([ours]).element_orders))
+print("order of the paper's:       ", order_of_S)
+print("arrangements, ours:         ", permutation_group([R, ours]).order)
+print("arrangements, the paper's:  ", permutation_group([R, S]).order)
+assert order_of_S == 4 and permutation_group([ours]).order == 2
+assert permutation_group([R, ours]).order == 32 and permutation_group([R, S]).order == 512
+
+# %% [markdown]
+# $S$ has order 4, so it is not a reflection. Used twice it reverses both halves, which is no rotation either.
+# And with the shift it makes 512 arrangements instead of 32. The set that the paper's similarity runs over,
+# $\{R^k, R^kS\}$, has only 32 of them. It is not closed under products or inverses:
+
+# %%
+def then(first, second):
+    return tuple(first[i] for i in second)  # rearrange by `first`, then by `second`
+
+
+shifts = [tuple(act(blocks, G, k).flatten().tolist()) for k in range(16)]
+arrangements = {f for shift in shifts for f in (shift, then(S, shift))}
+inverse_of_S = then(S, then(S, S))
+assert len(arrangements) == 32
+assert then(S, inverse_of_S) == tuple(range(32)) and inverse_of_S not in arrangements
+print(sum(then(f, g) in arrangements for f in arrangements for g in arrangements), "of 1024 products stay inside")
+
+# %% [markdown]
+# ## What it does to similarities
+#
+# Two features belong to one family when one is a transformed copy of the other. So the paper compares
+# dictionary vectors by their largest cosine over the group,
+#
+# $$ S_{ij} = \max_{h \in G} \cos(F_i, h \cdot F_j) . $$
+#
+# With a real group this is symmetric: $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is
+# in the group as well. Without inverses the argument breaks. Let us take 200 random dictionary vectors, and as
+# twins their mirror images. A twin should have similarity 1.
+
+# %%
+def paper_cosine(D):
+    F = normalised(D)
+    moved = [act(f, G, k) for f in (F, paper_reflection(F, G)) for k in range(16)]
+    return torch.stack([F.flatten(1) @ m.flatten(1).T for m in moved]).amax(0)
+
+
+D = torch.randn(200, 32, 4, generator=torch.Generator().manual_seed(seed))
+D = torch.cat([D, act(D, G, 16)])  # feature 200 + i is the mirror image of feature i
+ours, papers = max_cosine(D, G), paper_cosine(D)
+
+# %%
+def asymmetry(S):
+    return float((S - S.T).abs().max())
+
+
+twins = torch.arange(200)
+print(f"largest |S_ij - S_ji|:    ours {asymmetry(ours):.1e}   paper's {asymmetry(papers):.2f}")
+print(f"similarity of twins:      ours {ours[twins, twins + 200].min():.3f}     "
+      f"paper's {papers[twins, twins + 200].mean():.2f} on average")
+assert asymmetry(ours) < 1e-5 and asymmetry(papers) > 0.1
+assert ours[twins, twins + 200].min() > 0.9999
+assert 0.45 < papers[twins, twins + 200].mean() < 0.6
+
+# %% mystnb={"figure": {"name": "fig-asymmetry", "caption": "Similarity of 400 random dictionary vectors under D\u2081\u2086, in both directions: each point is a pair. With the correct reflection (left) all pairs lie on the diagonal, and mirror twins are at 1. With the paper's (right) the value depends on the order of the pair, and twins look half similar."}, "image": {"alt": "Two scatter plots of the similarity of i and j against that of j and i. On the left all points lie on the diagonal, with the twins at one. On the right the points form a cloud around the diagonal and the twins are near one half."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplots(1, 2, figsize=(7.2, 4.1), sharex=True, sharey=True)
+    pairs = torch.triu_indices(200, 200, 1)
+    for ax, values, name in zip(axes, (ours, papers), ("correct reflection", "as printed"), strict=True):
+        ax.axline((0, 0), slope=1, color="0.6", linewidth=1, zorder=0)
+        ax.scatter(values[*pairs], values.T[*pairs], s=2, alpha=0.3, label="unrelated pairs", rasterized=True)
+        ax.scatter(values[twins, twins + 200], values[twins + 200, twins], s=16, label="mirror twins")
+        ax.set(title=name, xlabel="$S_{ij}$", aspect="equal", xlim=(0.05, 1.05), ylim=(0.05, 1.05))
+    axes[0].set_ylabel("$S_{ji}$")
+    axes[0].legend(loc="upper left", markerscale=2)
+
+# %% [markdown]
+# A "distance" $1 - S_{ij}$ that depends on the order of $i$ and $j$ is no metric, and UMAP with a precomputed
+# metric expects one.
+#
+# **Why do the paper's pictures look right, then?** Because many features of an early layer have a mirror
+# symmetry of their own: curves, lines, corners, blobs. If $s r^k \cdot F = F$, the mirror image of $F$ is also
+# a rotated copy of it, and the 16 rotations alone find it. We can check this with dictionary vectors made from
+# drawings, where block $g$ holds a coarse copy of the turned shape. Their twins are their mirror images under
+# $sr^3$.
+
+# %%
+def coarse(image):
+    pooled = torch.nn.functional.avg_pool2d(A.images(image, 64)[:, 0].mean(1, keepdim=True), 8)
+    return (pooled - pooled.mean((1, 2, 3), keepdim=True)).flatten(1)
+
+
+def of_twins(features, similarity):
+    both = torch.cat([features, act(features, G, G.index("s r^3"))])
+    return similarity(both)[:len(features), len(features):].diagonal().min()
+
+
+shapes = torch.stack([coarse(draw(shape, 0.0, A.source_size(64))) for shape in SHAPES])
+lonely = coarse(picture)[None]  # the picture without symmetry
+for name, features in ((f"{len(SHAPES)} shapes with a mirror", shapes), ("the picture without", lonely)):
+    print(f"{name}: twins are at least {of_twins(features, lambda D: max_cosine(D, G)):.3f} similar by our reflection, "
+          f"{of_twins(features, paper_cosine):.3f} by the paper's")
+assert of_twins(shapes, paper_cosine) > 0.99 and of_twins(lonely, paper_cosine) < 0.9
+assert of_twins(lonely, lambda D: max_cosine(D, G)) > 0.999
+
+# %% [markdown]
+# So the error is mild for curves, lines and blobs, and real for features that differ from their mirror image.
+# Chapter 5 measures how much it matters on a trained dictionary. From here on, every reflection in this book is
+# the correct one.
+
+# %% [markdown]
+# These numbers go into the {doc}`replication table <../book/replication>`.
+
+# %% tags=["hide-input"]
+for key, value, note in (
+        ("group_order", G.order, "elements of the group"),
+        ("paper_reflection_order", int(order_of_S), "order of the reflection as printed"),
+        ("paper_arrangements", permutation_group([R, S]).order, "arrangements by shift and printed reflection"),
+        ("correct_reflection_order", permutation_group([G.regular[16]]).order, "order of the corrected reflection"),
+        ("paper_asymmetry_random", asymmetry(papers), "largest |S_ij - S_ji|, random vectors, printed reflection"),
+        ("correct_asymmetry_random", asymmetry(ours), "the same, corrected reflection"),
+        ("paper_twin_similarity", float(papers[twins, twins + 200].mean()), "similarity of mirror twins as printed")):
+    report.number(key, value, note=note)
+_ = report.save()
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Two groups with eight elements
+# :label: ex-eight
+#
+# $D_4$ and $C_4 \times C_2$ both have eight elements. Are they the same group under other names? Find a
+# property of the tables that decides it.
+# ```
+#
+# ```{solution-start} ex-eight
+# :class: dropdown
+# ```
+
+# %%
+print("D_4:      ", sorted(G4.element_orders.tolist()))
+print("C_4 x C_2:", sorted(product(cyclic(4), cyclic(2)).element_orders.tolist()))
+assert product(cyclic(4), cyclic(2)).is_abelian and not G4.is_abelian
+
+# %% [markdown]
+# No. Renaming elements changes neither their orders nor whether they commute. $D_4$ has five elements of order
+# 2 (four mirrors and the half turn), $C_4 \times C_2$ has three.
+
+# %%
+assert (G4.element_orders == 2).sum() == 5 and (product(cyclic(4), cyclic(2)).element_orders == 2).sum() == 3
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} The other side
+# :label: ex-left
+#
+# Someone writes the block action as $(h \cdot x)[g] = x[hg]$, multiplying from the left. Which law of an action
+# fails? For which groups does nobody notice? Check your answer with the table of $D_4$.
+# ```
+#
+# ```{solution-start} ex-left
+# :class: dropdown
+# ```
+#
+# $(h_1 \cdot (h_2 \cdot x))[g] = (h_2 \cdot x)[h_1 g] = x[h_2 h_1 g]$, which is the action of $h_2 h_1$ instead
+# of $h_1 h_2$. Nobody notices when the group is abelian, for example with rotations only.
+
+# %%
+left = G4.table  # gathers with x[hg] in place g
+swapped = [(g, h) for g in elements for h in elements if (left[h][left[g]] != left[G4.multiply(g, h)]).any()]
+assert swapped == [(g, h) for g in elements for h in elements if G4.multiply(g, h) != G4.multiply(h, g)]
+print(len(swapped), "pairs in the wrong order, the same as with the tempting image action")
+assert len(swapped) == 24
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} How large does it get?
+# :label: ex-512
+#
+# The paper's $S$ makes 512 arrangements for $n = 16$ rotations. How many for other $n$? Compute some, guess a
+# formula, and explain it. *Hint:* what do $R$ and $SRS^{-1}$ do to the two halves?
+# ```
+#
+# ```{solution-start} ex-512
+# :class: dropdown
+# ```
+
+# %%
+def arrangements_for(n):
+    blocks, group = torch.arange(2 * n)[None, :, None], dihedral(n)
+    moves = [act(blocks, group, 1), paper_reflection(blocks, group)]
+    return permutation_group([move.flatten().tolist() for move in moves]).order
+
+
+counts = {n: arrangements_for(n) for n in range(3, 13)}
+print(counts)
+assert all(count == (4 if n % 2 else 2) * n * n for n, count in counts.items())
+
+# %% [markdown]
+# $4n^2$ for odd $n$ and $2n^2$ for even $n$. $R$ shifts both halves by $+1$. $SRS^{-1}$ shifts one half by $+1$
+# and the other by $-1$, because $S$ has reversed only one of them. Together they shift the halves by any $(a,
+# b)$ with $a + b$ even: all $n^2$ pairs if $n$ is odd, half of them if $n$ is even. On top of every such pair
+# come the four powers of $S$.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} A shape of your own
+# :label: ex-shape
+#
+# Paint a picture with `paint` whose stabiliser in $D_{16}$ has exactly two elements, $e$ and the half turn
+# $r^8$. How many different images does it have? Check with `orbit_cosines`.
+# ```
+#
+# ```{solution-start} ex-shape
+# :class: dropdown
+# ```
+#
+# The letters S, N and Z have a half turn and no mirror. Two curves that open to opposite sides make an S. By
+# {prf:ref}`thm-orbit-stabiliser` it has $32 / 2 = 16$ images.
+
+# %%
+canvas = NIGHT.expand(1, 3, 96, 96)
+letter = paint(canvas, SUN, "tight curve", math.pi / 2 + math.pi / 4, position=(0, 8))
+letter = paint(letter, SUN, "tight curve", -math.pi / 2 + math.pi / 4, position=(0, -8))
+C = orbit_cosines(letter)
+assert [G.names[g] for g in range(32) if C[0, g] > 0.95] == ["e", "r^8"]
+assert len({tuple(row) for row in (C > 0.95).tolist()}) == 16
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## Summary
+#
+# - A finite group is its Cayley table. $D_{16}$ (the paper's $D_{32}$) has 16 rotations and 16 reflections, and
+#   $rs = sr^{-1}$.
+# - It acts on images by $(gI)(q) = I(g^{-1}q)$, on points by matrices, and on orbit vectors and dictionary
+#   vectors by $(h \cdot x)[g] = x[gh]$. The last rule needs no assumption about the network.
+# - The symmetry of a thing is its stabiliser $H$. Its orbit has $\lvert G\rvert / \lvert H\rvert$ members, one
+#   for each left coset of $H$.
+# - In block order, $r$ shifts both halves to the left, and $s$ swaps the halves and reverses both. The paper
+#   reverses only one. That map has order 4, generates 512 arrangements, and makes the similarity of features
+#   depend on their order.
+#
+# ## Limits
+#
+# Turning by 22.5° is a stand-in for turning by any angle, and only 8 of the 32 elements move pixels onto
+# pixels. Translations are left out; a convolutional network takes care of them. And nothing here says that a
+# *trained network* turns its features along with the image. Our templates do so because we drew them in all
+# orientations.
+#
+# ## What next
+#
+# {doc}`02_orbits` follows real points through the 32 images of a scene and reads a network's activations there.
+# Getting the place right to a fraction of a pixel takes more care than one would think.
