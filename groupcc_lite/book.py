@@ -111,11 +111,24 @@ def _with_values(source: str, values: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def lost_figures(notebook: Any) -> list[str]:
+    """Names of the figures that cells announce but did not show."""
+    return [cell.metadata["mystnb"]["figure"].get("name", cell.source[:40]) for cell in notebook.cells
+            if cell.metadata.get("mystnb", {}).get("figure")
+            and not any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {}))]
+
+
 def assemble(root: Path, profile: str) -> Path:
-    """Put together the folder that Sphinx reads; files that have not changed are left alone. Returns the folder."""
+    """Put together the folder that Sphinx reads; files that have not changed are left alone. Returns the folder.
+
+    BuildError if a chapter announces a figure that it did not show: its page would just lack it.
+    """
     import nbformat
 
     found, folder = results(root, profile), source_folder(root, profile)
+    lost = [f"{chapter}: {name}" for chapter, notebook in found.notebooks.items() for name in lost_figures(notebook)]
+    if lost:
+        raise BuildError(f"cells announce figures that they did not show: {', '.join(lost)}")
     wanted: dict[str, bytes] = {"_toc.yml": (root / "_toc.yml").read_bytes()}
     for name in COPIED:
         if (root / name).is_file():

@@ -7,6 +7,7 @@ the cells' text, so making it twice gives the same bytes, and a test can tell th
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from groupcc_lite.files import atomic_write
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
 
 BOOTSTRAP = '''\
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -122,21 +125,41 @@ def _with_stable_ids(notebook: Any) -> None:
         seen[text] += 1
 
 
+def _same_cells(one: Any, other: Any) -> bool:
+    def content(notebook: Any) -> list[tuple[str, str, dict[str, Any]]]:
+        return [(c.cell_type, c.source, {k: c.metadata.get(k) for k in ("tags", "mystnb")}) for c in notebook.cells]
+
+    return content(one) == content(other) and one.metadata.get("kernelspec") == other.metadata.get("kernelspec")
+
+
+def _python_text(notebook: Any, source: Path, root: Path) -> str:
+    """The Python file for `notebook`: the file as it is if it says the same, so that its layout stays the author's."""
+    import jupytext
+    from jupytext.config import load_jupytext_config
+
+    if _same_cells(jupytext.read(source, fmt="py:percent"), notebook):
+        return source.read_text()
+    config = load_jupytext_config(str(root / "notebooks" / source.name))
+    lines = jupytext.writes(notebook, fmt="py:percent", config=config).split("\n")
+    # jupytext escapes letters such as the subscript in D₁₆ in the metadata behind `# %%`; people edit that line.
+    return "\n".join(ESCAPED.sub(lambda code: chr(int(code[1], 16)), line) if line.startswith("# %%") else line
+                     for line in lines)
+
+
 def make_pair(source: Path, root: Path) -> tuple[str, str]:
     """The texts that the Python file and its .ipynb twin should have, from the Python file as it is."""
     import jupytext
     import nbformat
-    from jupytext.config import load_jupytext_config
 
     notebook = jupytext.read(source, fmt="py:percent")
     _with_bootstrap(notebook, root, source.name)
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
-    config = load_jupytext_config(str(root / "notebooks" / source.name))
-    text = jupytext.writes(notebook, fmt="py:percent", config=config)
+    text = _python_text(notebook, source, root)
     _with_stable_ids(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
     return text, nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"

@@ -65,6 +65,13 @@ def test_a_chapter_that_was_not_run_is_named(root):
         book.assemble(root, "smoke")
 
 
+def test_an_announced_figure_that_was_not_shown_is_an_error(root):
+    write_chapter(root, "01_one", extra='\n# %% mystnb={"figure": {"name": "fig-lost", "caption": "c"}}\n1')
+    pretend_run(root, "01_one", "02_two")
+    with pytest.raises(book.BuildError, match="did not show: 01_one: fig-lost"):
+        book.assemble(root, "smoke")
+
+
 @pytest.mark.slow
 def test_the_whole_way_from_notebooks_to_checked_pages(root, capfd):
     assert cli.main(["book", "--profile", "smoke", "--seed", "3"]) == 0

@@ -27,7 +27,7 @@ def undescribed_images(notebook) -> list[str]:
     """First lines of cells that show an image without caption or without alt text."""
     found = []
     for cell in notebook.cells:
-        shows = any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+        shows = any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {}))
         settings = cell.metadata.get("mystnb", {})
         described = settings.get("figure", {}).get("caption") and settings.get("image", {}).get("alt")
         if shows and not described:

@@ -55,6 +55,24 @@ def test_twins_have_no_outputs_and_a_plain_kernel(book):
     assert [(cell["outputs"], cell["execution_count"]) for cell in code] == [([], None)] * 3
 
 
+def test_the_authors_layout_and_letters_stay(book):
+    pairs.sync(book)
+    source = book / "notebooks" / "01_one.py"
+    figure = """
+
+# %% mystnb={"image": {"alt": "D₁₆"}}   tags=["hide-input"]
+3
+"""
+    written = source.read_text() + figure
+    source.write_text(written)
+    pairs.sync(book)
+    assert source.read_text() == written
+    source.write_text(written.replace("pip", "pipp"))  # now the Python file has to be written anew
+    pairs.sync(book)
+    assert "D₁₆" in source.read_text() and "pipp" not in source.read_text()
+    assert pairs.sync(book) == []
+
+
 def test_the_bootstrap_cell_is_generated_before_the_parameters_and_repaired(book):
     pairs.sync(book)
     tags = [cell["metadata"].get("tags", []) for cell in cells(book, "01_one")]
