@@ -1,0 +1,119 @@
+"""How every figure of the book looks: type, colours, and colour maps, in one place.
+
+Use it as a context, and only for making a figure, so that no setting outlives it:
+
+    with house_style():
+        figure, ax = plt.subplots(figsize=(6, 4))
+        plots.cayley_table(G, ax)
+
+The colours can be told apart with any kind of colour vision and in grey. Type is sized for a figure about six inches
+wide, which stays readable when a phone shows it at a third of that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from torch import Tensor
+
+from groupcc_lite.groups import FiniteGroup
+
+Array = np.ndarray | Tensor
+
+INK, MUTED, FAINT, PAPER = "#22303c", "#5b6975", "#d5dbe0", "#ffffff"
+BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#6A4C93", "#7A5C3E")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+# Signed values: blue below zero, orange above, paper-white at zero. Lightness falls equally on both sides.
+DIVERGING = LinearSegmentedColormap.from_list(
+    "groupcc_diverging", ["#08306b", "#1f6fb0", "#7fb5d9", "#dfeaf1", "#f8f7f4", "#fae3d0", "#f0a76b", "#cf5d0b",
+                          "#7a2e00"])
+CYCLIC = "twilight"  # angles
+SMALL = 9.5  # points; nothing is set smaller
+
+_SETTINGS: dict[str, Any] = {
+    "figure.dpi": 144, "savefig.dpi": 144, "figure.facecolor": PAPER, "savefig.facecolor": PAPER,
+    "figure.constrained_layout.use": True,
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "mathtext.fontset": "dejavusans",
+    "font.size": 11, "axes.titlesize": 12, "axes.labelsize": 11, "xtick.labelsize": 10, "ytick.labelsize": 10,
+    "legend.fontsize": 10, "figure.titlesize": 13,
+    "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.edgecolor": MUTED,
+    "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "axes.titlelocation": "left", "axes.titlepad": 9, "axes.labelpad": 5,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": FAINT, "grid.linewidth": 0.7,
+    "xtick.major.width": 0.8, "ytick.major.width": 0.8, "xtick.major.size": 3.5, "ytick.major.size": 3.5,
+    "lines.linewidth": 2.0, "lines.markersize": 5.5, "lines.solid_capstyle": "round",
+    "axes.prop_cycle": cycler(color=PALETTE), "legend.frameon": False, "legend.handlelength": 1.6,
+    "image.interpolation": "nearest", "image.cmap": "viridis",
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Make figures in the book's style inside this block; outside it nothing has changed."""
+    with plt.rc_context(_SETTINGS):
+        yield
+
+
+def array(name: str, values: Any, axes: str, **sizes: int) -> np.ndarray:
+    """`values` (tensor, array or list) as float64, with one axis per word of `axes`; ValueError otherwise.
+
+    A word that is a key of `sizes` must have that length. NaN and infinity are refused.
+    """
+    values = values.detach().cpu() if isinstance(values, Tensor) else values
+    values = np.asarray(values, dtype=np.float64)
+    wanted = axes.split()
+    if values.ndim != len(wanted) or any(values.shape[i] != sizes[a] for i, a in enumerate(wanted) if a in sizes):
+        expected = ", ".join(str(sizes.get(axis, axis)) for axis in wanted)
+        raise ValueError(f"{name} has shape {values.shape}; expected ({expected})")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinite values; expected finite numbers")
+    return values
+
+
+def rotations_of(G: FiniteGroup, n_rotations: int | None = None) -> int | None:
+    """How many of the group's first elements are rotations by equal steps; None if it is not C_n or D_n.
+
+    Read off the name of the group unless given; ValueError if the group cannot be laid out like this.
+    """
+    if n_rotations is None:
+        match = re.fullmatch(r"([CD])_(\d+)", G.name)
+        if not match:
+            return None
+        n_rotations = int(match[2])
+    if n_rotations < 1 or G.order not in (n_rotations, 2 * n_rotations):
+        raise ValueError(f"n_rotations is {n_rotations}; expected {G.order} (rotations only) or half of it for {G}")
+    return n_rotations
+
+
+def element_colours(G: FiniteGroup) -> np.ndarray:
+    """One RGBA colour per element, (|G|, 4): reflections are paler and warmer than rotations."""
+    n = rotations_of(G)
+    if n is None:
+        return plt.get_cmap("viridis")(np.linspace(0.15, 1, G.order))
+    angles = plt.get_cmap(CYCLIC)((np.arange(n) + 0.5 * (n == 1)) / n)
+    pale = 0.45 * angles + 0.55 * np.array(to_rgba("#ffd9a8"))
+    return angles if G.order == n else np.concatenate([angles, pale])
+
+
+def readable_on(colour: Any) -> str:
+    """Ink or paper, whichever is easier to read on this colour."""
+    red, green, blue, _ = to_rgba(colour)
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else PAPER
+
+
+def bare(ax: Axes) -> None:
+    """Neither frame nor grid nor tick marks: what is drawn fills its axes."""
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
