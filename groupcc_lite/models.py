@@ -77,8 +77,9 @@ class BaseModel(nn.Module):
         self.register_buffer("_gain", preprocess.scale / std, persistent=False)
         self.register_buffer("_shift", -mean / std, persistent=False)
         self.geometry: Geometry = _geometry_of(self.network, input_size)
+        weight = next(self.network.parameters(), self._gain)
         with torch.no_grad():
-            self.channels: int = self.network(torch.zeros(1, 3, input_size, input_size)).shape[1]
+            self.channels: int = self.network(torch.zeros(1, 3, input_size, input_size).to(weight)).shape[1]
         self.fingerprint: str = self._fingerprint()
 
     def forward(self, images: Tensor) -> Float[Tensor, "b d h w"]:

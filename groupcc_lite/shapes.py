@@ -1,15 +1,14 @@
 """Procedurally drawn images whose symmetry is known: lines, curves, corners, crosses, discs, gratings ...
 
-Every shape is a function of local coordinates (u, v): u along the shape's direction, v across it. All of them
-are mirror images of themselves across the u axis, so a shape turned by theta is one point of its orbit under
-O(2), and the subgroup that leaves it alone is named in `Shape.stabiliser`. Angles are counter-clockwise as
-seen on the screen, in radians; positions are pixels from the image centre, x right, y down. Edges are
-antialiased by their signed distance.
+Every shape is a function of local coordinates (u, v): u along the shape's direction, v across it. All of them are
+mirror images of themselves across the u axis, so a shape turned by theta is one point of its orbit under O(2), and
+the subgroup that leaves it alone is named in `Shape.stabiliser`. Angles are counter-clockwise as seen on the screen,
+in radians; positions are pixels from the image centre, x right, y down. Edges are antialiased by their signed
+distance.
 
-`draw` renders one clean shape, `stimuli` a systematic set of them, `sample_drawings` cluttered scenes:
-several shapes in all orientations, colours and contrasts, faint ones between them, on a smooth background,
-with noise. Nothing in a scene prefers a direction. Drawing i of a seed is the same whatever batch it is drawn
-in.
+`draw` renders one clean shape, `stimuli` a systematic set of them, `sample_drawings` cluttered scenes: several shapes
+in all orientations, colours and contrasts, faint ones between them, on a smooth background, with noise. Nothing in a
+scene prefers a direction. Drawing i of a seed is the same whatever batch it is drawn in.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from torch import Tensor
 _SOFTNESS = 1.4  # px over which an edge fades; over 1, so that a bilinear rotation of a drawing is close to exact
 _PATCH = 44  # px; holds every shape at the largest scale of a scene, turned anyhow
 _SPACING = 34.0  # px between the places of a scene's shapes
+_LIGHT, _DARK = (0.9, 0.9, 0.9), (0.4, 0.4, 0.4)
 _CHUNK = 16  # drawings rendered at once: few enough to stay in the processor's cache
 
 Coverage = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -36,10 +36,9 @@ Coverage = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 class Shape:
     """One class of shapes.
 
-    `fold`: number of rotations that leave it alone (0: every rotation). `stabiliser`: its subgroup of O(2),
-    which always contains a mirror: "one mirror", "C2 x C2" (half turn, two mirrors), "D4" or "all".
-    `coverage(u, v, scale, half_width)` is the fraction of each pixel that it covers; lengths in pixels, for
-    scale 1.
+    `fold`: number of rotations that leave it alone (0: every rotation). `stabiliser`: its subgroup of O(2), which
+    always contains a mirror: "one mirror", "C2 x C2" (half turn, two mirrors), "D4" or "all". `coverage(u, v, scale,
+    half_width)` is the fraction of each pixel that it covers; lengths in pixels, for scale 1.
     """
 
     name: str
@@ -59,8 +58,6 @@ class Shape:
         return f"Shape({self.name}, stabiliser {self.stabiliser})"
 
 
-# -------------------------------------------------------------------------------------- the shapes themselves
-
 def _filled(distance: Tensor) -> Tensor:
     """Coverage of the inside of a signed distance (negative inside)."""
     return (0.5 - distance / _SOFTNESS).clamp(0, 1)
@@ -73,8 +70,7 @@ def _length(u: Tensor, v: Tensor) -> Tensor:
 def _segment(u: Tensor, v: Tensor, length: Tensor, angle: float) -> Tensor:
     """Distance to the segment from the origin, `length` long, at `angle` from the u axis."""
     along, across = u * math.cos(angle) + v * math.sin(angle), v * math.cos(angle) - u * math.sin(angle)
-    beyond = along - torch.minimum(along.clamp(min=0), length)
-    return _length(beyond, across)
+    return _length(along - torch.minimum(along.clamp(min=0), length), across)
 
 
 def _line(u: Tensor, v: Tensor, scale: Tensor, half_width: Tensor) -> Tensor:
@@ -146,8 +142,7 @@ def _grating(u: Tensor, v: Tensor, scale: Tensor, half_width: Tensor) -> Tensor:
 
 def _checks(u: Tensor, v: Tensor, scale: Tensor, half_width: Tensor) -> Tensor:
     """Soft chequers, 10 px a period, one of them on the origin."""
-    frequency = 2 * math.pi / 10
-    waves = torch.cos(frequency * u / scale) * torch.cos(frequency * v / scale)
+    waves = torch.cos(2 * math.pi / 10 * u / scale) * torch.cos(2 * math.pi / 10 * v / scale)
     return _window(u, v, scale) * (0.5 + 0.5 * waves)
 
 
@@ -187,17 +182,13 @@ def _local(x: Tensor, y: Tensor, orientation: Tensor) -> tuple[Tensor, Tensor]:
     return cos * x - sin * y, -sin * x - cos * y
 
 
-# -------------------------------------------------------------------------------------------- one clean shape
-
 def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.0, size: int = 96, *,
          scale: float = 1.0, half_width: float = 1.4, position: tuple[float, float] = (0.0, 0.0),
-         foreground: Sequence[float] = (0.9, 0.9, 0.9),
-         background: Sequence[float] = (0.4, 0.4, 0.4)) -> Float[Tensor, "b 3 h w"]:
+         foreground: Sequence[float] = _LIGHT, background: Sequence[float] = _DARK) -> Float[Tensor, "b 3 h w"]:
     """One shape on a plain background, once for each orientation (radians, counter-clockwise on the screen).
 
-    `size`: side in pixels; `scale` multiplies the shape's size, `half_width` (pixels) is half the width of
-    its strokes; `position`: pixels from the image centre. Colours are RGB in [0, 1]. Returns float32 images
-    in [0, 1].
+    `size`: side in pixels; `scale` multiplies the shape's size, `half_width` (pixels) is half the width of its
+    strokes; `position`: pixels from the image centre. Colours are RGB in [0, 1]. Returns float32 images in [0, 1].
     """
     kind = SHAPES[shape_index(shape)]
     _check_size(size)
@@ -206,10 +197,8 @@ def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.
     angles = torch.as_tensor(orientation, dtype=torch.float64).reshape(-1, 1, 1)
     axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     u, v = _local(axis[None, None, :] - position[0], axis[None, :, None] - position[1], angles)
-    sized, wide = (torch.tensor(value, dtype=torch.float64) for value in (scale, half_width))
-    covered = kind.coverage(u, v, sized, wide)[:, None]
-    front, back = (torch.tensor(list(colour), dtype=torch.float64).view(1, 3, 1, 1)
-                   for colour in (foreground, background))
+    covered = kind.coverage(u, v, *torch.tensor([scale, half_width], dtype=torch.float64))[:, None]
+    front, back = (torch.tensor(list(c), dtype=torch.float64).view(1, 3, 1, 1) for c in (foreground, background))
     return (back + covered * (front - back)).float()
 
 
@@ -231,9 +220,9 @@ def stimuli(size: int = 96, orientations: int = 32, *, scales: Sequence[float] |
             contrast: float = 0.5) -> Stimuli:
     """Every shape x orientation x polarity x scale, grey, in the middle of `size` px images.
 
-    `orientations` per full turn, of which a shape gets those that differ under its own symmetry: 32 for a
-    curve, 16 for a line, 1 for a circle. `scales` default to 0.8 and 1.25 times size / 96, so that shapes
-    keep their share of the image. `contrast` is the grey difference between shape and background, around 0.5.
+    `orientations` per full turn, of which a shape gets those that differ under its own symmetry: 32 for a curve, 16
+    for a line, 1 for a circle. `scales` default to 0.8 and 1.25 times size / 96, so that shapes keep their share of
+    the image. `contrast` is the grey difference between shape and background, around 0.5.
     """
     if orientations < 4 or orientations % 4:
         raise ValueError(f"orientations is {orientations}; expected a positive multiple of 4 (some shapes repeat every "
@@ -251,20 +240,16 @@ def stimuli(size: int = 96, orientations: int = 32, *, scales: Sequence[float] |
                 images.append(draw(index, angles, size, scale=scale, half_width=1.4 * max(scale, 0.7),
                                    foreground=(front,) * 3, background=(back,) * 3))
                 rows += [(index, float(angle), polarity, scale) for angle in angles]
-    shape_of, angle_of, polarity_of, scale_of = zip(*rows, strict=True)
-    return Stimuli(torch.cat(images), torch.tensor(shape_of), torch.tensor(angle_of),
-                   torch.tensor(polarity_of), torch.tensor(scale_of))
+    return Stimuli(torch.cat(images), *(torch.tensor(column) for column in zip(*rows, strict=True)))
 
-
-# ----------------------------------------------------------------------------------------------------- scenes
 
 @dataclass(frozen=True)
 class Drawings:
     """Scenes and what is in them. Slot 0 of a scene is its main shape, drawn on top, near the centre.
 
-    `images` (b, 3, S, S) float32 in [0, 1]. `shapes` (b, k) index into SHAPES, -1 for an empty slot;
-    `orientations` (b, k) radians; `positions` (b, k, 2) pixels from the image centre, x right, y down;
-    `faint` (b, k) marks clutter of low contrast. `labels` (b,) is the main shape's class.
+    `images` (b, 3, S, S) float32 in [0, 1]. `shapes` (b, k) index into SHAPES, -1 for an empty slot; `orientations`
+    (b, k) radians; `positions` (b, k, 2) pixels from the image centre, x right, y down; `faint` (b, k) marks clutter
+    of low contrast. `labels` (b,) is the main shape's class.
     """
 
     images: Float[Tensor, "b 3 h w"]
@@ -354,8 +339,8 @@ def _waves(random: np.random.Generator) -> np.ndarray:
     angle, wavelength = random.random(3) * 2 * math.pi, random.uniform(45, 200, 3)
     amplitude = random.random() * 0.08
     colour = random.uniform(0.3, 1, (3, 3)) * random.choice([-1, 1], (3, 1)) * amplitude
-    frequency = 2 * math.pi / wavelength
-    waves = [frequency * np.cos(angle), frequency * np.sin(angle), random.random(3) * 2 * math.pi]
+    frequency, phase = 2 * math.pi / wavelength, random.random(3) * 2 * math.pi
+    waves = [frequency * np.cos(angle), frequency * np.sin(angle), phase]
     return np.concatenate([np.stack(waves, 1), colour], 1)
 
 
@@ -366,8 +351,7 @@ def _stack(plans: list[_Plan], field: str) -> Tensor:
 
 def _render(plans: list[_Plan], size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     shapes, positions, orientations = (_stack(plans, f) for f in ("shapes", "positions", "orientations"))
-    margin = _PATCH
-    canvas = _backgrounds(plans, size, margin)
+    canvas, margin = _backgrounds(plans, size, _PATCH), _PATCH
     corner = (positions + (size - 1) / 2).floor().long() - _PATCH // 2 + 1  # each slot's patch: its first pixel
     offset = corner.float() - (size - 1) / 2 - positions  # from the shape's origin to that pixel
     covered = _patches(shapes, offset, orientations, _stack(plans, "scales"), _stack(plans, "half_widths"))
@@ -377,8 +361,6 @@ def _render(plans: list[_Plan], size: int) -> tuple[Tensor, Tensor, Tensor, Tens
     colours, steps = _stack(plans, "colours"), torch.arange(_PATCH)
     for slot in reversed(range(shapes.shape[1])):  # the main shape last: on top
         scene = (shapes[:, slot] >= 0).nonzero().flatten()
-        if not len(scene):
-            continue
         columns, rows = (corner[scene, slot].T[:, :, None] + steps + margin)
         place = (scene[:, None, None], rows[:, :, None], columns[:, None, :])
         alpha = covered[which[scene, slot]][..., None]
@@ -391,8 +373,7 @@ def _render(plans: list[_Plan], size: int) -> tuple[Tensor, Tensor, Tensor, Tens
 
 def _backgrounds(plans: list[_Plan], size: int, margin: int) -> Float[Tensor, "b h w 3"]:
     """Plain colour and slow waves, inside an empty border on which the shapes at the rim may hang over."""
-    axis = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    waves = _stack(plans, "waves")[:, :, :, None, None]
+    axis, waves = torch.arange(size, dtype=torch.float32) - (size - 1) / 2, _stack(plans, "waves")[:, :, :, None, None]
     canvas = torch.zeros(len(plans), size + 2 * margin, size + 2 * margin, 3)
     inner = canvas[:, margin:margin + size, margin:margin + size]
     inner += _stack(plans, "background")[:, None, None, :]
@@ -403,8 +384,7 @@ def _backgrounds(plans: list[_Plan], size: int, margin: int) -> Float[Tensor, "b
     return canvas
 
 
-def _patches(shapes: Tensor, offset: Tensor, orientations: Tensor, scales: Tensor,
-             half_widths: Tensor) -> Tensor:
+def _patches(shapes: Tensor, offset: Tensor, orientations: Tensor, scales: Tensor, half_widths: Tensor) -> Tensor:
     """Coverage of every shape present, in order of (scene, slot), on its own patch: (n, _PATCH, _PATCH)."""
     present = shapes >= 0
     kinds, start = shapes[present], offset[present]
@@ -414,8 +394,7 @@ def _patches(shapes: Tensor, offset: Tensor, orientations: Tensor, scales: Tenso
     for index, shape in enumerate(SHAPES):
         of_kind = (kinds == index).nonzero().flatten()
         if len(of_kind):
-            x = start[of_kind, 0, None, None] + steps[None, None, :]
-            y = start[of_kind, 1, None, None] + steps[None, :, None]
+            x, y = start[of_kind, 0, None, None] + steps, start[of_kind, 1, None, None] + steps[:, None]
             u, v = _local(x, y, turned[of_kind])
             covered[of_kind] = shape.coverage(u, v, sized[of_kind], wide[of_kind])
     return covered
