@@ -113,9 +113,9 @@ def _with_values(source: str, values: dict[str, Any]) -> str:
 
 def lost_figures(notebook: Any) -> list[str]:
     """Names of the figures that cells announce but did not show."""
-    return [cell.metadata["mystnb"]["figure"].get("name", cell.source[:40]) for cell in notebook.cells
-            if cell.metadata.get("mystnb", {}).get("figure")
-            and not any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {}))]
+    announced = [cell for cell in notebook.cells if cell.metadata.get("mystnb", {}).get("figure")]
+    return [cell.metadata["mystnb"]["figure"].get("name", cell.source[:40]) for cell in announced
+            if not any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {}))]
 
 
 def assemble(root: Path, profile: str) -> Path:

@@ -103,12 +103,12 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def replication(results: Results) -> str:
     """Every claim of the paper: an overview, then one section each with all numbers of both runs."""
-    here, there = f"This run (`{results.model}`)", "Reference run (InceptionV1)"
+    here, there = "This run", "InceptionV1"
     overview, sections = [], []
     for claim in results.claims:
         reports = [results.here.get(claim["chapter"]), results.reference.get(claim["chapter"])]
         verdicts = [status(claim, report) for report in reports]
-        overview.append([f"[{claim['title']}](claim-{claim['id']})", claim["section"], *verdicts])
+        overview.append([f"[{claim['title']}](claim-{claim['id']})", *verdicts])
         rows = [[label, *(show((report or {}).get("numbers", {}).get(key)) for report in reports)]
                 for key, label in claim["numbers"].items()]
         sections.append("\n\n".join([
@@ -117,7 +117,9 @@ def replication(results: Results) -> str:
             table(["", here, there], [*rows, ["**status**", *(f"**{v}**" for v in verdicts)]]),
             f"**How we differ.** {claim['deviation'].strip()} "
             f"Measured in {{doc}}`chapter {int(claim['chapter'][:2])} <../notebooks/{claim['chapter']}>`."]))
-    return "\n\n".join([table(["Claim", "Paper", here, there], overview), "## Claim by claim", *sections])
+    introduction = (f"*This run*: profile `{results.profile}` on the model `{results.model}`. "
+                    "*InceptionV1*: the reference run.")
+    return "\n\n".join([introduction, table(["Claim", here, there], overview), "## Claim by claim", *sections])
 
 
 def reproducibility(results: Results) -> str:
@@ -132,9 +134,8 @@ def reproducibility(results: Results) -> str:
         facts = {chapter: report["provenance"] for chapter, report in reports.items()}
         parts.append(table(
             ["Chapter", "Commit", "Date", "Seed", "Weights (sha256)", "Images (sha256)"],
-            [[chapter, f"`{_short(f['commit'])}`", f["date"], str(f.get("seed", MISSING)),
-              f"`{_short(f.get('weights_sha256'))}`", f"`{_short(f.get('images_sha256'))}`"]
-             for chapter, f in facts.items()]))
+            [[chapter, _short(f["commit"]), f["date"][:16].replace("T", " "), str(f.get("seed", "none")),
+              _short(f.get("weights_sha256")), _short(f.get("images_sha256"))] for chapter, f in facts.items()]))
         for hardware in dict.fromkeys(str(f["hardware"]) for f in facts.values()):
             parts.append(f"Hardware: {hardware}.")
         for versions in dict.fromkeys(_versions(f) for f in facts.values()):
@@ -193,10 +194,11 @@ def fill(text: str, results: Results, page: str) -> str:
 
 
 def _short(value: str | None) -> str:
+    """The start of a fingerprint, with whatever remark follows it; chapters that use no weights have none."""
     if not value:
-        return MISSING
+        return "none"
     head, *rest = value.split(" ", 1)
-    return " ".join([head[:12], *rest])
+    return " ".join([f"`{head[:12]}`", *rest])
 
 
 def _versions(facts: dict[str, Any]) -> str:

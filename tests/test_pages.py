@@ -10,7 +10,7 @@ CLAIM = dict(id="x", title="A title", section="section 1", claim="It is so.", ch
 
 
 def report(**values) -> dict:
-    return {"provenance": {"commit": "0123456789abcdef", "date": "2026-01-02", "hardware": "a machine", "seed": 4,
+    return {"provenance": {"commit": "0123456789abcdef", "date": "2026-01-02T03:04:05+00:00", "hardware": "a machine", "seed": 4,
                            "versions": {"torch": "2.0"}, "weights_sha256": "f" * 64, "images_sha256": "e" * 64},
             "numbers": {key: {"value": value, "unit": "", "note": ""} for key, value in values.items()}}
 
@@ -48,13 +48,14 @@ def test_show(value, unit, expected):
 
 def test_reproducibility_lists_commit_seed_and_fingerprints():
     text = pages.reproducibility(results({"03_training": report()}))
-    assert "| 03_training | `0123456789ab` | 2026-01-02 | 4 | `ffffffffffff` | `eeeeeeeeeeee` |" in text
+    assert "| 03_training | `0123456789ab` | 2026-01-02 03:04 | 4 | `ffffffffffff` | `eeeeeeeeeeee` |" in text
     assert "Hardware: a machine." in text and "Versions: torch 2.0." in text
     assert text.count("No chapter has left a report yet.") == 1
 
 
 def test_a_dirty_commit_stays_marked():
-    assert pages._short("0123456789abcdef with uncommitted changes") == "0123456789ab with uncommitted changes"
+    assert pages._short("0123456789abcdef with uncommitted changes") == "`0123456789ab` with uncommitted changes"
+    assert pages._short(None) == "none"
 
 
 def test_table_cells_cannot_break_the_table():
