@@ -15,6 +15,8 @@ PORT        ?= 8000
 PYTEST_ARGS ?=
 # Fixed, because sums depend on how many threads add them up.
 THREADS     ?= 2
+# Tests are small and many: two workers with one thread each are faster than one with two.
+JOBS        ?= 2
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
@@ -58,8 +60,12 @@ env: $(VENV)/.env-book,test ## make the virtual environment with exact versions
 book: env ## run every notebook, build the book, check its pages
 	$(PY) -m groupcc_lite book --profile $(PROFILE) --seed $(SEED)
 
+test: export OMP_NUM_THREADS      := 1
+test: export MKL_NUM_THREADS      := 1
+test: export OPENBLAS_NUM_THREADS := 1
+test: export NUMBA_NUM_THREADS    := 1
 test: env ## run all tests
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 serve: env ## show the built book at http://localhost:8000
 	$(PY) -m groupcc_lite serve --profile $(PROFILE) --port $(PORT)
