@@ -11,7 +11,8 @@ CLAIM = dict(id="x", title="A title", section="section 1", claim="It is so.", ch
 
 def report(**values) -> dict:
     return {"provenance": {"commit": "0123456789abcdef", "date": "2026-01-02T03:04:05+00:00", "hardware": "a machine",
-                           "seed": 4, "versions": {"torch": "2.0"}, "weights_sha256": "f" * 64, "images_sha256": "e" * 64},
+                           "seed": 4, "versions": {"torch": "2.0"}, "weights_sha256": "f" * 64,
+                           "images_sha256": "e" * 64},
             "numbers": {key: {"value": value, "unit": "", "note": ""} for key, value in values.items()}}
 
 
