@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import logging
 import os
+import pickle
 import urllib.error
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 
@@ -253,8 +255,18 @@ def _existing(weights: str | Path, what: str) -> Path:
     return path
 
 
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a .pth file that holds nothing but tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as weights ({error}); it may be cut short: fetch it again") from error
+
+
 def _load_state(network: nn.Module, path: Path) -> nn.Module:
-    state = {key: value.float() for key, value in load_file(path).items()}
+    state = _read(path)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -283,7 +295,7 @@ def load_googlenet(weights: str | Path | None = None) -> GoogLeNet:
             raise ValueError(f"no weights for googlenet: {where}. Give weights=<the BVLC GoogLeNet safetensors file>, "
                              f"or set GROUPCC_DATA to a folder that holds {_GOOGLENET_FILE}")
     path = _existing(weights, "BVLC GoogLeNet as safetensors")
-    return load_caffe(GoogLeNet(), load_file(path), str(path)).eval()
+    return load_caffe(GoogLeNet(), _read(path), str(path)).eval()
 
 
 def _googlenet(weights: str | Path | None, sha256: str | None) -> tuple[nn.Module, Preprocess]:
@@ -309,7 +321,7 @@ def _inceptionv1(weights: str | Path | None, sha256: str | None) -> tuple[nn.Mod
     else:
         path = _download(model_urls["inceptionv1"]) if weights is None else _existing(weights, "inception5h.pth")
         _check_pinned(path, sha256)
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        _load_state(network, path)
     return network, _LUCID_PREPROCESS
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from groupcc_lite import models
-from groupcc_lite.models import BaseModel, load_model, load_tiny, truncate, wrap_model
+from groupcc_lite.models import TINY_WEIGHTS, BaseModel, load_model, load_tiny, truncate, wrap_model
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,14 @@ def test_weights_of_another_network(tmp_path):
         load_model(weights=tmp_path / "other.safetensors")
 
 
+@pytest.mark.parametrize("name", ["cut.safetensors", "cut.pth"])
+def test_weights_cut_short(tmp_path, name):
+    (tmp_path / name).write_bytes(TINY_WEIGHTS.read_bytes()[:1000])
+    for model in ("tiny-inception", "googlenet"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read as weights"):
+            load_model(model, weights=tmp_path / name)
+
+
 def test_real_googlenet(data):
     model = load_model("googlenet", weights=data / "googlenet-bvlc" / "googlenet_bvlc.safetensors")
     geometry = model.geometry
@@ -185,6 +193,22 @@ def test_inceptionv1_without_network(monkeypatch, tmp_path):
     with pytest.raises(ConnectionError, match="cannot download InceptionV1.*no route.*googlenet"):
         load_model("inceptionv1")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_inceptionv1_from_lucents_cache(monkeypatch, tmp_path):
+    """A file where Lucent would have put it is used, and its sha256 recorded; a file of something else is refused."""
+    from lucent.modelzoo.inceptionv1.InceptionV1 import InceptionV1, model_urls
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    path = tmp_path / "checkpoints" / model_urls["inceptionv1"].rsplit("/", 1)[-1]
+    path.parent.mkdir()
+    torch.save(models.randomise(InceptionV1(pretrained=False)).state_dict(), path)
+    cached = load_model("inceptionv1", "maxpool0")
+    assert cached.fingerprint == load_model("inceptionv1", "maxpool0", weights="random").fingerprint
+    assert path.with_name(path.name + ".sha256").is_file()
+    torch.save({"a": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="does not fit InceptionV1"):
+        load_model("inceptionv1", weights=tmp_path / "other.pth")
 
 
 def test_download_is_pinned_on_first_use(tmp_path):
