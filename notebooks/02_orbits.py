@@ -1,0 +1,633 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Sampling orbits
+#
+# **You will learn**
+#
+# - how a point of an image is followed through all transformed images, and read from a network,
+# - why the activation grid is not centred on the image, and what it costs to ignore this,
+# - how to find out *from the network itself* whether points are read in the right place,
+# - how much is lost by interpolation, and how far a trained network is from being equivariant,
+# - how the data set for training is stored, checked and resumed.
+#
+# **You need** {doc}`01_groups`: the group $D_n$, its action on images and points, and orbit vectors.
+#
+# With the profile `book` this chapter takes one to three minutes, most of it for the orbits of all images. They
+# are kept on disk, and the later chapters use them again.
+
+# %% tags=["parameters"]
+profile = "book"
+seed = 0
+images = None  # a folder of photographs, for the profiles inception and paper
+weights = None  # a weights file for the profile's model
+
+# %%
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+
+from groupcc_lite import plots
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.files import sha256_of
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.images import ImageSubset
+from groupcc_lite.models import load_model
+from groupcc_lite.orbits import OrbitStore, OrbitStream
+from groupcc_lite.pipeline import Run
+from groupcc_lite.sampling import mask_points, read_at, sample_orbits, transformed_cells
+from groupcc_lite.shapes import draw
+from groupcc_lite.symmetry import linear_ceiling
+
+run = Run(profile, seed=seed, images=images, weights=weights)
+report = run.report("02_orbits")
+model, action, G = run.model, run.action, run.group
+geometry, S, n = model.geometry, model.input_size, run.group.order // 2
+print(run)
+print(f"{len(run.source('train'))} images to train on, {len(run.source('held-out'))} held out")
+
+# %% [markdown]
+# ## The plan
+#
+# Chapter 1 ended with orbit vectors,
+#
+# $$ x[g] = a(gI)(gp), \qquad g \in G, $$ (eq-orbit)
+#
+# where $I$ is an image, $p$ a point in it, and $a(I)(p)$ the activations of one layer at that point: one number
+# per channel. In words: transform the image, run the network, and look where the point has gone. One image costs
+# $\lvert G\rvert$ runs of the network. One run gives a whole grid of activations, so we take many points from it.
+#
+# Three decisions are hidden in {eq}`eq-orbit`. Which points? Where *exactly* is $gp$ in the grid of activations?
+# And what are transformed pixels, when $g$ does not map pixels to pixels? We take them one at a time.
+#
+# ## A point goes along
+#
+# Points are measured in pixels from the centre of the image, $x$ to the right and $y$ down. So $gp$ is a product
+# with a $2 \times 2$ matrix, and the same matrix turns the image.
+
+# %%
+image = run.source("train").load([0])
+example = sample_orbits(model, action, image, points_per_image=5, seed=seed)
+moved = action.points(example.points)  # (|G|, 5, 2)
+turned = action.images(image, S)[:, 0]
+print("blocks:", tuple(example.blocks.shape), "= points, elements, channels")
+assert example.blocks.shape == (5, G.order, model.channels)
+assert torch.allclose(moved.norm(dim=-1), example.points.norm(dim=-1).expand(G.order, -1), atol=1e-4)
+
+# %% mystnb={"figure": {"name": "fig-follow", "caption": "One image of this run's images under six elements of the group, with five points. A point keeps its colour: it stays on the same spot of the scene. The white ring is the mask: inside it, what a cell of the layer can see lies within the image, whatever the transformation."}, "image": {"alt": "Six copies of one image, three rotated and three mirrored and rotated. Five coloured dots inside a white circle move along with the scene."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplots(2, 3, figsize=(7.4, 5.4))
+    for g, ax in zip((0, 1, n // 2, n, n + 1, n + n // 2), axes.flat, strict=True):
+        plots.points_on_image(turned[g], moved[g], ax, mask_radius=geometry.max_mask_radius)
+        ax.set_title(G.latex[g])
+
+# %% [markdown]
+# ## Which points
+#
+# A cell of a deep layer sees a square of pixels, its **receptive field**. Near the border that square reaches
+# past the image, where the network pads with zeros. Padding does not turn with the image, so we stay away from it.
+# Take points within a circle around the centre (a circle, because it looks the same after every transformation)
+# whose radius is
+#
+# $$ \text{mask radius} = \tfrac12\,(\text{input size} - \text{receptive field}). $$ (eq-mask)
+#
+# Inside it, every receptive field lies in the image.
+#
+# Most of an image is background, and a crosscoder should not spend itself on background. So points are drawn
+# without replacement with probability proportional to the length of the activation,
+#
+# $$ P(p) \propto \lVert a(I)(p) \rVert . $$ (eq-norm)
+#
+# All this happens once, on the untransformed image. It is the recipe of the paper {cite:p}`gorton2024group`,
+# section 2.2; the mask radius is our choice.
+
+# %%
+@torch.no_grad()
+def activations(pictures):
+    return torch.cat([model(part.to(run.device)).cpu() for part in pictures.split(8)])
+
+
+def read(grid, points):
+    return read_at(grid, geometry.cells(points).expand(len(grid), -1, -1))
+
+
+grid = activations(turned[:1])
+inside = mask_points(geometry, geometry.max_mask_radius)
+print(f"input {S} px, receptive field {geometry.receptive_field} px, mask radius {geometry.max_mask_radius} px")
+print(f"{len(inside)} of {geometry.grid ** 2} cells lie in the mask, {run.profile.points_per_image} are drawn per image")
+assert geometry.max_mask_radius == (S - geometry.receptive_field) / 2
+
+# %%
+several = run.source("train").load(range(8))
+drawn = sample_orbits(model, PlanarAction(cyclic(1)), several, points_per_image=len(inside) // 4, seed=seed)
+everywhere = read(activations(action.images(several, S, elements=[0])[0]), inside).norm(dim=-1)
+chosen = drawn.blocks.norm(dim=-1)
+print(f"mean length of the activation: {everywhere.mean():.3g} in the mask, {chosen.mean():.3g} at the chosen points")
+assert chosen.mean() > everywhere.mean()
+
+# %% mystnb={"figure": {"name": "fig-norms", "caption": "Where points are taken, for the image above. Left: the image with the mask and a quarter of its cells, drawn by activation norm. Right: the length of the activation in every cell of the layer. The grid's frame is not centred on the image, which has its centre at 0."}, "image": {"alt": "Left, an image with a white circle and dots on the conspicuous parts inside it. Right, a coarse heat map of activation norms, bright where the image has structure, with the same circle."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.7))
+    own = drawn.points[drawn.image == 0]
+    plots.points_on_image(turned[0], own, axes[0], mask_radius=geometry.max_mask_radius)
+    first, last = geometry.pixels(torch.tensor([-0.5, geometry.grid - 0.5])).tolist()
+    shown = axes[1].imshow(grid[0].norm(dim=0), cmap="magma", extent=[first, last, last, first])
+    axes[1].add_patch(plt.Circle((0, 0), geometry.max_mask_radius, fill=False, color="white", linewidth=1.6))
+    axes[1].set(title="activation norm", xlim=(-S / 2, S / 2), ylim=(S / 2, -S / 2), xlabel="pixels from the centre")
+    axes[1].grid(False)
+    axes[0].set_title("points")
+    fig.colorbar(shown, ax=axes[1], fraction=0.05)
+
+# %% [markdown]
+# ## The grid is not centred
+#
+# To read an activation we must know where the cells are. A layer's cells form a grid. Cell number $k$ is centred
+# on pixel
+#
+# $$ \text{first} + \text{stride} \cdot k , $$ (eq-cell)
+#
+# and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its
+# layers and can be checked by sending impulses through the network (`groupcc_lite.geometry`).
+
+# %%
+print(geometry)
+print(f"centre of the image: pixel {geometry.image_centre}")
+print(f"middle of the grid:  pixel {geometry.image_centre + geometry.centre_offset}, "
+      f"{geometry.centre_offset:+} px along x and y")
+middle_of_grid = geometry.first + geometry.stride * (geometry.grid - 1) / 2
+assert geometry.centre_offset == middle_of_grid - (S - 1) / 2 != 0
+
+# %% mystnb={"figure": {"name": "fig-geometry", "caption": "One row of the layer's cells (ticks) above the pixels of the input, drawn to scale. The middle of the grid and the middle of the image differ. The bar is what the cell next to the image centre can see."}, "image": {"alt": "A long grey bar for the input with evenly spaced ticks for cell centres. A vertical line marks the middle of the image and a dashed one, a few pixels beside it, the middle of the grid. A thick bar shows a receptive field."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(7.4, 2.2))
+    centres = geometry.pixels(torch.arange(geometry.grid).float())
+    ax.barh(0, S, left=-S / 2, height=0.3, color="0.88", label="input")
+    ax.plot(centres, np.full(len(centres), 0.32), "|", markersize=12, label="centres of cells")
+    left = float(centres[geometry.centre_cell]) - geometry.receptive_field / 2
+    ax.barh(-0.32, geometry.receptive_field, left=left, height=0.1, color="C3", label="receptive field of one cell")
+    ax.axvline(0, color="C0", linewidth=1.4, label="middle of the image")
+    ax.axvline(geometry.centre_offset, color="C1", linestyle="--", linewidth=1.4, label="middle of the grid")
+    ax.set(yticks=[], xlabel="pixels from the centre of the image", ylim=(-0.5, 0.6))
+    ax.grid(False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9.5)
+
+# %% [markdown]
+# ## Two registrations
+#
+# **Right.** Turn points about the middle of the image, because there the image turns. Convert to cell coordinates
+# last, by {eq}`eq-cell`, and read between cells with bilinear weights. In the library this is
+# `registration="image-centre"`.
+#
+# **Naive.** Take the grid of $gI$ for an image, and turn it back about its own middle. It looks natural, and it is
+# what happens when a whole activation grid is given to a function that rotates pictures. Here:
+# `registration="grid-centre"`.
+#
+# Let $o$ be the offset of the grid's middle. The naive way reads at $g(p - o) + o$ instead of $gp$. The
+# difference, $o - go$, is the same for every point. For a rotation by $\theta$ its length is
+#
+# $$ \lVert o - go \rVert = 2 \lVert o \rVert \sin(\theta / 2) , $$ (eq-misplaced)
+#
+# nothing at the identity, and twice the offset at half a turn. Here it is in pixels:
+
+# %%
+right, naive = (transformed_cells(inside[None], action, geometry, name) for name in ("image-centre", "grid-centre"))
+misplaced = ((naive - right) * geometry.stride).norm(dim=-1).mean(dim=(1, 2))
+angle = 2 * torch.pi * torch.arange(n) / n
+predicted = 2 * abs(geometry.centre_offset) * 2 ** 0.5 * (angle / 2).sin()
+assert torch.allclose(misplaced[:n], predicted, atol=1e-3)
+harmless = [g for g in range(G.order) if misplaced[g] < 1e-3]
+print("half a turn:", round(float(misplaced[n // 2]), 2), "px; a cell is", geometry.stride, "px wide")
+print("elements without any error:", [G.names[g] for g in harmless])
+assert harmless == [0, n + 3 * n // 4]
+
+# %% [markdown]
+# One mirror is harmless: the one on the diagonal. The offset is the same along $x$ and $y$, so it lies on that
+# diagonal, and $go = o$.
+#
+# ## Ask the network
+#
+# So far we have trusted our own bookkeeping. Here is a test that does not. How *strongly* a network responds to a
+# spot depends on what is there, and little on its orientation. So compare the length of the activation at $p$ in
+# $I$ with that at $gp + \delta$ in $gI$, over many points, for every small shift $\delta$. Where the
+# correlation is largest, there the point has gone.
+
+# %%
+few = run.source("held-out").load(range(min(64, len(run.source("held-out")))))
+upright = activations(action.images(few, S, elements=[0])[0])
+half_turned = activations(action.images(few, S, elements=[n // 2])[0])
+points, (target,) = inside, action.points(inside, elements=[n // 2])
+reach = torch.arange(-9, 10)
+
+
+def strength(grid, points):
+    return read(grid, points).norm(dim=-1).flatten()
+
+
+found = torch.tensor([[torch.corrcoef(torch.stack([
+    strength(upright, points), strength(half_turned, target + torch.tensor([dx, dy]))]))[0, 1]
+    for dx in reach] for dy in reach])
+
+# %%
+row, column = divmod(int(found.argmax()), len(reach))
+peak = torch.tensor([reach[column], reach[row]]).float()
+(shift,) = 2 * geometry.centre_offset * torch.ones(1, 2)  # o - go with go = -o
+ours, theirs = found[9, 9], found[9 + round(float(shift[1])), 9 + round(float(shift[0]))]
+print(f"correlation {ours:.3f} where we read, {theirs:.3f} where the naive way reads")
+print(f"the peak is {peak.norm():.1f} px from where we read, {(peak - shift).norm():.1f} px from the naive place")
+assert profile == "smoke" or (ours > theirs and peak.norm() < (peak - shift).norm())
+
+# %% mystnb={"figure": {"name": "fig-where", "caption": "Where has a point gone after half a turn? Correlation between the response strength at p before and at gp + δ after, over the held-out images of this run. The cross is where we read, the square where the naive registration reads, the ring the best whole-pixel shift."}, "image": {"alt": "A heat map over horizontal and vertical shift in pixels with a single smooth maximum. A cross at zero lies near the ring that marks the maximum; a square lies several pixels away on the diagonal."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(5.2, 4.2))
+    shown = ax.imshow(found, cmap="magma", extent=[-9.5, 9.5, 9.5, -9.5])
+    ax.plot(*peak, "o", markersize=15, markerfacecolor="none", markeredgewidth=1.8, color="black", label="maximum")
+    ax.plot(0, 0, "x", markersize=9, markeredgewidth=2.4, color="C0", label="image centre")
+    ax.plot(*shift, "s", markersize=7, markeredgecolor="white", color="C2", label="grid centre")
+    ax.set(xlabel="shift δ along x, pixels", ylabel="along y")
+    ax.grid(False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9.5, columnspacing=1)
+    fig.colorbar(shown, ax=ax, label="correlation")
+    report.figure("where", fig)
+
+# %% [markdown]
+# ## What the naive way costs
+#
+# A few pixels, of a receptive field of many. Does it matter? Two measurements on the held-out images. The first
+# one: how alike are the two readings of the same point, as a cosine? The second one is closer to our purpose. A
+# crosscoder has to predict $x[g]$ from $x[e]$. How well can the best *linear* map do it? Fit it on most of these
+# images, test it on the rest, and take the share of variance that it misses.
+
+# %%
+stores = {name: run.orbits("held-out", registration=name) for name in ("image-centre", "grid-centre")}
+right_store, naive_store = stores.values()
+assert np.array_equal(right_store.points, naive_store.points)  # the same points, read in different places
+a, b = (store.rows(range(min(2000, len(store)))) for store in stores.values())
+alike = torch.nn.functional.cosine_similarity(a, b, dim=-1).mean(0)
+print(f"cosine between both readings: {alike[n // 2]:.3f} at half a turn, {alike[1:].mean():.3f} on average")
+assert alike[0] > 0.9999 and alike[n // 2] < 0.95
+
+# %%
+pictures = np.unique(right_store.image)
+tested = right_store.image >= np.quantile(pictures, 0.7)  # whole images, not points of one
+
+
+def linear_fve(store):
+    shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(~tested))
+    fit = [store.rows(part) for part in np.array_split(shuffled, 10)]
+    return linear_ceiling(fit, [store.rows(part) for part in np.array_split(np.flatnonzero(tested), 10)])
+
+
+explained = {name: linear_fve(store) for name, store in stores.items()}
+for name, values in explained.items():
+    print(f"{name}: a linear map explains {values[1:].mean():.3f} of the variance of x[g], "
+          f"{values[n // 2]:.3f} at half a turn")
+assert profile == "smoke" or explained["image-centre"][1:].mean() > explained["grid-centre"][1:].mean()
+
+# %% mystnb={"figure": {"name": "fig-registration", "caption": "Points read about the image centre and about the grid's own centre, for every element. Top: how many pixels the naive reading is off. Bottom: the share of the variance of x[g] that the best linear map from x[e] misses on held-out images of this run. Lower is better; where the pixels agree, so do the errors."}, "image": {"alt": "Two plots over the elements of the group. In the upper one the misplacement of the naive reading rises to its maximum at 180 degrees and falls again, twice; the other line stays at zero. In the lower one the naive line lies above the other, most where the misplacement is large."}} tags=["hide-input"]
+with plots.house_style():
+    fig, axes = plt.subplots(2, 1, figsize=(7.4, 5.6), sharex=True)
+    plots.registration_error(torch.zeros(G.order), misplaced, G, axes[0], ylabel="misplaced by, pixels")
+    plots.registration_error(1 - explained["image-centre"], 1 - explained["grid-centre"], G, axes[1],
+                             ylabel="variance missed")
+    axes[1].get_legend().remove()
+    axes[0].set_xlabel("")
+    report.figure("registration", fig)
+
+# %% [markdown]
+# Why is the cost in the lower plot not larger? Because the misplacement is the same for all points. For each
+# element the naive way reads a *neighbouring* spot, always on the same side, and a linear map can guess part of
+# what lies beside a spot. There is a second reason, and it is in our disfavour. The naive way maps cells to cells
+# when $g$ is a quarter turn, so it never reads between cells. We do. What does that cost?
+#
+# ## The interpolation floor
+#
+# Two things are interpolated, and neither is the network's fault.
+#
+# **Pixels.** The elements of $D_4$, quarter turns and their mirrors, move pixels onto pixels. For all others
+# pixels are resampled, which blurs a little. To see how much, turn an image *there and back* and compare the
+# activations with those of the untouched image. This resamples twice, and an orbit resamples once, so it is an
+# upper bound. We do it with $D_{16}$ under every profile.
+
+# %%
+fine = PlanarAction(dihedral(16))
+margin = (fine.source_size(fine.source_size(S)) - few.shape[-1] + 1) // 2
+wide = torch.nn.functional.pad(few[:24], [max(margin, 0)] * 4, mode="reflect")  # only corners that are cropped away
+reference = read(upright[:24], inside)
+variance = (reference - reference.mean(dim=(0, 1))).square().sum()
+there_and_back = {}
+for g in (1, 2, 3, 4, 8):
+    (there,) = fine.images(wide, fine.source_size(S), elements=[g])
+    (back,) = fine.images(there, S, elements=[fine.group.inverse[g]])
+    error = read(activations(back), inside) - reference
+    there_and_back[g] = float(error.square().sum() / variance)
+    print(f"{22.5 * g:5.1f}° there and back: {there_and_back[g]:.4f} of the variance")
+
+# %%
+resampling = max(there_and_back[g] for g in (1, 2, 3))
+assert there_and_back[4] == there_and_back[8] == 0  # quarter turns are exact: nothing is interpolated
+assert 0 < resampling < 0.5
+
+# %% [markdown]
+# **Activations.** Points start on cells. But the grid is not centred, so $gp$ falls *between* cells, even for a
+# quarter turn. Half a turn moves it by $2o$, modulo the stride. We can find out what should have been read
+# there: shift the crop by that much, and a cell comes to lie exactly on the point.
+
+# %%
+eight = PlanarAction(dihedral(4))  # its element 2 is half a turn
+between = (geometry.cells(-inside) - geometry.cells(-inside).round())[0] * geometry.stride
+step = between.round().int().tolist()
+(whole,) = eight.images(wide, elements=[2])
+corner = (whole.shape[-1] - S) // 2
+shifted = whole[..., corner + step[1]:corner + step[1] + S, corner + step[0]:corner + step[0] + S]
+interpolated = read(activations(whole[..., corner:corner + S, corner:corner + S]), -inside)
+exactly = read(activations(shifted), -inside - between)
+reading = float((interpolated - exactly).square().sum() / (exactly - exactly.mean(dim=(0, 1))).square().sum())
+print(f"after half a turn points lie {between.abs().tolist()} px beside a cell (of {geometry.stride} px)")
+print(f"reading between cells: {reading:.3f} of the variance")
+print(f"resampling pixels:     {resampling:.3f} at most")
+
+# %% [markdown]
+# Both are small against the variance, and neither is negligible. The second one is not in the paper, and it
+# touches exact elements too. Remember these two numbers when a reconstruction of $x[g]$ misses some variance: part
+# of it was never there.
+
+# %%
+assert 0 < reading < 0.5
+assert profile != "book" or reading > resampling
+
+# %% [markdown]
+# ## How far is the network from equivariant?
+#
+# If the network were equivariant, then for each $g$ a fixed matrix $\rho(g)$ would turn $x[e]$ into $x[g]$. We
+# have just measured the best such matrix. Compare it with the case where it is the identity, that is, where
+# the network's response did not change at all: copy $x[e]$, and see what share of the variance that explains.
+
+# %%
+x = right_store.rows(np.flatnonzero(tested))
+copied = 1 - (x - x[:, :1]).square().sum((0, 2)) / (x - x.mean(0)).square().sum((0, 2))
+linear, exact = explained["image-centre"], torch.tensor(action.exact)
+others = torch.arange(G.order) > 0
+print(f"copying x[e] explains     {copied[others].mean():6.3f} of the variance of x[g]")
+print(f"a linear map explains     {linear[others].mean():6.3f}")
+print(f"  exact elements          {linear[others & exact].mean():6.3f}")
+print(f"  resampled elements      {linear[~exact].mean():6.3f}" if not exact.all() else "  (no element is resampled)")
+assert linear[others].mean() > copied[others].mean()
+assert profile == "smoke" or 0.3 < linear[others].mean() < 0.9
+
+# %% mystnb={"figure": {"name": "fig-equivariance", "caption": "How much of the response to a transformed image is settled by the response to the untransformed one, on held-out images of this run. Orange: copy it. Blue: the best linear map, one for each element; rings mark exact elements. Below zero a copy is worse than the mean."}, "image": {"alt": "Two lines over the elements of the group. The line for the linear map stays high everywhere. The line for copying starts at one for the identity and falls far below the other."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(7.4, 3.4))
+    ax.axhline(0, color="0.5", linewidth=0.8)
+    for values, colour, name in ((linear, "C0", "linear map"), (copied, "C1", "copy")):
+        for half in (slice(0, n), slice(n, None)):
+            ax.plot(np.arange(G.order)[half], values[half], "o-", color=colour, label=name if half.start == 0 else None)
+    places = np.flatnonzero(action.exact)
+    ax.plot(places, linear[places], "o", markersize=11, markerfacecolor="none", color="C0", label="exact element")
+    ax.set_xticks(range(0, G.order, max(1, n // 4)), [G.latex[g] for g in range(0, G.order, max(1, n // 4))])
+    ax.set(ylabel="variance explained", xlabel="element", ylim=(max(-1, 1.1 * float(copied.min())), 1.03))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    report.figure("equivariance", fig)
+
+# %% [markdown]
+# The network's response changes thoroughly: a copy explains nothing or less. And yet most of it can be predicted,
+# with one fixed matrix per element, for images that were not used in the fit. Nobody built this in. It is what a
+# group crosscoder has to work with, and in chapter 3 the linear map will serve as its yardstick.
+#
+# The rest has four sources, and this measurement does not separate them: a network that is not equivariant,
+# both interpolations, corners of the receptive field that do not turn with the circle, and too few images for the
+# fit.
+#
+# ## Making the data set
+#
+# Now the same for all images. `run.orbits()` goes through them once and stores the blocks, 16 bits per number.
+
+# %%
+store = run.orbits("train")
+files = sorted(store.folder.glob("*.npy"))
+print(f"{len(store)} orbits of {store.group.order} blocks of {store.channels} channels")
+print(f"{len(files)} shards, {sum(f.stat().st_size for f in files) / 1e6:.0f} MB")
+batch = next(store.batches(min(512, len(store)), seed=seed)) * store.scale
+print(f"scale {store.scale:.4g}; mean squared norm of a block, scaled: {batch.square().sum(-1).mean():.0f}")
+assert len(store) == len(run.source("train")) * run.profile.points_per_image
+
+# %% [markdown]
+# The `scale` brings the mean squared norm of a block to the number of channels, so that a typical number is about
+# one, whatever the model. Chapter 3 shows why this matters.
+#
+# Extraction can take hours on a large data set. It must survive a crash, a full disk, a closed laptop. The store
+# is cut into shards. A shard is written under another name and renamed when it is whole, and its checksum is
+# written last. Let us pull the plug on a small one, at the third of four images.
+
+# %%
+class PulledPlug(ImageSubset):
+    def load(self, indices):
+        if 2 in indices:
+            raise KeyboardInterrupt
+        return super().load(indices)
+
+
+train, four = run.source("train"), range(4)
+workshop = tempfile.TemporaryDirectory()
+folder = Path(workshop.name) / "orbits"
+settings = dict(points_per_image=4, images_per_shard=1, seed=seed, progress=False)
+try:
+    OrbitStore.make(folder, model, action, PulledPlug(train, four), **settings)
+except KeyboardInterrupt:
+    print("killed; on disk:", sorted(path.name for path in folder.iterdir()))
+
+# %% [markdown]
+# Two shards are there, and nothing half written. The same call again makes the missing ones. It equals a store
+# that was never interrupted, to the last bit:
+
+# %%
+def checksums(folder):
+    return {path.name: sha256_of(path) for path in sorted(folder.glob("*.npy"))}
+
+
+OrbitStore.make(folder, model, action, ImageSubset(train, four), **settings)
+never_stopped = OrbitStore.make(Path(workshop.name) / "second", model, action, ImageSubset(train, four), **settings)
+assert checksums(folder) == checksums(never_stopped.folder) and len(checksums(folder)) == 4
+
+# %% [markdown]
+# Now lose one byte at the end of one shard. Opening the store reports it, and `make` remakes that shard and no
+# other.
+
+# %%
+damaged = folder / "00001.npy"
+damaged.write_bytes(damaged.read_bytes()[:-1])
+times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
+try:
+    OrbitStore(folder)
+except ValueError as error:
+    print(str(error).replace(str(folder), "orbits"))
+
+OrbitStore.make(folder, model, action, ImageSubset(train, four), **settings)
+remade = [name for name, time in times.items() if (folder / name).stat().st_mtime_ns != time]
+print("remade:", remade)
+assert remade == ["00001.npy"] and checksums(folder) == checksums(never_stopped.folder)
+
+# %% [markdown]
+# **Without a disk.** The paper's scale, with hundreds of millions of points, fits no disk. `OrbitStream` computes
+# the same rows when they are needed, keeps a shuffle buffer, and writes nothing. In its first epoch it hands out
+# what the store holds:
+
+# %%
+stream = OrbitStream(model, action, ImageSubset(train, four), points_per_image=4, seed=seed, buffer=16,
+                     images_per_step=2)
+streamed = torch.cat(list(stream.batches(4)))
+stored = OrbitStore(folder).rows(range(16))
+nearest = torch.cdist(streamed.flatten(1), stored.flatten(1)).min(dim=1)
+assert sorted(nearest.indices.tolist()) == list(range(16))  # each row once, in another order
+assert (nearest.values < 0.01 * stored.flatten(1).norm(dim=1).mean()).all()
+workshop.cleanup()
+
+# %%
+half = n // 2
+for key, value, unit, note in (
+        ("stride", geometry.stride, "px", "stride of the layer"),
+        ("receptive_field", geometry.receptive_field, "px", "receptive field"),
+        ("centre_offset", geometry.centre_offset, "px", "offset of the grid's middle along x and y"),
+        ("mask_radius", geometry.max_mask_radius, "px", "mask radius"),
+        ("naive_half_turn", float(misplaced[half]), "px", "naive registration: misplaced at half a turn"),
+        ("peak_half_turn", float(peak.norm()), "px", "ours: distance from the strongest correlation"),
+        ("peak_naive", float((peak - shift).norm()), "px", "naive: distance from the strongest correlation"),
+        ("naive_cosine", float(alike[half]), "", "cosine of both readings at half a turn"),
+        ("linear_fve", float(linear[others].mean()), "", "linear map, variance explained"),
+        ("linear_fve_naive", float(explained["grid-centre"][others].mean()), "", "the same, naive registration"),
+        ("copy_fve", float(copied[others].mean()), "", "copy, variance explained"),
+        ("floor_resampling", resampling, "", "there and back, share of variance lost"),
+        ("floor_reading", reading, "", "reading between cells, share of variance lost"),
+        ("orbits", len(store), "", "orbit vectors to train on")):
+    report.number(key, value, unit, note=note)
+_ = report.save()
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} A centred grid
+# :label: ex-centred
+#
+# The offset depends on the size of the input. Find sizes near this model's own for which the grid *is* centred, so
+# that both registrations agree. `model.at_size(size)` gives the same network for another size. Is this a way out?
+# ```
+#
+# ```{solution-start} ex-centred
+# :class: dropdown
+# ```
+
+# %%
+offsets = {size: model.at_size(size).geometry.centre_offset for size in range(S - 12, S + 13)}
+centred = [size for size, offset in offsets.items() if offset == 0]
+print("centred sizes:", centred)
+assert centred and S not in centred
+assert all(later - earlier == geometry.stride for earlier, later in zip(centred, centred[1:], strict=False))
+
+# %% [markdown]
+# Every stride's worth of pixels there is one. For such a size the naive registration is right, and for quarter
+# turns it even reads cells exactly. But it is luck: another layer of the same network needs another size. And a
+# result should not depend on whether one has been lucky.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} One resampling instead of two
+# :label: ex-redraw
+#
+# There and back resamples twice. A *drawing* can be drawn in the turned position, without any resampling. Draw a
+# few shapes with `draw(shape, angle, size)`, compare with the resampled images $r^k I$, and measure the share of
+# variance. Is it smaller than there and back?
+# ```
+#
+# ```{solution-start} ex-redraw
+# :class: dropdown
+# ```
+
+# %%
+names = ["line", "curve", "corner", "cross", "circle", "grating"]
+k = 2  # 45 degrees
+flat = torch.cat([draw(name, 0.0, fine.source_size(S)) for name in names])
+redrawn = torch.cat([draw(name, 2 * torch.pi * k / 16, fine.source_size(S)) for name in names])
+(by_pixels,) = fine.images(flat, S, elements=[k])
+(drawn_turned,) = fine.images(redrawn, S, elements=[0])
+u, v = read(activations(by_pixels), inside), read(activations(drawn_turned), inside)
+once = float((u - v).square().sum() / (v - v.mean(dim=(0, 1))).square().sum())
+print(f"resampled once: {once:.4f} of the variance of these drawings; there and back: {there_and_back[k]:.4f}")
+assert once < there_and_back[k]
+
+# %% [markdown]
+# Yes, but do not compare the two numbers too closely: the images differ. Fine textures suffer more from
+# resampling than drawn lines.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Shift the crop
+# :label: ex-shift
+#
+# For half a turn we found a way to read exactly: shift the crop so that a cell lies on the point. Does the linear
+# map from $x[e]$ predict the exact reading better than the interpolated one? Use the points `inside` and the
+# arrays of this chapter. To fit and test, use `linear_ceiling` with blocks of shape `(points, 2, channels)`.
+# ```
+#
+# ```{solution-start} ex-shift
+# :class: dropdown
+# ```
+
+# %%
+def half_turn_fve(after):
+    blocks = torch.stack([reference, after], dim=2)  # (images, points, 2, channels)
+    cut = 3 * len(blocks) // 4
+    return float(linear_ceiling(blocks[:cut].flatten(0, 1).split(400), blocks[cut:].flatten(0, 1).split(400))[1])
+
+
+print(f"read between cells: {half_turn_fve(interpolated):.3f}   read exactly: {half_turn_fve(exactly):.3f}")
+
+# %% [markdown]
+# With so few images the fit is rough, and the answer can go either way. An interpolated reading is a local mean.
+# It has less detail, and detail is what is hard to predict. So a *smoother* target can look *better* explained:
+# variance explained says how predictable a quantity is, and not how good the quantity is.
+#
+# ```{solution-end}
+# ```
+#
+# ## On InceptionV1
+#
+# The same chapter with the profile `inception`: BVLC GoogLeNet's `mixed3b`, the group $D_{16}$, and photographs.
+
+# %% tags=["hide-input"]
+display(Markdown(report.compare()))
+
+# %% [markdown]
+# ## Summary
+#
+# - An orbit vector follows one point of one image through all transformed images. Points are chosen once, inside a
+#   circular mask, with probability proportional to the activation's length.
+# - Points live in pixels from the image centre and become cell coordinates last. A layer's grid is not centred on
+#   the image. Turning about the grid's own middle misplaces points, most at half a turn.
+# - The network itself can tell whether the registration is right: response strengths agree best near the place
+#   where we read.
+# - Two interpolations set a floor: resampled pixels, for all but the elements of $D_4$, and reading between cells.
+# - A linear map predicts most of the response to a transformed image from the response to the untransformed one.
+#   A copy does not.
+# - Stores are cut into checksummed shards: they resume after a crash and repair themselves.
+#
+# ## Limits
+#
+# The mask keeps receptive fields inside the image, and so leaves the outer part of the image unused. The
+# receptive field is a square, but a turned image shows it a turned square: what lies in its corners is not the same.
+# Points of one image resemble each other, so the number of orbits overstates how much data there is; this is why
+# everything is tested on whole images that were kept out.
+#
+# ## What next
+#
+# {doc}`03_training` trains a group crosscoder on these orbits and holds it against the linear map.
