@@ -609,6 +609,10 @@ def then(first, second):
 
 
 shifts = [arrangement(act(blocks, G, k)) for k in range(16)]
+backwards = (0, *range(15, 0, -1))
+assert then(S, S) == backwards + tuple(16 + k for k in backwards)
+assert then(S, S) not in shifts
+
 papers_set = {*shifts, *(then(S, shift) for shift in shifts)}
 assert len(papers_set) == 32
 back = then(S, then(S, S))
