@@ -61,6 +61,10 @@ _SETTINGS: dict[str, Any] = {
 @contextmanager
 def house_style() -> Iterator[None]:
     """Make figures in the book's style inside this block; outside it nothing has changed."""
+    if "inline" in str(plt.rcParams["backend"]):
+        # A notebook's backend switches itself on with the first figure. That must not happen inside rc_context, which
+        # would switch it off again when it ends, and with it every later figure.
+        plt.close(plt.figure())
     with plt.rc_context(_SETTINGS):
         yield
 
