@@ -65,7 +65,7 @@ test: export MKL_NUM_THREADS      := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: export NUMBA_NUM_THREADS    := 1
 test: env ## run all tests
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 serve: env ## show the built book at http://localhost:8000
 	$(PY) -m groupcc_lite serve --profile $(PROFILE) --port $(PORT)
