@@ -103,21 +103,24 @@ class GroupCrosscoder(nn.Module):
         (Gorton 2024, section 2.1). topk, batchtopk: `aux` times the error that the `aux_k` strongest dead latents leave
         of the residual (Gao et al. 2024, section 2.4), so that they come back to life.
         """
-        target = self._checked(x) * self.scale
-        pre = nn.functional.linear(target[:, 0] - self.b, self.W_e, self.b_e)
+        pre = self.preactivations(self._checked(x)[:, 0])
         latents = self._sparsify(pre.relu())
-        residual = target - self._decode_normalised(latents)
-        parts = {"reconstruction": residual.square().sum((1, 2)).mean()}
+        error, residual = _SquaredError.apply(latents, self.W_d, self.b_d, x, float(self.scale))
+        parts = {"reconstruction": error}
         if self.activation == "relu":
             parts["l1"] = sparsity * (latents.float() @ self._norms()).mean()
         elif aux:
-            parts["aux"] = aux * self._auxiliary(pre, residual.detach(), aux_k, dead_after)
+            parts["aux"] = aux * self._auxiliary(pre, residual, aux_k, dead_after)
         total = torch.stack([part.float() for part in parts.values()]).sum()
         parts["l0"] = (latents > 0).float().sum(1).mean()
-        parts["total_variance"] = (target - self.b_d).detach().square().sum((1, 2)).mean()
         if self.training:
             self._count_idle(latents.detach())
         return total, {name: part.detach() for name, part in parts.items()}
+
+    @torch.no_grad()
+    def variance(self, x: Float[Tensor, "b g d"]) -> Float[Tensor, ""]:
+        """Mean squared distance of x from b_d in normalised units: what a coder without latents would leave."""
+        return (x * self.scale - self.b_d).square().sum((1, 2)).mean()
 
     @torch.no_grad()
     def initialise_means(self, x: Float[Tensor, "b g d"]) -> None:
@@ -184,7 +187,7 @@ class GroupCrosscoder(nn.Module):
             return f * (contribution > self.threshold)
         cut = contribution.flatten().topk(self.k * len(f)).values[-1]
         with torch.no_grad():  # a running mean, since a single batch's cut is noisy
-            self.threshold.lerp_(cut.float(), 1.0 if self.threshold == 0 else 0.01)
+            self.threshold.lerp_(cut.float(), 1.0 if self.threshold == 0 else 0.1)
         return f * (contribution >= cut)
 
     def _auxiliary(self, pre: Tensor, residual: Tensor, aux_k: int, dead_after: int) -> Tensor:
@@ -215,6 +218,38 @@ class SparseAutoencoder(GroupCrosscoder):
             raise ValueError(f"this coder belongs to {group.name}; load it as GroupCrosscoder")
         return SparseAutoencoder(config["channels"], config["latents"], activation=config["activation"],
                                  k=config["k"], scale=config["scale"])
+
+
+class _SquaredError(torch.autograd.Function):
+    """(mean over b of ||scale x - b_d - f W_d||^2, the residual), with its gradient written out.
+
+    Autograd would keep and revisit several tensors of the batch's full size (b, |G| d); this makes one pass over each
+    and keeps the residual only, in the precision of the matrix products. The residual itself carries no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, W_d: Tensor, b_d: Tensor, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        device = x.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        f_low, W_low = f.to(low), W_d.flatten(1).to(low)
+        residual = torch.add(-b_d, x, alpha=scale).flatten(1)
+        residual -= f_low @ W_low
+        error = torch.linalg.vector_norm(residual).square() / len(x)
+        ctx.block_shape = x.shape[1:]
+        ctx.save_for_backward(f_low, W_low, residual.to(low))
+        residual = residual.view_as(x)
+        ctx.mark_non_differentiable(residual)
+        return error, residual
+
+    @staticmethod
+    def backward(ctx: Any, grad_error: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        f, W_d, residual = ctx.saved_tensors
+        factor = -2 / len(f) * grad_error
+        grad_f = (residual @ W_d.T).float() * factor
+        grad_W = ((f * factor).to(f.dtype).T @ residual).float()
+        grad_b = residual.sum(0, dtype=torch.float32) * factor
+        shape = (-1, *ctx.block_shape)
+        return grad_f, grad_W.view(shape), grad_b.view(ctx.block_shape), None, None
 
 
 def _keep(f: Tensor, indices: Tensor) -> Tensor:

@@ -65,6 +65,9 @@ def house_style() -> Iterator[None]:
         # A notebook's backend switches itself on with the first figure. That must not happen inside rc_context, which
         # would switch it off again when it ends, and with it every later figure.
         plt.close(plt.figure())
+    # Wakes a notebook's inline backend first. It turns interactive mode on, and the context would turn it off again on
+    # leaving, after which no figure but the first would be shown.
+    plt.close(plt.figure(figsize=(1, 1)))
     with plt.rc_context(_SETTINGS):
         yield
 

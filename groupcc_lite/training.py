@@ -131,7 +131,8 @@ def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size
             step += 1
             bar.update()
             if step % log_every == 0 or step == steps:
-                row = _row(step, total, parts, coder, idle_limit, rate * lr, time.perf_counter() - began)
+                row = _row(step, total, parts, coder, x, idle_limit, rate * lr)
+                row["seconds"] = round(time.perf_counter() - began, 2)
                 rows.append(row)
                 bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "l0", "dead")})
                 if on_log is not None:
@@ -168,12 +169,12 @@ def _schedule(step: int, steps: int, warmup: float, decay: float) -> float:
     return min(rise, fall)
 
 
-def _row(step: int, total: Tensor, parts: dict[str, Tensor], coder: GroupCrosscoder, idle_limit: int, lr: float,
-         seconds: float) -> dict[str, float | int]:
+def _row(step: int, total: Tensor, parts: dict[str, Tensor], coder: GroupCrosscoder, x: Tensor, idle_limit: int,
+         lr: float) -> dict[str, float | int]:
     values = {name: float(value) for name, value in parts.items()}
-    fve = 1 - values["reconstruction"] / max(values.pop("total_variance"), 1e-12)
+    fve = 1 - values["reconstruction"] / max(float(coder.variance(x)), 1e-12)
     dead = float((coder.idle > idle_limit).float().mean())
-    return dict(step=step, loss=float(total.detach()), **values, fve=fve, dead=dead, lr=lr, seconds=round(seconds, 2))
+    return dict(step=step, loss=float(total.detach()), **values, fve=fve, dead=dead, lr=lr)
 
 
 class _Checkpoint:

@@ -138,3 +138,20 @@ def test_bad_arguments_and_shapes():
         coder.encode(torch.zeros(5, 4))
     with pytest.raises(ValueError, match="one block of 3 channels per element of C_2"):
         coder(torch.zeros(5, 3, 3))
+
+
+def test_the_written_out_gradient_is_autograds():
+    coder = GroupCrosscoder(cyclic(3), 4, 8, scale=1.3, seed=2)
+    x = torch.randn(16, 3, 4, generator=torch.Generator().manual_seed(0))
+    total, parts = coder.loss(x, sparsity=0.3)
+    total.backward()
+    ours = {name: p.grad.clone() for name, p in coder.named_parameters()}
+    coder.zero_grad()
+    target, f = x * coder.scale, coder.encode(x[:, 0])
+    residual = target - (torch.einsum("bm,mgd->bgd", f, coder.W_d) + coder.b_d)
+    plain = residual.square().sum((1, 2)).mean() + 0.3 * (f * coder.W_d.flatten(1).norm(dim=1)).sum(1).mean()
+    plain.backward()
+    torch.testing.assert_close(total, plain)
+    for name, parameter in coder.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, msg=name)
+    assert float(coder.variance(x)) == pytest.approx(float((target - coder.b_d).square().sum((1, 2)).mean()))
