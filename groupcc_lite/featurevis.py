@@ -52,7 +52,8 @@ def render_features(model: BaseModel, directions: Float[Tensor, "k d"], *, size:
     directions = _checked(model, directions, size=size, steps=steps, batch=batch)
     model = model if size == model.input_size else model.at_size(size)
     images = []
-    with tqdm(total=len(directions) * (steps + 1), unit="step", desc="feature visualisation", disable=not progress) as bar:
+    total = len(directions) * (steps + 1)
+    with tqdm(total=total, unit="step", desc="feature visualisation", disable=not progress) as bar:
         for part in directions.split(batch):
             path = None if folder is None else Path(folder) / f"{_name(model, part, settings)}.safetensors"
             if path is not None and path.is_file():
