@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = pairs.sources(ROOT)
 PARAMETERS = {"profile": "book", "seed": 0, "images": None, "weights": None}
 LONGEST_CELL = 20
+PHONE = 390  # pixels
 
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 
@@ -143,6 +144,25 @@ class TestSmokeBook:
         missing = [f"{claim['chapter']}: {key}" for claim in pages.read_claims(ROOT / "book" / "claims.yml")
                    for key in claim["numbers"] if key not in reports[claim["chapter"]]["numbers"]]
         assert missing == []
+
+    @pytest.mark.browser
+    def test_no_page_is_wider_than_a_phone(self, smoke_book):
+        playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if chromium is None:
+            pytest.skip("there is no Chromium on this machine")
+        folder, wide = smoke_book.page.parent, {}
+        with playwright.sync_playwright() as browsers:
+            browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            page = browser.new_page(viewport={"width": PHONE, "height": 800})
+            page.route("http*://**", lambda route: route.abort())  # what the pages load from elsewhere is not tested
+            for name in book.toc_pages(smoke_book.root):
+                page.goto((folder / f"{name}.html").as_uri())
+                width = page.evaluate("document.documentElement.scrollWidth")
+                if width > PHONE:
+                    wide[name] = width
+            browser.close()
+        assert wide == {}
 
 
 def test_the_reference_reports_match_the_claims(root):
