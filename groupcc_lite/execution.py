@@ -143,7 +143,8 @@ def _execute(root: Path, text: str, output: Path, parameters: dict[str, Any]) ->
 
     notebook = nbformat.reads(text, as_version=4)
     # tqdm reads TQDM_DISABLE when it is imported: the kernel's bars would fill the page, papermill's own bar stays.
-    with _environment(TQDM_DISABLE="1", PYDEVD_DISABLE_FILE_VALIDATION="1"):
+    # GROUPCC_STATIC tells `widgets` that nobody will be there to answer a live widget.
+    with _environment(TQDM_DISABLE="1", GROUPCC_STATIC="1", PYDEVD_DISABLE_FILE_VALIDATION="1"):
         try:
             papermill.execute_notebook(notebook, str(output), parameters=parameters, cwd=str(root),
                                        kernel_name="python3", extra_arguments=[QUIET_KERNEL])
