@@ -19,7 +19,7 @@ from typing import Any
 
 from groupcc_lite import execution, pages, pairs
 from groupcc_lite.audit import Problem, audit
-from groupcc_lite.files import atomic_write
+from groupcc_lite.files import atomic_write, digest, read_json, sha256_of, write_json
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +141,7 @@ def assemble(root: Path, profile: str) -> Path:
     for chapter, notebook in found.notebooks.items():
         wanted[f"notebooks/{chapter}.ipynb"] = nbformat.writes(page_notebook(notebook, profile)).encode()
     for old in [p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in wanted]:
-        if "_build" not in old.relative_to(folder).parts:
-            old.unlink()
+        old.unlink()
     for name, content in wanted.items():
         if not (folder / name).is_file() or (folder / name).read_bytes() != content:
             atomic_write(folder / name, content)
@@ -152,25 +151,28 @@ def assemble(root: Path, profile: str) -> Path:
 def build(root: Path, profile: str) -> Path:
     """Assemble and build the pages with warnings as errors; returns the folder with index.html. BuildError if it fails.
 
-    The finished pages replace the earlier ones only when the build succeeded.
+    Nothing is built when no source has changed since the last success. Otherwise everything is, because Sphinx would
+    neither warn again about an unchanged page nor notice a changed style sheet. The finished pages replace the earlier
+    ones only when the build succeeded.
     """
-    source, output = assemble(root, profile), root / "_build" / profile
+    source, output, target = assemble(root, profile), root / "_build" / profile, html_folder(root, profile)
+    sources = digest({str(p.relative_to(source)): sha256_of(p) for p in sorted(source.rglob("*")) if p.is_file()})
+    record = output / "built.json"
+    if record.is_file() and read_json(record) == sources and (target / "index.html").is_file():
+        log.info("the pages are up to date")
+        return target
+    record.unlink(missing_ok=True)
     command = shutil.which("jupyter-book", path=str(Path(sys.executable).parent)) or shutil.which("jupyter-book")
     if command is None:
         raise FileNotFoundError("jupyter-book is not installed; pip install 'groupcc-lite[book]'")
+    shutil.rmtree(output / "_build", ignore_errors=True)
     log.info("building %d pages", len(toc_pages(root)))
     arguments = ["build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run([command, *arguments], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        # Sphinx would not read an unchanged page again, and so not warn about it again.
-        shutil.rmtree(output / "_build", ignore_errors=True)
+    if subprocess.run([command, *arguments], stdout=subprocess.DEVNULL, check=False).returncode:
         raise BuildError("the strict build failed; every warning above counts as an error")
-    target = html_folder(root, profile)
-    fresh = target.with_name("html.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(output / "_build" / "html", fresh)
     shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    (output / "_build" / "html").rename(target)
+    write_json(record, sources)
     return target
 
 

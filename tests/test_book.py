@@ -73,7 +73,7 @@ def test_an_announced_figure_that_was_not_shown_is_an_error(root):
 
 
 @pytest.mark.slow
-def test_the_whole_way_from_notebooks_to_checked_pages(root, capfd):
+def test_the_whole_way_from_notebooks_to_checked_pages(root, capfd, caplog):
     assert cli.main(["book", "--profile", "smoke", "--seed", "3"]) == 0
     pages = book.html_folder(root, "smoke")
     chapter = (pages / "notebooks" / "01_one.html").read_text()
@@ -81,6 +81,9 @@ def test_the_whole_way_from_notebooks_to_checked_pages(root, capfd):
     assert "google.colab" not in chapter
     assert (pages / "index.html").is_file()
     capfd.readouterr()
+    before = (pages / "index.html").stat().st_mtime_ns
+    assert cli.main(["build", "--profile", "smoke"]) == 0
+    assert "the pages are up to date" in caplog.text and (pages / "index.html").stat().st_mtime_ns == before
     # A strict build fails on a dead reference, leaves the earlier pages alone, and fails again when repeated.
     (root / "book" / "index.md").write_text("# Start\n\n(profiles)=\n## Profiles\n\n{doc}`nowhere`\n")
     for _ in range(2):
