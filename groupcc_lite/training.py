@@ -117,21 +117,16 @@ def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size
     bar = tqdm(total=steps, initial=step, desc="training", unit="step", disable=not progress)
     try:
         for x in _from_step(source, batch_size, seed, step, steps):
-            x, rate = x.to(device), _schedule(step, steps, warmup, decay)
-            for parameters in optimiser.param_groups:
-                parameters["lr"] = lr * rate
+            x, rate = x.to(device), lr * _schedule(step, steps, warmup, decay)
             ramp = min(1.0, (step + 1) / max(1, round(sparsity_warmup * steps)))
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
-                total, parts = coder.loss(x, sparsity=sparsity * ramp, aux=aux, dead_after=idle_limit)
+            total, parts = _optimise(coder, optimiser, x, rate, amp, sparsity=sparsity * ramp, aux=aux,
+                                     dead_after=idle_limit)
             if not torch.isfinite(total):
                 raise ValueError(f"the loss is {float(total)} at step {step}; lower lr (now {lr:g}) or check the data")
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            optimiser.step()
             step += 1
             bar.update()
             if step % log_every == 0 or step == steps:
-                row = _row(step, total, parts, coder, x, idle_limit, rate * lr)
+                row = _row(step, total, parts, coder, x, idle_limit, rate)
                 row["seconds"] = round(time.perf_counter() - began, 2)
                 rows.append(row)
                 bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "l0", "dead")})
@@ -148,6 +143,20 @@ def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size
     state.write(step, rows, coder, optimiser)
     coder.eval()
     return rows
+
+
+def _optimise(coder: GroupCrosscoder, optimiser: torch.optim.Optimizer, x: Tensor, lr: float, amp: bool,
+              **terms: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """One step of the optimiser; a loss that is not finite changes no weight."""
+    for parameters in optimiser.param_groups:
+        parameters["lr"] = lr
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
+        total, parts = coder.loss(x, **terms)
+    optimiser.zero_grad(set_to_none=True)
+    if torch.isfinite(total):
+        total.backward()
+        optimiser.step()
+    return total.detach(), parts
 
 
 def _from_step(source: OrbitSource, batch_size: int, seed: int, step: int, steps: int) -> Iterator[Tensor]:
@@ -174,7 +183,7 @@ def _row(step: int, total: Tensor, parts: dict[str, Tensor], coder: GroupCrossco
     values = {name: float(value) for name, value in parts.items()}
     fve = 1 - values["reconstruction"] / max(float(coder.variance(x)), 1e-12)
     dead = float((coder.idle > idle_limit).float().mean())
-    return dict(step=step, loss=float(total.detach()), **values, fve=fve, dead=dead, lr=lr)
+    return dict(step=step, loss=float(total), **values, fve=fve, dead=dead, lr=lr)
 
 
 class _Checkpoint:
