@@ -76,6 +76,7 @@ def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0)
     neighbours = min(neighbours, len(gap) - 1)
     from umap import UMAP  # compiles for several seconds on its first import, so only when it is used
 
+    threads = torch.get_num_threads()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="using precomputed metric")
         # Four spectral dimensions need more than five features per component; small maps start at random.
@@ -84,6 +85,7 @@ def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0)
                     random_state=seed, n_jobs=1).fit_transform(gap)
         two = UMAP(n_components=2, metric="cosine", n_neighbors=neighbours, min_dist=0.1, init=start,
                    random_state=seed, n_jobs=1).fit_transform(four)
+    torch.set_num_threads(threads)  # numba shares OpenMP with torch and sets its own number of threads for both
     return Embedding(np.asarray(four, dtype=np.float32), np.asarray(two, dtype=np.float32))
 
 
