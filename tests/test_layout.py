@@ -100,6 +100,11 @@ def test_every_module_has_its_place_in_the_order():
     assert sorted(modules().keys() - set(ORDER)) == []
 
 
+def test_the_page_of_the_library_lists_every_module():
+    page = (ROOT / "book" / "api.md").read_text()
+    assert [name for name in modules() if f"`{name}`" not in page and name != "__main__"] == []
+
+
 def test_modules_import_only_from_earlier_ones():
     assert forbidden_edges(modules(), ORDER) == []
 
