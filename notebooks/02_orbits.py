@@ -60,7 +60,6 @@ from groupcc_lite.actions import PlanarAction
 from groupcc_lite.files import sha256_of
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.images import ImageSubset
-from groupcc_lite.models import load_model
 from groupcc_lite.orbits import OrbitStore, OrbitStream
 from groupcc_lite.pipeline import Run
 from groupcc_lite.sampling import mask_points, read_at, sample_orbits, transformed_cells
@@ -143,7 +142,7 @@ def read(grid, points):
 grid = activations(turned[:1])
 inside = mask_points(geometry, geometry.max_mask_radius)
 print(f"input {S} px, receptive field {geometry.receptive_field} px, mask radius {geometry.max_mask_radius} px")
-print(f"{len(inside)} of {geometry.grid ** 2} cells lie in the mask, {run.profile.points_per_image} are drawn per image")
+print(f"{len(inside)} of {geometry.grid ** 2} cells lie in the mask, {run.profile.points_per_image} of them are drawn")
 assert geometry.max_mask_radius == (S - geometry.receptive_field) / 2
 
 # %%
