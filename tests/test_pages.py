@@ -1,5 +1,9 @@
 """The generated parts of the pages: verdicts from numbers, and nothing invented where a number is missing."""
 
+import ast
+import importlib
+import re
+
 import pytest
 import yaml
 
@@ -89,3 +93,15 @@ def test_the_books_own_claims_can_be_read(root):
     (2.34, "2.3 s"), (48.4, "48 s"), (59.7, "1 min 0 s"), (200.0, "3 min 20 s"), (7300.0, "2 h 1 min")])
 def test_minutes(seconds, text):
     assert pages.minutes(seconds) == text
+
+
+def test_code_on_prose_pages_parses_and_imports_what_there_is(root):
+    seen = 0
+    for path in (root / "README.md", *sorted((root / "book").glob("*.md"))):
+        for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom):
+                    module = importlib.import_module(node.module)
+                    assert [a.name for a in node.names if not hasattr(module, a.name)] == [], path.name
+                    seen += 1
+    assert seen > 10
