@@ -240,7 +240,7 @@ assert harmless == [0, n + 3 * n // 4]
 # correlation is largest, there the point has gone.
 
 # %%
-few = run.source("held-out").load(range(min(64, len(run.source("held-out")))))
+few = run.source("held-out").load(range(min(32, len(run.source("held-out")))))
 upright = activations(action.images(few, S, elements=[0])[0])
 half_turned = activations(action.images(few, S, elements=[n // 2])[0])
 points, (target,) = inside, action.points(inside, elements=[n // 2])
@@ -251,9 +251,9 @@ def strength(grid, points):
     return read(grid, points).norm(dim=-1).flatten()
 
 
-found = torch.tensor([[torch.corrcoef(torch.stack([
-    strength(upright, points), strength(half_turned, target + torch.tensor([dx, dy]))]))[0, 1]
-    for dx in reach] for dy in reach])
+before = strength(upright, points)
+after = [[strength(half_turned, target + torch.tensor([dx, dy])) for dx in reach] for dy in reach]
+found = torch.tensor([[torch.corrcoef(torch.stack([before, there]))[0, 1] for there in row] for row in after])
 
 # %%
 row, column = divmod(int(found.argmax()), len(reach))
@@ -339,8 +339,8 @@ with plots.house_style():
 # %%
 fine = PlanarAction(dihedral(16))
 margin = (fine.source_size(fine.source_size(S)) - few.shape[-1] + 1) // 2
-wide = torch.nn.functional.pad(few[:24], [max(margin, 0)] * 4, mode="reflect")  # only corners that are cropped away
-reference = read(upright[:24], inside)
+wide = torch.nn.functional.pad(few[:16], [max(margin, 0)] * 4, mode="reflect")  # only corners that are cropped away
+reference = read(upright[:16], inside)
 variance = (reference - reference.mean(dim=(0, 1))).square().sum()
 there_and_back = {}
 for g in (1, 2, 3, 4, 8):
@@ -402,7 +402,7 @@ assert len(store) == len(run.source("train")) * run.profile.points_per_image
 #
 # Extraction can take hours on a large data set. It must survive a crash, a full disk, a closed laptop. The store
 # is cut into shards. A shard is written under another name and renamed when it is whole, and its checksum is
-# written last. Let us pull the plug on a small one, at the third of four images.
+# written last. Let us pull the plug on a small one, for $D_4$, at the third of four images.
 
 # %%
 class PulledPlug(ImageSubset):
@@ -417,7 +417,7 @@ workshop = tempfile.TemporaryDirectory()
 folder = Path(workshop.name) / "orbits"
 settings = dict(points_per_image=4, images_per_shard=1, seed=seed, progress=False)
 try:
-    OrbitStore.make(folder, model, action, PulledPlug(train, four), **settings)
+    OrbitStore.make(folder, model, eight, PulledPlug(train, four), **settings)
 except KeyboardInterrupt:
     print("killed; on disk:", sorted(path.name for path in folder.iterdir()))
 
@@ -430,8 +430,8 @@ def checksums(folder):
     return {path.name: sha256_of(path) for path in sorted(folder.glob("*.npy"))}
 
 
-OrbitStore.make(folder, model, action, ImageSubset(train, four), **settings)
-never_stopped = OrbitStore.make(Path(workshop.name) / "second", model, action, ImageSubset(train, four), **settings)
+OrbitStore.make(folder, model, eight, ImageSubset(train, four), **settings)
+never_stopped = OrbitStore.make(Path(workshop.name) / "second", model, eight, ImageSubset(train, four), **settings)
 assert checksums(folder) == checksums(never_stopped.folder) and len(checksums(folder)) == 4
 
 # %% [markdown]
@@ -447,7 +447,7 @@ try:
 except ValueError as error:
     print(str(error).replace(str(folder), "orbits"))
 
-OrbitStore.make(folder, model, action, ImageSubset(train, four), **settings)
+OrbitStore.make(folder, model, eight, ImageSubset(train, four), **settings)
 remade = [name for name, time in times.items() if (folder / name).stat().st_mtime_ns != time]
 print("remade:", remade)
 assert remade == ["00001.npy"] and checksums(folder) == checksums(never_stopped.folder)
@@ -458,7 +458,7 @@ assert remade == ["00001.npy"] and checksums(folder) == checksums(never_stopped.
 # what the store holds:
 
 # %%
-stream = OrbitStream(model, action, ImageSubset(train, four), points_per_image=4, seed=seed, buffer=16,
+stream = OrbitStream(model, eight, ImageSubset(train, four), points_per_image=4, seed=seed, buffer=16,
                      images_per_step=2)
 streamed = torch.cat(list(stream.batches(4)))
 stored = OrbitStore(folder).rows(range(16))
@@ -546,7 +546,7 @@ _ = report.save()
 # ```
 
 # %%
-offsets = {size: model.at_size(size).geometry.centre_offset for size in range(S - 12, S + 13)}
+offsets = {size: model.at_size(size).geometry.centre_offset for size in range(S - 4, S + 9)}
 centred = [size for size, offset in offsets.items() if offset == 0]
 print("centred sizes:", centred)
 assert centred and S not in centred
