@@ -108,7 +108,7 @@ class GroupCrosscoder(nn.Module):
         error, residual = _SquaredError.apply(latents, self.W_d, self.b_d, x, float(self.scale))
         parts = {"reconstruction": error}
         if self.activation == "relu":
-            parts["l1"] = sparsity * (latents.float() @ self._norms()).mean()
+            parts["l1"] = sparsity * (latents.float() * self._norms()).sum(1).mean()
         elif aux:
             parts["aux"] = aux * self._auxiliary(pre, residual, aux_k, dead_after)
         total = torch.stack([part.float() for part in parts.values()]).sum()

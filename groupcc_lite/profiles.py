@@ -35,7 +35,7 @@ class Profile:
     k: int | None = 32
     sparsity: float = 0.0
     """lambda of the paper's L1 term, for activation relu."""
-    l1_sparsities: tuple[float, ...] = (3.0, 10.0, 30.0)
+    l1_sparsities: tuple[float, ...] = (3.0, 6.0, 12.0)
     """The lambdas of the L1 trade-off curve."""
     topk_ks: tuple[int, ...] = (8, 16, 32, 64)
     """The k of the TopK trade-off curve."""
@@ -61,7 +61,7 @@ PROFILES = {profile.name: profile for profile in (
             l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, vis_size=48, vis_steps=8, vis_count=8),
     Profile("book", "D_16 on the built-in model and drawings: the default"),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
-            points_per_image=75, latents=1024, k=60, steps=600, curve_steps=150, l1_sparsities=(3.0, 6.0, 12.0),
+            points_per_image=75, latents=1024, k=60, steps=600, curve_steps=150, l1_sparsities=(6.0, 12.0, 24.0),
             topk_ks=(16, 32, 64, 128), vis_count=256, vis_steps=256),
     Profile("paper", "D_16 on Lucent's InceptionV1 and an ImageNet folder, streamed: the paper's scale",
             model="inceptionv1", points_per_image=10, held_out=0.01, stream=True, latents=4096, activation="relu",
