@@ -262,7 +262,7 @@ peak = torch.tensor([reach[column], reach[row]]).float()
 ours, theirs = found[9, 9], found[9 + round(float(shift[1])), 9 + round(float(shift[0]))]
 print(f"correlation {ours:.3f} where we read, {theirs:.3f} where the naive way reads")
 print(f"the peak is {peak.norm():.1f} px from where we read, {(peak - shift).norm():.1f} px from the naive place")
-assert profile == "smoke" or (ours > theirs and peak.norm() < (peak - shift).norm())
+assert profile == "smoke" or (ours > theirs and peak.norm() < 3 and peak.norm() < (peak - shift).norm())
 
 # %% mystnb={"figure": {"name": "fig-where", "caption": "Where has a point gone after half a turn? Correlation between the response strength at p before and at gp + δ after, over the held-out images of this run. The cross is where we read, the square where the naive registration reads, the ring the best whole-pixel shift."}, "image": {"alt": "A heat map over horizontal and vertical shift in pixels with a single smooth maximum. A cross at zero lies near the ring that marks the maximum; a square lies several pixels away on the diagonal."}} tags=["hide-input"]
 with plots.house_style():
@@ -278,6 +278,9 @@ with plots.house_style():
     report.figure("where", fig)
 
 # %% [markdown]
+# The hill is broad: receptive fields are large, and neighbouring spots respond alike. So the test cannot tell a pixel
+# or two. It can tell that the naive way reads beside the top.
+#
 # ## What the naive way costs
 #
 # A few pixels, of a receptive field of many. Does it matter? Two measurements on the held-out images. The first

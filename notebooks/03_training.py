@@ -22,6 +22,24 @@
 # With the profile `book` this chapter takes a few minutes, nearly all of it for training. Trained coders are kept,
 # so the second time it takes seconds.
 
+# %% tags=["bootstrap", "remove-cell"]
+# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import subprocess
+    from importlib.metadata import version
+
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
+    with open("/tmp/keep.txt", "w") as file:
+        file.write("\n".join(keep))
+    source = "git+https://github.com/group-crosscoders/book@v0.1.0"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)
+
 # %% tags=["parameters"]
 profile = "book"
 seed = 0
@@ -182,8 +200,8 @@ print("difference in variance explained:", {f"{ratio} λ": round(gap, 4) for rat
 assert min(distance, key=distance.get) == 2
 
 # %% [markdown]
-# The agreement is not perfect, because Adam takes steps of the same size for biases in whatever unit. It is clear
-# enough. So the library multiplies activations by the `scale` of chapter 2, which makes a typical number about one,
+# The agreement is not perfect. Adam takes steps of the same size in whatever unit, so biases that have to go twice as
+# far are late, and a short training shows it. But the answer is clear. So the library multiplies activations by the `scale` of chapter 2, which makes a typical number about one,
 # and keeps the scale in the saved file. Then a $\lambda$ can be carried from model to model.
 #
 # From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
@@ -223,7 +241,8 @@ with plots.house_style():
 # with sums over samples and the mean $\bar x[g]$ of each block. One is perfect, zero is as good as the mean. And
 # what is possible? For $g \ne e$ not 1, since $x[e]$ does not determine $x[g]$. The **linear ceiling** of chapter 2
 # is what the best linear map reaches. It is dense and free to use any combination of channels. A crosscoder may
-# use only a few latents at a time, so being near the ceiling is a success. The nonlinearity could even take it above.
+# use only a few latents at a time, so coming near the ceiling is a success. It has one advantage, though: its
+# encoder is not linear.
 
 # %%
 metrics, ceiling = run.evaluate(coder), run.ceiling()
@@ -242,15 +261,20 @@ reached = metrics.fve_per_block[~identity].mean() / ceiling[~identity].mean()
 print(f"all blocks: {metrics.fve:.3f} of the variance, with {metrics.l0:.1f} of {m} latents active")
 print(f"on transformed images the crosscoder reaches {100 * reached:.0f} % of the linear ceiling")
 assert metrics.fve > copied[1:].mean() and metrics.fve_identity > metrics.fve_per_block[~identity].max()
-assert profile == "smoke" or 0.5 < reached < 1.2
+assert profile == "smoke" or 0.5 < reached < 1.5
+assert ceiling[~identity].max() < metrics.fve_identity or profile != "book"
 
-# %% mystnb={"figure": {"name": "fig-blocks", "caption": "Variance explained for each block on held-out images of this run, and the linear ceiling (black). Dark bars are exact elements, light bars resampled ones. The first bar is the block that the encoder sees. No transformed block is explained as well as that one, and the ceiling says how much of this was to be expected."}, "image": {"alt": "A bar for each element of the group with a black tick above it. The first bar is the highest; the others are nearly level, each somewhat below its tick."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-blocks", "caption": "Variance explained for each block on held-out images of this run, and the linear ceiling (black). Dark bars are exact elements, light bars resampled ones. The first bar is the block that the encoder sees. No transformed block is explained as well as that one, and no linear map could do that either."}, "image": {"alt": "A bar for each element of the group with a black tick above it. The first bar is the highest; the others are nearly level, each near its tick."}} tags=["hide-input"]
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 3.4))
     plots.fve_per_block(metrics.fve_per_block, G, ax, ceiling=ceiling, exact=exact)
     report.figure("blocks", fig)
 
 # %% [markdown]
+# Can it be more than 100 %? Yes: the ceiling binds linear maps only. Drawings have a small vocabulary of shapes. A
+# latent that decides which shape it is and how it lies knows the rest, and that decision is not linear. On
+# photographs little is decided so clearly.
+#
 # ## How sparse is it?
 #
 # **L0** is the mean number of active latents per sample. A latent is **dead** if it is active for no held-out sample
@@ -298,7 +322,7 @@ for row in curve:
 by_k = [row["fve"] for row in curve if row["activation"] == "topk"]
 assert by_k == sorted(by_k)  # more latents, better reconstruction
 
-# %% mystnb={"figure": {"name": "fig-tradeoff", "caption": "Variance explained on held-out images of this run against L0, for ReLU with an L1 penalty and for TopK. Every point is a short training with the same number of samples. The dashed line is the linear ceiling, averaged over all blocks."}, "image": {"alt": "Two lines of points. The TopK line rises from left to right with its k. The points of ReLU with L1 lie below and to the right of it. A dashed line runs above both."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-tradeoff", "caption": "Variance explained on held-out images of this run against L0, for ReLU with an L1 penalty and for TopK. Every point is a short training with the same number of samples. The dashed line is the linear ceiling, averaged over all blocks."}, "image": {"alt": "Two lines of points. The TopK line rises from left to right with its k. The points of ReLU with L1 form a line of their own at larger L0. A dashed horizontal line marks the ceiling."}} tags=["hide-input"]
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(6.4, 4))
     plots.tradeoff(curve, ax)
