@@ -175,9 +175,9 @@ with plots.house_style():
 # ```
 #
 # *If:* $\langle F[g], F[h]\rangle = \langle \rho(g)F[e], \rho(h)F[e]\rangle =
-# \langle F[e], \rho(g^{-1}h)F[e]\rangle$, because an orthogonal matrix can be moved to the other side as its inverse. *Only if:* the map that sends each
-# $F[g]$ to $F[kg]$ preserves all inner products, since $(kg)^{-1}kh = g^{-1}h$. So it extends to an orthogonal
-# map of the space that the blocks span; call it $\rho(k)$.
+# \langle F[e], \rho(g^{-1}h)F[e]\rangle$, because an orthogonal matrix can be moved to the other side as its
+# inverse. *Only if:* the map that sends each $F[g]$ to $F[kg]$ preserves all inner products, since
+# $(kg)^{-1}kh = g^{-1}h$. So it extends to an orthogonal map of the space that the blocks span; call it $\rho(k)$.
 #
 # A network with that property is called **unitarily equivariant**. Nobody forced ours to be. So we measure: take
 # the mean of $B$ over all pairs with the same $g^{-1}h$, and ask which share of the variance of $B$ it
@@ -267,7 +267,7 @@ again = torch.stack([redrawn(shape) for shape in SHAPES]) - mean
 agreement = torch.cosine_similarity(seen, again, dim=-1)  # (shape, element)
 exact = torch.tensor(A.exact)
 print(f"interpolated against redrawn, exact elements:     at least {agreement[:, exact].min():.3f}")
-assert agreement[:, exact].min() > 0.99
+assert exact.sum() == 8 and agreement[:, exact].min() > 0.99
 if not exact.all():
     floor = report.number("interpolation_floor", float(agreement[:, ~exact].mean()),
                           note="cosine of interpolated and redrawn activations, resampled elements, mean")
@@ -348,10 +348,12 @@ print(f"share of the squared length in block e: {w[:, 0].square().mean():.3f}, e
 print(f"linear ceiling of the other blocks:     {ceiling[1:].mean():.2f} on average")
 print(f"c(h) if all blocks pointed one way:     {could_be.mean():.3f} on average")
 report.number("length_limit", float(could_be.mean()), note="c(h) that unequal block lengths leave possible, mean")
-assert w[:, 0].square().mean() > 1 / G.order
+if profile == "book":
+    assert w[:, 0].square().mean() > 1.5 / G.order and could_be.mean() > 0.95
 
 # %% [markdown]
-# So the lengths cost little, and what is missing from 1 in a profile is a matter of direction.
+# In the book's run block $e$ is clearly longer than its share, and yet the lengths cost at most a few per cent. What
+# is missing from 1 in a profile is a matter of direction.
 #
 # ## Finding curves and lines without looking
 #
@@ -382,7 +384,7 @@ for name, among in found.items():
     print(f"{name:>13}: {int(among.sum()):4d} of {living_count}")
 
 # %% [markdown]
-# Why 0.5? Because unrelated features do not get there. We compare each feature with a *different* one, drawn at
+# Why 0.5? Because unrelated features hardly ever get there. We compare each feature with a *different* one, drawn at
 # random, in place of itself. The best of $n$ mirrors gets more tries than the half turn, so it needs its own
 # check.
 
@@ -397,7 +399,8 @@ for name, values in chance.items():
           f"at least {PRESENT} for {(values >= PRESENT).float().mean():.1%}")
     report.number("null_" + name.replace(" ", "_"), float((values >= PRESENT).float().mean()),
                   note=f"unrelated pairs whose {name} would count as present")
-assert all(values.median() < ABSENT for values in chance.values())
+if profile == "book":
+    assert all((values >= PRESENT).float().mean() < 0.01 for values in chance.values())
 
 # %% [markdown]
 # ## Figure 5: three in a row
@@ -418,7 +421,9 @@ half, quarter, mirror = c[:, HALF], c[:, QUARTER], c[:, n:].amax(1)
 middle = -(half - (PRESENT + ABSENT) / 2).abs()
 row = [clearest(mirror - half, found["curve-like"]), clearest(middle, mirror >= PRESENT),
        clearest(half - quarter, found["line-like"])]
-assert half[row[0]] < half[row[1]] < half[row[2]]
+row = sorted(row, key=lambda i: half[i])
+if profile == "book":
+    assert [bool(found[kind][i]) for kind, i in zip(("curve-like", "line-like"), row[::2], strict=True)] == [True, True]
 
 
 def title(i):
@@ -613,7 +618,7 @@ for name in found:
     print(f"{name:>13}: {values.mean():5.1f} % of the living features, ± {values.std():.1f} over "
           f"{len(values)} seeds")
 
-# %% mystnb={"figure": {"name": "fig-sweep", "caption": "How many features are of each kind when the threshold for present moves (absent is always 0.2 below). The dashed line marks 0.5, used in this chapter. Counts fall smoothly: there is no gap in the data that would make one threshold the right one."}, "image": {"alt": "Four falling curves on a logarithmic scale, curve-like on top, line-like, quarter-turn and invariant far below."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-sweep", "caption": "How many features are of each kind when the threshold for present moves (absent is always 0.2 below). The dashed line marks 0.5, used in this chapter. Counts change gradually: there is no gap in the data that would make one threshold the right one."}, "image": {"alt": "Four falling curves on a logarithmic scale, curve-like on top, line-like, quarter-turn and invariant far below."}} tags=["hide-input"]
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(6, 4))
     for (name, counts), marker in zip(sweep.items(), "os^D", strict=True):
@@ -667,7 +672,7 @@ display(Markdown(report.compare(
 
 # %% [markdown]
 # ```{figure} ../book/reference/04_heatmaps/three_in_a_row.png
-# :alt: Three square heat maps of InceptionV1 features. From left to right a second diagonal, half a turn from the main one, grows.
+# :alt: Three square heat maps of InceptionV1 features. From left to right a second diagonal grows.
 # :name: fig-three-inception
 #
 # InceptionV1, mixed3b, reference run (profile `inception`): three features chosen by the rules of this chapter,
