@@ -108,10 +108,12 @@ print("shapes, blocks, pixels:", tuple(drawn.shape))
 
 # %%
 def show_heatmaps(B, names, caption_of=str):
-    fig, axes = plt.subplots(1, len(names), figsize=(7.2, 2.9))
+    fig, axes = plt.subplots(1, len(names), figsize=(6, 2.7))  # small, so that its type is large on a phone
     for ax, matrix, name in zip(axes, B, names, strict=True):
         plots.block_heatmap(matrix, G, ax)
         ax.set_title(caption_of(name), fontsize=10)
+        if ax is not axes[0]:
+            ax.set_yticklabels([])
     plots.colour_bar(axes, "cosine")
     return fig
 
@@ -244,7 +246,7 @@ median_share = report.number("network_share", float(of_network.nanmedian()),
 
 # %% [markdown]
 # Be careful with what this shows. A drawn line *is* the same image after half a turn, so *any* function of the
-# image has the line's second diagonal (exercise {ref}`ex-random-network` tries a random one). What does not
+# image has the line's second diagonal ({ref}`ex-random-network` tries a random one). What does not
 # come for free is everything between those diagonals: that $B$ is nearly a function of $g^{-1}h$. That is what
 # the column *share* says, and it is a property of this network.
 #
@@ -303,11 +305,12 @@ for h in range(G.order):
 
 # %% mystnb={"figure": {"name": "fig-drawn-profiles", "caption": "Self-similarity profiles of the drawn blob, line and curve through the network. Blue: rotations, where the line returns to 1 at 180° and the curve does not. Orange: reflections, where the line reaches 1 twice and the curve once. Where only orange is seen, both coincide."}, "image": {"alt": "Three line plots over the angle. For the blob both lines stay at one. For the line, rotations peak at 0, 180 and 360 degrees. For the curve only at 0 and 360 degrees."}} tags=["hide-input"]
 with plots.house_style():
-    fig, axes = plt.subplots(1, 3, figsize=(8.4, 3.0), sharey=True)
+    fig, axes = plt.subplots(1, 3, figsize=(6, 2.9), sharey=True)
     for ax, i in zip(axes, three, strict=True):
         plots.self_similarity_profile(c_seen[i], G, ax, legend=False)
         ax.set_title(SHAPE_NAMES[i])
         ax.set_ylabel("$c(h)$" if i == three[0] else "")
+        ax.set_xticks([0, 180, 360], ["0°", "180°", "360°"])
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 # %% [markdown]
@@ -427,7 +430,7 @@ if profile == "book":
 
 
 def title(i):
-    return f"f/{features[i]}   $c(180°)$ = {half[i]:.2f}"
+    return f"f/{features[i]}\n$c(180°)$ = {half[i]:.2f}"
 
 
 # %% mystnb={"figure": {"name": "fig-three", "caption": "Block heatmaps of three learned features, chosen by rule, after the paper's Figure 5. Left: a curve-like feature, blocks alike only after a full turn. Middle: in between. Right: the clearest line-like feature, with additional diagonals at 180°."}, "image": {"alt": "Three square heat maps. From left to right a second diagonal, half a turn away from the main one, grows from absent to strong."}} tags=["hide-input"]
@@ -439,12 +442,13 @@ scores = {"curve-like": mirror - half, "line-like": half - quarter, "invariant":
 columns = {name: torch.where(found[name], score, score - 10).topk(3).indices.tolist()
            for name, score in scores.items()}
 with plots.house_style():
-    fig, axes = plt.subplots(3, 3, figsize=(7.6, 8.4))
+    fig, axes = plt.subplots(3, 3, figsize=(6, 7))
     for column, (name, chosen) in zip(axes.T, columns.items(), strict=True):
         for ax, i in zip(column, chosen, strict=True):
             plots.block_heatmap(B[i], G, ax)
-            ax.set(xlabel="", ylabel="")
             ax.set_title(f"f/{features[i]}: {half[i]:.2f}", fontsize=11)
+            if column[0] is not axes[0, 0]:
+                ax.set_yticklabels([])
         column[0].set_title(f"{name}\n{column[0].get_title(loc='left')}", fontsize=11)
     report.figure("kinds", fig)
 

@@ -200,7 +200,7 @@ for number, size in Counter(found.clusters[found.clusters >= 0].tolist()).most_c
 # %% [markdown]
 # ## Numbers instead of the eye
 #
-# Maps like these seduce. UMAP can draw islands for noise (exercise {ref}`ex-noise`), and colours on islands look
+# Maps like these seduce. UMAP can draw islands for noise ({ref}`ex-noise`), and colours on islands look
 # like order. So four numbers:
 #
 # - **neighbour purity**: of a feature's ten nearest neighbours *by distance*, before any UMAP, which share has
@@ -268,7 +268,7 @@ print(f"mean ± standard deviation over {len(seeds)} seeds, each with coders and
 short = {"crosscoder": "group\ncross-\ncoder", "plain": "cross-\ncoder,\nplain",
          "averaged": "SAE,\naver-\naged", "sae": "SAE,\nplain"}
 with plots.house_style():
-    fig, axes = plt.subplots(2, 2, figsize=(7, 6.2))
+    fig, axes = plt.subplots(2, 2, figsize=(6, 6))
     for ax, field in zip(axes.flat, ("neighbour_purity", "ari", "ami", "cluster_silhouette"), strict=True):
         for x, (method, colour) in enumerate(zip(short, plots.PALETTE, strict=False)):
             values = [getattr(row, field) for row in scores[method]]
@@ -406,7 +406,7 @@ print(f"{len(members)} features that prefer “{name}”, reference f/{features[
 
 # %% mystnb={"figure": {"name": "fig-ring", "caption": "One family of the crosscoder. Left: its members on their first two principal components, coloured by the angle of the group element that maps the reference (ringed) onto them; where the family is complete they form a ring, in the order of their angles. Right: that angle, from the decoder, against the difference of preferred orientations, from the encoder's responses to drawings; in colour the same family, in grey all pairs of features with one label. On the line both agree."}, "image": {"alt": "Left, a scatter of points coloured by angle. Right, a scatter of two angles against each other with a diagonal line."}} tags=["hide-input"]
 with plots.house_style():
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.6))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2))
     family = F[members] - F[members].mean(0)
     basis = torch.linalg.svd(family, full_matrices=False).Vh[:2]
     xy = (family @ basis.T).numpy()
@@ -417,7 +417,7 @@ with plots.house_style():
     right.scatter(measured, predicted, color="0.7", s=12)
     right.scatter(relative, turned, c=turned, cmap="twilight", vmin=0, vmax=360, s=40, edgecolors="black",
                   linewidths=0.4)
-    degrees = [0, 90, 180, 270, 360]
+    degrees = [0, 180, 360]
     right.set(xlabel="by the responses", ylabel="by the group element", xticks=degrees, yticks=degrees,
               xticklabels=[f"{d}°" for d in degrees], yticklabels=[f"{d}°" for d in degrees], aspect="equal")
     report.figure("ring", fig)
