@@ -535,6 +535,38 @@ for key, value, unit, note in (
 _ = report.save()
 
 # %% [markdown]
+# ## On InceptionV1
+#
+# The same chapter with the profile `inception`: BVLC GoogLeNet's `mixed3b`, the group $D_{16}$, and photographs.
+
+# %% tags=["hide-input"]
+display(Markdown(report.compare()))
+
+# %% [markdown]
+# ```{figure} ../book/reference/02_orbits/where.png
+# :alt: A heat map over shifts in pixels with one hill. A cross at zero lies near its top, a square on the slope.
+# :name: fig-where-inception
+#
+# InceptionV1, mixed3b, reference run (profile `inception`): where a point has gone after half a turn, as in
+# {numref}`fig-where`.
+# ```
+#
+# ```{figure} ../book/reference/02_orbits/registration.png
+# :alt: Two plots over the elements of D16, each with a line for the naive registration above that for ours.
+# :name: fig-registration-inception
+#
+# InceptionV1, reference run: pixels and variance lost by the naive registration, as in
+# {numref}`fig-registration`.
+# ```
+#
+# ```{figure} ../book/reference/02_orbits/equivariance.png
+# :alt: Two lines over the elements of D16, the one for the linear map far above the one for copying.
+# :name: fig-equivariance-inception
+#
+# InceptionV1, reference run: what the response to an untransformed image settles about the others, as in
+# {numref}`fig-equivariance`.
+# ```
+#
 # ## Exercises
 #
 # ```{exercise} A centred grid
@@ -623,14 +655,6 @@ print(f"read between cells: {half_turn_fve(interpolated):.3f}   read exactly: {h
 # ```{solution-end}
 # ```
 #
-# ## On InceptionV1
-#
-# The same chapter with the profile `inception`: BVLC GoogLeNet's `mixed3b`, the group $D_{16}$, and photographs.
-
-# %% tags=["hide-input"]
-display(Markdown(report.compare()))
-
-# %% [markdown]
 # ## Summary
 #
 # - An orbit vector follows one point of one image through all transformed images. Points are chosen once, inside a

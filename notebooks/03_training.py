@@ -57,7 +57,7 @@ from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.groups import cyclic
 from groupcc_lite.pipeline import Run
 from groupcc_lite.style import BLUE, INK, ORANGE
-from groupcc_lite.symmetry import normalised
+from groupcc_lite.symmetry import max_cosine, normalised
 from groupcc_lite.training import evaluate, train
 
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -200,9 +200,10 @@ print("difference in variance explained:", {f"{ratio} λ": round(gap, 4) for rat
 assert min(distance, key=distance.get) == 2
 
 # %% [markdown]
-# The agreement is not perfect. Adam takes steps of the same size in whatever unit, so biases that have to go twice as
-# far are late, and a short training shows it. But the answer is clear. So the library multiplies activations by the `scale` of chapter 2, which makes a typical number about one,
-# and keeps the scale in the saved file. Then a $\lambda$ can be carried from model to model.
+# The agreement is not perfect. Adam takes steps of the same size in whatever unit, so biases that have to go
+# twice as far are late, and a short training shows it. But the answer is clear. So the library multiplies
+# activations by the `scale` of chapter 2, which makes a typical number about one, and keeps the scale in the
+# saved file. Then a $\lambda$ can be carried from model to model.
 #
 # From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
 # $\lvert G\rvert$ times as many summands. The norm of a vector that writes equally into all blocks grows by
@@ -382,24 +383,32 @@ print(f"  sparse autoencoder {sae_metrics.fve:.3f}   group crosscoder {metrics.f
 # ## Does it depend on the seed?
 #
 # A coder's start is random, and training finds one of many solutions. Two questions: does the *quality* depend on
-# the seed, and do the *features*? For the second one, look for each dictionary vector's best match (by cosine) among
-# those of another seed. Short trainings again.
+# the seed, and do the *features*? For the second one, look for each dictionary vector's best match among those of
+# another seed: first by plain cosine, then by the largest cosine over the group, which also accepts a transformed
+# copy. Chapters 4 and 5 use the same coders again.
 
 # %%
-starts = [seed + 1 + i for i in range(settings.seeds)]
-coders = [run.coder(seed=start, steps=settings.curve_steps) for start in starts]
+starts = range(seed, seed + settings.seeds)
+coders = [run.coder(seed=start) for start in starts]
 scores = np.array([run.evaluate(trained).fve for trained in coders])
-first, second = (normalised(trained.dictionary.detach().cpu()).flatten(1) for trained in coders[:2])
-match = (first @ second.T).amax(dim=1)
+first, second = (trained.dictionary.detach().cpu() for trained in coders[:2])
+matches = {"plain": (normalised(first).flatten(1) @ normalised(second).flatten(1).T).amax(dim=1),
+           "over the group": max_cosine(torch.cat([first, second]), G)[:m, m:].amax(dim=1)}
 print(f"variance explained over {len(starts)} seeds: {scores.mean():.4f} ± {scores.std(ddof=1):.4f}")
-found = 100 * (match > 0.7).float().mean()
-print(f"best match in another seed: median cosine {match.median():.2f}, above 0.7 for {found:.0f} %")
-assert scores.std(ddof=1) < 0.05
+for name, match in matches.items():
+    share = 100 * (match > 0.7).float().mean()
+    print(f"best match in another seed, {name}: median cosine {match.median():.2f}, above 0.7 for {share:.0f} %")
+
+# %%
+assert scores.std(ddof=1) < 0.03
+assert all((match > 0.7).float().mean() < 0.5 for match in matches.values()) or profile == "inception"
+assert (matches["over the group"] >= matches["plain"] - 1e-4).all()
 
 # %% [markdown]
-# The quality hardly depends on the seed. The features do, much more. So a claim about "the" features of a layer has
-# to be checked with several seeds, and chapter 5 does. Part of it is harmless: with a group around, the copy of
-# a feature that is turned by one step serves as well.
+# The quality hardly depends on the seed. The features do, and much: few of them come back. Some come back as a
+# transformed copy, which is as good. But the directions into which a coder of this size splits the activations are to
+# a large part its own choice. So a single feature proves little. What can be claimed are statements about a whole
+# dictionary, checked with several seeds, and this is how the next chapters proceed.
 
 # %%
 for key, value, note in (
@@ -414,9 +423,10 @@ for key, value, note in (
         ("l0", metrics.l0, "active latents per sample"),
         ("dead", metrics.dead, "share of dead latents"),
         ("sae_fve", sae_metrics.fve, "sparse autoencoder on the untransformed block"),
-        ("seeds_fve", float(scores.mean()), "variance explained, short trainings, mean over seeds"),
+        ("seeds_fve", float(scores.mean()), "variance explained, mean over seeds"),
         ("seeds_spread", float(scores.std(ddof=1)), "standard deviation over seeds"),
-        ("seeds_match", float(match.median()), "median cosine of a feature's best match in another seed"),
+        ("seeds_match", float(matches["plain"].median()), "median cosine of a feature's best match in another seed"),
+        ("seeds_match_group", float(matches["over the group"].median()), "the same, largest cosine over the group"),
         ("stretch_l1", lasso, "shrinkage of L1 at the largest λ: stretch by"),
         ("stretch_topk", topk, "shrinkage of TopK: stretch by")):
     report.number(key, value, note=note)
@@ -433,6 +443,46 @@ for (scale, ratio), outcome in outcomes.items():
 _ = report.save()
 
 # %% [markdown]
+# ## On InceptionV1
+#
+# The same chapter with the profile `inception`: BVLC GoogLeNet's `mixed3b`, the group $D_{16}$, and photographs.
+
+# %% tags=["hide-input"]
+display(Markdown(report.compare(
+    "fve", "fve_identity", "fve_exact", "fve_resampled", "fve_ceiling", "ceiling_exact", "fve_copy",
+    "ceiling_reached", "l0", "dead", "sae_fve", "seeds_fve", "seeds_spread", "seeds_match",
+    "seeds_match_group", "stretch_l1", "stretch_topk")))
+
+# %% [markdown]
+# ```{figure} ../book/reference/03_training/blocks.png
+# :alt: A bar for each element of D16 with a black tick for the linear ceiling. The first bar is the highest.
+# :name: fig-blocks-inception
+#
+# InceptionV1, mixed3b, reference run (profile `inception`): variance explained for each block on held-out
+# photographs, and the linear ceiling, as in {numref}`fig-blocks`.
+# ```
+#
+# ```{figure} ../book/reference/03_training/tradeoff.png
+# :alt: Variance explained against L0 for ReLU with L1 and for TopK, with a dashed line for the linear ceiling.
+# :name: fig-tradeoff-inception
+#
+# InceptionV1, reference run: variance explained against L0, as in {numref}`fig-tradeoff`.
+# ```
+#
+# ```{figure} ../book/reference/03_training/frequencies.png
+# :alt: A histogram of firing frequencies on a logarithmic axis with a line for the mean.
+# :name: fig-frequency-inception
+#
+# InceptionV1, reference run: how often latents fire on held-out photographs, as in {numref}`fig-frequency`.
+# ```
+#
+# ```{figure} ../book/reference/03_training/history.png
+# :alt: Three plots over training steps: loss, variance explained, share of dead latents.
+# :name: fig-history-inception
+#
+# InceptionV1, reference run: training, as in {numref}`fig-history`.
+# ```
+#
 # ## Exercises
 #
 # ```{exercise} The other norm
@@ -523,17 +573,6 @@ assert seen.fve > metrics.fve - 0.05
 # ```{solution-end}
 # ```
 #
-# ## On InceptionV1
-#
-# The same chapter with the profile `inception`: BVLC GoogLeNet's `mixed3b`, the group $D_{16}$, and photographs.
-
-# %% tags=["hide-input"]
-display(Markdown(report.compare(
-    "fve", "fve_identity", "fve_exact", "fve_resampled", "fve_ceiling", "ceiling_exact", "fve_copy",
-    "ceiling_reached", "l0", "dead", "sae_fve", "seeds_fve", "seeds_spread", "seeds_match", "stretch_l1",
-    "stretch_topk")))
-
-# %% [markdown]
 # ## Summary
 #
 # - A group crosscoder reads the response to an image and reconstructs the responses to all its transformations. Its
