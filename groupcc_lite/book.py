@@ -69,10 +69,12 @@ def results(root: Path, profile: str) -> pages.Results:
                 raise FileNotFoundError(f"{chapter} has not been run with profile {profile!r} to its end; "
                                         f"call `groupcc run {chapter[:2]} --profile {profile}` first")
             notebooks[chapter] = nbformat.read(executed, as_version=4)
+    measured = root / "book" / "reference" / "benchmarks.json"
     return pages.Results(
         profile=profile, here=pages.read_reports(execution.report_path(profile, "").parent),
         reference=pages.read_reports(root / "book" / "reference"), notebooks=notebooks,
-        claims=pages.read_claims(root / "book" / "claims.yml"))
+        claims=pages.read_claims(root / "book" / "claims.yml"),
+        benchmarks=read_json(measured) if measured.is_file() else None)
 
 
 def page_notebook(notebook: Any, profile: str) -> Any:

@@ -36,6 +36,8 @@ class Results:
     notebooks: dict[str, Any]
     """Executed notebooks, by chapter."""
     claims: list[dict[str, Any]]
+    benchmarks: dict[str, Any] | None = None
+    """What `make bench` measured, or None."""
 
     @property
     def model(self) -> str:
@@ -118,7 +120,8 @@ def replication(results: Results) -> str:
             f"**How we differ.** {claim['deviation'].strip()} "
             f"Measured in {{doc}}`chapter {int(claim['chapter'][:2])} <../notebooks/{claim['chapter']}>`."]))
     introduction = (f"*This run*: profile `{results.profile}` on the model `{results.model}`. "
-                    "*InceptionV1*: the reference run.")
+                    "*InceptionV1*: the reference run, on the BVLC training of that architecture. The paper's InceptionV1 "
+                    "is another training of it, whose weights Lucent downloads.")
     return "\n\n".join([introduction, table(["Claim", here, there], overview), "## Claim by claim", *sections])
 
 
@@ -158,6 +161,18 @@ def run_times(results: Results) -> str:
                         table(["Chapter", "Time", "Its longest cell", "Run on (UTC)"], rows)])
 
 
+def benchmarks(results: Results) -> str:
+    """What `make bench` measured: speeds and memory, each beside what it is compared with."""
+    if results.benchmarks is None:
+        return "Not measured yet: `make bench` does it."
+    facts = results.benchmarks["provenance"]
+    parts = [f"Measured on {facts['hardware']}, commit {_short(facts['commit'])}."]
+    for subject, rows in results.benchmarks["results"].items():
+        parts += [f"## {subject.capitalize()}", table(["Quantity", "Measured"],
+                                                      [[name, show({"value": value})] for name, value in rows.items()])]
+    return "\n\n".join(parts)
+
+
 def badge(notebook: Any, profile: str, seed: int) -> str:
     """The box under a chapter's title that says what the reader is looking at."""
     settings = get_profile(profile)
@@ -180,7 +195,8 @@ def minutes(seconds: float) -> str:
 
 
 GENERATED: dict[str, Callable[[Results], str]] = {
-    "replication": replication, "reproducibility": reproducibility, "run-times": run_times}
+    "replication": replication, "reproducibility": reproducibility, "run-times": run_times,
+    "benchmarks": benchmarks}
 
 
 def fill(text: str, results: Results, page: str) -> str:

@@ -105,3 +105,11 @@ def test_code_on_prose_pages_parses_and_imports_what_there_is(root):
                     assert [a.name for a in node.names if not hasattr(module, a.name)] == [], path.name
                     seen += 1
     assert seen > 10
+
+
+def test_benchmarks_are_shown_by_subject_with_their_machine():
+    measured = {"provenance": {"hardware": "a machine", "commit": "abc"},
+                "results": {"extraction": {"plain way / ours": 3.14159}}}
+    page = pages.benchmarks(pages.Results("book", {}, {}, {}, [], measured))
+    assert "a machine" in page and "## Extraction" in page and "| plain way / ours | 3.14 |" in page
+    assert "make bench" in pages.benchmarks(pages.Results("book", {}, {}, {}, []))
