@@ -11,7 +11,7 @@ A group crosscoder reads only the untransformed activation, so a feature is draw
 
 from __future__ import annotations
 
-import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,8 +29,6 @@ from tqdm.auto import tqdm
 
 from groupcc_lite.files import atomic_path, digest
 from groupcc_lite.models import BaseModel
-
-log = logging.getLogger(__name__)
 
 _FORMAT = 1  # goes into the names of stored images: raise it when the same settings give other images
 _PAD = 12  # pixels of grey around the image, so that shifts and rotations bring no black corners in
@@ -53,7 +51,9 @@ def render_features(model: BaseModel, directions: Float[Tensor, "k d"], *, size:
     model = model if size == model.input_size else model.at_size(size)
     images = []
     total = len(directions) * (steps + 1)
-    with tqdm(total=total, unit="step", desc="feature visualisation", disable=not progress) as bar:
+    # The bar for notebooks does not look at TQDM_DISABLE by itself.
+    quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    with tqdm(total=total, unit="step", desc="feature visualisation", disable=quiet) as bar:
         for part in directions.split(batch):
             path = None if folder is None else Path(folder) / f"{_name(model, part, settings)}.safetensors"
             if path is not None and path.is_file():

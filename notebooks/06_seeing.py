@@ -1,0 +1,399 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Seeing features
+#
+# **You will learn**
+#
+# - how to draw what a feature looks for: an objective, a parameterisation, and random transformations,
+# - why a group crosscoder can be drawn as easily as a plain dictionary,
+# - what a family looks like, and how to check with pictures that its members are turned copies of each other,
+# - how much such a picture proves, in numbers.
+#
+# **You need** features and families from {doc}`05_families`. Nothing about feature visualisation.
+#
+# **Run time** about two minutes on two CPU cores when chapter 5 has been run.
+
+# %% tags=["bootstrap", "remove-cell"]
+# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+import sys
+
+if "google.colab" in sys.modules:
+    import subprocess
+    from importlib.metadata import version
+
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
+    with open("/tmp/keep.txt", "w") as file:
+        file.write("\n".join(keep))
+    source = "git+https://github.com/group-crosscoders/book@v0.1.0"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)
+
+# %% tags=["parameters"]
+profile = "book"  # smoke, book, inception or paper
+seed = 0
+images = None  # folder of photographs; None: the profile's own images
+weights = None  # weights file of the profile's model; None: the usual place
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+
+from groupcc_lite import plots, widgets
+from groupcc_lite.featurevis import render_features, render_steps, responses
+from groupcc_lite.orbits import IdentityBlocks
+from groupcc_lite.pipeline import Run
+from groupcc_lite.style import rotations_of
+from groupcc_lite.symmetry import block_cosines, max_cosine, self_similarity
+
+run = Run(profile, seed, images=images, weights=weights)
+report = run.report("06_seeing")
+G, n = run.group, rotations_of(run.group)
+found = run.family_map("crosscoder")
+coder, alive = found.coder, torch.as_tensor(found.features)
+W = coder.W_e.detach().cpu()[alive]  # one encoder direction per living feature
+D = coder.dictionary.detach().cpu()[alive]  # and one dictionary vector
+print(run, "with", len(alive), "living features")
+
+# %% [markdown]
+# ## The question
+#
+# The last chapters sorted features by the symmetry of their dictionary vectors. A heatmap can say "half a
+# turn changes nothing". It cannot say whether the feature looks for a line, a grating or an ellipse.
+#
+# One way to find out is to show the network many images and to look at those that excite the feature. Then we
+# see what the images happen to contain. Another way is to *make* an image that excites it, starting from
+# noise, and to look at what appears {cite:p}`olah2017feature`. This is called **feature visualisation**, and
+# it needs three decisions.
+#
+# **1. The objective.** What should grow? The encoder computes feature $i$ as
+#
+# $$ f_i = \mathrm{act}\bigl(w_i \cdot (x[e] - b) + b_i\bigr), \qquad x[e] = a(I)(p). $$
+#
+# Only $w_i \cdot a(I)(p)$ depends on the image. So we take an image, run the network up to our layer, look at
+# the cell in the middle of the activation grid, and ask for a large product with the direction $w_i$.
+#
+# This is where the design of the group crosscoder pays off. It *writes* a block for every transformation, but
+# it *reads* the untransformed block only. Had the encoder read the whole orbit, the image would have to be
+# rendered together with all its transformed copies, and every step would cost as many forward passes as the
+# group has elements. As it is, one pass is enough, as for a plain sparse autoencoder.
+
+# %%
+print(f"the decoder writes {D.shape[1]} blocks per feature, the encoder reads 1 direction of {W.shape[1]} channels")
+assert W.shape == (len(alive), run.model.channels) and D.shape == (len(alive), G.order, run.model.channels)
+
+# %% [markdown]
+# **2. The parameterisation.** Gradient ascent changes numbers that describe an image. They need not be its
+# pixels. Neighbouring pixels of natural images are alike, so pixels are a poor choice of coordinates: a step
+# of the optimiser changes each of them separately, and high frequencies win. We describe the image by its
+# Fourier coefficients, scaled so that low frequencies move as easily as in natural images, and by colour axes
+# that are uncorrelated in photographs.
+#
+# **3. Robustness.** A network can be excited by patterns that depend on single pixels and mean nothing. So
+# the image is shifted, scaled and rotated a little at random before each step. What survives does not hang on
+# single pixels. The rotations here stay within five degrees, because orientation is what this book is about.
+#
+# All three come from Lucent {cite:p}`lucent`. Take them away one by one, for a single feature.
+
+# %%
+S, element = max_cosine(D, G, elements=True)
+S.fill_diagonal_(-1)
+# The best relative at each element. A good example has relatives at all of them and little symmetry of its own.
+best = torch.stack([torch.where(element == g, S, -1.0).amax(1) for g in range(1, G.order)], dim=1)
+example = int((best.mean(1) - self_similarity(D, G)[:, 1:].mean(1)).argmax())
+
+size, last = run.profile.vis_size, run.profile.vis_steps
+edge = max(0, (size - run.model.geometry.receptive_field) // 2)
+field = slice(edge, size - edge)  # what the central cell can see; the picture stays grey outside
+parts = {"everything": {}, "no transformations": {"robust": False}, "plain colours": {"decorrelate": False},
+         "pixels, no transformations": {"robust": False, "fourier": False}}
+trials = {name: render_steps(run.model, W[example], [last], size=size, seed=seed, **off)[0]
+          for name, off in parts.items()}
+
+# %% [markdown]
+# How excited is the feature by each of them, and how much of that is left when the finished image is shifted
+# by a few pixels? Without transformations the response can be larger, and yet it does not survive the shift:
+# the picture has found a pattern of single pixels.
+
+
+# %%
+def under_shifts(picture, by=3):
+    """Mean response to the picture moved by `by` pixels in eight directions."""
+    moves = [(dx, dy) for dx in (-by, 0, by) for dy in (-by, 0, by) if dx or dy]
+    moved = np.stack([np.roll(picture, move, axis=(0, 1)) for move in moves])
+    return float(responses(run.model, moved, W[[example]]).mean())
+
+
+direct = {name: float(responses(run.model, p[None], W[[example]])) for name, p in trials.items()}
+shifted = {name: under_shifts(p) for name, p in trials.items()}
+for name in parts:
+    print(f"{name:27} response {direct[name]:8.2f}, shifted by 3 px {shifted[name]:8.2f}")
+kept = report.number("kept_robust", shifted["everything"] / direct["everything"],
+                     note="share of the response left after shifts by 3 px, drawn with transformations")
+kept_plain = report.number("kept_plain", shifted["no transformations"] / direct["no transformations"],
+                           note="the same, drawn without transformations")
+
+# %% mystnb={"figure": {"name": "fig-parts", "caption": "One feature drawn in four ways: with everything; without random transformations; without decorrelated colours; with plain pixels and no transformations. All took the same number of steps from noise; shown is what the central cell can see. Without transformations the pattern is made of single pixels."}, "image": {"alt": "Four pictures of the same feature in a row. The first shows a smooth pattern in the middle on grey. The last is covered with fine noise."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(8, 2.5))
+    plots.feature_grid(np.stack(list(trials.values()))[:, field, field], ax,
+                       ["everything", "no transf.", "plain colours", "pixels"], columns=4)
+    report.figure("parts", fig, caption="One feature, drawn in four ways", alt="Four pictures of one feature")
+
+# %% [markdown]
+# ## From noise to picture
+#
+# Every picture of this chapter starts from the same faint noise. Here is the example feature on its way.
+
+# %%
+stops = sorted({0, *(2**k for k in range(1, 12) if 2**k < last), last})
+way = render_steps(run.model, W[example], stops, size=size, seed=seed)
+growth = responses(run.model, way, W[[example]])[:, 0]
+assert growth.max() > growth[0]  # it works at all
+
+# %% mystnb={"figure": {"name": "fig-steps", "caption": "The example feature of this run after the given numbers of steps. A smooth spot comes first and detail follows."}, "image": {"alt": "A row of pictures that begins with faint noise and ends with a clear pattern in the middle of a grey square."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(7, 3.9))
+    plots.feature_grid(way[:, field, field], ax, [f"step {s}" for s in stops])
+    report.figure("steps", fig, caption="One feature from noise to picture", alt="A pattern grows out of noise")
+
+# %% [markdown]
+# One trap is worth knowing. The activations of our layer have gone through a ReLU. If noise leaves all units
+# of a direction off, the gradient is zero and the image would stay noise for ever. The library lets the
+# gradient pass through such units, for those images that have no other. Lucent knows this trick too, but
+# switches it for a whole batch at once.
+#
+# ## A whole family
+#
+# Chapter 5 measured how similar two features are when one may be transformed, and by which element $h$ they
+# agree best: $F_i \approx h \cdot F_j$. What does this say about the patterns that they look for? If feature $j$
+# looks for a pattern $I_j$, then $h \cdot F_j$ belongs to the transformed pattern $h I_j$. So feature $i$ should
+# look for **the picture of $j$, transformed by $h$**.
+#
+# Take the example feature. For each rotation, pick its most similar relative among the features that agree
+# with it best by that rotation, and draw them in order.
+
+# %%
+relatives = {}
+for h in range(1, n):
+    at = torch.where(element[example] == h, S[example], -1.0)
+    if at.max() > 0:
+        relatives[h] = int(at.argmax())
+members = [example, *relatives.values()]
+family = run.visualise(coder, alive[members].numpy())
+print(f"relatives at {len(relatives)} of {n - 1} rotations, similarity "
+      f"{min(S[example, j] for j in relatives.values()):.2f} to {max(S[example, j] for j in relatives.values()):.2f}")
+
+# %% mystnb={"figure": {"name": "fig-family", "caption": "The example feature e and, for each rotation, its most similar relative. The number is the cosine of the dictionary vectors after the rotation named above it. If families are real, the picture marked r to the k, turned by r to the k, looks like the first. Shown is the receptive field of one cell."}, "image": {"alt": "A grid of feature pictures in the order of rotations. From one to the next, the pattern in the middle turns clockwise where the cosine is high."}} tags=["hide-input"]
+names = ["$e$", *(f"{G.latex[h]}  {S[example, j]:.2f}" for h, j in relatives.items())]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(7.5, 3.6 if len(members) > 6 else 2.2))
+    plots.feature_grid(family[:, field, field], ax, names, columns=min(8, len(members)))
+    report.figure("family", fig, caption="A family in the order of rotations", alt="Pictures of a feature family")
+
+# %% [markdown]
+# Looking is not checking. We can do what the sentence says: turn the picture of each relative by its $h$,
+# show it to the network, and ask the *example* feature. As a control, turn it by all the other rotations.
+
+# %%
+source = torch.as_tensor(family[1:].transpose(0, 3, 1, 2).copy())
+turned = run.action.images(source, elements=range(n))  # (rotation, relative, 3, s, s)
+pixels = turned.flatten(0, 1).permute(0, 2, 3, 1).numpy()
+heard = responses(run.model, pixels, W[[example]]).view(n, len(relatives))
+chosen = heard[list(relatives), range(len(relatives))]
+rank = (heard > chosen).float().sum(0)  # how many other rotations excite the example feature more
+steps_off = (heard.argmax(0) - torch.tensor(list(relatives))).abs()
+steps_off = torch.minimum(steps_off, n - steps_off).float()
+report.number("family_rotation_rank", float(rank.mean()),
+              note=f"rotations, of {n}, that fit a relative's picture better than the predicted one, mean")
+report.number("family_rotation_chance", (n - 1) / 2, note="the same by chance")
+report.number("family_degrees_off", float(steps_off.median()) * 360 / n, unit="degrees",
+              note="best rotation of a relative's picture against the predicted one, median")
+print(f"predicted rotation: {rank.mean():.1f} others do better, {(n - 1) / 2:.1f} by chance")
+print(f"best rotation lies {steps_off.median() * 360 / n:.0f} degrees from the predicted one (median)")
+
+# %% mystnb={"figure": {"name": "fig-turned", "caption": "Response of the example feature to the picture of each relative (column), turned by each rotation (row), as a share of the column's largest. A ring marks the rotation that the dictionary vectors predict. On a perfect family the rings lie on the brightest cells."}, "image": {"alt": "A heat map with one column per relative and one row per rotation. Rings mark predicted cells along the diagonal."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(5.6, 4.2))
+    shares = ax.imshow(heard / heard.amax(0).clamp(min=1e-6), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    for colour, width in (("black", 4), ("white", 1.8)):
+        ax.scatter(range(len(relatives)), list(relatives), s=80, facecolors="none", edgecolors=colour, lw=width)
+    fig.colorbar(shares, label="share of the column's largest response")
+    ax.set_xticks(range(len(relatives)), [G.latex[h] for h in relatives], fontsize=9.5)
+    ax.set_yticks(range(n), [G.latex[h] for h in range(n)], fontsize=9.5)
+    ax.set(xlabel="relative that agrees best by", ylabel="its picture turned by")
+    ax.grid(False)
+    report.figure("turned", fig, caption="Turning a family's pictures back", alt="Heat map with marked predictions")
+
+# %% [markdown]
+# ## Walk through the features
+#
+# Each frame shows a feature's picture beside its heatmap from chapter 4. Does a picture with a line come with
+# the two stripes of a half turn? Does a round spot come with a flat heatmap?
+
+# %%
+count = min(run.profile.vis_count, len(alive))
+drawn = np.unique(np.linspace(0, len(alive) - 1, count).round().astype(int))  # evenly spaced, not hand-picked
+pictures = run.visualise(coder, alive[drawn].numpy())
+B = block_cosines(D)
+
+
+def frame(k):
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3), dpi=90)
+    plots.feature_grid(pictures[[k]][:, field, field], left)
+    plots.block_heatmap(B[drawn[k]], G, right, n_rotations=n)
+    left.set_title(f"feature {alive[drawn[k]]}")
+    return fig
+
+
+# %% tags=["hide-input"]
+shown = np.unique(np.linspace(0, len(drawn) - 1, min(24, len(drawn))).round().astype(int))
+with plots.house_style():
+    frames = [widgets.png(frame(k)) for k in shown]
+widgets.feature_stack(frames, [f"{alive[drawn[k]]}" for k in shown],
+                      [f"Picture of feature {alive[drawn[k]]} beside the heatmap of its blocks" for k in shown])
+
+# %% mystnb={"figure": {"name": "fig-gallery", "caption": "Evenly spaced features of this run, not hand-picked. Clear ones and unclear ones are shown alike."}, "image": {"alt": "A grid of feature pictures, each with a coloured pattern in the middle of a grey square."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(8, 4.4))
+    plots.feature_grid(pictures[shown][:, field, field], ax, [str(int(alive[drawn[k]])) for k in shown])
+    report.figure("gallery", fig, caption="Features, evenly spaced, not hand-picked", alt="Feature pictures")
+
+# %% [markdown]
+# ## What does a picture prove?
+#
+# A picture is the end of an optimisation. Three questions keep us honest.
+#
+# 1. Does it excite its feature more than any image that the crosscoder was trained on?
+# 2. Does the feature fire on it, after the sparsity step?
+# 3. Is its own feature the one that it excites most, when every feature is measured against its own largest
+#    response to training images?
+
+# %%
+points = IdentityBlocks(run.orbits("held-out" if run.profile.stream else "train"))
+record = torch.stack([(x[:, 0].float() @ W.T).amax(0) for x in points.in_order()]).amax(0)  # best of all images
+answer = responses(run.model, pictures, W)  # (picture, feature)
+own = answer[range(len(drawn)), drawn]
+# Features whose product is negative on every image have no scale to be measured by.
+relative = torch.where(record > 0, answer / record.clamp(min=1e-6), -torch.inf)
+above = report.number("rendered_above_images", float((own > record[drawn]).float().mean()),
+                      note="pictures that excite their feature more than every training image")
+first = report.number("rendered_own_first", float((relative.argmax(1) == torch.as_tensor(drawn)).float().mean()),
+                      note="pictures whose own feature comes first among all, each by its own scale")
+louder = report.number("rendered_also_loud", float((relative > 1).float().sum(1).mean()),
+                       note="features that a picture excites more than any training image does, mean")
+report.number("rendered_count", len(drawn), note="features drawn")
+assert own.mean() > answer.mean()  # pictures are about their own features rather than about any
+for key in ("rendered_count", "rendered_above_images", "rendered_own_first", "rendered_also_loud"):
+    print(f"{report.numbers[key]['note']}: {report.numbers[key]['value']:.3g}")
+
+# %% [markdown]
+# The first number says that optimisation works. The second says whose picture it is: compare it with one in
+# several hundred, which is what chance would give. The third is the caution. A picture that excites its feature
+# beyond anything seen in training does the same to other features. It is *an* image that the feature likes, not
+# the only one, and not one that only this feature likes.
+
+# %%
+with torch.no_grad():
+    middle = run.model.at_size(size)
+    cell = middle.geometry.centre_cell
+    x0 = middle(torch.as_tensor(pictures.transpose(0, 3, 1, 2).copy()).to(run.device))[:, :, cell, cell]
+    fires = coder.encode(x0)[range(len(drawn)), alive[drawn]] > 0
+fire = report.number("rendered_fire", float(fires.float().mean()), note="pictures on which their feature fires")
+print(f"features that fire on their own picture: {fire:.0%}")
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The right-hand column comes from the same cells, run with `profile="inception"`.
+
+# %% tags=["hide-input"]
+report.save()
+display(Markdown(report.compare(
+    "rendered_count", "rendered_above_images", "rendered_fire", "rendered_own_first", "rendered_also_loud",
+    "kept_robust", "kept_plain", "family_rotation_rank", "family_rotation_chance", "family_degrees_off")))
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} The opposite
+# :label: ex-opposite
+#
+# Draw the example feature with `negative=True`. What does a picture of *least* response mean for a layer
+# behind a ReLU? Predict the sign of the response before you compute it.
+# ```
+#
+# ```{solution-start} ex-opposite
+# :class: dropdown
+# ```
+
+# %%
+steps = max(last, 64)  # a single picture is cheap, so give it time under the smallest profile too
+least = render_features(run.model, W[[example]], size=size, steps=steps, seed=seed, negative=True, progress=False)
+response = float(responses(run.model, least, W[[example]]))
+print(f"response {response:.2f}, to the noise {growth[0]:.2f}")
+assert response < growth[0]
+
+# %% [markdown]
+# The activations are not negative, but a direction has negative entries, so the product can fall below zero:
+# the picture shows what *those* channels look for. The feature itself is off there, and stays off however far
+# the product falls.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Another noise
+# :label: ex-another-noise
+#
+# Draw the example feature from another seed. Are the two pictures the same, pixel by pixel? Do they excite
+# the feature equally? What follows for the sentence "this is what the feature looks for"?
+# ```
+#
+# ```{solution-start} ex-another-noise
+# :class: dropdown
+# ```
+
+# %%
+other = render_features(run.model, W[[example]], size=size, steps=last, seed=seed + 1, progress=False)
+alike = np.corrcoef(other.ravel(), trials["everything"].ravel())[0, 1]
+again = float(responses(run.model, other, W[[example]]))
+print(f"correlation of the pixels {alike:.2f}; responses {direct['everything']:.2f} and {again:.2f}")
+assert alike < 0.999
+
+# %% [markdown]
+# The responses are close while the pixels differ. There are many images that a feature likes; each picture is
+# one of them. Trust what several have in common.
+#
+# ```{solution-end}
+# ```
+#
+# ## Summary
+#
+# - A feature is drawn by maximising $w_i \cdot a(I)(p)$, in Fourier coefficients and decorrelated colours, under
+#   random shifts, scalings and rotations.
+# - A group crosscoder reads $x[e]$ only, so one forward pass per step is enough.
+# - Members of a family have pictures that turn into each other. The rotation is predicted by the dictionary vectors,
+#   which have never seen a picture, and can be checked by turning one and asking the other.
+#
+# ## Limits
+#
+# A picture shows one maximum of one direction. It says nothing about weak responses, which are most of what a
+# feature does; it mixes what several features like; and its colours and textures are those of the optimiser
+# as much as of the feature. On the small network of this book, whose features look for a few strokes,
+# pictures are coarser than on InceptionV1.
+#
+# ## What next
+#
+# This is the last chapter of the first part. {doc}`../book/replication` collects what was confirmed and what
+# was not.
