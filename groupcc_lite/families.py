@@ -120,9 +120,9 @@ def label_by_response(coder: GroupCrosscoder, model: BaseModel, stimuli: Stimuli
     centre = model.geometry.cells(torch.zeros(1, 1, 2))
     responses = []
     for first in range(0, len(stimuli.images), batch_size):
-        grid = model(stimuli.images[first:first + batch_size])
+        grid = model(stimuli.images[first:first + batch_size].to(coder.W_e.device))
         x0 = read_at(grid, centre.expand(len(grid), -1, -1))[:, 0]
-        responses.append(coder.preactivations(x0.to(coder.W_e.device)).relu().cpu())
+        responses.append(coder.preactivations(x0).relu().cpu())
     by_image = torch.cat(responses).numpy()
     shape = np.asarray(stimuli.shape)
     table = np.stack([by_image[shape == c].max(0) for c in range(shape.max() + 1)], axis=1)

@@ -11,7 +11,6 @@ A group crosscoder reads only the untransformed activation, so a feature is draw
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,10 +24,10 @@ from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from tqdm.auto import tqdm
 
 from groupcc_lite.files import atomic_path, digest
 from groupcc_lite.models import BaseModel
+from groupcc_lite.progress import progress_bar
 
 _FORMAT = 1  # goes into the names of stored images: raise it when the same settings give other images
 _PAD = 12  # pixels of grey around the image, so that shifts and rotations bring no black corners in
@@ -51,9 +50,7 @@ def render_features(model: BaseModel, directions: Float[Tensor, "k d"], *, size:
     model = model if size == model.input_size else model.at_size(size)
     images = []
     total = len(directions) * (steps + 1)
-    # The bar for notebooks does not look at TQDM_DISABLE by itself.
-    quiet = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
-    with tqdm(total=total, unit="step", desc="feature visualisation", disable=quiet) as bar:
+    with progress_bar(progress, total=total, unit="step", desc="feature visualisation") as bar:
         for part in directions.split(batch):
             path = None if folder is None else Path(folder) / f"{_name(model, part, settings)}.safetensors"
             if path is not None and path.is_file():

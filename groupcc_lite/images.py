@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from groupcc_lite.files import sha256_of
+from groupcc_lite.progress import progress_bar
 from groupcc_lite.shapes import sample_drawings
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ class PhotoFolder(ImageSource):
             raise ValueError(f"images={str(folder)!r} is not a folder; give the folder that holds the photographs")
         files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
         thorough = len(files) <= 20_000
-        problems = {path: _unusable(path, minimum=size // 2, decode=thorough)
-                    for path in tqdm(files, desc="checking images", unit="file", disable=len(files) < 5000)}
+        look = progress_bar(len(files) > 5000, iterable=files, desc="checking images", unit="file")
+        problems = {path: _unusable(path, minimum=size // 2, decode=thorough) for path in look}
         self.paths = [path for path in files if problems[path] is None]
         skipped = [f"{path.name} ({reason})" for path, reason in problems.items() if reason]
         if skipped:

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.files import atomic_path, read_json, sha256_of, write_json
 from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.images import ImageSource
 from groupcc_lite.models import BaseModel
+from groupcc_lite.progress import progress_bar
 from groupcc_lite.sampling import OrbitSample, sample_orbits
 
 __all__ = ["IdentityBlocks", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "sample_orbits"]
@@ -110,8 +110,8 @@ class OrbitStore(OrbitSource):
                       shards=-(-len(source) // images_per_shard), **sampling)
         _claim(folder, config)
         todo = [s for s in range(config["shards"]) if _shard_problem(folder, s)]
-        with tqdm(total=config["shards"], initial=config["shards"] - len(todo), desc="orbits", unit="shard",
-                  disable=not progress or not todo) as bar:
+        with progress_bar(progress and bool(todo), total=config["shards"], initial=config["shards"] - len(todo),
+                          desc="orbits", unit="shard") as bar:
             for shard in todo:
                 numbers = range(shard * images_per_shard, min((shard + 1) * images_per_shard, len(source)))
                 sample = sample_orbits(model, action, source.load(numbers), indices=numbers, **sampling)

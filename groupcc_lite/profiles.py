@@ -56,13 +56,13 @@ class Profile:
 
 
 PROFILES = {profile.name: profile for profile in (
-    Profile("smoke", "D_4 on a few drawings: does everything run? (minutes for all chapters)", group="D_4",
+    Profile("smoke", "D_4 on a few drawings: everything runs, nothing is measured well", group="D_4",
             drawings=160, points_per_image=16, latents=128, k=16, curve_steps=20, steps=80, batch_size=256,
-            l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, vis_size=48, vis_steps=8, vis_count=8),
+            l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, vis_size=48, vis_steps=32, vis_count=8),
     Profile("book", "D_16 on the built-in model and drawings: the default"),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
-            points_per_image=75, latents=1024, k=60, steps=600, curve_steps=150, l1_sparsities=(6.0, 12.0, 24.0),
-            topk_ks=(16, 32, 64, 128), vis_count=256, vis_steps=256),
+            points_per_image=75, latents=1024, k=60, steps=600, curve_steps=100, l1_sparsities=(6.0, 12.0, 24.0),
+            topk_ks=(16, 32, 64, 128), vis_count=128),
     Profile("paper", "D_16 on Lucent's InceptionV1 and an ImageNet folder, streamed: the paper's scale",
             model="inceptionv1", points_per_image=10, held_out=0.01, stream=True, latents=4096, activation="relu",
             k=None, sparsity=30.0, steps=12_000, curve_steps=2000, l1_sparsities=(10.0, 30.0, 100.0),

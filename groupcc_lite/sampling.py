@@ -46,7 +46,7 @@ def mask_points(geometry: Geometry, radius: float) -> Float[Tensor, "k 2"]:
 
 def choose_points(activations: Float[Tensor, "b d h w"], geometry: Geometry, count: int, mask_radius: float,
                   generators: Sequence[torch.Generator]) -> Float[Tensor, "b p 2"]:
-    """Cells inside the circular mask, drawn without replacement with probability proportional to the activation's L2 norm.
+    """Cells inside the circular mask, drawn without replacement, with probability proportional to the L2 norm there.
 
     One generator per image, so that an image's points do not depend on the batch it came in.
     Source: Gorton 2024, section 2.2, steps 1-3. ValueError if the mask holds fewer than `count` cells.

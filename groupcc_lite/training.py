@@ -21,11 +21,11 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.files import atomic_path, atomic_write
 from groupcc_lite.orbits import OrbitSource
+from groupcc_lite.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size
     idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
     coder.train()
     began = time.perf_counter()
-    bar = tqdm(total=steps, initial=step, desc="training", unit="step", disable=not progress)
+    bar = progress_bar(progress, total=steps, initial=step, desc="training", unit="step")
     try:
         for x in _from_step(source, batch_size, seed, step, steps):
             x, rate = x.to(device), lr * _schedule(step, steps, warmup, decay)

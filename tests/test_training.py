@@ -119,6 +119,17 @@ def test_group_mismatch_nan_and_nonsense_are_one_clear_error():
         train(make(), broken, **SETTINGS)
 
 
+def test_tqdms_own_switch_hides_the_bar(monkeypatch, capsys):
+    from groupcc_lite.progress import progress_bar
+
+    progress_bar(total=3).close()
+    assert "0/3" in capsys.readouterr().err
+    progress_bar(False, total=3).close()
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    progress_bar(total=3).close()
+    assert capsys.readouterr().err == ""
+
+
 def test_the_learning_rate_rises_holds_and_falls():
     rates = [_schedule(step, 100, 0.1, 0.2) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9:81] == [1.0] * 72 and rates[-1] == pytest.approx(0.05)

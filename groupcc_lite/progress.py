@@ -1,0 +1,13 @@
+"""Progress bars that a caller, or the environment variable TQDM_DISABLE, can switch off."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tqdm.auto import tqdm
+
+
+def progress_bar(show: bool = True, **settings: Any) -> tqdm:
+    """A tqdm bar; nothing is shown if `show` is False or TQDM_DISABLE is set (tqdm's notebook bar ignores the latter)."""
+    return tqdm(disable=not show or os.environ.get("TQDM_DISABLE", "0") not in ("", "0"), **settings)
