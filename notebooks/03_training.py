@@ -185,7 +185,7 @@ base = settings.l1_sparsities[0] / G.order ** 0.5
 
 def short_sae(scale, sparsity, start=seed):
     coder = SparseAutoencoder(d, m, scale=scale * single.scale, seed=start).to(run.device)
-    train(coder, single, steps=settings.curve_steps, batch_size=settings.batch_size, lr=settings.lr,
+    train(coder, single, steps=settings.curve_steps, batch_size=settings.batch_size // 4, lr=settings.lr,
           sparsity=sparsity, seed=start, progress=False)
     return run.evaluate(coder)
 
@@ -327,7 +327,8 @@ assert by_k == sorted(by_k) or profile == "inception"  # more latents, better re
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(6.4, 4))
     plots.tradeoff(curve, ax)
-    ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2)
+    ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2, label="linear ceiling")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     report.figure("tradeoff", fig)
 
 # %% [markdown]
