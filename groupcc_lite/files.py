@@ -1,7 +1,7 @@
 """Writing files whole or not at all, and naming them by their content.
 
-Everything the library stores goes through `atomic_path`: the bytes are written next to the final name and renamed at the
-end, so a killed process leaves either the old file or the new one, never half of one.
+Everything the library stores goes through `atomic_path`: the bytes are written next to the final name and renamed at
+the end, so a killed process leaves either the old file or the new one, never half of one.
 """
 
 from __future__ import annotations

@@ -120,8 +120,8 @@ def replication(results: Results) -> str:
             f"**How we differ.** {claim['deviation'].strip()} "
             f"Measured in {{doc}}`chapter {int(claim['chapter'][:2])} <../notebooks/{claim['chapter']}>`."]))
     introduction = (f"*This run*: profile `{results.profile}` on the model `{results.model}`. "
-                    "*InceptionV1*: the reference run, on the BVLC training of that architecture. The paper's InceptionV1 "
-                    "is another training of it, whose weights Lucent downloads.")
+                    "*InceptionV1*: the reference run, on the BVLC training of that architecture. The paper's "
+                    "InceptionV1 is another training of it, whose weights Lucent downloads.")
     return "\n\n".join([introduction, table(["Claim", here, there], overview), "## Claim by claim", *sections])
 
 

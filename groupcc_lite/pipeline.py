@@ -190,7 +190,8 @@ class Run:
         flat = normalised(D).flatten(1)
         gap = families.distance(max_cosine(D, self.group) if symmetric else flat @ flat.T)
         folder = self._coder_folder(self._coder_settings(kind, changes | {"seed": seed}))
-        embedding, clusters = self._embedding(gap, seed, folder / f"map-{'group' if symmetric else 'plain'}.safetensors")
+        path = folder / f"map-{'group' if symmetric else 'plain'}.safetensors"
+        embedding, clusters = self._embedding(gap, seed, path)
         labels = families.label_by_response(coder, self.model, stimuli(self.model.input_size))
         labels = families.ResponseLabels(*(array[alive] for array in labels))
         scores = families.score(gap, embedding, clusters, labels.label)

@@ -9,5 +9,5 @@ from tqdm.auto import tqdm
 
 
 def progress_bar(show: bool = True, **settings: Any) -> tqdm:
-    """A tqdm bar; nothing is shown if `show` is False or TQDM_DISABLE is set (tqdm's notebook bar ignores the latter)."""
+    """A tqdm bar; hidden if `show` is False or TQDM_DISABLE is set, which tqdm's notebook bar ignores by itself."""
     return tqdm(disable=not show or os.environ.get("TQDM_DISABLE", "0") not in ("", "0"), **settings)

@@ -1,10 +1,10 @@
 """From images to orbit vectors: which points to take, and where they go when the image turns.
 
 An orbit vector of image I at point p is x[g] = a(g I)(g p), one block of `d` channels per group element
-(Gorton 2024, section 2.2). Points are chosen once, on the untransformed image, and live in pixels from the image centre.
-They become cell coordinates only when an activation grid is read. Warping whole grids back, as the paper describes it,
-reads the same numbers (the bilinear weights are the same) at a much higher price; `tests/test_sampling.py` keeps that
-slow way as the oracle.
+(Gorton 2024, section 2.2). Points are chosen once, on the untransformed image, and live in pixels from the image
+centre. They become cell coordinates only when an activation grid is read. Warping whole grids back, as the paper
+describes it, reads the same numbers (the bilinear weights are the same) at a much higher price;
+`tests/test_sampling.py` keeps that slow way as the oracle.
 """
 
 from __future__ import annotations

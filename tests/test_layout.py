@@ -17,8 +17,8 @@ PACKAGE = ROOT / "groupcc_lite"
 
 # A module may import only from modules before it.
 ORDER = """files progress groups actions shapes geometry networks models tiny_training images sampling orbits coders
-    training symmetry families featurevis style pictures plots widgets profiles reports pipeline costs pairs execution pages
-    audit book __main__""".split()
+    training symmetry families featurevis style pictures plots widgets profiles reports pipeline costs pairs execution
+    pages audit book __main__""".split()
 
 # These run only where the extra `book` is installed.
 PAGE_MODULES = {"pairs", "execution", "pages", "audit", "book", "__main__"}
