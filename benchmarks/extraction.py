@@ -7,7 +7,6 @@ cost are GoogLeNet's; untrained weights serve, since only shapes matter.
 
 from __future__ import annotations
 
-
 import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, hflip, rotate
