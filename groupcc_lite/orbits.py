@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.files import atomic_path, read_json, sha256_of, write_json
+from groupcc_lite.files import atomic_path, digest, read_json, sha256_of, write_json
 from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.images import ImageSource
 from groupcc_lite.models import BaseModel
@@ -34,8 +34,8 @@ FORMAT = 1
 class OrbitSource:
     """What training needs: `len`, `group`, `channels`, `scale`, `exact` and `batches`.
 
-    `scale` is the factor that brings the mean squared norm of a block to `channels`; `exact` marks the elements that
-    move pixels to pixels.
+    `scale` is the factor that brings the mean squared norm of a block to `channels` (over all rows of a store, over the
+    first images of a stream); `exact` marks the elements that move pixels to pixels.
     """
 
     group: FiniteGroup
@@ -178,8 +178,10 @@ class OrbitStream(OrbitSource):
 
     def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0,
                 start: int = 0) -> Iterator[Float[Tensor, "b g d"]]:
-        if batch_size > self.buffer:
-            raise ValueError(f"batch_size {batch_size} is larger than the shuffle buffer of {self.buffer} rows")
+        step = self.images_per_step * self.points_per_image
+        if batch_size + step > self.buffer:
+            raise ValueError(f"a batch of {batch_size} rows and {step} fresh ones do not fit the shuffle buffer of "
+                             f"{self.buffer} rows; give the stream a larger buffer")
         rng = np.random.default_rng([seed, epoch])
         waiting = rng.permutation(len(self.source))
         names = np.empty((0, 2), dtype=np.int64)  # (image, slot) of each buffered row
@@ -270,10 +272,10 @@ def _write_shard(folder: Path, shard: int, sample: OrbitSample, first_image: int
         raise ValueError("activations exceed float16's range (65,504); choose a layer with smaller activations")
     with atomic_path(_data_path(folder, shard)) as temporary, temporary.open("wb") as stream:
         np.save(stream, blocks)
-    write_json(_meta_path(folder, shard), dict(
-        rows=len(blocks), sha256=sha256_of(_data_path(folder, shard)),
-        sum_of_squares=float(np.square(blocks, dtype=np.float32).sum(dtype=np.float64)),
-        image=(sample.image + first_image).tolist(), points=sample.points.tolist()))
+    meta = dict(rows=len(blocks), sha256=sha256_of(_data_path(folder, shard)),
+                sum_of_squares=float(np.square(blocks, dtype=np.float32).sum(dtype=np.float64)),
+                image=(sample.image + first_image).tolist(), points=sample.points.tolist())
+    write_json(_meta_path(folder, shard), meta | {"digest": digest(meta)})
 
 
 def _shard_problem(folder: Path, shard: int, thorough: bool = True) -> str | None:
@@ -282,7 +284,9 @@ def _shard_problem(folder: Path, shard: int, thorough: bool = True) -> str | Non
     if not (data.is_file() and meta.is_file()):
         return "missing"
     try:
-        expected = read_json(meta)["sha256"]
-    except (ValueError, KeyError):
+        facts = read_json(meta)
+    except ValueError:
         return "damaged"
-    return "damaged" if thorough and sha256_of(data) != expected else None
+    if not isinstance(facts, dict) or facts.pop("digest", None) != digest(facts):
+        return "damaged"
+    return "damaged" if thorough and sha256_of(data) != facts["sha256"] else None

@@ -10,15 +10,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -106,24 +109,28 @@ def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size
                          f"{source.group.name} with {source.channels}; make one of them anew to match")
     device = coder.W_d.device
     optimiser = torch.optim.Adam(coder.parameters(), lr=lr, betas=(0.9, 0.999), fused=True)
-    state = _Checkpoint(folder, dict(steps=steps, batch_size=batch_size, lr=lr, sparsity=sparsity, warmup=warmup,
-                                     decay=decay, sparsity_warmup=sparsity_warmup, aux=aux, seed=seed, amp=amp))
+    idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
+    state = _Checkpoint(folder, dict(
+        steps=steps, batch_size=batch_size, lr=lr, sparsity=sparsity, warmup=warmup, decay=decay, aux=aux,
+        sparsity_warmup=sparsity_warmup, dead_after=idle_limit, seed=seed, amp=amp, coder=coder.config,
+        orbits=len(source), scale=source.scale))
     step, rows = state.restore(coder, optimiser)
     if step == 0:
         coder.initialise_means(next(source.batches(batch_size, seed=seed)).to(device))
-    idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
     coder.train()
-    began = time.perf_counter()
+    began = time.perf_counter() - (rows[-1]["seconds"] if rows else 0)
     bar = progress_bar(progress, total=steps, initial=step, desc="training", unit="step")
     try:
         for x in _from_step(source, batch_size, seed, step, steps):
             x, rate = x.to(device), lr * _schedule(step, steps, warmup, decay)
             ramp = min(1.0, (step + 1) / max(1, round(sparsity_warmup * steps)))
-            total, parts = _optimise(coder, optimiser, x, rate, amp, sparsity=sparsity * ramp, aux=aux,
-                                     dead_after=idle_limit)
-            if not torch.isfinite(total):
-                raise ValueError(f"the loss is {float(total)} at step {step}; lower lr (now {lr:g}) or check the data")
-            step += 1
+            with _whole_steps():
+                total, parts = _optimise(coder, optimiser, x, rate, amp, sparsity=sparsity * ramp, aux=aux,
+                                         dead_after=idle_limit)
+                if not torch.isfinite(total):
+                    raise ValueError(f"the loss is {float(total)} at step {step}; lower lr (now {lr:g}) or check the "
+                                     "data")
+                step += 1
             bar.update()
             if step % log_every == 0 or step == steps:
                 row = _row(step, total, parts, coder, x, idle_limit, rate)
@@ -143,6 +150,22 @@ def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size
     state.write(step, rows, coder, optimiser)
     coder.eval()
     return rows
+
+
+@contextmanager
+def _whole_steps() -> Iterator[None]:
+    """Ctrl-C waits until the block ends: a checkpoint of half a step could not be resumed exactly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread receives signals
+        return
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if received:
+        raise KeyboardInterrupt
 
 
 def _optimise(coder: GroupCrosscoder, optimiser: torch.optim.Optimizer, x: Tensor, lr: float, amp: bool,
@@ -215,12 +238,17 @@ class _Checkpoint:
                 optimiser: torch.optim.Optimizer) -> tuple[int, list[dict[str, float | int]]]:
         if self.folder is None or not self.path.is_file():
             return 0, []
-        with safe_open(self.path, "pt") as file:
-            metadata = file.metadata()
-            if metadata["settings"] != self.settings:
-                raise ValueError(f"{self.path} belongs to a run with other settings ({metadata['settings']}); "
-                                 "use another folder or delete the checkpoint")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        try:
+            with safe_open(self.path, "pt") as file:
+                metadata = file.metadata()
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
+        except SafetensorError as error:
+            raise ValueError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
+        found, wanted = json.loads(metadata["settings"]), json.loads(self.settings)
+        differing = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+        if differing:
+            raise ValueError(f"{self.path} belongs to a run with other settings ({', '.join(differing)} differ); "
+                             "use another folder or delete the checkpoint")
         coder.load_state_dict({k.removeprefix("coder."): t for k, t in tensors.items() if k.startswith("coder.")})
         for name, parameter in coder.named_parameters():
             prefix = f"adam.{name}."

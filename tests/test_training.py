@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -102,10 +107,66 @@ def test_ctrl_c_saves_before_it_stops(tmp_path):
     assert seen[0] == 20
 
 
+def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path):
+    straight = make("batchtopk")
+    train(straight, Planted(), **SETTINGS)
+    halted, seen = make("batchtopk"), []
+
+    def interrupt_in_backward(grad):
+        seen.append(1)
+        if len(seen) == 25:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    halted.W_e.register_hook(interrupt_in_backward)
+    with pytest.raises(KeyboardInterrupt):
+        train(halted, Planted(), folder=tmp_path, **SETTINGS)
+    assert len(seen) == 25
+    resumed = make("batchtopk")
+    train(resumed, Planted(), folder=tmp_path, **SETTINGS)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+KILLED = """
+import sys
+import time
+sys.path.insert(0, "tests")
+from test_training import SETTINGS, Planted, make
+from groupcc_lite.training import train
+train(make("batchtopk"), Planted(), folder=sys.argv[1], checkpoint_every=10,
+      on_log=lambda row: time.sleep(0.3), **SETTINGS)
+"""
+
+
+def test_training_survives_kill_minus_nine(tmp_path, root):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root,
+                               env=os.environ | {"PYTHONPATH": str(root)})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "checkpoint.safetensors").is_file():
+        assert process.poll() is None and time.monotonic() < deadline, "the child ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed, straight, seen = make("batchtopk"), make("batchtopk"), []
+    train(resumed, Planted(), folder=tmp_path, on_log=lambda row: seen.append(row["step"]), **SETTINGS)
+    assert 10 < seen[0] <= 60  # it went on, and did not start again
+    train(straight, Planted(), **SETTINGS)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     train(make(), Planted(), folder=tmp_path, **SETTINGS)
-    with pytest.raises(ValueError, match="other settings"):
-        train(make(), Planted(), folder=tmp_path, **(SETTINGS | {"lr": 1e-4}))
+    for other, settings, differing in ((make(), SETTINGS | {"lr": 1e-4}, "lr"), (make(k=5), SETTINGS, "coder"),
+                                       (make(), SETTINGS | {"dead_after": 7}, "dead_after")):
+        with pytest.raises(ValueError, match=f"other settings .{differing} differ"):
+            train(other, Planted(), folder=tmp_path, **settings)
+    with pytest.raises(ValueError, match="orbits differ"):
+        train(make(), Planted(count=300), folder=tmp_path, **SETTINGS)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="checkpoint.safetensors is damaged"):
+        train(make(), Planted(), folder=tmp_path, **SETTINGS)
 
 
 def test_group_mismatch_nan_and_nonsense_are_one_clear_error():
