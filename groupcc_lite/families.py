@@ -20,7 +20,6 @@ from torch import Tensor
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.models import BaseModel
 from groupcc_lite.sampling import read_at
-from groupcc_lite.shapes import Stimuli
 
 
 class Embedding(NamedTuple):
@@ -109,22 +108,26 @@ class ResponseLabels(NamedTuple):
 
 
 @torch.no_grad()
-def label_by_response(coder: GroupCrosscoder, model: BaseModel, stimuli: Stimuli, *, margin: float = 0.1,
-                      batch_size: int = 64) -> ResponseLabels:
-    """Show each drawn shape at the image centre and name every feature after the class it prefers.
+def centre_activations(model: BaseModel, images: Float[Tensor, "k 3 s s"], *,
+                       batch_size: int = 8) -> Float[Tensor, "k d"]:
+    """The layer's activations at the image centre, read bilinearly, on the CPU; small batches stay in its cache."""
+    centre, device = model.geometry.cells(torch.zeros(1, 1, 2)), next(model.parameters()).device
+    return torch.cat([read_at(model(part.to(device)), centre.expand(len(part), -1, -1))[:, 0].float().cpu()
+                      for part in images.split(batch_size)])
 
-    The response is the encoder's rectified pre-activation, so that the top-k of a few strong features does not hide the
+
+@torch.no_grad()
+def label_by_response(coder: GroupCrosscoder, activations: Float[Tensor, "k d"], shape: Int[Tensor, " k"], *,
+                      margin: float = 0.1) -> ResponseLabels:
+    """Name every feature after the class of drawn shapes that excites it most.
+
+    `activations` are the layer's responses to the shapes (`centre_activations`), `shape` their classes. A feature's
+    response is the encoder's rectified pre-activation, so that the top-k of a few strong features does not hide the
     others. Taking the maximum over orientations makes the label blind to orientation. Features whose best class leads
     by less than `margin` (relative) get no label.
     """
-    centre = model.geometry.cells(torch.zeros(1, 1, 2))
-    responses = []
-    for first in range(0, len(stimuli.images), batch_size):
-        grid = model(stimuli.images[first:first + batch_size].to(coder.W_e.device))
-        x0 = read_at(grid, centre.expand(len(grid), -1, -1))[:, 0]
-        responses.append(coder.preactivations(x0).relu().cpu())
-    by_image = torch.cat(responses).numpy()
-    shape = np.asarray(stimuli.shape)
+    by_image = coder.preactivations(activations.to(coder.W_e.device)).relu().cpu().numpy()
+    shape = shape.numpy()
     table = np.stack([by_image[shape == c].max(0) for c in range(shape.max() + 1)], axis=1)
     second, best = np.sort(table, axis=1)[:, -2:].T
     selectivity = np.where(best > 0, (best - second) / np.maximum(best, 1e-12), 0.0)

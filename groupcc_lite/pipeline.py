@@ -29,7 +29,7 @@ from groupcc_lite.models import BaseModel, load_model
 from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream
 from groupcc_lite.profiles import Profile, get_profile
 from groupcc_lite.reports import Report, work_folder
-from groupcc_lite.shapes import stimuli
+from groupcc_lite.shapes import Stimuli, stimuli
 from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
 
 KINDS = ("crosscoder", "sae")
@@ -175,6 +175,16 @@ class Run:
             write_json(path, linear_ceiling(batches, held_out.in_order()).tolist())
         return np.array(read_json(path))
 
+    @cached_property
+    def stimuli(self) -> Stimuli:
+        """Clean drawn shapes in all orientations, to label features by their response."""
+        return stimuli(self.model.input_size)
+
+    @cached_property
+    def stimulus_activations(self) -> Float[Tensor, "k d"]:
+        """The layer's activations at the centre of each stimulus."""
+        return families.centre_activations(self.model, self.stimuli.images)
+
     def family_map(self, kind: str = "crosscoder", *, symmetric: bool | None = None, seed: int | None = None,
                    **changes: Any) -> FamilyMap:
         """Features of a coder as families (Gorton 2024, section 3.1).
@@ -192,7 +202,7 @@ class Run:
         folder = self._coder_folder(self._coder_settings(kind, changes | {"seed": seed}))
         path = folder / f"map-{'group' if symmetric else 'plain'}.safetensors"
         embedding, clusters = self._embedding(gap, seed, path)
-        labels = families.label_by_response(coder, self.model, stimuli(self.model.input_size))
+        labels = families.label_by_response(coder, self.stimulus_activations, self.stimuli.shape)
         labels = families.ResponseLabels(*(array[alive] for array in labels))
         scores = families.score(gap, embedding, clusters, labels.label)
         return FamilyMap(coder, gap, alive, embedding, clusters, labels, scores)

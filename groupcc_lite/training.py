@@ -127,14 +127,10 @@ def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size
             with _whole_steps():
                 total, parts = _optimise(coder, optimiser, x, rate, amp, sparsity=sparsity * ramp, aux=aux,
                                          dead_after=idle_limit)
-                if not torch.isfinite(total):
-                    raise ValueError(f"the loss is {float(total)} at step {step}; lower lr (now {lr:g}) or check the "
-                                     "data")
                 step += 1
             bar.update()
             if step % log_every == 0 or step == steps:
-                row = _row(step, total, parts, coder, x, idle_limit, rate)
-                row["seconds"] = round(time.perf_counter() - began, 2)
+                row = _row(step, total, parts, coder, x, idle_limit, rate, time.perf_counter() - began)
                 rows.append(row)
                 bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "l0", "dead")})
                 if on_log is not None:
@@ -170,15 +166,16 @@ def _whole_steps() -> Iterator[None]:
 
 def _optimise(coder: GroupCrosscoder, optimiser: torch.optim.Optimizer, x: Tensor, lr: float, amp: bool,
               **terms: Any) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step of the optimiser; a loss that is not finite changes no weight."""
+    """One step of the optimiser. ValueError for a loss that is not finite, before it changes a weight."""
     for parameters in optimiser.param_groups:
         parameters["lr"] = lr
     with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
         total, parts = coder.loss(x, **terms)
+    if not torch.isfinite(total):
+        raise ValueError(f"the loss is {float(total)} with learning rate {lr:g}; lower lr or check the data for NaN")
     optimiser.zero_grad(set_to_none=True)
-    if torch.isfinite(total):
-        total.backward()
-        optimiser.step()
+    total.backward()
+    optimiser.step()
     return total.detach(), parts
 
 
@@ -202,11 +199,12 @@ def _schedule(step: int, steps: int, warmup: float, decay: float) -> float:
 
 
 def _row(step: int, total: Tensor, parts: dict[str, Tensor], coder: GroupCrosscoder, x: Tensor, idle_limit: int,
-         lr: float) -> dict[str, float | int]:
+         lr: float, seconds: float) -> dict[str, float | int]:
     values = {name: float(value) for name, value in parts.items()}
     fve = 1 - values["reconstruction"] / max(float(coder.variance(x)), 1e-12)
     dead = float((coder.idle > idle_limit).float().mean())
-    return dict(step=step, loss=float(total), **values, fve=fve, dead=dead, lr=lr)
+    return dict(step=step, loss=float(total), **values, fve=fve, dead=dead, lr=lr,
+                seconds=round(seconds, 2))
 
 
 class _Checkpoint:

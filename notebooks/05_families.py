@@ -58,8 +58,7 @@ from IPython.display import Markdown, display
 
 from groupcc_lite import families, plots
 from groupcc_lite.pipeline import Run
-from groupcc_lite.sampling import read_at
-from groupcc_lite.shapes import SHAPE_NAMES, SHAPES, stimuli
+from groupcc_lite.shapes import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
 
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -351,12 +350,10 @@ print(f"neighbour purity, printed {purity_printed:.3f}, correct {found.scores.ne
 # label and a similarity of at least 0.5.
 
 # %%
-shown = stimuli(run.model.input_size)
-centre = run.model.geometry.cells(torch.zeros(1, 1, 2))
+shown = run.stimuli
 with torch.no_grad():
-    grids = [run.model(chunk.to(run.device)).cpu() for chunk in shown.images.split(64)]
-    x0 = torch.cat([read_at(grid, centre.expand(len(grid), -1, -1))[:, 0] for grid in grids])
-    responses = coder.preactivations(x0.to(coder.W_e.device)).cpu()[:, features]
+    x0 = run.stimulus_activations.to(coder.W_e.device)
+    responses = coder.preactivations(x0).cpu()[:, features]
 single = [k for k, shape in enumerate(SHAPES) if shape.fold == 1]
 orientation = np.full(len(D), np.nan)
 for i in np.flatnonzero(np.isin(labels, single)):

@@ -4,7 +4,15 @@ import torch
 from small import small_model
 
 from groupcc_lite.coders import GroupCrosscoder
-from groupcc_lite.families import Embedding, cluster, distance, embed, label_by_response, score
+from groupcc_lite.families import (
+    Embedding,
+    centre_activations,
+    cluster,
+    distance,
+    embed,
+    label_by_response,
+    score,
+)
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.shapes import SHAPES, stimuli
 from groupcc_lite.symmetry import act, max_cosine
@@ -74,18 +82,19 @@ def test_distance_refuses_what_is_no_similarity():
 
 def test_labels_name_the_shape_that_excites_a_feature_most():
     model, shown = small_model(input_size=64), stimuli(64, orientations=8)
-    from groupcc_lite.sampling import read_at
-
-    centre = model.geometry.cells(torch.zeros(len(shown.images), 1, 2))
-    x0 = read_at(model(shown.images), centre)[:, 0]
+    x0 = centre_activations(model, shown.images)
+    (cell,) = model.geometry.cells(torch.zeros(1, 2)).round().long()
+    near = model(shown.images)[:, :, cell[1], cell[0]]
+    assert x0.shape == (len(shown.images), 6)
+    assert torch.nn.functional.cosine_similarity(x0 - x0.mean(0), near - near.mean(0)).median() > 0.5
     coder = GroupCrosscoder(cyclic(1), 6, 4)
     target = int(x0.norm(dim=1).argmax())
     with torch.no_grad():
         coder.W_e[0] = x0[target] / x0[target].norm()
         coder.W_e[1], coder.b_e[1] = 0, -1.0
-    result = label_by_response(coder, model, shown, margin=0.0)
+    result = label_by_response(coder, x0, shown.shape, margin=0.0)
     by_image = coder.preactivations(x0).relu()[:, 0]
     assert result.label[0] == int(shown.shape[int(by_image.argmax())])
     assert result.response.shape == (4, len(SHAPES)) and result.response[1].max() == 0
     assert result.selectivity[1] == 0 and 0 <= result.selectivity.min() <= result.selectivity.max() <= 1
-    assert label_by_response(coder, model, shown, margin=0.1).label[1] == -1
+    assert label_by_response(coder, x0, shown.shape, margin=0.1).label[1] == -1
