@@ -90,7 +90,7 @@ assert n % 4 == 0
 
 # %%
 unit = model.input_size / 96  # drawings keep their share of the image
-large, small = A.source_size(model.input_size), int(64 * unit)
+large, small = A.source_size(model.input_size), 2 * int(32 * unit)  # both even: one common centre
 
 
 def drawing(shape, angle=0.0):
