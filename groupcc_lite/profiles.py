@@ -20,7 +20,8 @@ class Profile:
     """Name understood by `groups.parse_group`; D_16 has order 32 (the paper calls it D_32)."""
     model: str = "tiny-inception"
     """Name understood by `models.load_model`."""
-    layer: str = "mixed3b"
+    layer: str | None = None
+    """Name of the layer that is read; None: the one in the model's name, else mixed3b."""
     drawings: int = 1600
     """Number of procedural drawings, used when no folder of images is given."""
     held_out: float = 0.1
@@ -70,14 +71,16 @@ PROFILES = {profile.name: profile for profile in (
 )}
 
 
-def get_profile(name: str, **changes: Any) -> Profile:
-    """The profile of this name, with some fields changed; ValueError for a name or a field that does not exist."""
-    if name not in PROFILES:
-        raise ValueError(f"profile is {name!r}; expected one of {', '.join(PROFILES)}")
+def get_profile(profile: str | Profile, /, **changes: Any) -> Profile:
+    """The profile of this name, or the given one, with some fields changed; ValueError for what does not exist."""
+    if not isinstance(profile, Profile):
+        if profile not in PROFILES:
+            raise ValueError(f"profile is {profile!r}; expected one of {', '.join(PROFILES)}")
+        profile = PROFILES[profile]
     fields = {field.name for field in dataclasses.fields(Profile)}
     unknown = sorted(changes.keys() - fields)
     if unknown:
         raise ValueError(f"a profile has no field {', '.join(unknown)}; fields are {', '.join(sorted(fields))}")
-    profile = dataclasses.replace(PROFILES[name], **changes)
+    profile = dataclasses.replace(profile, **changes)
     parse_group(profile.group)
     return profile

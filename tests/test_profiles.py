@@ -15,11 +15,18 @@ def test_changes_make_a_variant_and_leave_the_profile_alone():
     assert get_profile("smoke", latents=7).latents == 7 != PROFILES["smoke"].latents
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (dict(name="bok"), "profile is 'bok'; expected one of smoke, book, inception, paper"),
-    (dict(name="book", latent=3), "no field latent"),
-    (dict(name="book", group="Q_8"), "Q_8"),
+def test_a_variant_can_be_varied_again():
+    variant = get_profile(get_profile("smoke", latents=7), name="mine", steps=3)
+    assert (variant.name, variant.latents, variant.steps) == ("mine", 7, 3)
+    assert get_profile(variant) == variant
+
+
+@pytest.mark.parametrize("profile, changes, message", [
+    ("bok", {}, "profile is 'bok'; expected one of smoke, book, inception, paper"),
+    ("book", dict(latent=3), "no field latent"),
+    (PROFILES["book"], dict(latent=3), "no field latent"),
+    (PROFILES["book"], dict(group="Q_8"), "Q_8"),
 ])
-def test_typos_are_errors(arguments, message):
+def test_typos_are_errors(profile, changes, message):
     with pytest.raises(ValueError, match=message):
-        get_profile(**arguments)
+        get_profile(profile, **changes)
