@@ -11,22 +11,16 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
-import logging
-import os
-import pickle
 import urllib.error
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 
-from groupcc_lite.files import atomic_path, atomic_write, sha256_of
 from groupcc_lite.geometry import (
     Geometry,
     LeafTracer,
@@ -37,11 +31,15 @@ from groupcc_lite.geometry import (
 )
 from groupcc_lite.networks import GoogLeNet, TinyInception, load_caffe, randomise
 from groupcc_lite.shapes import SHAPES
+from groupcc_lite.weightfiles import (
+    TINY_WEIGHTS,
+    bundled_googlenet,
+    existing_file,
+    load_state,
+    read_weights,
+    verified_file,
+)
 
-log = logging.getLogger(__name__)
-
-TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny_inception.safetensors"
-_GOOGLENET_FILE = "googlenet-bvlc/googlenet_bvlc.safetensors"
 _NAMES = ("tiny-inception", "googlenet", "inceptionv1", "torchvision/<name>/<layer>")
 
 
@@ -142,26 +140,25 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     - "googlenet": BVLC GoogLeNet (default mixed3b = inception_3b/output, 224 px). `weights` is its
       safetensors file; without it the file is looked for below the folder in the environment variable
       GROUPCC_DATA.
-    - "inceptionv1": Lucent's InceptionV1, see `_inceptionv1` (default mixed3b, 224 px). `sha256` pins the
-      download.
+    - "inceptionv1": Lucent's InceptionV1, see `_inceptionv1` (default mixed3b, 224 px).
     - "torchvision/<name>/<layer>": any torchvision classifier with its published weights.
     `weights="random"` gives untrained weights (seed 0) to any of them, as a control. `weights` may also be a
-    safetensors file with the network's own state dict.
+    safetensors file with the network's own state dict. `sha256` is compared with the weights file, whichever it is.
 
-    Raises ValueError for an unknown model or layer (with near matches) and a missing or wrong weights file,
-    ConnectionError when a download is needed and impossible.
+    Raises ValueError for an unknown model or layer (with near matches), two different layers, and a missing or
+    wrong weights file, ConnectionError when a download is needed and impossible.
     """
-    if name.startswith("torchvision/"):
-        model = _torchvision(name, layer, weights, input_size)
+    makers = {"tiny-inception": (_tiny, 96, None), "googlenet": (_googlenet, 224, None),
+              "inceptionv1": (_inceptionv1, 224, _paper_normalisation)}
+    if name not in makers and not name.startswith("torchvision/"):
+        raise ValueError(f"unknown model {name!r}; {_near(name, _NAMES)}choose one of {', '.join(_NAMES)}")
+    file = verified_file(name, weights, sha256)
+    if name in makers:
+        maker, size, patch = makers[name]
+        network, preprocess = maker(file)
+        model = _cut(network, layer or "mixed3b", name, input_size or size, preprocess, patch)
     else:
-        makers = {"tiny-inception": (_tiny, 96), "googlenet": (_googlenet, 224),
-                  "inceptionv1": (_inceptionv1, 224)}
-        if name not in makers:
-            raise ValueError(f"unknown model {name!r}; {_near(name, _NAMES)}"
-                             f"choose one of {', '.join(_NAMES)}")
-        maker, size = makers[name]
-        network, preprocess = maker(weights, sha256)
-        model = _cut(network, layer or "mixed3b", name, input_size or size, preprocess)
+        model = _torchvision(name, layer, file, input_size, published=weights is None)
     return model.to(device)
 
 
@@ -233,11 +230,11 @@ def _canonical(layer: str) -> str:
     return "mixed" + name.removeprefix("inception_") if name.startswith("inception_") else name
 
 
-def _cut(module: nn.Module, layer: str, name: str, input_size: int, preprocess: Preprocess) -> BaseModel:
+def _cut(module: nn.Module, layer: str, name: str, input_size: int, preprocess: Preprocess,
+         patch: Callable[[fx.GraphModule], fx.GraphModule] | None = None) -> BaseModel:
     network = truncate(module, layer)
-    if name == "inceptionv1":
-        network = _paper_normalisation(network)
-    return BaseModel(network, name=name, layer=layer, input_size=input_size, preprocess=preprocess)
+    return BaseModel(patch(network) if patch else network, name=name, layer=layer, input_size=input_size,
+                     preprocess=preprocess)
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -247,82 +244,38 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 # ------------------------------------------------------------------------------------------- the known models
 
-def _existing(weights: str | Path, what: str) -> Path:
-    path = Path(weights)
-    if not path.is_file():
-        raise ValueError(f"weights={str(weights)!r}: no such file; expected {what}, or \"random\" for an untrained "
-                         "network")
-    return path
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a .pth file that holds nothing but tensors."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as weights ({error}); it may be cut short: fetch it again") from error
-
-
-def _load_state(network: nn.Module, path: Path) -> nn.Module:
-    state = _read(path)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit {type(network).__name__}: {error}") from error
-    return network
-
-
 def load_tiny(weights: str | Path | None = None) -> TinyInception:
     """The built-in network with its training head; `weights` defaults to the file in the package."""
-    path = _existing(weights or TINY_WEIGHTS, "the file that `groupcc train-tiny` makes")
-    return _load_state(TinyInception(len(SHAPES)), path).eval()
+    path = existing_file(weights or TINY_WEIGHTS, "the file that `groupcc train-tiny` makes")
+    return load_state(TinyInception(len(SHAPES)), path).eval()
 
 
-def _tiny(weights: str | Path | None, sha256: str | None) -> tuple[nn.Module, Preprocess]:
-    network = randomise(TinyInception(len(SHAPES))) if weights == "random" else load_tiny(weights)
-    return network, TINY_PREPROCESS
+def _tiny(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    return (randomise(TinyInception(len(SHAPES))) if file is None else load_tiny(file)), TINY_PREPROCESS
 
 
 def load_googlenet(weights: str | Path | None = None) -> GoogLeNet:
     """GoogLeNet with its classifier, from the safetensors file of Caffe's tensors."""
-    if weights is None:
-        data = os.environ.get("GROUPCC_DATA")
-        weights = Path(data) / _GOOGLENET_FILE if data else None
-        if weights is None or not weights.is_file():
-            where = f"{weights} does not exist" if weights else "the environment variable GROUPCC_DATA is not set"
-            raise ValueError(f"no weights for googlenet: {where}. Give weights=<the BVLC GoogLeNet safetensors file>, "
-                             f"or set GROUPCC_DATA to a folder that holds {_GOOGLENET_FILE}")
-    path = _existing(weights, "BVLC GoogLeNet as safetensors")
-    return load_caffe(GoogLeNet(), _read(path), str(path)).eval()
+    path = bundled_googlenet() if weights is None else existing_file(weights, "BVLC GoogLeNet as safetensors")
+    return load_caffe(GoogLeNet(), read_weights(path), str(path)).eval()
 
 
-def _googlenet(weights: str | Path | None, sha256: str | None) -> tuple[nn.Module, Preprocess]:
-    return (randomise(GoogLeNet()) if weights == "random" else load_googlenet(weights)), _CAFFE_PREPROCESS
+def _googlenet(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    return (randomise(GoogLeNet()) if file is None else load_googlenet(file)), _CAFFE_PREPROCESS
 
 
-def _inceptionv1(weights: str | Path | None, sha256: str | None) -> tuple[nn.Module, Preprocess]:
-    """Lucent's InceptionV1 (the weights of the Distill articles) with the paper's response normalisation.
+def _inceptionv1(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    """Lucent's InceptionV1 (the weights of the Distill articles); `_paper_normalisation` is applied to it later.
 
-    Lucent's layer has size 9 and k 1; the group crosscoder paper used size 10, alpha 1e-3 and k 2, which
-    `_paper_normalisation` sets. The weights come from the address that the installed Lucent names, into
-    torch.hub's folder, where Lucent itself would put them. Their publisher gives no checksum, so none is
-    built in: unless `sha256` is given, the first download is trusted, its sha256 is written beside it, and
-    every later load must match it.
+    Lucent's response normalisation has size 9 and k 1; the group crosscoder paper used size 10, alpha 1e-3 and k 2.
+    The weights come from the address that the installed Lucent names, into torch.hub's folder, where Lucent itself
+    would put them. Their publisher gives no checksum, so none is built in: unless `sha256` is given, the first
+    download is trusted, its sha256 is written beside it, and every later load must match it.
     """
-    from lucent.modelzoo.inceptionv1.InceptionV1 import InceptionV1, model_urls
+    from lucent.modelzoo.inceptionv1.InceptionV1 import InceptionV1
 
     network = InceptionV1(pretrained=False, redirected_ReLU=False)
-    if weights == "random":
-        randomise(network)
-    elif weights is not None and str(weights).endswith(".safetensors"):
-        _load_state(network, _existing(weights, "InceptionV1's state dict as safetensors"))
-    else:
-        path = _download(model_urls["inceptionv1"]) if weights is None else _existing(weights, "inception5h.pth")
-        _check_pinned(path, sha256)
-        _load_state(network, path)
-    return network, _LUCID_PREPROCESS
+    return (randomise(network) if file is None else load_state(network, file)), _LUCID_PREPROCESS
 
 
 def _paper_normalisation(network: fx.GraphModule) -> fx.GraphModule:
@@ -334,56 +287,33 @@ def _paper_normalisation(network: fx.GraphModule) -> fx.GraphModule:
     return network
 
 
-def _download(url: str) -> Path:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    if path.is_file():
-        return path
-    try:
-        with atomic_path(path) as temporary:
-            torch.hub.download_url_to_file(url, str(temporary), progress=True)
-    except (urllib.error.URLError, OSError) as error:
-        raise ConnectionError(f"cannot download InceptionV1's weights ({error}). With internet access try again; or "
-                              f"put {path.name} at {path}; or use \"googlenet\", the same architecture") from error
-    return path
-
-
-def _check_pinned(path: Path, sha256: str | None) -> None:
-    """Compare a file with the sha256 asked for, or with the one recorded when it was first used."""
-    record, actual = path.with_name(path.name + ".sha256"), sha256_of(path)
-    expected = sha256 or (record.read_text().strip() if record.is_file() else None)
-    if expected is None:
-        log.info("first use of %s: recording its sha256 %s", path, actual)
-        atomic_write(record, actual + "\n")
-    elif actual != expected.lower():
-        raise ValueError(f"{path} has sha256 {actual}, expected {expected}; the file is damaged or was replaced. "
-                         f"Delete it (and {record.name}) to download it again")
-
-
-def _torchvision(name: str, layer: str | None, weights: str | Path | None,
-                 input_size: int | None) -> BaseModel:
+def _torchvision(name: str, layer: str | None, file: Path | None, input_size: int | None, *,
+                 published: bool) -> BaseModel:
+    """A torchvision model with its published weights, or those of `file` (None: untrained)."""
     import torchvision
 
     _, model_name, *rest = name.split("/", 2)
-    layer = layer or (rest[0] if rest else None)
+    if layer and rest and layer != rest[0]:
+        raise ValueError(f"layer is {layer!r}, but {name!r} already names the layer {rest[0]!r}; give one of them")
+    layer = rest[0] if rest else layer
     known = torchvision.models.list_models(module=torchvision.models)
     if model_name not in known:
         raise ValueError(f"unknown torchvision model {model_name!r}; {_near(model_name, known)}"
                          "torchvision.models.list_models() gives all names")
     if not layer:
         raise ValueError(f"{name!r} names no layer; write torchvision/{model_name}/<layer>")
-    published = torchvision.models.get_model_weights(model_name).DEFAULT
+    default = torchvision.models.get_model_weights(model_name).DEFAULT
     size, preprocess = input_size or 224, _IMAGENET_PREPROCESS
     extra = {"init_weights": False} if model_name in ("googlenet", "inception_v3") else {}
-    if weights is not None:
+    if not published:
         network = torchvision.models.get_model(model_name, weights=None, **extra)
-        network = (randomise(network) if weights == "random"
-                   else _load_state(network, _existing(weights, f"{model_name}'s state dict as safetensors")))
+        network = randomise(network) if file is None else load_state(network, file)
     else:
-        transform = published.transforms()
+        transform = default.transforms()
         size = input_size or transform.crop_size[0]
         preprocess = Preprocess(mean=tuple(transform.mean), std=tuple(transform.std))
         try:  # torchvision checks the sha256 that is part of the file's name
-            network = torchvision.models.get_model(model_name, weights=published)
+            network = torchvision.models.get_model(model_name, weights=default)
         except (urllib.error.URLError, OSError) as error:
             raise ConnectionError(f"cannot download torchvision's weights for {model_name!r} ({error}). With "
                                   "internet access try again; or give weights=<safetensors file> or "

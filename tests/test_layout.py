@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "groupcc_lite"
 
 # A module may import only from modules before it.
-ORDER = """files progress groups actions shapes geometry networks models tiny_training images sampling orbits coders
-    training symmetry families featurevis style pictures plots widgets profiles reports pipeline costs pairs execution
-    pages audit book __main__""".split()
+ORDER = """files progress groups actions shapes geometry networks weightfiles models tiny_training images sampling
+    orbits coders training symmetry families featurevis style pictures plots widgets profiles reports pipeline costs
+    pairs execution pages audit book __main__""".split()
 
 # These run only where the extra `book` is installed.
 PAGE_MODULES = {"pairs", "execution", "pages", "audit", "book", "__main__"}

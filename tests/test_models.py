@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from groupcc_lite import models
+from groupcc_lite import models, weightfiles
+from groupcc_lite.files import sha256_of
 from groupcc_lite.models import TINY_WEIGHTS, BaseModel, load_model, load_tiny, truncate, wrap_model
+from groupcc_lite.weightfiles import weights_file
 
 
 @pytest.fixture(scope="module")
@@ -211,18 +213,70 @@ def test_inceptionv1_from_lucents_cache(monkeypatch, tmp_path):
         load_model("inceptionv1", weights=tmp_path / "other.pth")
 
 
+def test_your_own_file_is_compared_and_gets_no_company(tmp_path):
+    """`sha256` is never ignored; a record is written beside downloads only."""
+    from lucent.modelzoo.inceptionv1.InceptionV1 import InceptionV1
+
+    path = tmp_path / "mine.safetensors"
+    save_file(models.randomise(InceptionV1(pretrained=False)).state_dict(), path)
+    load_model("inceptionv1", "maxpool0", weights=path)
+    load_model("inceptionv1", "maxpool0", weights=path, sha256=sha256_of(path).upper())
+    for name in ("inceptionv1", "googlenet", "torchvision/resnet18/layer1", "tiny-inception"):
+        with pytest.raises(ValueError, match="mine.safetensors has sha256.*expected 00"):
+            load_model(name, weights=path, sha256="00" * 32)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.safetensors"]
+    load_model(sha256=sha256_of(TINY_WEIGHTS))
+    with pytest.raises(ValueError, match="tiny_inception.safetensors has sha256"):
+        load_model(sha256="00" * 32)
+
+
+@pytest.mark.parametrize("name, weights", [
+    ("tiny-inception", "random"), ("inceptionv1", "random"), ("torchvision/resnet18/layer1", None)])
+def test_sha256_without_a_file_to_compare_is_an_error(name, weights):
+    with pytest.raises(ValueError, match="sha256 is given, but.*reads no file"):
+        load_model(name, weights=weights, sha256="00" * 32)
+
+
+def test_only_lucents_network_gets_the_papers_normalisation():
+    """Whatever a user calls a network, it is not changed."""
+    class Normalised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return F.local_response_norm(self.conv(x), size=5, alpha=1.0)
+
+    module, images = Normalised().eval(), _images(1, 32)
+    model = wrap_model(module, "local_response_norm", input_size=32, name="inceptionv1")
+    with torch.no_grad():
+        assert torch.allclose(model(images), module(images), atol=1e-5)
+
+
+def test_weights_file_finds_without_reading(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("GROUPCC_DATA", str(tmp_path))
+    (tmp_path / "googlenet-bvlc").mkdir()
+    (tmp_path / "googlenet-bvlc" / "googlenet_bvlc.safetensors").write_bytes(b"not weights")
+    assert weights_file("googlenet") == tmp_path / "googlenet-bvlc" / "googlenet_bvlc.safetensors"
+    assert weights_file("tiny-inception") == TINY_WEIGHTS
+    assert weights_file("googlenet", "random") is weights_file("inceptionv1") is None
+    with pytest.raises(ValueError, match="nowhere.*no such file; expected weights of googlenet"):
+        weights_file("googlenet", tmp_path / "nowhere")
+
+
 def test_download_is_pinned_on_first_use(tmp_path):
     path = tmp_path / "inception5h.pth"
     path.write_bytes(b"first")
-    models._check_pinned(path, None)
-    models._check_pinned(path, None)
+    weightfiles._check_pinned(path, None)
+    weightfiles._check_pinned(path, None)
     recorded = (tmp_path / "inception5h.pth.sha256").read_text().strip()
-    models._check_pinned(path, recorded.upper())
+    weightfiles._check_pinned(path, recorded.upper())
     with pytest.raises(ValueError, match="sha256.*expected 00"):
-        models._check_pinned(path, "00" * 32)
+        weightfiles._check_pinned(path, "00" * 32)
     path.write_bytes(b"second")
     with pytest.raises(ValueError, match="damaged or was replaced"):
-        models._check_pinned(path, None)
+        weightfiles._check_pinned(path, None)
 
 
 # ------------------------------------------------------------------------------------------------ torchvision
@@ -239,6 +293,17 @@ def test_torchvision_layer():
     assert torch.allclose(model(images), seen["output"], rtol=1e-3, atol=1e-3)
     assert (model.channels, model.geometry.stride, model.geometry.grid) == (128, 8, 28)
     assert "layer3" not in dict(model.network.named_modules())
+
+
+def test_the_layer_in_the_name_wins_and_two_layers_are_an_error():
+    from groupcc_lite.profiles import get_profile
+
+    profile = get_profile("smoke", model="torchvision/resnet18/layer1")
+    assert load_model(profile.model, profile.layer, weights="random").layer == "layer1"
+    assert load_model("torchvision/resnet18", "layer1", weights="random").layer == "layer1"
+    assert load_model("torchvision/resnet18/layer1", "layer1", weights="random").layer == "layer1"
+    with pytest.raises(ValueError, match="layer is 'mixed3b', but 'torchvision/resnet18/layer1' already names"):
+        load_model("torchvision/resnet18/layer1", "mixed3b", weights="random")
 
 
 def test_torchvision_without_network(monkeypatch):
