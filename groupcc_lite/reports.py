@@ -22,6 +22,8 @@ from matplotlib.figure import Figure
 
 from groupcc_lite.files import atomic_path, read_json, write_json
 
+# The reference run stands for the paper's network; both are trainings of its architecture.
+REFERENCE_MODELS = ("googlenet", "inceptionv1")
 PACKAGES = ("groupcc-lite", "torch", "torchvision", "numpy", "scikit-learn", "umap-learn", "torch-lucent")
 
 
@@ -52,7 +54,8 @@ def provenance(**facts: Any) -> dict[str, Any]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return dict(commit=_commit(), date=datetime.now(UTC).isoformat(timespec="seconds"),
-                versions={"python": platform.python_version(), **versions}, hardware=_hardware(), **facts)
+                versions={"python": platform.python_version(), **versions}, hardware=_hardware(),
+                peak_memory_gib=_peak_memory(), **facts)
 
 
 class Report:
@@ -111,15 +114,24 @@ def reference(chapter: str, folder: str | Path | None = None) -> dict[str, Any] 
     return read_json(path) if path.is_file() else None
 
 
-def publish(source: str | Path, target: str | Path) -> list[Path]:
-    """Copy saved reports and the figures they list; returns the JSON files written. ValueError if there are none."""
+def publish(source: str | Path, target: str | Path, *, force: bool = False) -> list[Path]:
+    """Copy saved reports and the figures they list; returns the JSON files written.
+
+    ValueError if there are none, or if they come from more than one commit, unless `force`: then no single state of the
+    code stands for them.
+    """
     source, target = Path(source), Path(target)
     reports = sorted(source.glob("*.json"))
     if not reports:
         raise ValueError(f"{source} holds no reports; run the chapters with this profile first")
+    contents = {path: read_json(path) for path in reports}
+    commits = {path.stem: report["provenance"]["commit"].split(" ", 1)[0] for path, report in contents.items()}
+    if len(set(commits.values())) > 1 and not force:
+        listed = ", ".join(f"{chapter} {commit[:12]}" for chapter, commit in commits.items())
+        raise ValueError(f"the reports in {source} come from several commits ({listed}); run the chapters again from "
+                         "one commit, or publish them with --force")
     written = []
-    for path in reports:
-        report = read_json(path)
+    for path, report in contents.items():
         for figure in report["figures"]:
             with atomic_path(target / figure["file"]) as temporary:
                 shutil.copyfile(source / figure["file"], temporary)
@@ -146,6 +158,16 @@ def _commit() -> str:
     dirty = subprocess.run(["git", "status", "--porcelain", "groupcc_lite", "notebooks"], cwd=root,
                            capture_output=True, text=True, check=False).stdout.strip()
     return head.stdout.strip() + (" with uncommitted changes" if dirty else "")
+
+
+def _peak_memory() -> float | None:
+    """Largest resident memory of this process so far in GiB; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
 
 
 def _hardware() -> str:

@@ -38,6 +38,21 @@ def test_publishing_copies_reports_and_their_figures(saved):
         publish(saved / "empty", saved / "reference")
 
 
+def test_reports_of_several_commits_are_published_only_by_force(saved):
+    first = saved / "reports" / "03_training.json"
+    content = json.loads(first.read_text())
+    for chapter, commit in (("03_training", "a" * 40), ("04_heatmaps", "b" * 40)):
+        content["provenance"]["commit"] = commit
+        (saved / "reports" / f"{chapter}.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="several commits .03_training aaaaaaaaaaaa, 04_heatmaps bbbbbbbbbbbb"):
+        publish(saved / "reports", saved / "reference")
+    assert not (saved / "reference").exists()
+    assert len(publish(saved / "reports", saved / "reference", force=True)) == 2
+    content["provenance"]["commit"] = "a" * 40 + " with uncommitted changes"
+    (saved / "reports" / "04_heatmaps.json").write_text(json.dumps(content))
+    assert len(publish(saved / "reports", saved / "reference")) == 2
+
+
 def test_the_comparison_shows_both_runs(saved, monkeypatch):
     publish(saved / "reports", saved / "book" / "reference")
     (saved / "groupcc_lite").mkdir()
