@@ -4,7 +4,8 @@
 # interrupted and called again: what is finished is not done twice.
 
 PYTHON      ?= python3
-# Exact versions; `make book CONSTRAINTS=` takes the newest ones instead.
+# Exact versions for what gets installed. `make book CONSTRAINTS=` takes the newest ones instead, in a fresh environment:
+# packages that already lie in .venv are left as they are, so delete it first.
 CONSTRAINTS ?= constraints.txt
 # smoke, book, inception or paper.
 PROFILE     ?= book
@@ -32,11 +33,15 @@ export NUMBA_NUM_THREADS    := $(THREADS)
 export THP_MEM_ALLOC_ENABLE := 1
 
 ifneq ($(strip $(DATA)),)
+# Asked before anything is installed or measured.
+ifeq ($(wildcard $(DATA)/.),)
+$(error DATA=$(DATA) is not a folder)
+endif
 export GROUPCC_DATA := $(abspath $(DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test serve inception bench sync lint constraints clean
+.PHONY: help env book test serve data-folder inception bench sync lint constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -72,8 +77,10 @@ test: env ## run all tests
 serve: env ## show the built book at http://localhost:8000
 	$(PY) -m groupcc_lite serve --profile $(PROFILE) --port $(PORT)
 
-inception: env ## the same chapters on InceptionV1: make inception DATA=folder
-	@test -n "$$GROUPCC_DATA" || { echo "make inception needs the folder with the weights and photographs: make inception DATA=folder"; exit 2; }
+data-folder:
+	@test -d "$$GROUPCC_DATA" || { echo "make inception needs the folder with the weights and photographs: make inception DATA=folder"; exit 2; }
+
+inception: data-folder env ## the same chapters on InceptionV1: make inception DATA=folder
 	$(PY) -m groupcc_lite cost --profile inception
 	$(PY) -m groupcc_lite book --profile inception --seed $(SEED)
 

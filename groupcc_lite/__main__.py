@@ -26,15 +26,18 @@ def _run(options: argparse.Namespace) -> None:
 
 def _build(options: argparse.Namespace) -> None:
     from groupcc_lite import book, pairs
+    from groupcc_lite.profiles import get_profile
 
-    root = pairs.find_root()
-    _say(f"The book lies at {book.build(root, options.profile) / 'index.html'}")
+    profile, root = get_profile(options.profile).name, pairs.find_root()
+    _say(f"The book lies at {book.build(root, profile) / 'index.html'}")
 
 
 def _audit(options: argparse.Namespace) -> None:
     from groupcc_lite import book, pairs
+    from groupcc_lite.profiles import get_profile
 
-    _say(f"{book.check(pairs.find_root(), options.profile)} pages, no problems")
+    profile = get_profile(options.profile).name
+    _say(f"{book.check(pairs.find_root(), profile)} pages, no problems")
 
 
 def _book(options: argparse.Namespace) -> None:
@@ -47,8 +50,10 @@ def _book(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     from groupcc_lite import book, pairs
+    from groupcc_lite.profiles import get_profile
 
-    book.serve(pairs.find_root(), options.profile, options.port)
+    profile = get_profile(options.profile).name
+    book.serve(pairs.find_root(), profile, options.port)
 
 
 def _sync(options: argparse.Namespace) -> None:
@@ -95,11 +100,18 @@ def _train_tiny(options: argparse.Namespace) -> None:
 
 def _publish(options: argparse.Namespace) -> None:
     from groupcc_lite import pairs, reports
+    from groupcc_lite.files import read_json
+    from groupcc_lite.profiles import get_profile
 
+    profile = get_profile(options.profile)
+    if profile.model not in reports.REFERENCE_MODELS:
+        raise ValueError(f"profile {profile.name!r} runs on {profile.model}, but the reference is a run on "
+                         f"{' or '.join(reports.REFERENCE_MODELS)}; choose another profile")
     root = pairs.find_root()
-    written = reports.publish(reports.work_folder() / "reports" / options.profile, root / "book" / "reference")
-    for path in written:
-        _say(f"wrote {path.relative_to(root)}")
+    for path in reports.publish(reports.work_folder() / "reports" / profile.name, root / "book" / "reference",
+                                force=options.force):
+        _, *remark = read_json(path)["provenance"]["commit"].split(" ", 1)
+        _say(" ".join([f"wrote {path.relative_to(root)}", *(f"(from a commit {text})" for text in remark)]))
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
@@ -173,6 +185,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     sub = verb("publish", _publish, "copy the reports and figures of a run to book/reference")
     sub.add_argument("--profile", default="inception", help="default: inception")
+    sub.add_argument("--force", action="store_true", help="publish although the reports come from several commits")
     verb("sync", _sync, "write the .ipynb twins of notebooks/*.py").add_argument(
         "--check", action="store_true", help="only look, and fail if a pair is out of step")
     return top

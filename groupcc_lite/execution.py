@@ -11,13 +11,16 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from groupcc_lite.files import digest, read_json, sha256_of, write_json
+from groupcc_lite.images import IMAGE_SUFFIXES
 from groupcc_lite.pairs import BookError, make_pair, tagged
 from groupcc_lite.profiles import get_profile
 from groupcc_lite.reports import work_folder
+from groupcc_lite.weightfiles import weights_file
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,14 @@ PAGE_MODULES = ("pairs.py", "execution.py", "pages.py", "audit.py", "book.py", "
 
 # Kernels listen on this machine only; without this each one warns that its connection is not encrypted.
 QUIET_KERNEL = "--IPKernelApp.log_level=40"
+
+# What the library logs is part of a page's text, such as how many photographs could not be read. On stderr it would
+# count as a warning, and fail the check of the pages; warnings of everybody else stay there.
+PLAIN_LOG = ("--IPKernelApp.code_to_run=__import__('logging').getLogger('groupcc_lite').addHandler("
+             "__import__('logging').StreamHandler(__import__('sys').stdout))")
+
+# A new version of one of these may change a number or a figure.
+PACKAGES = ("torch", "numpy", "umap-learn", "torch-lucent", "matplotlib")
 
 
 class NotebookError(BookError):
@@ -75,14 +86,51 @@ def check_parameters(given: dict[str, Any], declared: dict[str, Any], name: str)
             raise ValueError(f"{key} is {value!r}; {name} expects a {type(default).__name__} such as {default!r}")
 
 
-def inputs_digest(root: Path, notebook_text: str, chapter: str, parameters: dict[str, Any]) -> str:
-    """Name of everything a notebook's result depends on: its text, the library, the parameters, the reference."""
+def outside_files(parameters: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Weights file and photographs that a run will read: their (path, bytes, time of change), none of them opened.
+
+    ValueError if the profile needs one that is not there, so that nothing starts which cannot end well. InceptionV1's
+    weights may still have to be downloaded, and are pinned by their sha256.
+    """
+    settings, weights, images = (get_profile(parameters["profile"]), parameters.get("weights"),
+                                 parameters.get("images"))
+    built_in, found = settings.model == "tiny-inception", []
+    file = weights_file(settings.model, weights)
+    if file is not None and (weights is not None or settings.model == "googlenet"):
+        found.append(file)
+    if images is not None or not built_in:
+        found += _photographs(settings.name, images)
+    return [(str(path), (facts := path.stat()).st_size, facts.st_mtime_ns) for path in found]
+
+
+def _photographs(profile: str, images: str | None) -> list[Path]:
+    """All image files in the folder given, or in GROUPCC_DATA's; ValueError if there is none."""
+    data = os.environ.get("GROUPCC_DATA")
+    if images is None and not data:
+        raise ValueError(f"profile {profile!r} needs photographs: give images=FOLDER, or set GROUPCC_DATA to a folder "
+                         "that holds imagenet-sample/images")
+    folder = Path(images) if images is not None else Path(data, "imagenet-sample", "images")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        what = "is a folder without photographs" if folder.is_dir() else "is not a folder"
+        raise ValueError(f"{folder} {what}; profile {profile!r} needs images=FOLDER with files such as "
+                         f"{', '.join(sorted(IMAGE_SUFFIXES))}")
+    return files
+
+
+def inputs_digest(root: Path, notebook_text: str, chapter: str, parameters: dict[str, Any],
+                  outside: Sequence[tuple[str, int, int]] = ()) -> str:
+    """Name of everything a notebook's result depends on.
+
+    Its text, the library, the parameters, the published reference, the installed versions, and the weights and
+    photographs (`outside_files`) by size and time of change.
+    """
     library = [p for p in (root / "groupcc_lite").rglob("*") if p.suffix in (".py", ".safetensors", ".json")]
     files = [p for p in library if p.name not in PAGE_MODULES] + sorted(root.glob(f"book/reference/{chapter}*"))
     files += sorted(root.glob(f"book/reference/{chapter}/*"))
     contents = {str(p.relative_to(root)): sha256_of(p) for p in sorted(files) if p.is_file()}
-    built_in = get_profile(parameters["profile"]).model == "tiny-inception"
-    return digest([notebook_text, contents, parameters, None if built_in else os.environ.get("GROUPCC_DATA")])
+    versions = {package: version(package) for package in PACKAGES}
+    return digest([notebook_text, contents, parameters, versions, outside])
 
 
 def executed_folder(root: Path, profile: str) -> Path:
@@ -110,19 +158,21 @@ def run(root: Path, chapters: Sequence[Path], parameters: dict[str, Any], *, for
         text = make_pair(source, root)[1]
         check_parameters(parameters, declared_parameters(nbformat.reads(text, as_version=4), source.name), source.name)
         jobs.append((source.stem, text))
+    outside = outside_files(parameters)
     outcomes = []
     for number, (chapter, text) in enumerate(jobs, 1):
         log.info("[%d/%d] %s, profile %s", number, len(jobs), chapter, parameters["profile"])
-        outcomes.append(_run_one(root, chapter, text, parameters, force))
+        outcomes.append(_run_one(root, chapter, text, parameters, outside, force))
         log.info("      %s", outcomes[-1].status)
     return outcomes
 
 
-def _run_one(root: Path, chapter: str, text: str, parameters: dict[str, Any], force: bool) -> Outcome:
+def _run_one(root: Path, chapter: str, text: str, parameters: dict[str, Any],
+             outside: Sequence[tuple[str, int, int]], force: bool) -> Outcome:
     folder = executed_folder(root, parameters["profile"])
     record, output = folder / f"{chapter}.json", folder / f"{chapter}.ipynb"
     report = report_path(parameters["profile"], chapter)
-    inputs = inputs_digest(root, text, chapter, parameters)
+    inputs = inputs_digest(root, text, chapter, parameters, outside)
     if not force and record.is_file() and output.is_file():
         done = read_json(record)
         if done["inputs"] == inputs and done["report"] == _sha_or_none(report):
@@ -147,7 +197,7 @@ def _execute(root: Path, text: str, output: Path, parameters: dict[str, Any]) ->
     with _environment(TQDM_DISABLE="1", GROUPCC_STATIC="1", PYDEVD_DISABLE_FILE_VALIDATION="1"):
         try:
             papermill.execute_notebook(notebook, str(output), parameters=parameters, cwd=str(root),
-                                       kernel_name="python3", extra_arguments=[QUIET_KERNEL])
+                                       kernel_name="python3", extra_arguments=[QUIET_KERNEL, PLAIN_LOG])
         except papermill.PapermillExecutionError as error:
             return f"cell {error.exec_count}: {error.ename}: {error.evalue.strip()}"
     return ""

@@ -1,10 +1,12 @@
 """From executed notebooks to checked pages, and the command line in front of it."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
-from tiny_book import make_tiny_book, write_chapter
+from tiny_book import ROOT, make_tiny_book, write_chapter
 
 from groupcc_lite import __main__ as cli
 from groupcc_lite import book, execution
@@ -45,7 +47,7 @@ def test_the_page_shows_the_parameters_that_were_executed(root):
     cells = nbformat.read(source / "notebooks" / "01_one.ipynb", as_version=4).cells
     assert not [c for c in cells if "injected-parameters" in c.metadata.get("tags", [])]
     parameters = next(c for c in cells if "parameters" in c.metadata.get("tags", []))
-    assert parameters.source == 'profile = "smoke"  # which settings\nseed = 5\nimages = None'
+    assert parameters.source == 'profile = "smoke"  # which settings\nseed = 5\nimages = None\nweights = None'
     assert "profile **smoke**, seed 5" in cells[1].source and "tiny-inception" in cells[1].source
 
 
@@ -109,11 +111,70 @@ def test_the_whole_way_from_notebooks_to_checked_pages(root, capfd, caplog):
     (["serve", "--profile", "smoke"], "holds no book"),
     (["sync", "--check"], "not in step with its source"),
     (["publish"], "holds no reports"),
+    (["publish", "--profile", "book"], "runs on tiny-inception, but the reference is a run on googlenet or inc"),
+    *(([verb, "--profile", "smok"], "profile is 'smok'; expected one of")
+      for verb in ("build", "audit", "serve", "publish", "cost")),
 ])
 def test_wrong_requests_are_one_clear_line(root, capsys, arguments, message):
     assert cli.main(arguments) == 2
     captured = capsys.readouterr().err
     assert message in captured and captured.startswith("groupcc: ") and captured.count("\n") == 1
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(execution, "_execute", refuse)
+
+
+@pytest.mark.parametrize("verb", [["run", "01"], ["book"]])
+@pytest.mark.parametrize("arguments, there, message", [
+    (["--profile", "inception"], [], "no weights for googlenet: the environment variable GROUPCC_DATA is not set"),
+    (["--profile", "inception", "--data", "d"], ["d/x"], "googlenet_bvlc.safetensors does not exist"),
+    (["--profile", "inception", "--data", "d"], ["d/googlenet-bvlc/googlenet_bvlc.safetensors"],
+     "imagenet-sample/images is not a folder"),
+    (["--profile", "inception", "--weights", "w"], ["w"], "profile 'inception' needs photographs"),
+    (["--profile", "inception", "--weights", "w", "--images", "i"], ["w", "i/notes.txt"],
+     "i is a folder without photographs"),
+    (["--profile", "inception", "--weights", "i", "--images", "i"], ["i/one.jpg"], "no such file; expected weights of"),
+    (["--profile", "paper", "--weights", "w"], ["w"], "profile 'paper' needs photographs"),
+    (["--profile", "smoke", "--images", "i"], ["i/notes.txt"], "i is a folder without photographs"),
+    (["--profile", "smoke", "--images", "w"], ["w"], "w is not a folder"),
+])
+def test_missing_weights_and_photographs_are_one_line_before_anything_starts(
+        root, no_kernel, capsys, monkeypatch, verb, arguments, there, message):
+    monkeypatch.setenv("GROUPCC_DATA", "")
+    for name in there:
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        (root / name).write_bytes(b"")
+    assert cli.main([*verb, *arguments]) == 2
+    captured = capsys.readouterr().err
+    assert message in captured and captured.startswith("groupcc: ") and captured.count("\n") == 1
+
+
+def test_make_wants_a_folder_of_data():
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for target in ("inception", "book"):
+        done = subprocess.run(["make", "-n", target, "DATA=nowhere"], cwd=ROOT, capture_output=True, text=True,
+                              check=False)
+        assert done.returncode and "DATA=nowhere is not a folder" in done.stderr
+
+
+def test_publishing_marks_uncommitted_changes(root, capsys, tmp_path):
+    folder = tmp_path / "work" / "reports" / "inception"
+    for chapter, remark in (("01_one", ""), ("02_two", " with uncommitted changes")):
+        write_json(folder / f"{chapter}.json", {"figures": [], "provenance": {"commit": "a" * 40 + remark}})
+    assert cli.main(["publish"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "wrote book/reference/01_one.json",
+        "wrote book/reference/02_two.json (from a commit with uncommitted changes)"]
+    write_json(folder / "02_two.json", {"figures": [], "provenance": {"commit": "b" * 40}})
+    assert cli.main(["publish"]) == 2
+    assert "several commits" in capsys.readouterr().err
+    assert cli.main(["publish", "--force"]) == 0
 
 
 def test_outside_the_sources_the_line_says_so(tmp_path, monkeypatch, capsys):

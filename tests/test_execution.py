@@ -106,11 +106,65 @@ def test_other_parameters_run_it_again_and_other_profiles_keep_their_own(book, e
     assert run(book, seed=2) == ["kept", "kept"]
 
 
-def test_the_data_folder_matters_only_to_profiles_that_use_it(book, executed, monkeypatch):
+@pytest.fixture
+def outside(tmp_path, monkeypatch) -> Path:
+    """A folder such as GROUPCC_DATA names, with what looks like weights and a photograph."""
+    folder = tmp_path / "outside"
+    for name in ("googlenet-bvlc/googlenet_bvlc.safetensors", "imagenet-sample/images/dog/one.JPEG"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(b"x")
+    monkeypatch.setenv("GROUPCC_DATA", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("change", [
+    lambda folder: (folder / "googlenet-bvlc" / "googlenet_bvlc.safetensors").write_bytes(b"yy"),
+    lambda folder: os.utime(folder / "googlenet-bvlc" / "googlenet_bvlc.safetensors", (1, 1)),
+    lambda folder: (folder / "imagenet-sample" / "images" / "dog" / "one.JPEG").write_bytes(b"yy"),
+    lambda folder: (folder / "imagenet-sample" / "images" / "two.png").write_bytes(b"x"),
+], ids=["other weights", "touched weights", "another photograph", "one photograph more"])
+def test_weights_and_photographs_matter_only_to_profiles_that_use_them(book, executed, outside, change):
     run(book), run(book, profile="inception")
-    monkeypatch.setenv("GROUPCC_DATA", "elsewhere")
+    assert run(book, profile="inception") == ["kept", "kept"]
+    change(outside)
     assert run(book) == ["kept", "kept"]
     assert run(book, profile="inception") == ["made", "made"]
+
+
+def test_a_folder_of_photographs_of_ones_own_matters_to_every_profile(book, executed, outside):
+    photographs = outside / "imagenet-sample"
+    run(book, images=str(photographs))
+    assert run(book, images=str(photographs)) == ["kept", "kept"]
+    (photographs / "more.webp").write_bytes(b"x")
+    assert run(book, images=str(photographs)) == ["made", "made"]
+
+
+def test_a_download_of_weights_does_not_run_a_chapter_again(book, executed, outside, monkeypatch, tmp_path):
+    """The first chapter that needs InceptionV1 downloads it: its record must hold afterwards."""
+    file = tmp_path / "inception5h.pth"
+    monkeypatch.setattr(execution, "weights_file", lambda name, weights=None: file if file.is_file() else None)
+    run(book, profile="paper")
+    file.write_bytes(b"x")
+    assert run(book, profile="paper") == ["kept", "kept"]
+
+
+@pytest.mark.parametrize("package", execution.PACKAGES)
+def test_another_version_of_a_package_runs_everything_again(book, executed, monkeypatch, package):
+    run(book)
+    installed = execution.version
+    monkeypatch.setattr(execution, "version", lambda name: "99" if name == package else installed(name))
+    assert run(book) == ["made", "made"]
+
+
+def test_what_the_library_logs_is_plain_output_and_other_warnings_are_not(book):
+    lines = ("import logging, warnings\nlogging.getLogger('groupcc_lite.images').warning('skipped 1 of 2 images')\n"
+             "warnings.warn('a real one')")
+    write_chapter(book, "01_one", extra=lines)
+    execution.run(book, sources(book)[:1], {"profile": "smoke"})
+    outputs = nbformat.read(execution.executed_folder(book, "smoke") / "01_one.ipynb", as_version=4).cells[-1].outputs
+    text = {name: "".join(o.text for o in outputs if o.name == name) for name in ("stdout", "stderr")}
+    assert "skipped 1 of 2 images" in text["stdout"] and "skipped" not in text["stderr"]
+    assert "a real one" in text["stderr"]
 
 
 def test_force_runs_everything(book, executed):
@@ -120,7 +174,7 @@ def test_force_runs_everything(book, executed):
 
 
 @pytest.mark.parametrize("parameters, error, message", [
-    ({"profil": "smoke"}, ValueError, "01_one.py has no parameter profil; it has profile, seed, images"),
+    ({"profil": "smoke"}, ValueError, "01_one.py has no parameter profil; it has profile, seed, images, weights"),
     ({"profile": "smok"}, ValueError, "profile is 'smok'; expected one of smoke, book, inception, paper"),
     ({"seed": -1}, ValueError, "seed is -1; expected a non-negative integer"),
     ({"seed": "1"}, ValueError, "seed is '1'; expected a non-negative integer"),
@@ -140,9 +194,10 @@ def test_a_value_of_another_type_is_an_error():
 
 def test_paths_reach_the_kernel_absolute(book, executed, monkeypatch):
     seen = []
-    monkeypatch.setattr(execution, "_run_one", lambda root, chapter, text, parameters, force: (
+    monkeypatch.setattr(execution, "_run_one", lambda root, chapter, text, parameters, *_: (
         seen.append(parameters["images"]) or execution.Outcome(chapter, "made")))
     monkeypatch.chdir(book)
+    (book / "notebooks" / "photo.PNG").write_bytes(b"")
     run(book, images="notebooks")
     assert seen == [str(book / "notebooks")] * 2
 

@@ -14,6 +14,7 @@ CHAPTER = '''# %% [markdown]
 profile = "book"  # which settings
 seed = 0
 images = None
+weights = None
 
 # %%
 print("the seed is", seed)
