@@ -1,4 +1,8 @@
-"""Peak memory of the `inception` profile's steps at full width, in a process of their own."""
+"""Peak memory of extraction, training and similarity at the size of the `inception` profile, in its own process.
+
+The network, batch, dictionary and group have that size; 48 images stand for the photographs, since no step holds more
+than a shard of them. What whole chapters took in the reference run stands on the page about reproducibility.
+"""
 
 from __future__ import annotations
 

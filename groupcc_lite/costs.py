@@ -37,19 +37,26 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
     per_step = _seconds(_training_step(coder.to(device), settings.batch_size, settings.amp))
     curve = len(settings.l1_sparsities) + len(settings.topk_ks)
     row_bytes = group.order * run.model.channels * 2
-    epochs = settings.steps * settings.batch_size / rows
-    passes = count * (max(1.0, epochs) if settings.stream else 1)
+    trained = settings.steps * settings.seeds * 2 + settings.curve_steps * curve  # both kinds of coder, every seed
+    stored = _stored(count, settings.held_out, settings.store_images)
+    passes = stored + (trained * settings.batch_size / settings.points_per_image if settings.stream else 0)
     return {
         "images": {"count": count, "points each": settings.points_per_image, "training orbits": rows},
         "orbits": {"forward passes": round(passes * group.order), "hours": per_image * passes / 3600,
-                   "disk GB": 0.0 if settings.stream else count * settings.points_per_image * row_bytes / 1e9},
+                   "disk GB": stored * settings.points_per_image * row_bytes / 1e9},
         "crosscoder": {"parameters": sum(p.numel() for p in coder.parameters()), "steps": settings.steps,
-                       "epochs": epochs, "hours": per_step * settings.steps / 3600,
-                       "disk GB": 4 * sum(p.numel() for p in coder.parameters()) / 1e9},
+                       "epochs": settings.steps * settings.batch_size / rows, "hours": per_step * settings.steps / 3600,
+                       "disk GB": 4 * sum(p.numel() for p in coder.parameters()) * (settings.seeds + curve) / 1e9},
         "trade-off curve": {"trainings": curve, "hours": per_step * settings.curve_steps * curve / 3600},
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
     }
+
+
+def _stored(count: int, held_out: float, limit: int | None) -> int:
+    """Images whose orbits are kept on disk."""
+    parts = (round(count * (1 - held_out)), round(count * held_out))
+    return sum(part if limit is None else min(part, limit) for part in parts)
 
 
 def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
@@ -77,8 +84,13 @@ def _training_step(coder: GroupCrosscoder, batch_size: int, amp: bool) -> Callab
 
 def _seconds(work: Callable[[], object]) -> float:
     work()  # the first call allocates and compiles
-    began = time.perf_counter()
+    began = _clock()
     work()
+    return _clock() - began
+
+
+def _clock() -> float:
+    """Seconds, read when the GPU has finished what it was given before."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return time.perf_counter()

@@ -24,6 +24,7 @@ from groupcc_lite.shapes import sample_drawings
 
 log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for damaged files
 
 
 class ImageSource:
@@ -102,7 +103,7 @@ class PhotoFolder(ImageSource):
         try:
             with Image.open(path) as file:
                 image = file.convert("RGB")
-        except OSError as error:
+        except UNREADABLE as error:
             raise ValueError(f"{path} cannot be decoded ({error}); remove it and run again") from error
         short = min(image.size)
         if short != self.size:
@@ -152,7 +153,7 @@ def _unusable(path: Path, minimum: int, decode: bool) -> str | None:
             if decode:
                 image.convert("RGB")
             short = min(image.size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return f"unreadable: {type(error).__name__}"
     return f"short side {short} px" if short < minimum else None
 
@@ -160,6 +161,6 @@ def _unusable(path: Path, minimum: int, decode: bool) -> str | None:
 def _fingerprint(*parts: object) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.contiguous().numpy().tobytes() if isinstance(part, Tensor) else str(part).encode())
+        digest.update(part.cpu().contiguous().numpy().tobytes() if isinstance(part, Tensor) else str(part).encode())
         digest.update(b"\0")
     return digest.hexdigest()

@@ -46,9 +46,12 @@ class OrbitSource:
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0,
-                start: int = 0) -> Iterator[Float[Tensor, "b g d"]]:
-        """Shuffled batches of one epoch, from batch number `start` on; the last incomplete batch is dropped."""
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+        """Shuffled batches of one epoch, from batch number `start` on; the last incomplete batch is dropped.
+
+        `elements` picks blocks; a store then reads no others.
+        """
         raise NotImplementedError
 
     def batches_per_epoch(self, batch_size: int) -> int:
@@ -134,16 +137,16 @@ class OrbitStore(OrbitSource):
         """The shuffled row numbers of one epoch."""
         return np.random.default_rng([seed, epoch]).permutation(len(self))
 
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0,
-                start: int = 0) -> Iterator[Float[Tensor, "b g d"]]:
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
         order = self.order(seed, epoch)
         for number in range(start, self.batches_per_epoch(batch_size)):
-            yield self.rows(order[number * batch_size:(number + 1) * batch_size])
+            yield self.rows(order[number * batch_size:(number + 1) * batch_size], elements)
 
-    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b g d"]]:
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
         """Every row once, in the order of the images; the last batch may be smaller."""
         for first in range(0, len(self), batch_size):
-            yield self.rows(np.arange(first, min(first + batch_size, len(self))))
+            yield self.rows(np.arange(first, min(first + batch_size, len(self))), elements)
 
 
 class OrbitStream(OrbitSource):
@@ -176,8 +179,8 @@ class OrbitStream(OrbitSource):
                                seed=self.seed + 7919 * epoch, **self._sampling)
         return sample.blocks.half().cpu()
 
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0,
-                start: int = 0) -> Iterator[Float[Tensor, "b g d"]]:
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
         step = self.images_per_step * self.points_per_image
         if batch_size + step > self.buffer:
             raise ValueError(f"a batch of {batch_size} rows and {step} fresh ones do not fit the shuffle buffer of "
@@ -199,7 +202,7 @@ class OrbitStream(OrbitSource):
                 names = np.concatenate([names, fresh])
             taken = rng.choice(len(names), size=batch_size, replace=False)
             if live:
-                yield pool[taken].float()
+                yield pool[taken][:, elements].float()
             names = self._drop(pool, names, taken, live)
 
     def _materialise(self, pool: Tensor, names: np.ndarray, epoch: int) -> None:
@@ -225,24 +228,22 @@ class OrbitStream(OrbitSource):
 
 
 class IdentityBlocks(OrbitSource):
-    """The untransformed block of another store's orbits: what a plain sparse autoencoder is trained on."""
+    """The untransformed block of another source's orbits: what a plain sparse autoencoder is trained on."""
 
-    def __init__(self, store: OrbitStore):
-        self.store, self.group, self.channels, self.scale = store, cyclic(1), store.channels, store.scale
+    def __init__(self, source: OrbitStore | OrbitStream):
+        self.source, self.group, self.channels, self.scale = source, cyclic(1), source.channels, source.scale
         self.exact = np.array([True])
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self.source)
 
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0,
-                start: int = 0) -> Iterator[Float[Tensor, "b 1 d"]]:
-        order = self.store.order(seed, epoch)
-        for number in range(start, self.batches_per_epoch(batch_size)):
-            yield self.store.rows(order[number * batch_size:(number + 1) * batch_size], elements=slice(0, 1))
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(0, 1)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        return self.source.batches(batch_size, seed=seed, epoch=epoch, start=start, elements=elements)
 
     def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
-        for first in range(0, len(self), batch_size):
-            yield self.store.rows(np.arange(first, min(first + batch_size, len(self))), elements=slice(0, 1))
+        """Every row of a store once, in order."""
+        return self.source.in_order(batch_size, elements=slice(0, 1))
 
 
 def _data_path(folder: Path, shard: int) -> Path:

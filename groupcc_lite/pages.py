@@ -37,7 +37,7 @@ class Results:
     """Executed notebooks, by chapter."""
     claims: list[dict[str, Any]]
     benchmarks: dict[str, Any] | None = None
-    """What `make bench` measured, or None."""
+    """What `make bench` measured, by subject, each with its provenance; or None."""
 
     @property
     def model(self) -> str:
@@ -136,9 +136,10 @@ def reproducibility(results: Results) -> str:
             continue
         facts = {chapter: report["provenance"] for chapter, report in reports.items()}
         parts.append(table(
-            ["Chapter", "Commit", "Date", "Seed", "Weights (sha256)", "Images (sha256)"],
+            ["Chapter", "Commit", "Date", "Seed", "Model (fingerprint)", "Images (fingerprint)", "Peak memory"],
             [[chapter, _short(f["commit"]), f["date"][:16].replace("T", " "), str(f.get("seed", "none")),
-              _short(f.get("weights_sha256")), _short(f.get("images_sha256"))] for chapter, f in facts.items()]))
+              _short(f.get("model_fingerprint")), _short(f.get("images_sha256")),
+              f"{f['peak_memory_gib']} GiB" if f.get("peak_memory_gib") else MISSING] for chapter, f in facts.items()]))
         for hardware in dict.fromkeys(str(f["hardware"]) for f in facts.values()):
             parts.append(f"Hardware: {hardware}.")
         for versions in dict.fromkeys(_versions(f) for f in facts.values()):
@@ -165,11 +166,12 @@ def benchmarks(results: Results) -> str:
     """What `make bench` measured: speeds and memory, each beside what it is compared with."""
     if results.benchmarks is None:
         return "Not measured yet: `make bench` does it."
-    facts = results.benchmarks["provenance"]
-    parts = [f"Measured on {facts['hardware']}, commit {_short(facts['commit'])}."]
-    for subject, rows in results.benchmarks["results"].items():
-        parts += [f"## {subject.capitalize()}", table(["Quantity", "Measured"],
-                                                      [[name, show({"value": value})] for name, value in rows.items()])]
+    parts = []
+    for subject, measured in results.benchmarks.items():
+        facts = measured["provenance"]
+        rows = [[name, show({"value": value})] for name, value in measured["results"].items()]
+        parts += [f"## {subject.capitalize()}", table(["Quantity", "Measured"], rows),
+                  f"Measured on {facts['hardware']}, commit {_short(facts['commit'])}, {facts['date'][:10]}."]
     return "\n\n".join(parts)
 
 

@@ -19,12 +19,12 @@ from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from groupcc_lite import families, training
+from groupcc_lite import families, orbits, training
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.files import atomic_path, digest, read_json, write_json
 from groupcc_lite.groups import FiniteGroup, parse_group
-from groupcc_lite.images import DrawingSource, ImageSource, PhotoFolder, TensorImages
+from groupcc_lite.images import DrawingSource, ImageSource, ImageSubset, PhotoFolder, TensorImages
 from groupcc_lite.models import BaseModel, load_model
 from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream
 from groupcc_lite.profiles import Profile, get_profile
@@ -33,6 +33,7 @@ from groupcc_lite.shapes import Stimuli, stimuli
 from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
 
 KINDS = ("crosscoder", "sae")
+CODER_FORMAT = 2  # raise it when the same settings train to other weights, so that no old coder is taken for a new one
 
 
 class FamilyMap(NamedTuple):
@@ -61,18 +62,19 @@ class Run:
                  images: str | Path | Tensor | ImageSource | None = None, weights: str | Path | None = None,
                  work: str | Path | None = None, model: BaseModel | None = None, action: PlanarAction | None = None,
                  device: str | None = None, **changes: Any):
-        self.profile = (dataclasses.replace(profile, **changes) if isinstance(profile, Profile)
-                        else get_profile(profile, **changes))
+        self.profile = get_profile(profile, **changes)
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is {seed!r}; expected a non-negative integer")
         self.seed, self.images, self.weights, self._model = seed, images, weights, model
         self.work = work_folder(work)
+        self._stores: dict[str, OrbitStore] = {}
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.action = action if action is not None else PlanarAction(parse_group(self.profile.group))
         self.group: FiniteGroup = self.action.group
 
     def __repr__(self) -> str:
-        return f"Run({self.profile.name!r}, seed={self.seed}): {self.group.name} on {self.profile.model}"
+        model = self.profile.model if self._model is None else self._model.name
+        return f"Run({self.profile.name!r}, seed={self.seed}): {self.group.name} on {model}"
 
     @cached_property
     def model(self) -> BaseModel:
@@ -107,27 +109,44 @@ class Run:
         return self._split[_part(part)]
 
     def orbits(self, part: str = "train", **changes: Any) -> OrbitStore:
-        """Orbit activations on disk, made on first use. `changes`: points_per_image, mask_radius, registration."""
-        profile, source = self.profile, self.source(part)
-        settings = dict(points_per_image=profile.points_per_image, mask_radius=profile.mask_radius,
-                        seed=self.seed) | changes
-        name = digest([self.model.fingerprint, source.fingerprint, self.group.table.tolist(),
+        """Orbit activations on disk, made on first use. `changes`: points_per_image, mask_radius, registration.
+
+        A profile with `store_images` stores the orbits of at most so many images per part: enough to measure on, while
+        training streams over all of them.
+        """
+        source = self._stored_source(part)
+        settings = self._sampling | changes
+        name = self._data_name(source, settings)
+        if name not in self._stores:
+            folder = self.work / "orbits" / name
+            self._stores[name] = OrbitStore.make(folder, self.model, self.action, source, **settings)
+        return self._stores[name]
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        return dict(points_per_image=self.profile.points_per_image, mask_radius=self.profile.mask_radius, seed=self.seed)
+
+    def _stored_source(self, part: str) -> ImageSource:
+        source, limit = self.source(part), self.profile.store_images
+        if limit is None or len(source) <= limit:
+            return source
+        return ImageSubset(source, np.random.default_rng(self.seed).permutation(len(source))[:limit].tolist())
+
+    def _data_name(self, source: ImageSource, settings: dict[str, Any]) -> str:
+        """Content address of the orbits of these images."""
+        return digest([orbits.FORMAT, self.model.fingerprint, source.fingerprint, self.group.table.tolist(),
                        self.action.matrices.tolist(), settings])
-        return OrbitStore.make(self.work / "orbits" / name, self.model, self.action, source, **settings)
 
     def stream(self) -> OrbitStream:
         """The training orbits as a stream that stores nothing."""
-        profile = self.profile
-        return OrbitStream(self.model, self.action, self.source("train"), points_per_image=profile.points_per_image,
-                           mask_radius=profile.mask_radius, seed=self.seed)
+        return OrbitStream(self.model, self.action, self.source("train"), **self._sampling)
 
     def training_source(self, kind: str = "crosscoder") -> OrbitSource:
         """What a coder of this kind is trained on."""
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
-        if kind == "sae":
-            return IdentityBlocks(self.orbits("train"))
-        return self.stream() if self.profile.stream else self.orbits("train")
+        source = self.stream() if self.profile.stream else self.orbits("train")
+        return IdentityBlocks(source) if kind == "sae" else source
 
     def coder(self, kind: str = "crosscoder", **changes: Any) -> GroupCrosscoder:
         """A trained coder ("crosscoder" or "sae"). `changes`: latents, activation, k, sparsity, steps, lr, seed ..."""
@@ -200,7 +219,7 @@ class Run:
         flat = normalised(D).flatten(1)
         gap = families.distance(max_cosine(D, self.group) if symmetric else flat @ flat.T)
         folder = self._coder_folder(self._coder_settings(kind, changes | {"seed": seed}))
-        path = folder / f"map-{'group' if symmetric else 'plain'}.safetensors"
+        path = folder / f"map-{digest([symmetric, seed, alive.tolist()])}.safetensors"
         embedding, clusters = self._embedding(gap, seed, path)
         labels = families.label_by_response(coder, self.stimulus_activations, self.stimuli.shape)
         labels = families.ResponseLabels(*(array[alive] for array in labels))
@@ -231,7 +250,7 @@ class Run:
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with this run's provenance."""
         facts = dict(seed=self.seed, group=self.group.name, model=self.model.name, layer=self.model.layer,
-                     weights_sha256=self.model.fingerprint, images=len(self._all_images),
+                     model_fingerprint=self.model.fingerprint, images=len(self._all_images),
                      images_sha256=self._all_images.fingerprint, settings=dataclasses.asdict(self.profile))
         return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, **facts)
 
@@ -246,15 +265,9 @@ class Run:
         return settings | {"kind": kind}
 
     def _coder_folder(self, settings: dict[str, Any]) -> Path:
-        data = self.training_name()
-        return self.work / "coders" / f"{settings['kind']}-{digest([settings, data])}"
-
-    def training_name(self) -> str:
-        """Content address of the training data, without making it."""
-        profile = self.profile
-        return digest([self.model.fingerprint, self.source("train").fingerprint, self.group.table.tolist(),
-                       self.action.matrices.tolist(), profile.points_per_image, profile.mask_radius, profile.stream,
-                       self.seed])
+        source = self.source("train") if self.profile.stream else self._stored_source("train")
+        data = self._data_name(source, self._sampling)
+        return self.work / "coders" / f"{settings['kind']}-{digest([CODER_FORMAT, settings, data, self.profile.stream])}"
 
 
 def _part(part: str) -> int:

@@ -31,6 +31,8 @@ def paper_reflection(D: Float[Tensor, "*m g d"], G: FiniteGroup) -> Float[Tensor
     """
     _check(D, G)
     half = G.order // 2
+    if half == 0 or not G.name.startswith("D_"):
+        raise ValueError(f"the paper prints a reflection for dihedral groups only, not for {G.name}")
     order = [*range(half, G.order), 0, *range(half - 1, 0, -1)]
     return D[..., torch.as_tensor(order, device=D.device), :]
 

@@ -15,7 +15,7 @@ CLAIM = dict(id="x", title="A title", section="section 1", claim="It is so.", ch
 
 def report(**values) -> dict:
     return {"provenance": {"commit": "0123456789abcdef", "date": "2026-01-02T03:04:05+00:00", "hardware": "a machine",
-                           "seed": 4, "versions": {"torch": "2.0"}, "weights_sha256": "f" * 64,
+                           "seed": 4, "versions": {"torch": "2.0"}, "model_fingerprint": "f" * 64,
                            "images_sha256": "e" * 64},
             "numbers": {key: {"value": value, "unit": "", "note": ""} for key, value in values.items()}}
 
@@ -108,8 +108,12 @@ def test_code_on_prose_pages_parses_and_imports_what_there_is(root):
 
 
 def test_benchmarks_are_shown_by_subject_with_their_machine():
-    measured = {"provenance": {"hardware": "a machine", "commit": "abc"},
-                "results": {"extraction": {"plain way / ours": 3.14159}}}
+    measured = {subject: {"results": {f"{subject} / ours": value},
+                          "provenance": {"hardware": machine, "commit": "abc", "date": "2026-01-02T03:04:05+00:00"}}
+                for subject, value, machine in (("extraction", 3.14159, "a machine"), ("memory", 2.0, "another one"))}
     page = pages.benchmarks(pages.Results("book", {}, {}, {}, [], measured))
-    assert "a machine" in page and "## Extraction" in page and "| plain way / ours | 3.14 |" in page
+    first, second = page.split("## Memory")
+    assert "## Extraction" in first and "| extraction / ours | 3.14 |" in first
+    assert "Measured on a machine, commit `abc`, 2026-01-02." in first and "another" not in first
+    assert "| memory / ours | 2 |" in second and "Measured on another one" in second
     assert "make bench" in pages.benchmarks(pages.Results("book", {}, {}, {}, []))

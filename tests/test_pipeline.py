@@ -45,7 +45,7 @@ def test_held_out_images_are_not_trained_on(run):
 def test_the_sae_sees_only_the_identity_block(run):
     sae = run.coder("sae")
     assert sae.group.order == 1 and run.training_source("sae").group.order == 1
-    assert 0 <= run.evaluate(sae).l0 <= 24
+    assert 0 < run.evaluate(sae).l0 < 12
     with pytest.raises(ValueError, match="kind is 'esae'"):
         run.coder("esae")
 
@@ -75,6 +75,27 @@ def test_streamed_training_runs_from_the_same_call(run, tmp_path):
                    stream=True, **TINY)
     assert streamed.coder().group == run.group
     assert not list((tmp_path / "s").glob("orbits/*/00000.npy"))
+    assert streamed.coder("sae").group.order == 1
+    assert not list((tmp_path / "s").glob("orbits/*/00000.npy"))
+
+
+def test_a_capped_store_holds_a_sample_of_the_images(run, tmp_path):
+    capped = Run("smoke", model=run.model, images=run.images, action=run.action, work=tmp_path / "c",
+                 store_images=3, **TINY)
+    assert len(capped.orbits("train")) == 3 * 8 and len(run.orbits("train")) == 18 * 8
+    assert len(set(capped._stored_source("train").names) - set(run.source("train").names)) == 0
+
+
+@pytest.mark.parametrize("changes", [dict(points_per_image=4), dict(mask_radius=5.0), dict(held_out=0.2),
+                                     dict(lr=1e-4), dict(k=2), dict(activation="relu", sparsity=1.0)])
+def test_other_settings_never_share_a_coder(run, changes):
+    def folder(run):
+        return run._coder_folder(run._coder_settings("crosscoder", {}))
+
+    other = Run("smoke", model=run.model, images=run.images, action=run.action, work=run.work, **(TINY | changes))
+    images = Run("smoke", model=run.model, images=run.images.flip(0), action=run.action, work=run.work, **TINY)
+    same = Run("smoke", model=run.model, images=run.images, action=run.action, work=run.work, **TINY)
+    assert folder(same) == folder(run) and len({folder(run), folder(other), folder(images)}) == 3
 
 
 def test_photographs_are_needed_where_there_are_no_drawings(tmp_path, monkeypatch):
@@ -104,6 +125,7 @@ def test_unknown_coder_settings_are_refused(run):
 def test_cost_is_measured_without_weights_or_images():
     from groupcc_lite.costs import cost
 
+    assert cost("paper", images=None)["orbits"]["disk GB"] < 20
     stages = cost("smoke")
     assert stages["images"]["count"] == 160 and stages["orbits"]["disk GB"] > 0
     assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
