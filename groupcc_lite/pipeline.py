@@ -124,7 +124,8 @@ class Run:
 
     @property
     def _sampling(self) -> dict[str, Any]:
-        return dict(points_per_image=self.profile.points_per_image, mask_radius=self.profile.mask_radius, seed=self.seed)
+        profile = self.profile
+        return dict(points_per_image=profile.points_per_image, mask_radius=profile.mask_radius, seed=self.seed)
 
     def _stored_source(self, part: str) -> ImageSource:
         source, limit = self.source(part), self.profile.store_images
@@ -266,8 +267,8 @@ class Run:
 
     def _coder_folder(self, settings: dict[str, Any]) -> Path:
         source = self.source("train") if self.profile.stream else self._stored_source("train")
-        data = self._data_name(source, self._sampling)
-        return self.work / "coders" / f"{settings['kind']}-{digest([CODER_FORMAT, settings, data, self.profile.stream])}"
+        name = digest([CODER_FORMAT, settings, self._data_name(source, self._sampling), self.profile.stream])
+        return self.work / "coders" / f"{settings['kind']}-{name}"
 
 
 def _part(part: str) -> int:

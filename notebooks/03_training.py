@@ -265,7 +265,7 @@ assert metrics.fve > copied[1:].mean() and metrics.fve_identity > metrics.fve_pe
 assert profile == "smoke" or 0.5 < reached < 1.5
 assert ceiling[~identity].max() < metrics.fve_identity or profile != "book"
 
-# %% mystnb={"figure": {"name": "fig-blocks", "caption": "Variance explained for each block on held-out images of this run, and the linear ceiling (black). Dark bars are exact elements, light bars resampled ones. The first bar is the block that the encoder sees. No transformed block is explained as well as that one, and no linear map could do that either."}, "image": {"alt": "A bar for each element of the group with a black tick above it. The first bar is the highest; the others are nearly level, each near its tick."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-fve-blocks", "caption": "Variance explained for each block on held-out images of this run, and the linear ceiling (black). Dark bars are exact elements, light bars resampled ones. The first bar is the block that the encoder sees. No transformed block is explained as well as that one, and no linear map could do that either."}, "image": {"alt": "A bar for each element of the group with a black tick above it. The first bar is the highest; the others are nearly level, each near its tick."}} tags=["hide-input"]
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 3.4))
     plots.fve_per_block(metrics.fve_per_block, G, ax, ceiling=ceiling, exact=exact)
@@ -460,7 +460,7 @@ display(Markdown(report.compare(
 # :name: fig-blocks-inception
 #
 # InceptionV1, mixed3b, reference run (profile `inception`): variance explained for each block on held-out
-# photographs, and the linear ceiling, as in {numref}`fig-blocks`.
+# photographs, and the linear ceiling, as in {numref}`fig-fve-blocks`.
 # ```
 #
 # ```{figure} ../book/reference/03_training/tradeoff.png
