@@ -325,6 +325,23 @@ display(Markdown(report.compare(
     "kept_robust", "kept_plain", "family_rotation_rank", "family_rotation_chance", "family_degrees_off")))
 
 # %% [markdown]
+# ```{figure} ../book/reference/06_seeing/family.png
+# :alt: Sixteen feature visualisations. Several show the same dark arc, turned a little further from picture to picture.
+# :name: fig-family-inception
+#
+# InceptionV1, mixed3b, reference run: one family. Above each picture stands the rotation by which its feature agrees best
+# with the first one, and the similarity. No feature number was chosen by hand. Where the similarity is high, the arc
+# turns as predicted. Where it is low, the best partner is not the same feature at all.
+# ```
+#
+# ```{figure} ../book/reference/06_seeing/gallery.png
+# :alt: Twenty-four feature visualisations in colour, among them eyes, fur, arcs, grids of dots and textures.
+# :name: fig-gallery-inception
+#
+# InceptionV1, mixed3b, reference run: every so many features by number, drawn from their encoder directions. The pictures
+# come from the weights alone; no photograph is involved.
+# ```
+#
 # ## Exercises
 #
 # ```{exercise} The opposite
