@@ -93,9 +93,14 @@ def _cost(options: argparse.Namespace) -> None:
 
 
 def _train_tiny(options: argparse.Namespace) -> None:
-    from groupcc_lite.tiny_training import train_tiny
+    from groupcc_lite.reports import work_folder
+    from groupcc_lite.tiny_training import STEPS, TINY_WEIGHTS, train_tiny
 
-    train_tiny(options.folder, steps=options.steps, seed=options.seed)
+    folder = Path(options.folder) if options.folder is not None else work_folder() / "tiny-inception"
+    train_tiny(folder, steps=STEPS if options.steps is None else options.steps, seed=options.seed)
+    path = folder / TINY_WEIGHTS.name
+    _say(f"The weights lie at {path}; --weights {path} uses them, and the package's own are as they were"
+         if path.resolve() != TINY_WEIGHTS else f"The package's own weights were replaced: {path}")
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -180,8 +185,9 @@ def parser() -> argparse.ArgumentParser:
     verb("cost", _cost, "estimate time and disk of a profile before it starts", profile).add_argument(
         "--images", metavar="FOLDER", help="photographs that the run would use")
     sub = verb("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
-    sub.add_argument("--folder", help="where the weights go (default: into the package)")
-    sub.add_argument("--steps", type=int, default=1500, help="training steps (default: 1500)")
+    sub.add_argument("--folder", help="where the weights go (default: tiny-inception in the work folder, "
+                     "never into the package)")
+    sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     sub = verb("publish", _publish, "copy the reports and figures of a run to book/reference")
     sub.add_argument("--profile", default="inception", help="default: inception")

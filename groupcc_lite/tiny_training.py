@@ -6,14 +6,12 @@ that must report it keeps oriented features up to `mixed3b`, and those are what 
 Scenes show every orientation equally often, so nothing is rotated or mirrored by hand, and nothing in the
 network is equivariant by construction.
 
-Run it with `groupcc train-tiny` or `python -m groupcc_lite.tiny_training`. It writes
-`tiny_inception.safetensors` and, next to it, `tiny_inception.json`: what was measured on drawings that
-training never saw.
+`groupcc train-tiny` runs it. It writes `tiny_inception.safetensors` and, next to it, `tiny_inception.json`: what was
+measured on drawings that training never saw.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 import platform
@@ -27,17 +25,18 @@ import torch
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from groupcc_lite.files import atomic_path, sha256_of, write_json
 from groupcc_lite.models import TINY_PREPROCESS, TINY_WEIGHTS, wrap_model
 from groupcc_lite.networks import TinyInception, attach_norms, fold_norms, randomise
+from groupcc_lite.progress import progress_bar
 from groupcc_lite.shapes import SHAPES, Drawings, draw, sample_drawings
 
 log = logging.getLogger(__name__)
 
 SIZE = 96
 STRIDE = 4  # px between the cells of mixed3b, the first one centred on pixel 0
+STEPS = 1200  # training steps of the weights in the package
 HELD_OUT_SEED = 8_000_000
 _TRAINING_SEED = 7_000_000  # far from the small seeds that readers choose: their drawings are new to the network
 _RIM = 12  # px; shapes whose origin is nearer to the border are not asked for
@@ -142,7 +141,7 @@ def orientation_tuning(network: nn.Module, layer: str = "mixed3b", *, steps: int
 def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learning_rate: float) -> None:
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1, pct_start=0.15)
-    progress = tqdm(range(steps), desc="training tiny-inception", unit="step")
+    progress = progress_bar(iterable=range(steps), desc="training tiny-inception", unit="step")
     for step in progress:
         first = step * batch_size
         drawings = sample_drawings(range(first, first + batch_size), SIZE, seed=_TRAINING_SEED + seed)
@@ -158,9 +157,9 @@ def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learni
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})
 
 
-def train_tiny(folder: str | Path | None = None, *, steps: int = 1200, batch_size: int = 64, seed: int = 0,
+def train_tiny(folder: str | Path, *, steps: int = STEPS, batch_size: int = 64, seed: int = 0,
                learning_rate: float = 4e-3, held_out: int = 2048) -> dict[str, Any]:
-    """Train the built-in network and write its weights and its record into `folder` (default: the package's own).
+    """Train the built-in network and write its weights and its record into `folder`.
 
     Every step sees `batch_size` new drawings; `held_out` others measure the result. Batch normalisation helps
     during training and is folded into the convolutions before anything is measured or written. Returns the
@@ -169,7 +168,7 @@ def train_tiny(folder: str | Path | None = None, *, steps: int = 1200, batch_siz
     for name, value in {"steps": steps, "batch_size": batch_size, "held_out": held_out}.items():
         if value < 1:
             raise ValueError(f"{name} is {value}; expected at least 1")
-    path = (Path(folder) if folder is not None else TINY_WEIGHTS.parent) / TINY_WEIGHTS.name
+    path = Path(folder) / TINY_WEIGHTS.name
     started = time.perf_counter()
     network = attach_norms(randomise(TinyInception(len(SHAPES)), seed)).to(memory_format=torch.channels_last)
     _optimise(network.train(), steps, batch_size, seed, learning_rate)
@@ -190,21 +189,3 @@ def train_tiny(folder: str | Path | None = None, *, steps: int = 1200, batch_siz
     write_json(path.with_suffix(".json"), record)
     log.info("held-out accuracy %.3f; weights in %s", record["held_out"]["accuracy"], path)
     return record
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: python -m groupcc_lite.tiny_training --help."""
-    parser = argparse.ArgumentParser(description="Train the built-in network on procedurally drawn shapes.")
-    parser.add_argument("--folder", help="where to write weights and record (default: the package's own folder)")
-    parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--held-out", type=int, default=2048, help="drawings to measure on")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    train_tiny(options.folder, steps=options.steps, batch_size=options.batch_size, seed=options.seed,
-               held_out=options.held_out)
-
-
-if __name__ == "__main__":
-    main()

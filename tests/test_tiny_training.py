@@ -12,9 +12,9 @@ from groupcc_lite.shapes import SHAPE_NAMES, SHAPES, sample_drawings
 from groupcc_lite.tiny_training import (
     HELD_OUT_SEED,
     SIZE,
+    STEPS,
     STRIDE,
     evaluate_tiny,
-    main,
     orientation_tuning,
     targets,
     train_tiny,
@@ -30,6 +30,7 @@ def test_shipped_weights_are_the_recorded_ones(record):
     assert sha256_of(TINY_WEIGHTS) == record["sha256"]
     assert TINY_WEIGHTS.stat().st_size < 1_000_000
     assert sum(p.numel() for p in load_tiny().parameters()) == record["parameters"]
+    assert record["training"]["steps"] == STEPS
     assert set(record["held_out"]["accuracy_per_class"]) == set(SHAPE_NAMES)
 
 
@@ -74,14 +75,28 @@ def test_questions_lie_on_the_models_grid():
 
 
 def test_training_writes_weights_and_record(tmp_path):
-    main(["--folder", str(tmp_path), "--steps", "3", "--batch-size", "4", "--seed", "1",
-          "--held-out", "8"])
+    train_tiny(tmp_path, steps=3, batch_size=4, seed=1, held_out=8)
     written = json.loads((tmp_path / TINY_WEIGHTS.with_suffix(".json").name).read_text())
     assert written["training"]["steps"] == 3 and written["training"]["seed"] == 1
     assert written["sha256"] == sha256_of(tmp_path / TINY_WEIGHTS.name)
     trained = load_tiny(tmp_path / TINY_WEIGHTS.name)
     untrained = randomise(TinyInception(len(SHAPES)), 1)
     assert not torch.equal(trained.conv2d0.weight, untrained.conv2d0.weight)
+
+
+@pytest.mark.parametrize("given, steps", [([], STEPS), (["--steps", "3"], 3)])
+def test_the_command_leaves_the_packages_weights_alone(tmp_path, monkeypatch, capsys, given, steps):
+    from groupcc_lite import tiny_training
+    from groupcc_lite.__main__ import main
+
+    asked = []
+    monkeypatch.setattr(tiny_training, "train_tiny", lambda folder, **settings: asked.append((folder, settings)))
+    monkeypatch.setenv("GROUPCC_WORK", str(tmp_path))
+    assert main(["train-tiny", *given]) == 0
+    assert asked == [(tmp_path / "tiny-inception", {"steps": steps, "seed": 0})]
+    assert f"The weights lie at {tmp_path / 'tiny-inception' / TINY_WEIGHTS.name}" in capsys.readouterr().out
+    assert main(["train-tiny", "--folder", str(TINY_WEIGHTS.parent)]) == 0
+    assert "own weights were replaced" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"held_out": -1}])
