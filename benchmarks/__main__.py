@@ -17,14 +17,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], help="what to measure (default: everything)")
     chosen = parser.parse_args().subjects or list(SUBJECTS)
-    table = read_json(TABLE) if TABLE.is_file() else {"results": {}}
+    table = read_json(TABLE) if TABLE.is_file() else {}
     for name in chosen:
         results = SUBJECTS[name].measure()
         print(f"\n{name}: {SUBJECTS[name].__doc__.splitlines()[0]}")
         for label, value in results.items():
             print(f"  {value:10.3g}  {label}")
-        table["results"][name] = results
-    write_json(TABLE, table | {"provenance": provenance()})
+        # Subjects may be measured on different days and machines: each keeps its own record.
+        table[name] = {"results": results, "provenance": provenance()}
+        write_json(TABLE, table)
 
 
 if __name__ == "__main__":
