@@ -45,5 +45,8 @@ def data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest tests first, so that parallel workers finish together."""
+    """Mark the tests that need the folder of data; start the longest ones first, so that workers finish together."""
+    for item in items:
+        if "data" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -179,3 +179,16 @@ def test_long_functions_sees_a_long_one_and_not_its_docstring():
     body = "\n".join("    x = 1" for _ in range(5))
     assert long_functions(f"def f():\n{body}", 4) == ["f"]
     assert long_functions(f'def f():\n    """a\n    b\n    c"""\n{body}', 5) == []
+
+
+def test_tests_that_use_the_data_are_marked_and_others_are_not():
+    from conftest import pytest_collection_modifyitems
+
+    class Item:
+        def __init__(self, *fixturenames):
+            self.fixturenames, self.marks = fixturenames, []
+            self.add_marker, self.get_closest_marker = self.marks.append, lambda name: None
+
+    items = [Item("root"), Item("data", "tmp_path")]
+    pytest_collection_modifyitems(items)
+    assert [item.marks for item in items] == [[], ["data"]]
