@@ -63,9 +63,9 @@ class BaseModel(nn.Module):
     """A frozen network up to one layer: RGB images (b, 3, S, S) in [0, 1] -> activations (b, d, h, w).
 
     Attributes: `name`, `layer`, `channels` (d), `input_size` (S), `geometry`, `fingerprint` (sha256 of the
-    weights, the layer, the preprocessing and the input size: the model's content address). Gradients with
-    respect to the images flow; the weights are frozen. Runs under bf16 autocast. Make one with `load_model`
-    or `wrap_model`.
+    weights, the layers and their settings, the preprocessing and the input size: the model's content address).
+    Gradients with respect to the images flow; the weights are frozen. Runs under bf16 autocast. Make one with
+    `load_model` or `wrap_model`.
     """
 
     def __init__(self, network: fx.GraphModule, *, name: str, layer: str, input_size: int,
@@ -112,6 +112,8 @@ class BaseModel(nn.Module):
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr((self.layer, self.input_size, asdict(self.preprocess))).encode())
         digest.update(str(self.network.graph).encode())
+        # The graph only names its layers; what they are, such as the kind and size of a pooling, is in their repr.
+        digest.update(f"{nn.Module.__repr__(self.network)} {self.geometry!r}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().double().numpy().tobytes())

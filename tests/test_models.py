@@ -72,6 +72,20 @@ def test_fingerprint_is_a_content_address(tiny, tmp_path):
     assert len({tiny.fingerprint, *(model.fingerprint for model in others)}) == 5
 
 
+@pytest.mark.parametrize("one, other", [
+    (nn.MaxPool2d(2), nn.AvgPool2d(2)), (nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, 2)), (nn.ReLU(), nn.LeakyReLU(0.3)),
+    (nn.LeakyReLU(0.1), nn.LeakyReLU(0.3)), (nn.ReLU(), nn.Sigmoid())], ids=str)
+def test_fingerprint_sees_layers_that_have_no_weights(one, other):
+    """Two networks with the same weights and names that compute different things have different addresses."""
+    def network(layer):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), layer)
+
+    first, again, second = (wrap_model(network(layer), "1", input_size=32) for layer in (one, one, other))
+    assert torch.equal(first.network.get_submodule("0").weight, second.network.get_submodule("0").weight)
+    assert first.fingerprint == again.fingerprint != second.fingerprint
+
+
 def test_another_image_size(tiny):
     small = tiny.at_size(64)
     assert small(_images(1, 64)).shape[-1] == small.geometry.grid == 16
