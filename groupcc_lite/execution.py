@@ -193,8 +193,10 @@ def _execute(root: Path, text: str, output: Path, parameters: dict[str, Any]) ->
 
     notebook = nbformat.reads(text, as_version=4)
     # tqdm reads TQDM_DISABLE when it is imported: the kernel's bars would fill the page, papermill's own bar stays.
-    # GROUPCC_STATIC tells `widgets` that nobody will be there to answer a live widget.
-    with _environment(TQDM_DISABLE="1", GROUPCC_STATIC="1", PYDEVD_DISABLE_FILE_VALIDATION="1"):
+    # GROUPCC_STATIC tells `widgets` that nobody will be there to answer a live widget. Figures must reach the notebook
+    # even where the caller draws into files (MPLBACKEND=agg, as the tests do).
+    with _environment(TQDM_DISABLE="1", GROUPCC_STATIC="1", PYDEVD_DISABLE_FILE_VALIDATION="1",
+                      MPLBACKEND="module://matplotlib_inline.backend_inline"):
         try:
             papermill.execute_notebook(notebook, str(output), parameters=parameters, cwd=str(root),
                                        kernel_name="python3", extra_arguments=[QUIET_KERNEL, PLAIN_LOG])

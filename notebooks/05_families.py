@@ -378,11 +378,10 @@ error = circular(predicted - measured)
 shuffled = circular(np.random.default_rng(seed).permutation(predicted) - measured)
 print(len(error), "pairs")
 report.number("angle_pairs", len(error), note="pairs of one family, similarity at least 0.5")
-if len(error):
-    print(f"error of the predicted angle: median {np.median(error):.0f}°, shuffled {np.median(shuffled):.0f}°")
-    report.number("angle_error", float(np.median(error)), unit="°", note="error of the predicted angle, median")
-    report.number("angle_error_shuffled", float(np.median(shuffled)), unit="°",
-                  note="the same with shuffled predictions")
+for key, errors, note in (("angle_error", error, "error of the predicted angle, median"),
+                          ("angle_error_shuffled", shuffled, "the same with shuffled predictions")):
+    median = report.number(key, float(np.median(errors)) if len(errors) else "no such pair", unit="°", note=note)
+    print(f"{note}: {median}")
 if profile == "book":
     assert np.median(error) < 0.6 * np.median(shuffled)
 

@@ -26,7 +26,7 @@ def results(here=None, reference=None, claims=(CLAIM,)) -> pages.Results:
 
 @pytest.mark.parametrize("values, expected", [
     (dict(a=0.9, b=0.1), "holds"), (dict(a=0.1, b=0.9), "does not hold"), (dict(a=2.0, b=0.1), "does not hold"),
-    (dict(a=0.9), "not measured"), ({}, "not measured")])
+    (dict(a=0.9), "not measured"), (dict(a=0.9, b="no such pair"), "not measured"), ({}, "not measured")])
 def test_status_follows_the_numbers(values, expected):
     assert pages.status(CLAIM, report(**values)) == expected
 

@@ -14,7 +14,7 @@ def warped_grid(grid, matrix, geometry):
     The warp turns about the image centre, which is not the grid's middle.
     """
     cells = torch.stack(torch.meshgrid(*[torch.arange(geometry.grid, dtype=torch.float64)] * 2, indexing="xy"), dim=-1)
-    moved = geometry.cells(geometry.pixels(cells) @ torch.as_tensor(matrix).T)
+    moved = geometry.cells(geometry.pixels(cells) @ torch.tensor(matrix).T)
     unit = 2 * moved / (geometry.grid - 1) - 1
     return F.grid_sample(grid.double(), unit.expand(len(grid), -1, -1, -1), mode="bilinear", align_corners=True)
 

@@ -15,8 +15,8 @@ from groupcc_lite.symmetry import (
     self_similarity,
 )
 
-GROUPS = st.one_of(st.integers(1, 8).map(cyclic), st.integers(1, 6).map(dihedral),
-                   st.tuples(st.integers(1, 4), st.integers(1, 3)).map(lambda n: product(cyclic(n[0]), dihedral(n[1]))))
+GROUPS = st.sampled_from([*(cyclic(n) for n in range(1, 9)), *(dihedral(n) for n in range(1, 7)),
+                          *(product(cyclic(a), dihedral(b)) for a in range(1, 5) for b in range(1, 4))])
 
 
 def random_dictionary(G, m=5, d=3, seed=0):
