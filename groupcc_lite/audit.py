@@ -18,6 +18,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 TRACEBACK = "Traceback (most recent call last)"
 # A description that is only a file name or a path, such as the hashed default of an executed figure.
+RAW_TABLE = re.compile(r"<p>\|[^<]*(<[^>]*>[^<]*)*?\|-{3,}\|")  # a paragraph that is still a pipe table
 PATH_LIKE = re.compile(r"^\S*[/\\]\S*$|^\S+\.(png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
 
 
@@ -32,6 +33,7 @@ class Page(HTMLParser):
         self.images: list[tuple[str, str | None]] = []
         self.scripts: dict[str, list[str]] = {WIDGET_VIEW: [], WIDGET_STATE: []}
         self.has_error_output = TRACEBACK in text
+        self.has_raw_table = RAW_TABLE.search(text) is not None
         self.has_stderr = False
         self._script: str | None = None
         self.feed(text)
@@ -94,6 +96,8 @@ def _content(page: Page) -> Iterable[str]:
         yield "an output shows an error with its traceback"
     if page.has_stderr:
         yield "an output shows warnings (text on stderr); filter exactly that warning or mend its cause"
+    if page.has_raw_table:
+        yield "a Markdown table is shown as text; displayed Markdown must be rendered with tables"
 
 
 def _images(folder: Path, name: str, page: Page) -> Iterable[str]:

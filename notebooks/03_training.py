@@ -460,7 +460,8 @@ display(Markdown(report.compare(
 # :name: fig-blocks-inception
 #
 # InceptionV1, mixed3b, reference run (profile `inception`): variance explained for each block on held-out
-# photographs, and the linear ceiling, as in {numref}`fig-fve-blocks`.
+# photographs, and the linear ceiling, as in {numref}`fig-fve-blocks`. Unlike there, the linear map for the mirror $s$
+# comes level with the first bar.
 # ```
 #
 # ```{figure} ../book/reference/03_training/tradeoff.png

@@ -239,8 +239,8 @@ median_share = report.number("network_share", float(of_network.nanmedian()),
 # %% [markdown]
 # Be careful with what this shows. A drawn line *is* the same image after half a turn, so *any* function of the
 # image has the line's second diagonal ({ref}`ex-random-network` tries a random one). What does not
-# come for free is everything between those diagonals: that $B$ is nearly a function of $g^{-1}h$. That is what
-# the column *share* says, and it is a property of this network.
+# come for free is how evenly $B$ follows $g^{-1}h$ between those diagonals. That is what the column *share* says. It is
+# not 0 for random weights either, so compare it with theirs in {ref}`an exercise <ex-random-network>`.
 #
 # ### The interpolation floor
 #
@@ -655,7 +655,8 @@ widgets.explorer(card, ordered, alt=describe, description="c(180°)", frames=12)
 # %% [markdown]
 # ## On InceptionV1
 #
-# The same cells, run with `profile="inception"`, gave the right-hand column.
+# The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
+# InceptionV1 (GoogLeNet), not the paper's.
 
 # %% tags=["hide-input"]
 report.save()
@@ -667,7 +668,7 @@ display(Markdown(report.compare(
 
 # %% [markdown]
 # ```{figure} ../book/reference/04_heatmaps/three_in_a_row.png
-# :alt: Three square heat maps of InceptionV1 features. From left to right a second diagonal grows.
+# :alt: Three square heat maps of InceptionV1 features. Left, one diagonal per quarter and faint others; middle, warm nearly everywhere; right, clear further diagonals.
 # :name: fig-three-inception
 #
 # InceptionV1, mixed3b, reference run (profile `inception`): three features chosen by the rules of this chapter,
@@ -690,7 +691,7 @@ display(Markdown(report.compare(
 # ```
 #
 # ```{figure} ../book/reference/04_heatmaps/doubtful.png
-# :alt: Three square heat maps of InceptionV1 features with weak or broken diagonals.
+# :alt: Three square heat maps of InceptionV1 features. Two are warm all over with one clear diagonal, the right one is a regular lattice with gaps.
 # :name: fig-doubtful-inception
 #
 # InceptionV1, reference run: doubtful features, chosen by the rules of {numref}`fig-doubtful`.
@@ -782,7 +783,8 @@ assert not (propellers & found["curve-like"]).any()
 # - The block heatmap $B[g, h] = \cos(F[g], F[h])$ shows a feature's symmetry as stripes: rotations along falling
 #   diagonals, mirrors along rising ones.
 # - It depends on $g^{-1}h$ only exactly when the blocks are turned into each other by orthogonal matrices. How far
-#   that holds is a number, and it is high for a trained network that was never asked for it.
+#   that holds is a number. For a drawn curve it is higher in a trained network, which was never asked for it, than for
+#   random weights.
 # - The profile $c(h)$ is the heatmap averaged along its stripes. Half turn, quarter turn and best mirror sort
 #   features into curve-like, line-like, quarter-turn and invariant ones.
 # - The encoder is an independent witness. It agrees with line-like and curve-like as groups, and not with every
