@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from groupcc_lite.files import digest, read_json, sha256_of, write_json
-from groupcc_lite.images import IMAGE_SUFFIXES
+from groupcc_lite.images import IMAGE_SUFFIXES, photo_folder
 from groupcc_lite.pairs import BookError, make_pair, tagged
 from groupcc_lite.profiles import get_profile
 from groupcc_lite.reports import work_folder
@@ -105,11 +105,7 @@ def outside_files(parameters: dict[str, Any]) -> list[tuple[str, int, int]]:
 
 def _photographs(profile: str, images: str | None) -> list[Path]:
     """All image files in the folder given, or in GROUPCC_DATA's; ValueError if there is none."""
-    data = os.environ.get("GROUPCC_DATA")
-    if images is None and not data:
-        raise ValueError(f"profile {profile!r} needs photographs: give images=FOLDER, or set GROUPCC_DATA to a folder "
-                         "that holds imagenet-sample/images")
-    folder = Path(images) if images is not None else Path(data, "imagenet-sample", "images")
+    folder = photo_folder(images, profile)
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         what = "is a folder without photographs" if folder.is_dir() else "is not a folder"

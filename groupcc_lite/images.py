@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,15 @@ from groupcc_lite.shapes import sample_drawings
 log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for damaged files
+
+
+def photo_folder(images: str | Path | None, profile: str) -> Path:
+    """The folder given, or else GROUPCC_DATA's photographs; ValueError if neither is there."""
+    data = os.environ.get("GROUPCC_DATA")
+    if images is None and not data:
+        raise ValueError(f"profile {profile!r} needs photographs: give images=FOLDER, or set GROUPCC_DATA to a folder "
+                         "that holds imagenet-sample/images")
+    return Path(images) if images is not None else Path(data, "imagenet-sample", "images")
 
 
 class ImageSource:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.files import atomic_path, digest, read_json, write_json
 from groupcc_lite.groups import FiniteGroup, parse_group
-from groupcc_lite.images import DrawingSource, ImageSource, ImageSubset, PhotoFolder, TensorImages
+from groupcc_lite.images import DrawingSource, ImageSource, ImageSubset, PhotoFolder, TensorImages, photo_folder
 from groupcc_lite.models import BaseModel, load_model
 from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream
 from groupcc_lite.profiles import Profile, get_profile
@@ -94,11 +93,7 @@ class Run:
             return PhotoFolder(self.images, size)
         if self.profile.model == "tiny-inception" and self._model is None:
             return DrawingSource(self.profile.drawings, size, seed=1000 + self.seed)
-        bundled = Path(os.environ.get("GROUPCC_DATA", "")) / "imagenet-sample" / "images"
-        if "GROUPCC_DATA" in os.environ and bundled.is_dir():
-            return PhotoFolder(bundled, size)
-        raise ValueError(f"profile {self.profile.name!r} needs photographs: pass images=FOLDER, or set GROUPCC_DATA to "
-                         "a folder that holds imagenet-sample/images")
+        return PhotoFolder(photo_folder(None, self.profile.name), size)
 
     @cached_property
     def _split(self) -> tuple[ImageSource, ImageSource]:

@@ -172,7 +172,7 @@ def _optimise(coder: GroupCrosscoder, optimiser: torch.optim.Optimizer, x: Tenso
     with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
         total, parts = coder.loss(x, **terms)
     if not torch.isfinite(total):
-        raise ValueError(f"the loss is {float(total)} with learning rate {lr:g}; lower lr or check the data for NaN")
+        raise ValueError(f"the loss is {total.item()} with learning rate {lr:g}; lower lr or check the data for NaN")
     optimiser.zero_grad(set_to_none=True)
     total.backward()
     optimiser.step()
