@@ -137,11 +137,7 @@ def reproducibility(results: Results) -> str:
             parts.append("No chapter has left a report yet.")
             continue
         facts = {chapter: report["provenance"] for chapter, report in reports.items()}
-        parts.append(table(
-            ["Chapter", "Commit", "Date", "Seed", "Model (fingerprint)", "Images (fingerprint)", "Peak memory"],
-            [[chapter, _short(f["commit"]), f["date"][:16].replace("T", " "), str(f.get("seed", "none")),
-              _short(f.get("model_fingerprint")), _short(f.get("images_sha256")),
-              f"{f['peak_memory_gib']} GiB" if f.get("peak_memory_gib") else MISSING] for chapter, f in facts.items()]))
+        parts += _common_and_table({chapter: _origin(f) for chapter, f in facts.items()})
         for hardware in dict.fromkeys(str(f["hardware"]) for f in facts.values()):
             parts.append(f"Hardware: {hardware}.")
         for versions in dict.fromkeys(_versions(f) for f in facts.values()):
@@ -211,6 +207,24 @@ def fill(text: str, results: Results, page: str) -> str:
         return GENERATED[match[1]](results)
 
     return MARKER.sub(part, text)
+
+
+def _origin(facts: dict[str, Any]) -> dict[str, str]:
+    """What a report says of where its numbers come from, for people."""
+    return {"Commit": _short(facts["commit"]), "Seed": str(facts.get("seed", "none")),
+            "Model": _short(facts.get("model_fingerprint")), "Images": _short(facts.get("images_sha256")),
+            "Date": facts["date"][:16].replace("T", " "),
+            "Peak memory": f"{facts['peak_memory_gib']} GiB" if facts.get("peak_memory_gib") else MISSING}
+
+
+def _common_and_table(rows: dict[str, dict[str, str]]) -> list[str]:
+    """A sentence for the columns in which all rows agree, and a table of the others: narrow enough for a page."""
+    first = next(iter(rows.values()))
+    common = [c for c in first if len(rows) > 1 and len({row[c] for row in rows.values()}) == 1]
+    varied = [c for c in first if c not in common]
+    sentence = "All chapters: " + ", ".join(f"{c.lower()} {first[c]}" for c in common) + "."
+    body = table(["Chapter", *varied], [[chapter, *(row[c] for c in varied)] for chapter, row in rows.items()])
+    return [sentence, body] if common else [body]
 
 
 def _short(value: str | None) -> str:

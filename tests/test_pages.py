@@ -53,9 +53,17 @@ def test_show(value, unit, expected):
 
 def test_reproducibility_lists_commit_seed_and_fingerprints():
     text = pages.reproducibility(results({"03_training": report()}))
-    assert "| 03_training | `0123456789ab` | 2026-01-02 03:04 | 4 | `ffffffffffff` | `eeeeeeeeeeee` |" in text
+    assert "| `0123456789ab` | 4 | `ffffffffffff` | `eeeeeeeeeeee` | 2026-01-02 03:04 | not measured |" in text
     assert "Hardware: a machine." in text and "Versions: torch 2.0." in text
     assert text.count("No chapter has left a report yet.") == 1
+
+
+def test_reproducibility_says_once_what_all_chapters_share():
+    other = report()
+    other["provenance"] |= {"commit": "fedcba9876543210", "peak_memory_gib": 2.5}
+    text = pages.reproducibility(results({"03_training": report(), "04_heatmaps": other}))
+    assert "All chapters: seed 4, model `ffffffffffff`, images `eeeeeeeeeeee`, date 2026-01-02 03:04." in text
+    assert "| Chapter | Commit | Peak memory |" in text and "| 04_heatmaps | `fedcba987654` | 2.5 GiB |" in text
 
 
 def test_a_dirty_commit_stays_marked():
