@@ -1,15 +1,15 @@
-"""`python -m benchmarks [extraction|coders|memory ...]`: measure, print, and keep the table for the book."""
+"""`python -m benchmarks [extraction|coders|similarity|memory ...]`: measure, print, and keep the table for the book."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks import coders, extraction, memory
+from benchmarks import coders, extraction, memory, similarity
 from groupcc_lite.files import read_json, write_json
 from groupcc_lite.reports import provenance
 
-SUBJECTS = {"extraction": extraction, "coders": coders, "memory": memory}
+SUBJECTS = {"extraction": extraction, "coders": coders, "similarity": similarity, "memory": memory}
 TABLE = Path(__file__).resolve().parents[1] / "book" / "reference" / "benchmarks.json"
 
 

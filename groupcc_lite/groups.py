@@ -18,6 +18,9 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import Int
 
+from groupcc_lite.irreps import Irrep, find_irreps
+from groupcc_lite.subgroups import Subgroup, find_subgroups
+
 
 class FiniteGroup:
     """A finite group, immutable; two groups are equal when their tables are.
@@ -105,6 +108,24 @@ class FiniteGroup:
         braced = [re.sub(r"\^(-?[0-9]+)", r"^{\1}", name) for name in self.names]
         return tuple(f"${tex}$" if formula.fullmatch(name) else name
                      for name, tex in zip(self.names, braced, strict=True))
+
+    def subgroups(self) -> tuple[Subgroup, ...]:
+        """All subgroups, each with .elements, .name, .conjugacy_class and .label, by size, then by elements."""
+        return self._subgroups
+
+    def irreps(self) -> tuple[Irrep, ...]:
+        """Real orthogonal irreps, each with .name, .dim, .kind (1, 2 or 4) and .matrices, the trivial one first."""
+        return self._irreps
+
+    # Found once: groups are immutable, and so is what is handed out.
+
+    @cached_property
+    def _subgroups(self) -> tuple[Subgroup, ...]:
+        return find_subgroups(self._table, self.names)
+
+    @cached_property
+    def _irreps(self) -> tuple[Irrep, ...]:
+        return find_irreps(self._table, self.names)
 
     # ------------------------------------------------------------------------------- working with elements
 
