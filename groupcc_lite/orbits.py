@@ -246,6 +246,37 @@ class IdentityBlocks(OrbitSource):
         return self.source.in_order(batch_size, elements=slice(0, 1))
 
 
+class TensorOrbits(OrbitSource):
+    """Orbit vectors that lie in memory, such as the whole-image activations of a small network.
+
+    `blocks` (n, |G|, d) in the model's units; ValueError if they do not fit the group or are not finite.
+    """
+
+    def __init__(self, blocks: Float[Tensor, "n g d"], group: FiniteGroup):
+        if blocks.ndim != 3 or blocks.shape[1] != group.order or not len(blocks):
+            raise ValueError(f"blocks have shape {tuple(blocks.shape)}; expected (n, {group.order}, channels), one "
+                             f"block per element of {group.name}, and at least one row")
+        if not torch.isfinite(blocks).all():
+            raise ValueError("blocks hold NaN or infinite values; check the activations they were made from")
+        self.blocks, self.group, self.channels = blocks, group, blocks.shape[2]
+        self.exact = np.ones(group.order, dtype=bool)
+        self.scale = float((self.channels / blocks.square().sum(-1).mean().clamp(min=1e-12)).sqrt())
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self)))
+        for number in range(start, self.batches_per_epoch(batch_size)):
+            yield self.blocks[order[number * batch_size:(number + 1) * batch_size]][:, elements]
+
+    def in_order(self, batch_size: int = 1024, *, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+        """Every row once, in order."""
+        for first in range(0, len(self), batch_size):
+            yield self.blocks[first:first + batch_size, elements]
+
+
 def _data_path(folder: Path, shard: int) -> Path:
     return folder / f"{shard:05d}.npy"
 

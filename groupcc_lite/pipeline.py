@@ -30,6 +30,7 @@ from groupcc_lite.profiles import Profile, get_profile
 from groupcc_lite.reports import Report, work_folder
 from groupcc_lite.shapes import Stimuli, stimuli
 from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
+from groupcc_lite.transforms import TransformMatrix, least_squares
 
 KINDS = ("crosscoder", "sae")
 CODER_FORMAT = 2  # raise it when the same settings train to other weights, so that no old coder is taken for a new one
@@ -189,6 +190,26 @@ class Run:
             batches = (batch for batch in train.batches(min(1024, len(train) // 2)))
             write_json(path, linear_ceiling(batches, held_out.in_order()).tolist())
         return np.array(read_json(path))
+
+    def transform(self, method: str = "least squares") -> TransformMatrix:
+        """One matrix per generator of the group that turns the layer's activations at a point, from training orbits.
+
+        "least squares" is the best map in closed form; "adam" learns it from the identity, as Erdogan & Lucic 2025 do.
+        """
+        if method not in ("least squares", "adam"):
+            raise ValueError(f"method is {method!r}; expected 'least squares' or 'adam'")
+        source, steps = self.orbits("train"), self.profile.transform_steps
+        loop = dict(steps=steps, batch_size=min(512, len(source)), lr=1e-3, decay=0.5, seed=self.seed)
+        folder = self.work / "transforms" / digest([CODER_FORMAT, method, source.folder.name, loop])
+        if not (folder / "config.json").is_file():
+            if method == "adam":
+                model = TransformMatrix(self.group, source.channels, scale=source.scale).to(self.device)
+                training.optimise(model, source, folder=folder, **loop)
+                (folder / "checkpoint.safetensors").unlink()
+            else:
+                model = least_squares(source.in_order(), self.group, ridge=1e-3)
+            model.save(folder)
+        return TransformMatrix.load(folder, group=self.group).to(self.device)
 
     @cached_property
     def stimuli(self) -> Stimuli:

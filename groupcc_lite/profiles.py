@@ -49,6 +49,8 @@ class Profile:
     lr: float = 2e-3
     seeds: int = 3
     """Number of seeds where a chapter compares methods."""
+    transform_steps: int = 300
+    """Training steps of one matrix per generator, on the layer's orbits (chapter 7)."""
     vis_size: int = 96
     """Side of a feature visualisation, in pixels."""
     vis_steps: int = 128
@@ -61,7 +63,8 @@ class Profile:
 PROFILES = {profile.name: profile for profile in (
     Profile("smoke", "D_4 on a few drawings: everything runs, nothing is measured well", group="D_4",
             drawings=160, points_per_image=16, latents=128, k=16, curve_steps=20, steps=80, batch_size=256,
-            l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, vis_size=48, vis_steps=32, vis_count=8),
+            l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, transform_steps=20, vis_size=48, vis_steps=32,
+            vis_count=8),
     Profile("book", "D_16 on the built-in model and drawings: the default"),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
             points_per_image=75, latents=1024, k=60, steps=600, curve_steps=100, l1_sparsities=(6.0, 12.0, 24.0),
@@ -73,16 +76,72 @@ PROFILES = {profile.name: profile for profile in (
 )}
 
 
+@dataclass(frozen=True)
+class SceneProfile:
+    """Settings of chapter 7: autoencoders of four-quadrant images, their SAEs, the matrix M, and 180 probing tasks."""
+
+    name: str
+    held_out: float = 0.25
+    """Fraction of the scenes that nothing is trained on."""
+    base_models: tuple[str, ...] = ("mlp", "cnn")
+    base_epochs: int = 60
+    """Passes over the scenes, each turned at random in each pass."""
+    base_batch: int = 128
+    base_lr: float = 1e-3
+    transform_steps: int = 1500
+    transform_batch: int = 512
+    transform_lr: float = 1e-3
+    latents: int = 2048
+    hidden: int = 512
+    """Width of the hidden layer of two-layer encoders."""
+    ks: tuple[int, ...] = (16,)
+    steps: int = 600
+    batch_size: int = 1024
+    """Activations per step; the invariant SAE takes a quarter as many orbits of four."""
+    lr: float = 1e-3
+    amp: bool = True
+    truncations: tuple[int, ...] = (8, 32)
+    tasks: int | None = 4
+    """Probing tasks per family (S, SO, SP, SPO), evenly spread; None: all 180."""
+    probe_train: int = 3000
+    """Images that the probes are trained on; all are of scenes that the coders were trained on."""
+    probe_test: int = 2000
+    """Images of held-out scenes that the probes are judged on."""
+    seeds: int = 3
+    """Seeds of everything that is compared: base models, coders and M."""
+    probe_seeds: int = 1
+    """How many of these seeds are probed, which takes longest."""
+
+
+SCENE_PROFILES = {profile.name: profile for profile in (
+    SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
+                 steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
+    SceneProfile("book", seeds=1),
+    SceneProfile("inception", base_epochs=200, transform_steps=6000, ks=(8, 16, 32), steps=2000, tasks=None),
+    SceneProfile("paper", base_epochs=326, base_batch=64, transform_steps=23_400, transform_batch=64, ks=(8, 16, 32),
+                 steps=78_000, batch_size=256, tasks=None, probe_train=12_000, probe_test=4000, amp=False),
+)}
+
+
+def get_scene_profile(profile: str | SceneProfile, /, **changes: Any) -> SceneProfile:
+    """The scene profile of this name, or the given one, with some fields changed; ValueError as for `get_profile`."""
+    return _changed(profile, SCENE_PROFILES, SceneProfile, changes)
+
+
 def get_profile(profile: str | Profile, /, **changes: Any) -> Profile:
     """The profile of this name, or the given one, with some fields changed; ValueError for what does not exist."""
-    if not isinstance(profile, Profile):
-        if profile not in PROFILES:
-            raise ValueError(f"profile is {profile!r}; expected one of {', '.join(PROFILES)}")
-        profile = PROFILES[profile]
-    fields = {field.name for field in dataclasses.fields(Profile)}
+    profile = _changed(profile, PROFILES, Profile, changes)
+    parse_group(profile.group)
+    return profile
+
+
+def _changed(profile: Any, known: dict[str, Any], kind: type, changes: dict[str, Any]) -> Any:
+    if not isinstance(profile, kind):
+        if profile not in known:
+            raise ValueError(f"profile is {profile!r}; expected one of {', '.join(known)}")
+        profile = known[profile]
+    fields = {field.name for field in dataclasses.fields(kind)}
     unknown = sorted(changes.keys() - fields)
     if unknown:
         raise ValueError(f"a profile has no field {', '.join(unknown)}; fields are {', '.join(sorted(fields))}")
-    profile = dataclasses.replace(profile, **changes)
-    parse_group(profile.group)
-    return profile
+    return dataclasses.replace(profile, **changes)

@@ -1,4 +1,4 @@
-"""One training loop for every coder, and the held-out metrics that judge them.
+"""One training loop for everything that is trained, and the held-out metrics that judge them.
 
 The loop draws no random numbers of its own: the order of the data depends on (seed, epoch) and the weights on the
 coder's seed, so a checkpoint needs only weights, optimiser moments and the step to make "resumed" equal
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,12 +25,47 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder
 from groupcc_lite.files import atomic_path, atomic_write
 from groupcc_lite.orbits import OrbitSource
 from groupcc_lite.progress import progress_bar
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What the loop asks of a module: a coder, a transform matrix, a base autoencoder."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights: a checkpoint belongs to one configuration."""
+
+    def check_source(self, source: Any) -> None:
+        """ValueError when the source's batches do not fit."""
+
+    def begin(self, x: Tensor) -> None:
+        """Called once with a first batch."""
+
+    def loss(self, x: Tensor, **terms: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def diagnostics(self, x: Tensor, parts: dict[str, float], dead_after: int) -> dict[str, float]:
+        """More columns for the log."""
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def eval(self) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +96,7 @@ class Metrics:
 
 
 @torch.no_grad()
-def evaluate(coder: GroupCrosscoder, source: Any, *, batch_size: int = 1024) -> Metrics:
+def evaluate(coder: GroupCrosscoder | EquivariantSAE, source: Any, *, batch_size: int = 1024) -> Metrics:
     """Metrics over every row of a store (or anything with `in_order` and `exact`)."""
     was_training = coder.training
     coder.eval()
@@ -70,7 +105,7 @@ def evaluate(coder: GroupCrosscoder, source: Any, *, batch_size: int = 1024) -> 
     total: Tensor | float = 0.0
     fired, active, count = torch.zeros(coder.latents, dtype=torch.float64), 0.0, 0
     for x in source.in_order(batch_size):
-        latents, reconstruction = (t.cpu() for t in coder(x.to(coder.W_d.device)))
+        latents, reconstruction = (t.cpu() for t in coder(x.to(coder.device)))
         residual += (x - reconstruction).square().sum((0, 2)).double().numpy()
         squares += x.square().sum((0, 2)).double().numpy()
         total = total + x.sum(0).double()
@@ -90,61 +125,76 @@ def evaluate(coder: GroupCrosscoder, source: Any, *, batch_size: int = 1024) -> 
                    l0=active / count, dead=float((fired == 0).double().mean()), frequency=(fired / count).numpy())
 
 
-def train(coder: GroupCrosscoder, source: OrbitSource, *, steps: int, batch_size: int = 1024, lr: float = 1e-3,
-          sparsity: float = 0.0, warmup: float = 0.05, decay: float = 0.3, sparsity_warmup: float = 0.2,
-          aux: float = 1 / 32, dead_after: int | None = None, seed: int = 0, amp: bool = False,
-          folder: str | Path | None = None, checkpoint_every: int = 200, log_every: int = 10, progress: bool = True,
-          on_log: Callable[[dict[str, float | int]], None] | None = None) -> list[dict[str, float | int]]:
-    """Optimise a coder with Adam for `steps` batches of orbit vectors; returns the logged rows.
+def train(coder: GroupCrosscoder | EquivariantSAE, source: OrbitSource, *, steps: int, batch_size: int = 1024,
+          sparsity: float = 0.0, sparsity_warmup: float = 0.2, aux: float = 1 / 32, dead_after: int | None = None,
+          **loop: Any) -> list[dict[str, float | int]]:
+    """`optimise` a coder on orbit vectors, with the terms of its loss; returns the logged rows.
 
-    `warmup`, `decay` and `sparsity_warmup` are fractions of `steps` over which the learning rate rises, falls to zero
-    at the end, and lambda rises. `amp` runs matrix products in bfloat16. With a `folder`, rows go to `metrics.jsonl`
-    and a checkpoint is written every `checkpoint_every` steps and on Ctrl-C; calling again with the same arguments
-    goes on from it, to the same numbers as a run without interruption. `on_log` sees each row as it is made.
+    `sparsity_warmup` is the fraction of `steps` over which lambda = `sparsity` rises. Latents count as dead after
+    `dead_after` samples without firing (default: those of a twentieth of the steps, at least 20). `loop` as in
+    `optimise`.
+    """
+    idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
+
+    def terms(step: int) -> dict[str, float | int]:
+        ramp = min(1.0, (step + 1) / max(1, round(sparsity_warmup * steps)))
+        return dict(sparsity=sparsity * ramp, aux=aux, dead_after=idle_limit)
+
+    facts = dict(sparsity=sparsity, sparsity_warmup=sparsity_warmup, aux=aux, dead_after=idle_limit)
+    return optimise(coder, source, steps=steps, batch_size=batch_size, terms=terms, facts=facts, **loop)
+
+
+def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 1024, lr: float = 1e-3,
+             warmup: float = 0.05, decay: float = 0.3, seed: int = 0, amp: bool = False,
+             folder: str | Path | None = None, checkpoint_every: int = 200, log_every: int = 10, progress: bool = True,
+             on_log: Callable[[dict[str, float | int]], None] | None = None,
+             terms: Callable[[int], dict[str, Any]] | None = None,
+             facts: dict[str, Any] | None = None) -> list[dict[str, float | int]]:
+    """Minimise a model's loss with Adam over `steps` batches of a source; returns the logged rows.
+
+    `warmup` and `decay` are fractions of `steps` over which the learning rate rises, and falls to zero at the end.
+    `amp` runs matrix products in bfloat16. With a `folder`, rows go to `metrics.jsonl` and a checkpoint is written
+    every `checkpoint_every` steps and on Ctrl-C; calling again with the same arguments goes on from it, to the same
+    numbers as a run without interruption. `on_log` sees each row as it is made. `terms(step)` are keywords for the
+    loss; `facts` names what they depend on, so that a checkpoint of another run is refused.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected at least 1")
-    if (coder.group, coder.channels) != (source.group, source.channels):
-        raise ValueError(f"the coder is for {coder.group.name} with {coder.channels} channels, the orbits are for "
-                         f"{source.group.name} with {source.channels}; make one of them anew to match")
-    device = coder.W_d.device
-    optimiser = torch.optim.Adam(coder.parameters(), lr=lr, betas=(0.9, 0.999), fused=True)
-    idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
+    model.check_source(source)
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.999), fused=True)
+    terms, facts = terms or (lambda step: {}), facts or {}
     state = _Checkpoint(folder, dict(
-        steps=steps, batch_size=batch_size, lr=lr, sparsity=sparsity, warmup=warmup, decay=decay, aux=aux,
-        sparsity_warmup=sparsity_warmup, dead_after=idle_limit, seed=seed, amp=amp, coder=coder.config,
-        orbits=len(source), scale=source.scale))
-    step, rows = state.restore(coder, optimiser)
+        steps=steps, batch_size=batch_size, lr=lr, warmup=warmup, decay=decay, seed=seed, amp=amp, coder=model.config,
+        orbits=len(source), scale=source.scale) | facts)
+    step, rows = state.restore(model, optimiser)
     if step == 0:
-        coder.initialise_means(next(source.batches(batch_size, seed=seed)).to(device))
-    coder.train()
+        model.begin(next(source.batches(batch_size, seed=seed)).to(model.device))
+    model.train()
     began = time.perf_counter() - (rows[-1]["seconds"] if rows else 0)
     bar = progress_bar(progress, total=steps, initial=step, desc="training", unit="step")
     try:
         for x in _from_step(source, batch_size, seed, step, steps):
-            x, rate = x.to(device), lr * _schedule(step, steps, warmup, decay)
-            ramp = min(1.0, (step + 1) / max(1, round(sparsity_warmup * steps)))
+            x, rate = x.to(model.device), lr * _schedule(step, steps, warmup, decay)
             with _whole_steps():
-                total, parts = _optimise(coder, optimiser, x, rate, amp, sparsity=sparsity * ramp, aux=aux,
-                                         dead_after=idle_limit)
+                total, parts = _optimise(model, optimiser, x, rate, amp, **terms(step))
                 step += 1
             bar.update()
             if step % log_every == 0 or step == steps:
-                row = _row(step, total, parts, coder, x, idle_limit, rate, time.perf_counter() - began)
+                row = _row(step, total, parts, model, x, facts.get("dead_after", 0), rate, time.perf_counter() - began)
                 rows.append(row)
-                bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "l0", "dead")})
+                bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "r2", "l0", "dead") if k in row})
                 if on_log is not None:
                     on_log(row)
             if step % checkpoint_every == 0 and step < steps:
-                state.write(step, rows, coder, optimiser)
+                state.write(step, rows, model, optimiser)
     except KeyboardInterrupt:
-        state.write(step, rows, coder, optimiser)
+        state.write(step, rows, model, optimiser)
         log.warning("stopped at step %d of %d; the same call goes on from here", step, steps)
         raise
     finally:
         bar.close()
-    state.write(step, rows, coder, optimiser)
-    coder.eval()
+    state.write(step, rows, model, optimiser)
+    model.eval()
     return rows
 
 
@@ -164,13 +214,14 @@ def _whole_steps() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _optimise(coder: GroupCrosscoder, optimiser: torch.optim.Optimizer, x: Tensor, lr: float, amp: bool,
+@torch.enable_grad()  # artefacts are made on first use, which may be inside somebody's no_grad
+def _optimise(model: Trainable, optimiser: torch.optim.Optimizer, x: Tensor, lr: float, amp: bool,
               **terms: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """One step of the optimiser. ValueError for a loss that is not finite, before it changes a weight."""
     for parameters in optimiser.param_groups:
         parameters["lr"] = lr
     with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
-        total, parts = coder.loss(x, **terms)
+        total, parts = model.loss(x, **terms)
     if not torch.isfinite(total):
         raise ValueError(f"the loss is {total.item()} with learning rate {lr:g}; lower lr or check the data for NaN")
     optimiser.zero_grad(set_to_none=True)
@@ -179,7 +230,7 @@ def _optimise(coder: GroupCrosscoder, optimiser: torch.optim.Optimizer, x: Tenso
     return total.detach(), parts
 
 
-def _from_step(source: OrbitSource, batch_size: int, seed: int, step: int, steps: int) -> Iterator[Tensor]:
+def _from_step(source: Any, batch_size: int, seed: int, step: int, steps: int) -> Iterator[Tensor]:
     """Batches number `step` to `steps` of the endless sequence of epochs."""
     per_epoch = source.batches_per_epoch(batch_size)
     while step < steps:
@@ -198,12 +249,10 @@ def _schedule(step: int, steps: int, warmup: float, decay: float) -> float:
     return min(rise, fall)
 
 
-def _row(step: int, total: Tensor, parts: dict[str, Tensor], coder: GroupCrosscoder, x: Tensor, idle_limit: int,
+def _row(step: int, total: Tensor, parts: dict[str, Tensor], model: Trainable, x: Tensor, idle_limit: int,
          lr: float, seconds: float) -> dict[str, float | int]:
     values = {name: float(value) for name, value in parts.items()}
-    fve = 1 - values["reconstruction"] / max(float(coder.variance(x)), 1e-12)
-    dead = float((coder.idle > idle_limit).float().mean())
-    return dict(step=step, loss=float(total), **values, fve=fve, dead=dead, lr=lr,
+    return dict(step=step, loss=float(total), **values, **model.diagnostics(x, values, idle_limit), lr=lr,
                 seconds=round(seconds, 2))
 
 
@@ -219,12 +268,12 @@ class _Checkpoint:
         assert self.folder is not None
         return self.folder / "checkpoint.safetensors"
 
-    def write(self, step: int, rows: list[dict[str, float | int]], coder: GroupCrosscoder,
+    def write(self, step: int, rows: list[dict[str, float | int]], model: Trainable,
               optimiser: torch.optim.Optimizer) -> None:
         if self.folder is None:
             return
-        tensors = {f"coder.{name}": t.detach().cpu().contiguous() for name, t in coder.state_dict().items()}
-        for name, parameter in coder.named_parameters():
+        tensors = {f"coder.{name}": t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+        for name, parameter in model.named_parameters():
             for key, value in optimiser.state.get(parameter, {}).items():
                 tensors[f"adam.{name}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
         metadata = dict(step=str(step), settings=self.settings, rows=json.dumps(rows))
@@ -232,7 +281,7 @@ class _Checkpoint:
             save_file(tensors, temporary, metadata=metadata)
         atomic_write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
-    def restore(self, coder: GroupCrosscoder,
+    def restore(self, model: Trainable,
                 optimiser: torch.optim.Optimizer) -> tuple[int, list[dict[str, float | int]]]:
         if self.folder is None or not self.path.is_file():
             return 0, []
@@ -247,8 +296,8 @@ class _Checkpoint:
         if differing:
             raise ValueError(f"{self.path} belongs to a run with other settings ({', '.join(differing)} differ); "
                              "use another folder or delete the checkpoint")
-        coder.load_state_dict({k.removeprefix("coder."): t for k, t in tensors.items() if k.startswith("coder.")})
-        for name, parameter in coder.named_parameters():
+        model.load_state_dict({k.removeprefix("coder."): t for k, t in tensors.items() if k.startswith("coder.")})
+        for name, parameter in model.named_parameters():
             prefix = f"adam.{name}."
             moments = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
             if moments:

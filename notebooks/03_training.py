@@ -167,7 +167,7 @@ def doubled(coder):
     return twin
 
 
-fresh.initialise_means(x)
+fresh.begin(x)
 for ratio in (1, 2, 4):
     losses = doubled(fresh).loss(x, sparsity=ratio * strength)[0], fresh.loss(x, sparsity=strength)[0]
     quotient = (losses[0] / losses[1]).item()

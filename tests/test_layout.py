@@ -16,9 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "groupcc_lite"
 
 # A module may import only from modules before it.
-ORDER = """files progress groups actions shapes geometry networks weightfiles models tiny_training images sampling
-    orbits coders training symmetry families featurevis style pictures plots widgets profiles reports pipeline costs
-    pairs execution pages audit book __main__""".split()
+ORDER = """files progress subgroups irreps groups actions shapes scenes geometry networks weightfiles models
+    tiny_training images sampling orbits words transforms reconstruction coders autoencoders training fourier symmetry
+    stabilisers families probing featurevis style pictures plots scene_plots widgets profiles reports pipeline
+    scene_runs costs pairs execution pages audit book __main__""".split()
 
 # These run only where the extra `book` is installed.
 PAGE_MODULES = {"pairs", "execution", "pages", "audit", "book", "__main__"}
@@ -75,7 +76,8 @@ def requirements(*extras: str) -> dict[str, Requirement]:
     lines = list(project["dependencies"])
     for extra in extras:
         lines += project["optional-dependencies"][extra]
-    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+    wanted = [Requirement(line) for line in lines]
+    return {canonicalize_name(r.name): r for r in wanted if r.marker is None or r.marker.evaluate()}
 
 
 def extras() -> list[str]:

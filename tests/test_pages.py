@@ -9,8 +9,9 @@ import yaml
 
 from groupcc_lite import pages
 
-CLAIM = dict(id="x", title="A title", section="section 1", claim="It is so.", chapter="03_training",
-             numbers={"a": "the first", "b": "the second"}, holds=[["a", ">", "b"], ["a", "<=", 1]], deviation="None.")
+CLAIM = dict(id="x", paper="group crosscoders", title="A title", section="section 1", claim="It is so.",
+             chapter="03_training", numbers={"a": "the first", "b": "the second"},
+             holds=[["a", ">", "b"], ["a", "<=", 1]], deviation="None.")
 
 
 def report(**values) -> dict:
@@ -25,7 +26,8 @@ def results(here=None, reference=None, claims=(CLAIM,)) -> pages.Results:
 
 
 @pytest.mark.parametrize("values, expected", [
-    (dict(a=0.9, b=0.1), "holds"), (dict(a=0.1, b=0.9), "does not hold"), (dict(a=2.0, b=0.1), "does not hold"),
+    (dict(a=0.9, b=0.1), "holds"), (dict(a=0.1, b=0.9), "holds partly"), (dict(a=2.0, b=0.1), "holds partly"),
+    (dict(a=2.0, b=3.0), "does not hold"),
     (dict(a=0.9), "not measured"), (dict(a=0.9, b="no such pair"), "not measured"), ({}, "not measured")])
 def test_status_follows_the_numbers(values, expected):
     assert pages.status(CLAIM, report(**values)) == expected
@@ -42,6 +44,15 @@ def test_replication_shows_both_runs_and_what_is_missing():
     assert "| the second | 0.1 | not measured |" in text
     assert "| **status** | **holds** | **not measured** |" in text
     assert "[A title](claim-x)" in text and "(claim-x)=" in text
+    assert "## Group crosscoders" in text and "Equivariant" not in text
+
+
+def test_each_paper_has_its_own_claims():
+    other = CLAIM | {"id": "y", "title": "Another", "paper": "equivariant SAEs", "chapter": "07_equivariant"}
+    text = pages.replication(results(claims=(CLAIM, other)))
+    first, second = text.split("## Equivariant SAEs")
+    assert "claim-x" in first and "claim-y" not in first and "| Claim | This run | InceptionV1 |" in first
+    assert "claim-y" in second and "claim-x" not in second and "| Claim | This run | Reference run |" in second
 
 
 @pytest.mark.parametrize("value, unit, expected", [
@@ -82,7 +93,8 @@ def test_fill_replaces_markers_and_names_unknown_ones():
         pages.fill("<!-- generated: tables -->", results(), "book/x.md")
 
 
-@pytest.mark.parametrize("change", [{"holds": [["a", "~", "b"]]}, {"holds": [["a", ">", "c"]]}, {"extra": 1}])
+@pytest.mark.parametrize("change", [{"holds": [["a", "~", "b"]]}, {"holds": [["a", ">", "c"]]}, {"extra": 1},
+                                    {"paper": "another"}])
 def test_unusable_claims_are_errors(tmp_path, change):
     path = tmp_path / "claims.yml"
     path.write_text(yaml.safe_dump([CLAIM | change]))

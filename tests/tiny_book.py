@@ -23,6 +23,7 @@ print("the seed is", seed)
 
 CLAIMS = '''
 - id: first
+  paper: group crosscoders
   title: A first claim
   section: section 1
   claim: The value is large.

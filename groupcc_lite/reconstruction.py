@@ -1,0 +1,47 @@
+"""The squared error of a sparse reconstruction, with its gradient written out: the inner loop of all training here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def squared_error(f: Float[Tensor, "b m"], W_d: Float[Tensor, "m g d"], b_d: Float[Tensor, "g d"],
+                  x: Float[Tensor, "b g d"], scale: float) -> tuple[Float[Tensor, ""], Float[Tensor, "b g d"]]:
+    """(mean over b of ||scale x - b_d - f W_d||^2, the residual); the residual itself carries no gradient."""
+    return _SquaredError.apply(f, W_d, b_d, x, scale)
+
+
+class _SquaredError(torch.autograd.Function):
+    """(mean over b of ||scale x - b_d - f W_d||^2, the residual), with its gradient written out.
+
+    Autograd would keep and revisit several tensors of the batch's full size (b, |G| d); this makes one pass over each
+    and keeps the residual only, in the precision of the matrix products. The residual itself carries no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, W_d: Tensor, b_d: Tensor, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        device = x.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        f_low, W_low = f.to(low), W_d.flatten(1).to(low)
+        residual = torch.add(-b_d, x, alpha=scale).flatten(1)
+        residual -= f_low @ W_low
+        error = torch.linalg.vector_norm(residual).square() / len(x)
+        ctx.block_shape = x.shape[1:]
+        ctx.save_for_backward(f_low, W_low, residual.to(low))
+        residual = residual.view_as(x)
+        ctx.mark_non_differentiable(residual)
+        return error, residual
+
+    @staticmethod
+    def backward(ctx: Any, grad_error: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        f, W_d, residual = ctx.saved_tensors
+        factor = -2 / len(f) * grad_error
+        grad_f = (residual @ W_d.T).float() * factor
+        grad_W = ((f * factor).to(f.dtype).T @ residual).float()
+        grad_b = residual.sum(0, dtype=torch.float32) * factor
+        shape = (-1, *ctx.block_shape)
+        return grad_f, grad_W.view(shape), grad_b.view(ctx.block_shape), None, None

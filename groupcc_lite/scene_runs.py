@@ -1,0 +1,303 @@
+"""The equivariant-SAE experiments, from a profile to artefacts on disk: base autoencoders, M, coders, probes.
+
+`SceneRun` is to chapter 7 what `Run` is to the chapters before: each artefact is made once, named by the settings that
+made it, and resumed after an interruption. Source of the experiments: Erdogan & Lucic 2025, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from groupcc_lite import probing, training, transforms
+from groupcc_lite.autoencoders import ImageAutoencoder, SceneImages, activations
+from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder
+from groupcc_lite.files import digest
+from groupcc_lite.groups import FiniteGroup, cyclic
+from groupcc_lite.orbits import TensorOrbits
+from groupcc_lite.profiles import SceneProfile, get_scene_profile
+from groupcc_lite.reports import Report, work_folder
+from groupcc_lite.scenes import Scenes, Task, probing_tasks, scene_orbits, split_scenes, task_labels
+from groupcc_lite.transforms import TransformMatrix
+
+PARTS = ("train", "held-out")
+CODERS = ("sae", "wide", "deep", "equivariant", "shallow")
+"""Regular SAE; one with |G| times the latents; one with a two-layer encoder; the equivariant SAE; the equivariant SAE
+with a linear encoder."""
+METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "adam, projected", "least squares, projected",
+           "procrustes, projected")
+"""Ways to M. "penalty" adds the relations to Adam's loss, "projected" makes them hold exactly afterwards."""
+VIEWS = ("activations", "latents", "reconstructions", "inferred", "invariant")
+"""What a probe sees. "inferred" and "invariant" are other readings of an equivariant SAE's reconstruction: with the
+element that fits best instead of the true one, and without M."""
+FORMAT = 1  # raise it when the same settings train to other weights
+
+
+class Splice(NamedTuple):
+    """A base model with a coder in its middle, on held-out images (Erdogan & Lucic 2025, Figure 4)."""
+
+    loss: float
+    """Mean squared error per pixel of the decoded reconstruction."""
+    base_loss: float
+    """The same without a coder."""
+    invariant_loss: float
+    """The same without M; for a coder without M, the same again."""
+    fve: float
+    """Fraction of variance explained of the activations themselves."""
+    l1: float
+    """Mean L1 norm of the latents, in units in which dictionary vectors have length one."""
+    l0: float
+    dead: float
+
+
+class SceneRun:
+    """Artefacts of one scene profile. Keywords change profile fields; ValueError for anything unknown.
+
+    Methods take a `base` ("mlp", "cnn") and a `seed` for everything trained: base model, M and coder alike. Which
+    scenes are held out depends on the run's own seed only.
+    """
+
+    def __init__(self, profile: str | SceneProfile = "book", seed: int = 0, *, group: FiniteGroup | None = None,
+                 work: str | Path | None = None, device: str | None = None, **changes: Any):
+        self.profile = get_scene_profile(profile, **changes)
+        self.seed, self.group = seed, group or cyclic(4)
+        self.work = work_folder(work) / "scenes"
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._split = dict(zip(PARTS, split_scenes(self.profile.held_out, seed), strict=True))
+        self._orbits: dict[tuple[str, str, int], Tensor] = {}
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(scenes)} {part}" for part, scenes in self._split.items())
+        return f"SceneRun({self.profile.name!r}, seed={self.seed}): {self.group.name} on scenes ({counts})"
+
+    @property
+    def seeds(self) -> range:
+        """Seeds to repeat a comparison with."""
+        return range(self.seed, self.seed + self.profile.seeds)
+
+    def scenes(self, part: str = "train") -> Scenes:
+        """Canonical scenes to train on, or those that nothing is trained on ("held-out")."""
+        if part not in PARTS:
+            raise ValueError(f"part is {part!r}; expected one of {', '.join(PARTS)}")
+        return self._split[part]
+
+    # ----------------------------------------------------------------------------------------- base models
+
+    def autoencoder(self, base: str, seed: int | None = None) -> ImageAutoencoder:
+        """The trained base model."""
+        profile, seed = self.profile, self.seed if seed is None else seed
+        source = SceneImages(self.scenes("train"), cyclic(4))
+        steps = profile.base_epochs * source.batches_per_epoch(profile.base_batch)
+        settings = dict(steps=steps, batch_size=profile.base_batch, lr=profile.base_lr, seed=seed)
+        folder = self._folder("base", base, settings)
+        if not (folder / "config.json").is_file():
+            model = ImageAutoencoder(base, seed=seed).to(self.device)
+            self._train(training.optimise, model, source, folder, **settings)
+        return ImageAutoencoder.load(folder).to(self.device)
+
+    def activations(self, base: str, part: str = "train", seed: int | None = None) -> Float[Tensor, "b g d"]:
+        """psi(g x) of every scene x: the pre-activation encoder output, block 0 canonical."""
+        seed = self.seed if seed is None else seed
+        key = (base, part, seed)
+        if key not in self._orbits:
+            self._orbits[key] = activations(self.autoencoder(base, seed), self.scenes(part), self.group)
+        return self._orbits[key]
+
+    # ---------------------------------------------------------------------------------------------------- M
+
+    def transform(self, base: str, method: str = "adam", seed: int | None = None, *,
+                  relations: float = 1.0) -> TransformMatrix:
+        """M by one of METHODS, from the training scenes. `relations` is the weight of the penalty."""
+        if method not in METHODS:
+            raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+        first, _, projected = method.partition(", ")
+        blocks = self.activations(base, "train", seed)
+        if projected:
+            orthogonal = first == "procrustes"
+            moment = None if orthogonal else transforms.second_moment([blocks])
+            return transforms.project(self.transform(base, first, seed).cpu(), orthogonal=orthogonal, moment=moment)
+        if method == "identity":
+            return TransformMatrix(self.group, blocks.shape[-1])
+        if method == "least squares":
+            return transforms.least_squares([blocks], self.group)
+        if method == "procrustes":
+            return transforms.procrustes([blocks], self.group)
+        return self._adam_transform(base, seed, relations if method == "penalty" else 0.0)
+
+    def _adam_transform(self, base: str, seed: int | None, relations: float) -> TransformMatrix:
+        profile, seed = self.profile, self.seed if seed is None else seed
+        source = TensorOrbits(self.activations(base, "train", seed), self.group)
+        settings = dict(steps=profile.transform_steps, batch_size=min(profile.transform_batch, len(source)),
+                        lr=profile.transform_lr, decay=0.5, seed=seed)
+        folder = self._folder("transform", base, settings | dict(relations=relations), self._base_digest(base, seed))
+        if not (folder / "config.json").is_file():
+            model = TransformMatrix(self.group, source.channels, scale=source.scale).to(self.device)
+            self._train(training.optimise, model, source, folder, **settings,
+                        terms=lambda step: dict(relations=relations), facts=dict(relations=relations))
+        return TransformMatrix.load(folder, group=self.group).to(self.device)
+
+    # ----------------------------------------------------------------------------------------------- coders
+
+    def coder(self, base: str, name: str, k: int, seed: int | None = None) -> SparseAutoencoder | EquivariantSAE:
+        """A trained coder, one of CODERS, with TopK; the equivariant one with M by Adam, as in the paper."""
+        if name not in CODERS:
+            raise ValueError(f"name is {name!r}; expected one of {', '.join(CODERS)}")
+        profile, seed = self.profile, self.seed if seed is None else seed
+        latents = profile.latents * (self.group.order if name == "wide" else 1)
+        hidden = profile.hidden if name in ("deep", "equivariant") else None
+        settings = dict(steps=profile.steps, lr=profile.lr, amp=profile.amp, seed=seed)
+        build = dict(activation="topk", k=k, hidden=hidden, seed=seed)
+        folder = self._folder("coder", f"{base}-{name}", settings | build,
+                              self._base_digest(base, seed) + [latents, profile.batch_size])
+        if name in ("equivariant", "shallow"):
+            return self._equivariant(folder, base, seed, latents, settings, build)
+        if not (folder / "config.json").is_file():
+            rows = rearrange(self.activations(base, "train", seed), "b g d -> (b g) 1 d")
+            source = TensorOrbits(rows, cyclic(1))
+            coder = SparseAutoencoder(source.channels, latents, scale=source.scale, **build).to(self.device)
+            self._train(training.train, coder, source, folder, batch_size=profile.batch_size, **settings)
+        return SparseAutoencoder.load(folder).to(self.device)
+
+    def _equivariant(self, folder: Path, base: str, seed: int, latents: int, settings: dict[str, Any],
+                     build: dict[str, Any]) -> EquivariantSAE:
+        if not (folder / "config.json").is_file():
+            source = TensorOrbits(self.activations(base, "train", seed), self.group)
+            coder = EquivariantSAE(self.group, source.channels, latents, scale=source.scale,
+                                   transform=self.transform(base, "adam", seed), **build).to(self.device)
+            batch = max(1, self.profile.batch_size // self.group.order)
+            self._train(training.train, coder, source, folder, batch_size=batch, **settings)
+        return EquivariantSAE.load(folder, group=self.group).to(self.device)
+
+    @torch.no_grad()
+    def splice(self, base: str, name: str, k: int, seed: int | None = None) -> Splice:
+        """What is left of the base model's reconstruction when its activations pass through a coder."""
+        model, coder = self.autoencoder(base, seed), self.coder(base, name, k, seed)
+        rows, elements = self._rows(base, "held-out", seed)
+        images = rearrange(scene_orbits(self.scenes("held-out").images(), self.group), "b g c h w -> (b g) c h w")
+        latents = coder.encode(rows)
+        found, without_M = (_view(coder, latents, rows, elements, view) for view in ("reconstructions", "invariant"))
+        sae = coder.sae if isinstance(coder, EquivariantSAE) else coder
+        lengths = sae.W_d[:, 0].norm(dim=1)
+
+        def loss(z: Tensor) -> float:
+            return float((model.decode(z) - images.to(z.device)).square().mean())
+
+        return Splice(
+            loss=loss(found), base_loss=loss(rows), invariant_loss=loss(without_M),
+            fve=float(1 - (rows - found).square().sum() / (rows - rows.mean(0)).square().sum()),
+            l1=float((latents * lengths).sum(1).mean() / sae.scale), l0=float((latents > 0).float().sum(1).mean()),
+            dead=float((latents == 0).all(0).float().mean()))
+
+    # ---------------------------------------------------------------------------------------------- probing
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The probing tasks of this profile: all 180, or a few of each family, evenly spread."""
+        tasks = list(probing_tasks())
+        if self.profile.tasks is None:
+            return tasks
+        chosen = []
+        for family in dict.fromkeys(task.family for task in tasks):
+            of_family = [task for task in tasks if task.family == family]
+            places = np.linspace(0, len(of_family) - 1, min(self.profile.tasks, len(of_family))).round().astype(int)
+            chosen += [of_family[place] for place in places]
+        return chosen
+
+    def probe(self, base: str, name: str, k: int, view: str, truncation: int,
+              seed: int | None = None) -> probing.ProbeScores:
+        """F1 of every task and probe, from one of VIEWS of a coder cut to its `truncation` best latents per task.
+
+        For the view "activations" the coder plays no part: pass any. Latents are ranked on the probes' training images.
+        """
+        if view not in VIEWS:
+            raise ValueError(f"view is {view!r}; expected one of {', '.join(VIEWS)}")
+        seed = self.seed if seed is None else seed
+        what = [view] if view == "activations" else [name, k, view, truncation, self.profile.steps, self.profile.lr]
+        settings = dict(what=what, train=self.profile.probe_train, test=self.profile.probe_test,
+                        tasks=[task.name for task in self.tasks])
+        path = self._folder("probes", f"{base}-{view}", settings, self._base_digest(base, seed)) / "scores.json"
+        labels = [self.labels(part) for part in PARTS]
+        return probing.probe_all(self._features(base, name, k, view, truncation, seed), *labels, path=path,
+                                 description=" ".join(map(str, [base, *what])))
+
+    def _features(self, base: str, name: str, k: int, view: str, truncation: int,
+                  seed: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+        """Per task: what its probes see of the training and of the held-out images."""
+        rows, elements = zip(*(self._rows(base, part, seed, sampled=True) for part in PARTS), strict=True)
+        if view == "activations":
+            both = tuple(part.cpu().numpy() for part in rows)
+            return lambda task: both
+        coder = self.coder(base, name, k, seed)
+        with torch.no_grad():
+            latents = [coder.encode(part) for part in rows]
+        ranked = probing.ranked_latents(latents[0].cpu().numpy(), self.labels("train"), truncation)
+        if view == "latents":
+            return lambda task: tuple(f[:, ranked[task]].cpu().numpy() for f in latents)
+
+        @torch.no_grad()
+        def reconstructed(task: int) -> tuple[np.ndarray, np.ndarray]:
+            kept = torch.zeros(coder.latents, device=latents[0].device)
+            kept[torch.as_tensor(ranked[task])] = 1
+            return tuple(_view(coder, f * kept, x, g, view).cpu().numpy()
+                         for f, x, g in zip(latents, rows, elements, strict=True))
+
+        return reconstructed
+
+    def report(self, chapter: str) -> Report:
+        """An empty report for a chapter, with this run's provenance."""
+        facts = dict(seed=self.seed, group=self.group.name, scenes={p: len(s) for p, s in self._split.items()},
+                     settings=dataclasses.asdict(self.profile))
+        return Report(self.work.parent / "reports" / self.profile.name, chapter, self.profile.name, **facts)
+
+    # ---------------------------------------------------------------------------------------------- helpers
+
+    def _rows(self, base: str, part: str, seed: int | None, *, sampled: bool = False) -> tuple[Tensor, Tensor]:
+        """Activations of every turned image one below the other, and the element that turned it."""
+        blocks = self.activations(base, part, seed).to(self.device)
+        elements = torch.arange(self.group.order, device=blocks.device).repeat(len(blocks))
+        rows = rearrange(blocks, "b g d -> (b g) d")
+        chosen = self._sample(part) if sampled else slice(None)
+        return rows[chosen], elements[chosen]
+
+    def _sample(self, part: str) -> Tensor:
+        """Rows that probes use; the same for every coder."""
+        total = len(self.scenes(part)) * self.group.order
+        wanted = self.profile.probe_train if part == "train" else self.profile.probe_test
+        return torch.from_numpy(np.random.default_rng([self.seed, PARTS.index(part)]).permutation(total)[:wanted])
+
+    def labels(self, part: str) -> Bool[np.ndarray, "n t"]:
+        """Answers to `tasks` for the images that probes use."""
+        scenes = self.scenes(part)
+        turned = [task_labels(scenes.act(self.group, g), self.tasks) for g in range(self.group.order)]
+        labels = rearrange(np.stack([np.asarray(t) for t in turned], 1), "b g t -> (b g) t")
+        return labels[self._sample(part).numpy()]
+
+    def _base_digest(self, base: str, seed: int) -> list[Any]:
+        return [self.autoencoder(base, seed).fingerprint, self.seed, self.profile.held_out, self.group.table.tolist()]
+
+    def _folder(self, what: str, name: str, settings: dict[str, Any], *others: Any) -> Path:
+        address = digest([FORMAT, settings, self.seed, self.profile.held_out, *others])
+        return self.work / what / f"{name}-{address}"
+
+    def _train(self, loop: Callable[..., Any], model: Any, source: Any, folder: Path, **settings: Any) -> None:
+        loop(model, source, folder=folder, **settings)
+        model.save(folder)
+        (folder / "checkpoint.safetensors").unlink()  # finished: the saved model is all that is needed
+
+
+def _view(coder: SparseAutoencoder | EquivariantSAE, f: Tensor, x: Tensor, elements: Tensor, view: str) -> Tensor:
+    """The reconstruction of x from (perhaps truncated) latents f, as one of VIEWS has it."""
+    orbit = coder.decode(f)
+    if not isinstance(coder, EquivariantSAE) or view == "invariant":
+        return orbit[:, 0]
+    if view == "inferred":
+        elements = coder.nearest_element(x)
+    return orbit[torch.arange(len(f), device=f.device), elements]
