@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.autoencoders import IMAGE_SHAPE, ImageAutoencoder
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
+from groupcc_lite.groups import cyclic
 from groupcc_lite.images import IMAGE_SUFFIXES
 from groupcc_lite.models import load_model
 from groupcc_lite.pipeline import Run
+from groupcc_lite.probing import probe_task
+from groupcc_lite.profiles import SCENE_PROFILES, SceneProfile, get_scene_profile
 from groupcc_lite.sampling import sample_orbits
+from groupcc_lite.scenes import canonical_scenes, probing_tasks
+from groupcc_lite.training import Trainable
 
 IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
 SAMPLE_PHOTOS = 800
@@ -34,7 +44,8 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
     per_image = _seconds(lambda: sample_orbits(run.model, run.action, noise, mask_radius=settings.mask_radius,
                                                points_per_image=settings.points_per_image)) / 2
     coder = GroupCrosscoder(group, run.model.channels, settings.latents, activation=settings.activation, k=settings.k)
-    per_step = _seconds(_training_step(coder.to(device), settings.batch_size, settings.amp))
+    x = torch.randn(settings.batch_size, group.order, run.model.channels)
+    per_step = _seconds(_training_step(coder.to(device), x, settings.amp))
     curve = len(settings.l1_sparsities) + len(settings.topk_ks)
     row_bytes = group.order * run.model.channels * 2
     trained = settings.steps * settings.seeds * 2 + settings.curve_steps * curve  # both kinds of coder, every seed
@@ -50,7 +61,34 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
         "trade-off curve": {"trainings": curve, "hours": per_step * settings.curve_steps * curve / 3600},
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
+        "chapter 7": _scene_cost(get_scene_profile(settings.name)) if settings.name in SCENE_PROFILES else {},
     }
+
+
+def _scene_cost(settings: SceneProfile) -> dict[str, Any]:
+    """Base models, coders and probes of the equivariant-SAE chapter, from one step of each and one probing task."""
+    group, width = cyclic(4), 256
+    batches = math.ceil(len(canonical_scenes()) * (1 - settings.held_out)) // settings.base_batch
+    base = sum(_seconds(_training_step(ImageAutoencoder(kind), torch.rand(settings.base_batch, *IMAGE_SHAPE), False))
+               for kind in settings.base_models) * batches * settings.base_epochs * settings.seeds
+    coders = {name: SparseAutoencoder(width, settings.latents * (group.order if name == "wide" else 1), k=8,
+                                      activation="topk", hidden=settings.hidden if name == "deep" else None)
+              for name in ("sae", "wide", "deep")}
+    x = torch.randn(settings.batch_size, 1, width)
+    per_step = {name: _seconds(_training_step(coder, x, settings.amp)) for name, coder in coders.items()}
+    trained = len(settings.base_models) * len(settings.ks) * settings.coder_seeds
+    # the equivariant SAE costs what the two-layer one does
+    training = (sum(per_step.values()) + per_step["deep"]) * settings.steps * trained
+    features = np.random.default_rng(0).normal(size=(settings.probe_train + settings.probe_test, width))
+    features, labels = features.astype(np.float32), features[:, 0] > 0
+    split = np.split(np.arange(len(features)), [settings.probe_train])
+    per_task = _seconds(lambda: probe_task(*(features[part] for part in split), *(labels[part] for part in split)))
+    tasks = len(probing_tasks()) if settings.tasks is None else 4 * settings.tasks
+    # four coders, and two further readings of the equivariant one; probes on a few latents cost next to nothing
+    fits = 6 * trained * len(settings.truncations) * tasks
+    probing = per_task * fits / (os.cpu_count() or 1)
+    return {"base models": len(settings.base_models) * settings.seeds, "coders": 4 * trained,
+            "probing tasks": fits, "hours": (base + training + probing) / 3600}
 
 
 def _stored(count: int, held_out: float, limit: int | None) -> int:
@@ -68,13 +106,13 @@ def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
     return {"tiny-inception": drawings, "inceptionv1": IMAGENET_TRAIN}.get(model, SAMPLE_PHOTOS)
 
 
-def _training_step(coder: GroupCrosscoder, batch_size: int, amp: bool) -> Callable[[], None]:
-    optimiser = torch.optim.Adam(coder.parameters(), fused=True)
-    x = torch.randn(batch_size, coder.group.order, coder.channels, device=coder.W_d.device)
+def _training_step(model: Trainable, x: Tensor, amp: bool) -> Callable[[], None]:
+    optimiser = torch.optim.Adam(model.parameters(), fused=True)
+    x = x.to(model.device)
 
     def step() -> None:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
-            loss, _ = coder.loss(x, sparsity=0.01)
+            loss, _ = model.loss(x)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

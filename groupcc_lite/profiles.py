@@ -108,9 +108,9 @@ class SceneProfile:
     probe_test: int = 2000
     """Images of held-out scenes that the probes are judged on."""
     seeds: int = 3
-    """Seeds of everything that is compared: base models, coders and M."""
-    probe_seeds: int = 1
-    """How many of these seeds are probed, which takes longest."""
+    """Seeds of base models and M."""
+    coder_seeds: int = 1
+    """How many of these seeds get coders and probes, which take longest."""
 
 
 SCENE_PROFILES = {profile.name: profile for profile in (

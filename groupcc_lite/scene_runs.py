@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from groupcc_lite import probing, training, transforms
@@ -32,9 +32,10 @@ PARTS = ("train", "held-out")
 CODERS = ("sae", "wide", "deep", "equivariant", "shallow")
 """Regular SAE; one with |G| times the latents; one with a two-layer encoder; the equivariant SAE; the equivariant SAE
 with a linear encoder."""
-METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "adam, projected", "least squares, projected",
+METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "exact", "adam, projected",
            "procrustes, projected")
-"""Ways to M. "penalty" adds the relations to Adam's loss, "projected" makes them hold exactly afterwards."""
+"""Ways to M. "penalty" adds the relations to Adam's loss; "exact" and "projected" make them hold
+afterwards, for least squares and for the others."""
 VIEWS = ("activations", "latents", "reconstructions", "inferred", "invariant")
 """What a probe sees. "inferred" and "invariant" are other readings of an equivariant SAE's reconstruction: with the
 element that fits best instead of the true one, and without M."""
@@ -80,8 +81,13 @@ class SceneRun:
 
     @property
     def seeds(self) -> range:
-        """Seeds to repeat a comparison with."""
+        """Seeds of base models and M."""
         return range(self.seed, self.seed + self.profile.seeds)
+
+    @property
+    def coder_seeds(self) -> range:
+        """Those of them that coders and probes are repeated with."""
+        return self.seeds[:self.profile.coder_seeds]
 
     def scenes(self, part: str = "train") -> Scenes:
         """Canonical scenes to train on, or those that nothing is trained on ("held-out")."""
@@ -121,15 +127,15 @@ class SceneRun:
         first, _, projected = method.partition(", ")
         blocks = self.activations(base, "train", seed)
         if projected:
-            orthogonal = first == "procrustes"
-            moment = None if orthogonal else transforms.second_moment([blocks])
-            return transforms.project(self.transform(base, first, seed).cpu(), orthogonal=orthogonal, moment=moment)
+            return transforms.project(self.transform(base, first, seed).cpu(), orthogonal=first == "procrustes")
         if method == "identity":
             return TransformMatrix(self.group, blocks.shape[-1])
         if method == "least squares":
             return transforms.least_squares([blocks], self.group)
         if method == "procrustes":
             return transforms.procrustes([blocks], self.group)
+        if method == "exact":
+            return transforms.project(self.transform(base, "least squares", seed))
         return self._adam_transform(base, seed, relations if method == "penalty" else 0.0)
 
     def _adam_transform(self, base: str, seed: int | None, relations: float) -> TransformMatrix:
@@ -183,8 +189,10 @@ class SceneRun:
         rows, elements = self._rows(base, "held-out", seed)
         images = rearrange(scene_orbits(self.scenes("held-out").images(), self.group), "b g c h w -> (b g) c h w")
         latents = coder.encode(rows)
-        found, without_M = (_view(coder, latents, rows, elements, view) for view in ("reconstructions", "invariant"))
-        sae = coder.sae if isinstance(coder, EquivariantSAE) else coder
+        sae, rho = _parts(coder)
+        without_M = sae.decode(latents)[:, 0]
+        turns = _turns(coder, rows, elements, "reconstructions").cpu().numpy()
+        found = torch.from_numpy(_turned(without_M.cpu().numpy(), rho, turns)).to(rows.device)
         lengths = sae.W_d[:, 0].norm(dim=1)
 
         def loss(z: Tensor) -> float:
@@ -237,17 +245,18 @@ class SceneRun:
             return lambda task: both
         coder = self.coder(base, name, k, seed)
         with torch.no_grad():
-            latents = [coder.encode(part) for part in rows]
-        ranked = probing.ranked_latents(latents[0].cpu().numpy(), self.labels("train"), truncation)
+            latents = [coder.encode(part).cpu().numpy() for part in rows]
+            turns = [_turns(coder, x, g, view).cpu().numpy() for x, g in zip(rows, elements, strict=True)]
+        ranked = probing.ranked_latents(latents[0], self.labels("train"), truncation)
         if view == "latents":
-            return lambda task: tuple(f[:, ranked[task]].cpu().numpy() for f in latents)
+            return lambda task: tuple(f[:, ranked[task]] for f in latents)
+        sae, rho = _parts(coder)
+        D, b_d, scale = (t.detach().cpu().numpy() for t in (sae.W_d[:, 0], sae.b_d[0], sae.scale))
 
-        @torch.no_grad()
-        def reconstructed(task: int) -> tuple[np.ndarray, np.ndarray]:
-            kept = torch.zeros(coder.latents, device=latents[0].device)
-            kept[torch.as_tensor(ranked[task])] = 1
-            return tuple(_view(coder, f * kept, x, g, view).cpu().numpy()
-                         for f, x, g in zip(latents, rows, elements, strict=True))
+        def reconstructed(task: int) -> tuple[np.ndarray, np.ndarray]:  # in numpy: it runs in the probes' threads
+            kept = ranked[task]
+            plain = [(f[:, kept] @ D[kept] + b_d) / scale for f in latents]
+            return tuple(_turned(x, rho, g) for x, g in zip(plain, turns, strict=True))
 
         return reconstructed
 
@@ -293,11 +302,24 @@ class SceneRun:
         (folder / "checkpoint.safetensors").unlink()  # finished: the saved model is all that is needed
 
 
-def _view(coder: SparseAutoencoder | EquivariantSAE, f: Tensor, x: Tensor, elements: Tensor, view: str) -> Tensor:
-    """The reconstruction of x from (perhaps truncated) latents f, as one of VIEWS has it."""
-    orbit = coder.decode(f)
+def _parts(coder: SparseAutoencoder | EquivariantSAE) -> tuple[SparseAutoencoder, Float[np.ndarray, "g d d"]]:
+    """The autoencoder inside a coder, and the matrices that turn what it writes: the identity alone if it has none."""
+    if isinstance(coder, EquivariantSAE):
+        return coder.sae, coder.transform.matrices().detach().cpu().numpy()
+    return coder, np.eye(coder.channels, dtype=np.float32)[None]
+
+
+def _turns(coder: SparseAutoencoder | EquivariantSAE, x: Float[Tensor, "n d"], elements: Int[Tensor, " n"],
+           view: str) -> Int[Tensor, " n"]:
+    """By which element each reconstruction is turned, as one of VIEWS has it."""
     if not isinstance(coder, EquivariantSAE) or view == "invariant":
-        return orbit[:, 0]
-    if view == "inferred":
-        elements = coder.nearest_element(x)
-    return orbit[torch.arange(len(f), device=f.device), elements]
+        return torch.zeros_like(elements)
+    return coder.nearest_element(x) if view == "inferred" else elements
+
+
+def _turned(x: Float[np.ndarray, "n d"], rho: Float[np.ndarray, "g d d"],
+            elements: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+    out = np.empty_like(x)
+    for g in range(len(rho)):
+        out[elements == g] = x[elements == g] @ rho[g].T
+    return out

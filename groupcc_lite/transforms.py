@@ -28,6 +28,7 @@ from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.words import Word, generating_words
 
 FORMAT = 1
+RIDGE = 1e-5  # what `project` adds to second moments, in units of their mean eigenvalue
 
 
 class TransformMatrix(nn.Module):
@@ -46,6 +47,7 @@ class TransformMatrix(nn.Module):
         self.group, self.channels, self.words = group, channels, generating_words(group, generators)
         self.M = nn.Parameter(torch.eye(channels).repeat(len(self.words.generators), 1, 1))
         self.register_buffer("scale", torch.tensor(float(scale)))
+        self.register_buffer("moment", torch.eye(channels))  # E[x x^T], in which `project` measures
 
     @property
     def config(self) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class TransformMatrix(nn.Module):
         reached = torch.stack(self._walk(normalised[:, 0], (*self.words.words[1:], *self.words.relators)), dim=1)
         elements = [*range(1, self.group.order), *(0 for _ in self.words.relators)]
         parts = {"error": (reached - normalised[:, elements]).float().square().sum(2).mean()}
-        if relations:  # one step from the identity, where bfloat16 would see noise only
+        if relations:  # near I, in bfloat16, the difference would be rounding only
             with torch.autocast(x.device.type, enabled=False):
                 parts["relations"] = relations * self._relation_residuals().square().sum() / self.channels
         total = torch.stack(list(parts.values())).sum()
@@ -101,21 +103,22 @@ class TransformMatrix(nn.Module):
             raise ValueError(f"the matrices are for {self.group.name} with {self.channels} channels, the orbits are "
                              f"for {source.group.name} with {source.channels}; make one of them anew to match")
 
+    @torch.no_grad()
     def begin(self, x: Float[Tensor, "b g d"]) -> None:
-        """Nothing to set: M starts at the identity. ValueError for activations that are not finite."""
+        """Note the second moments of x[e] for `project`; M starts at the identity. ValueError if x is not finite."""
         if not torch.isfinite(_check_blocks(self.group, self.channels, x)).all():
             raise ValueError("the first batch holds NaN or infinite activations; check the base model and the store")
+        self.moment.copy_(x[:, 0].T @ x[:, 0] / len(x))
 
     @torch.no_grad()
     def relation_error(self) -> float:
         """Largest absolute entry of any relator's matrix minus I: 0 for an exact representation."""
         return float(self._relation_residuals().abs().max())
 
-    def constrain_(self, steps: int = 30, orthogonal: bool = False,
-                   moment: Float[Tensor, "d d"] | None = None) -> TransformMatrix:
-        """Replace M by its `project`ion, between steps of an optimiser; returns self."""
+    def constrain_(self, steps: int = 100, orthogonal: bool = False) -> TransformMatrix:
+        """Replace M by its `project`ion, between steps of an optimiser but not before M is near one; returns self."""
         with torch.no_grad():
-            self.M.copy_(project(self, steps, orthogonal, moment).M)
+            self.M.copy_(project(self, steps, orthogonal).M)
         return self
 
     def save(self, folder: str | Path) -> None:
@@ -188,30 +191,27 @@ def procrustes(batches: Iterable[Tensor], group: FiniteGroup, *, generators: Ite
     return _filled(transform, U @ V)
 
 
-def exact_representation(batches: Iterable[Tensor], group: FiniteGroup, *, generators: Iterable[int] | None = None,
-                         ridge: float = 1e-6, scale: float = 1.0, steps: int = 100) -> TransformMatrix:
-    """The representation that fits the orbits best in white coordinates; arguments as in `least_squares`.
-
-    There E_g x[h g] x[g]^T is positive definite as a function of h, and for equivariant activations it is the
-    representation; `_sharpened` makes it one in any case. ValueError as for `project`.
-    """
-    transform, S, C = _fitted(batches, group, generators, ridge, scale, elements=range(group.order))
-    root, inverse = _roots(S)
-    rho = _settled(root @ _sharpened(inverse @ C @ inverse, group, steps) @ inverse, group, 10)
-    return _filled(transform, rho[list(transform.words.generators)])
-
-
-def second_moment(batches: Iterable[Tensor], ridge: float = 1e-6) -> Float[Tensor, "d d"]:
-    """E[x x^T] over all blocks in float64, plus `ridge` times its mean eigenvalue: the `moment` of `project`."""
-    return _moments(batches, None, (), ridge)[0]
-
-
 def _fitted(batches: Iterable[Tensor], group: FiniteGroup, generators: Iterable[int] | None, ridge: float,
-            scale: float, elements: Iterable[int] | None = None) -> tuple[TransformMatrix, Tensor, Tensor]:
-    """An untrained transform, and the moments S and C_a for a in `elements` (default: the generators)."""
+            scale: float) -> tuple[TransformMatrix, Float[Tensor, "d d"], Float[Tensor, "k d d"]]:
+    """An untrained transform that knows its activations, S = E_g x[g] x[g]^T and C_a = E_g x[a g] x[g]^T.
+
+    S and C_a have ridge I added, which makes I the solution where activations do not vary.
+    """
     words = generating_words(group, generators)
-    S, C = _moments(batches, group, words.generators if elements is None else tuple(elements), ridge)
-    return TransformMatrix(group, len(S), generators=words.generators, scale=scale), S, C
+    count, sums = 0, None
+    for batch in batches:
+        x = _check_blocks(group, batch.shape[-1], batch).detach().double().cpu()
+        flat = rearrange(x, "b g d -> (b g) d")
+        moved = [x, *(x[:, group.table[a]] for a in words.generators)]
+        terms = torch.stack([rearrange(y, "b g d -> (b g) d").mT @ flat for y in moved])
+        count, sums = count + len(flat), terms if sums is None else sums + terms
+    if sums is None or not torch.isfinite(sums).all():
+        raise ValueError("batches is empty or holds NaN or infinite activations; expected orbit vectors (b, g, d)")
+    means = sums / count
+    transform = TransformMatrix(group, len(means[0]), generators=words.generators, scale=scale)
+    transform.moment.copy_(means[0])
+    means += ridge * means[0].trace() / len(means[0]) * torch.eye(len(means[0]), dtype=torch.float64)
+    return transform, means[0], means[1:]
 
 
 @torch.no_grad()
@@ -220,100 +220,64 @@ def _filled(transform: TransformMatrix, M: Float[Tensor, "k d d"]) -> TransformM
     return transform.eval()
 
 
-def _moments(batches: Iterable[Tensor], group: FiniteGroup | None, elements: tuple[int, ...],
-             ridge: float) -> tuple[Float[Tensor, "d d"], Float[Tensor, "k d d"]]:
-    """S = E_g x[g] x[g]^T and C_a = E_g x[a g] x[g]^T, each with ridge I added."""
-    count, sums = 0, None
-    for batch in batches:
-        if group is not None:
-            _check_blocks(group, batch.shape[-1], batch)
-        x = batch.detach().double().cpu()
-        flat = rearrange(x, "b g d -> (b g) d")
-        moved = [x if a == 0 else x[:, group.table[a]] for a in (0, *elements)]
-        terms = torch.stack([rearrange(y, "b g d -> (b g) d").mT @ flat for y in moved])
-        count, sums = count + len(flat), terms if sums is None else sums + terms
-    if sums is None or not torch.isfinite(sums).all():
-        raise ValueError("batches is empty or holds NaN or infinite activations; expected orbit vectors (b, g, d)")
-    means = sums / count
-    means += ridge * means[0].trace() / len(means[0]) * torch.eye(len(means[0]), dtype=torch.float64)
-    return means[0], means[1:]
-
-
 # ------------------------------------------------------------------------------------- exact representations
 
 @torch.no_grad()
-def project(transform: TransformMatrix, steps: int = 30, orthogonal: bool = False,
-            moment: Float[Tensor, "d d"] | None = None) -> TransformMatrix:
+def project(transform: TransformMatrix, steps: int = 100, orthogonal: bool = False) -> TransformMatrix:
     """A true representation near a learned one, so that all relations hold; `transform` itself stays as it is.
 
-    With the activations' `second_moment`, which equivariance leaves unchanged, it is found in white coordinates; with
-    `orthogonal` in the given ones. Without, a single generator's eigenvalues go to the nearest roots of unity, and
-    several generators are averaged, rho(h) <- mean_g rho(h g) rho(g)^-1, which converges quadratically if they almost
-    obey the relations (Grove, Karcher & Ruh 1974; Kazhdan 1982) but not from where noise dominates a direction.
-    ValueError if M is too far from any representation.
+    The orbits rho(g) x[e] that the learned matrices predict, for x[e] with second moments `transform.moment`, have
+    C(h) = E_g rho(h g) x x^T rho(g)^T. In coordinates in which C(e) = I, an exact representation is orthogonal and
+    equal to C, so it comes back as it was; anything else is averaged over the group until it is one, with quadratic
+    convergence (after Grove, Karcher & Ruh 1974; Kazhdan 1982). The result leaves those coordinates' lengths as they
+    are; with `orthogonal` it leaves the given ones' lengths, which fits activations of unequal spread badly. ValueError
+    if M is too far from any representation, or `steps` are too few.
     """
-    group, channels = transform.group, transform.channels
-    learned = copy.deepcopy(transform).double()
-    closing = learned._relation_residuals() + torch.eye(channels, dtype=torch.float64, device=learned.device)
-    likeness = closing.diagonal(dim1=1, dim2=2).sum(1) / (channels ** 0.5 * closing.flatten(1).norm(dim=1))
+    group, learned = transform.group, copy.deepcopy(transform).double()
+    closing = torch.eye(transform.channels).to(learned.M) + learned._relation_residuals()
+    likeness = closing.diagonal(dim1=1, dim2=2).sum(1) / (transform.channels ** 0.5 * closing.flatten(1).norm(dim=1))
     if not likeness.mean() > 0.25:  # unrelated matrices give 0, one that is right on half of the space 0.7
         raise ValueError(f"M is too far from any representation of {group.name}: its relators have a mean cosine of "
                          f"{likeness.mean():.2f} to I; train longer, or with a weight on `relations`")
-    rho = learned.matrices()
-    if orthogonal or moment is not None:
-        root, inverse = _roots((torch.eye(channels) if moment is None else moment).to(rho))
-        rho = root @ _sharpened(_positive(inverse @ rho @ root, group), group, steps) @ inverse
-    elif len(learned.words.generators) == 1:
-        learned.M.copy_(_snapped(learned.M[0], group.order))
-        rho = learned.matrices()
-    learned.M.copy_(_settled(rho, group, steps)[list(learned.words.generators)])
+    rho, S = learned.matrices(), torch.eye(transform.channels).to(learned.M)
+    if not orthogonal:
+        S = learned.moment + RIDGE * learned.moment.trace() / transform.channels * S
+    C = _convolved(rho @ S, rho.mT, group)
+    root, inverse = _roots(S if orthogonal else C[0])
+    rho = _sharpened(inverse @ C @ inverse, group, steps)
+    defect = float(max((rho[group.table[h]] - rho[h] @ rho).abs().max() for h in range(group.order)))
+    if not defect < 1e-8:
+        raise ValueError(f"after {steps} steps rho(g h) and rho(g) rho(h) still differ by {defect:.1g}; raise `steps`, "
+                         "or train longer")
+    learned.M.copy_((root @ rho @ inverse)[list(learned.words.generators)])
     return learned.to(transform.M.dtype)
 
 
-def _settled(rho: Float[Tensor, "g d d"], group: FiniteGroup, steps: int) -> Float[Tensor, "g d d"]:
-    """rho(h) <- mean_g rho(h g) rho(g)^-1 until rho is a homomorphism to 1e-10 of its largest entry."""
-    for _ in range(steps + 1):
-        defect = float(max((rho[group.table[h]] - rho[h] @ rho).abs().max() for h in range(group.order)))
-        if defect < 1e-10 * float(rho.abs().max()):
-            return rho
-        if not defect < 1e12:
-            break
-        rho = _convolved(rho, torch.linalg.inv(rho), group)
-    raise ValueError(f"M is too far from any representation of {group.name}: rho(g h) and rho(g) rho(h) still "
-                     f"differ by {defect:.1g}; hand over moment=second_moment(batches), or train longer")
-
-
 def _sharpened(T: Float[Tensor, "g d d"], group: FiniteGroup, steps: int) -> Float[Tensor, "g d d"]:
-    """An orthogonal representation from a positive-definite function with T(e) = I.
+    """An orthogonal representation from a positive-definite function on the group.
 
-    T splits every direction among the irreducible representations. T * T squares the shares, and rescaling to T(e) = I
-    restores their sum, so each direction goes to where it had most. What stays undecided, a tie or less than a whole
-    irreducible representation, keeps still: the identity, as in the paper's start.
+    With T(e) = I, T splits every direction among the irreducible representations. T * T squares the shares, and
+    rescaling to T(e) = I restores their sum, so each direction goes to where it had most. What stays undecided, a tie
+    or less than a whole irreducible representation, keeps still: the identity, as in the paper's start.
     """
     T = _normalised(T)
     for _ in range(steps):
-        T, before = _normalised(_positive(T, group)), T
+        T, before = _normalised(_convolved(T, T.mT, group)), T
         if (T - before).abs().max() < 1e-12:
             break
-    share, U = torch.linalg.eigh(_positive(T, group)[0])
-    decided = U * (share > 1 - 1e-6)
-    decided = decided @ decided.mT
-    return decided @ T @ decided + torch.eye(len(U), dtype=T.dtype, device=T.device) - decided
-
-
-def _positive(rho: Float[Tensor, "g d d"], group: FiniteGroup) -> Float[Tensor, "g d d"]:
-    """T(h) = mean_g rho(h g) rho(g)^T, positive definite as a function on the group."""
-    return _convolved(rho, rho.mT, group)
-
-
-def _convolved(left: Tensor, right: Tensor, group: FiniteGroup) -> Float[Tensor, "g d d"]:
-    """mean_g left(h g) right(g), for every h."""
-    return sum(left[group.table[:, g]] @ right[g] for g in range(group.order)) / group.order
+    share, U = torch.linalg.eigh(_convolved(T, T.mT, group)[0])
+    decided = (U * (share > 1 - 1e-6)) @ U.mT
+    return decided @ T @ decided + torch.eye(len(U)).to(T) - decided
 
 
 def _normalised(T: Float[Tensor, "g d d"]) -> Float[Tensor, "g d d"]:
     inverse = _roots(T[0])[1]
     return inverse @ T @ inverse
+
+
+def _convolved(left: Tensor, right: Tensor, group: FiniteGroup) -> Float[Tensor, "g d d"]:
+    """mean_g left(h g) right(g), for every h."""
+    return sum(left[group.table[:, g]] @ right[g] for g in range(group.order)) / group.order
 
 
 def _roots(S: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d d"], Float[Tensor, "d d"]]:
@@ -323,15 +287,6 @@ def _roots(S: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d d"], Float[Tensor,
         raise ValueError(f"second moments have eigenvalues from {values[0]:.1g} to {values[-1]:.1g}; expected positive "
                          "ones (a larger ridge makes them so)")
     return (U * values.sqrt()) @ U.mT, (U / values.sqrt()) @ U.mT
-
-
-def _snapped(M: Float[Tensor, "d d"], n: int) -> Float[Tensor, "d d"]:
-    """M with every eigenvalue moved to the n-th root of unity nearest in phase, its eigenvectors kept."""
-    values, V = torch.linalg.eig(M)
-    turns = (values.angle() * n / (2 * torch.pi)).round()
-    if n % 2:  # a real eigenvalue must stay real
-        turns[values.imag == 0] = 0
-    return torch.linalg.solve(V, V * torch.exp(2j * torch.pi * turns / n), left=False).real
 
 
 # --------------------------------------------------------------------------------------------- how good is M

@@ -54,7 +54,9 @@ import torch
 from IPython.display import Markdown, display
 
 from groupcc_lite import plots, scene_plots, transforms
+from groupcc_lite.autoencoders import activations
 from groupcc_lite.groups import dihedral
+from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.pipeline import Run
 from groupcc_lite.probing import chance_f1
 from groupcc_lite.scene_plots import CODER_NAMES
@@ -302,12 +304,12 @@ print(f"correlation of M^p D's picture with D's picture, turned: {np.mean(agreem
 
 # %%
 splices = {(base, name, k, start): study.splice(base, name, k, start)
-           for base in bases for name in coders for k in ks for start in study.seeds}
+           for base in bases for name in coders for k in ks for start in study.coder_seeds}
 rows = ["| base model | coder | k | pixel error | without M | variance explained | L1 | dead |", "|" + "---|" * 8]
 for base in bases:
     for name in coders:
         for k in ks:
-            mine = [splices[base, name, k, start] for start in study.seeds]
+            mine = [splices[base, name, k, start] for start in study.coder_seeds]
             means = {f: np.mean([getattr(s, f) for s in mine]) for f in mine[0]._fields}
             without = f"{means['invariant_loss']:.4f}" if name == "equivariant" else ""
             rows.append(f"| {base} | {CODER_NAMES[name]} | {k} | {means['loss']:.4f} | {without} | "
@@ -319,9 +321,10 @@ with plots.house_style():
     fig, axes = plt.subplots(1, len(bases), figsize=(3.7 * len(bases), 3.4), squeeze=False)
     for base, ax in zip(bases, axes[0], strict=True):
         points = {name: [(k, *np.mean([(splices[base, name, k, s].loss, splices[base, name, k, s].l1)
-                                       for s in study.seeds], axis=0)) for k in ks] for name in coders}
+                                       for s in study.coder_seeds], axis=0)) for k in ks] for name in coders}
         points["invariant"] = [(k, *np.mean([(splices[base, "equivariant", k, s].invariant_loss,
-                                              splices[base, "equivariant", k, s].l1) for s in study.seeds], axis=0))
+                                              splices[base, "equivariant", k, s].l1) for s in study.coder_seeds],
+                                            axis=0))
                                for k in ks]
         scene_plots.splice_curves(points, ax, base=base_losses[base], legend=base == bases[-1])
         ax.set(title=base.upper(), ylabel="L1 norm of the latents" if base == bases[0] else "")
@@ -372,7 +375,6 @@ for family, printed in zip(FAMILIES, ("58", "87 to 89", "87 to 89", "97"), stric
 # ```
 
 # %%
-probe_seeds = list(study.seeds)[:settings.probe_seeds]
 views = [("activations", "activations"), *((name, view) for name in coders for view in ("latents", "reconstructions")),
          ("equivariant", "inferred"), ("equivariant", "invariant")]
 scores = {}
@@ -380,7 +382,7 @@ for base in bases:
     for name, view in views:
         for k in ks:
             for truncation in settings.truncations:
-                for start in probe_seeds:
+                for start in study.coder_seeds:
                     coder_name = "sae" if name == "activations" else name
                     scores[base, name, view, k, truncation, start] = study.probe(
                         base, coder_name, k, view, truncation, start)
@@ -390,7 +392,7 @@ print(f"{len(tasks)} tasks, {len(scores)} sets of scores")
 def family_scores(base, name, view, k, truncation):
     """F1 of the best probe: per family, the mean over its tasks for each seed."""
     found = {family: [] for family in FAMILIES}
-    for start in probe_seeds:
+    for start in study.coder_seeds:
         best = scores[base, name, view, k, truncation, start]
         f1 = best.of(best.best_probe())
         for family in FAMILIES:
@@ -439,7 +441,7 @@ for base in bases:
                 found = bars_of(base, [(label, view)], k_row, truncation)[label]
                 every = np.array([np.average([found[f][s] for f in FAMILIES],
                                              weights=[sum(t.family == f for t in tasks) for f in FAMILIES])
-                                  for s in range(len(probe_seeds))])
+                                  for s in range(len(study.coder_seeds))])
                 table[base, label, view, k_row, truncation] = {"all": every.mean()} | {
                     f: np.mean(v) for f, v in found.items()}
                 if k_row == k and truncation == max(settings.truncations):
@@ -463,16 +465,21 @@ for family in FAMILIES:
 # ## Open question: the relation $M^4 = I$
 #
 # Four quarter turns are no turn, so one should have $M^4 = I$. The paper asks in its outlook whether building this in
-# helps. There are two ways. As a **penalty**, the distance of $M^4$ from $I$ is added to {eq}`eq-transform`. As a **hard constraint**,
-# $M$ is replaced by the nearest true representation of the group: average $\rho(hg)\,\rho(g)^{-1}$ over $g$, and repeat; an almost
-# representation converges quickly to an exact one.
+# helps. There are two ways.
+#
+# As a **penalty**, the distance of $M^4$ from $I$ is added to {eq}`eq-transform`.
+#
+# As a **hard constraint**, $M$ must be a representation of the group. One can repair a given $M$: move each of its
+# eigenvalues to the nearest of $1, i, -1, -i$ (**projected**). Or one can look for the best representation at once
+# (**exact**). In coordinates in which the activations are white, equivariance makes $M$ orthogonal. There
+# $T(h) = \mathbb{E}_{x, g}\, \psi(hg x)\,\psi(g x)^\top$ would be the representation itself, were the network exactly
+# equivariant. It is not, so each direction belongs a little to every irreducible part; give it to the one where it has most.
 #
 # What can be gained? High powers. An error of the unconstrained $M$ grows with every multiplication, and nothing says that it stops
 # growing after four.
 
 # %%
-CONSTRAINED = ("adam", "penalty", "adam, projected", "least squares", "least squares, projected",
-               "procrustes, projected")
+CONSTRAINED = ("adam", "penalty", "adam, projected", "least squares", "exact", "procrustes, projected")
 
 
 def far_powers(M, x, upto=12):
@@ -496,7 +503,7 @@ with torch.no_grad():
             rows.append(f"| {base} | {method} | {relation_errors[base, method]:.1e} | {one:.4f} | {four:.4f} | "
                         f"{twelve:.4f} |")
 display(Markdown("\n".join(rows)))
-assert all(relation_errors[base, method] < 1e-5 for base in bases for method in CONSTRAINED if "projected" in method)
+assert all(relation_errors[base, method] < 1e-5 for base in bases for method in ("exact", "procrustes, projected"))
 
 # %% mystnb={"figure": {"name": "fig-far-powers", "caption": "Held-out R² about the mean of M^p far beyond p = 4, this run. With the relation built in, the curve repeats every four powers."}, "image": {"alt": "One panel per base model; lines over powers one to twelve. Unconstrained lines fall with the power, constrained ones repeat with period four."}} tags=["hide-input"]
 with plots.house_style():
@@ -504,7 +511,7 @@ with plots.house_style():
     for base, ax in zip(bases, axes[0], strict=True):
         scene_plots.power_curves({m: far[base, m] for m in CONSTRAINED}, ax, labels=[str(p) for p in range(1, 13)],
                                  ylabel="$R^2$ about the mean" if base == bases[0] else "", legend=False)
-        lowest = min(min(far[base, method]) for method in CONSTRAINED[3:])
+        lowest = min(min(far[base, method]) for method in ("least squares", "exact"))
         ax.set(title=base.upper(), xlabel="power $p$", ylim=(min(0.5, lowest), 1.02))
     handles, names = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
@@ -520,7 +527,7 @@ for base in bases:
     coder = study.coder(base, "equivariant", k)
     x = study.activations(base, "held-out").to(study.device)
     f = coder.encode(x[:, 0])
-    for method in ("adam", "adam, projected", "least squares", "least squares, projected"):
+    for method in ("adam", "adam, projected", "least squares", "exact"):
         with torch.no_grad():
             guess = study.transform(base, method)(coder.sae.decode(f)[:, 0])
             swapped[base, method] = float(1 - (x - guess).square().sum() / (x - x.mean((0, 1))).square().sum())
@@ -540,7 +547,7 @@ pair_fits = {}
 print("base   method                     R² about the mean: turns   mirrors   largest violation of a relation")
 for base in bases:
     held_out = mirrored.activations(base, "held-out")
-    for method in ("identity", "least squares", "least squares, projected", "procrustes"):
+    for method in ("identity", "least squares", "exact", "procrustes"):
         M = mirrored.transform(base, method).cpu()
         values = r2(M, held_out, about="mean")
         pair_fits[base, method] = (float(values[1:4].mean()), float(values[4:].mean()), M.relation_error())
@@ -601,7 +608,7 @@ def canonical_fve(coder, base):
     return float(1 - (guess - x[:, :1]).square().sum() / (G.order * (x[:, 0] - x[:, 0].mean(0)).square().sum()))
 
 
-linear = {(base, name): np.mean([canonical_fve(study.coder(base, name, k, start), base) for start in study.seeds])
+linear = {(base, name): np.mean([canonical_fve(study.coder(base, name, k, start), base) for start in study.coder_seeds])
           for base in bases for name in ("equivariant", "shallow")}
 for base in bases:
     print(f"{base}: canonical activations explained, two-layer encoder {linear[base, 'equivariant']:.3f}, "
@@ -628,8 +635,6 @@ for base in bases:
 # ```
 
 # %%
-from groupcc_lite.autoencoders import activations
-
 loose_orbits = activations(study.autoencoder(bases[0]), random_scenes(2000, seed=seed + 1), G)
 fitted = transforms.least_squares(TensorOrbits(loose_orbits[:1500], G).in_order(), G)
 for name, M in (("fitted on upright scenes", study.transform(bases[0], "least squares").cpu()),
@@ -663,12 +668,12 @@ for base in ("mlp", "cnn"):
             if len(values) > 1:
                 note(f"r2_{short}_{about}_{base}_std", float(np.std(values, ddof=1)))
         note(f"seconds_{short}_{base}", seconds[base, method] if here else ABSENT)
-    for method, short in (("adam", "adam"), ("penalty", "penalty"), ("adam, projected", "adam_exact"),
-                          ("least squares, projected", "ls_exact"), ("procrustes, projected", "procrustes_exact")):
+    for method, short in (("adam", "adam"), ("penalty", "penalty"), ("adam, projected", "adam_projected"),
+                          ("least squares", "ls"), ("exact", "exact"), ("procrustes, projected", "procrustes_exact")):
         note(f"relation_error_{short}_{base}", relation_errors[base, method] if here else ABSENT)
         for p in (1, 4, 12):
             note(f"far_r2_{short}_{base}_p{p}", far[base, method][p - 1] if here else ABSENT)
-    for method, short in (("least squares", "ls"), ("least squares, projected", "ls_exact"), ("identity", "identity")):
+    for method, short in (("least squares", "ls"), ("exact", "exact"), ("identity", "identity")):
         for place, what in enumerate(("turns", "mirrors", "relation_error")):
             note(f"pair_{what}_{short}_{base}", pair_fits[base, method][place] if here else ABSENT)
     for name in ("equivariant", "shallow"):
@@ -679,7 +684,7 @@ for (base, name, k_row, start), splice in splices.items():
     if start == study.seed:
         for field in splice._fields:
             note(f"splice_{field}_{base}_{name}_k{k_row}",
-                 float(np.mean([getattr(splices[base, name, k_row, s], field) for s in study.seeds])))
+                 float(np.mean([getattr(splices[base, name, k_row, s], field) for s in study.coder_seeds])))
 for (base, label, view, k_row, truncation), found in table.items():
     for family, value in found.items():
         note(f"f1_{family}_{base}_{label}_{view}_k{k_row}_t{truncation}", float(value))
@@ -727,19 +732,19 @@ for label, view in (("equivariant", "reconstructions"), ("inferred", "inferred")
 chosen_probes = [found.best_probe() for found in scores.values()]
 note("share_xgboost_best", share(probe == "xgboost" for probe in chosen_probes))
 note("share_loss_behind_sae", share(splices[b, "equivariant", kk, s].loss > splices[b, "sae", kk, s].loss
-                                    for b, kk, _ in setups for s in study.seeds))
+                                    for b, kk, _ in setups for s in study.coder_seeds))
 smallest = min(ks)
 note("loss_ratio_to_wide_small_k", float(np.mean([splices[b, "equivariant", smallest, s].loss
                                                   / splices[b, "wide", smallest, s].loss
-                                                  for b in bases for s in study.seeds])))
+                                                  for b in bases for s in study.coder_seeds])))
 note("share_l1_above_sae", share(splices[b, "equivariant", kk, s].l1 > splices[b, "sae", kk, s].l1
-                                 for b, kk, _ in setups for s in study.seeds))
+                                 for b, kk, _ in setups for s in study.coder_seeds))
 for name in ("equivariant", "deep"):
-    spans = [splices[b, name, max(ks), s].l1 / splices[b, name, min(ks), s].l1 for b in bases for s in study.seeds]
+    spans = [splices[b, name, max(ks), s].l1 / splices[b, name, min(ks), s].l1 for b in bases for s in study.coder_seeds]
     note(f"l1_span_{name}", float(np.mean(spans)) if len(ks) > 1 else ABSENT,
          f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}")
 note("share_M_helps", share(splices[b, "equivariant", kk, s].loss < splices[b, "equivariant", kk, s].invariant_loss
-                            for b, kk, _ in setups for s in study.seeds))
+                            for b, kk, _ in setups for s in study.coder_seeds))
 for name, values in linearity.items():
     short = {"identity": "identity", "powers of M, Adam": "adam", "powers of M, least squares": "ls",
              "one map per angle": "per_angle"}[name]
