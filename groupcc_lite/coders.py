@@ -328,8 +328,10 @@ class EquivariantSAE(nn.Module):
         _check_source(self, source)
 
     def begin(self, x: Float[Tensor, "b g d"]) -> None:
-        """Start the SAE's means at those of the canonical blocks of a first batch."""
+        """Start the SAE's means at those of the canonical blocks of a first batch, and a learning transform with it."""
         self.sae.begin(x[:, :1])
+        if self.learns_transform:
+            self.transform.begin(x)
 
     def save(self, folder: str | Path) -> None:
         """Write both parts, then `config.json`, which vouches for them."""

@@ -88,8 +88,9 @@ class SceneProfile:
     """Passes over the scenes, each turned at random in each pass."""
     base_batch: int = 128
     base_lr: float = 1e-3
-    transform_steps: int = 1500
-    transform_batch: int = 512
+    transform_steps: int = 23_400
+    """150 epochs over 10,000 scenes at 64 a batch, as in the paper: from M = I, Adam needs them."""
+    transform_batch: int = 64
     transform_lr: float = 1e-3
     latents: int = 2048
     hidden: int = 512
@@ -116,10 +117,11 @@ class SceneProfile:
 SCENE_PROFILES = {profile.name: profile for profile in (
     SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
                  steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
-    SceneProfile("book", seeds=1),
-    SceneProfile("inception", base_epochs=200, transform_steps=6000, ks=(8, 16, 32), steps=2000, tasks=None),
-    SceneProfile("paper", base_epochs=326, base_batch=64, transform_steps=23_400, transform_batch=64, ks=(8, 16, 32),
-                 steps=78_000, batch_size=256, tasks=None, probe_train=12_000, probe_test=4000, amp=False),
+    SceneProfile("book", base_epochs=30, transform_steps=4000, steps=300, batch_size=512, truncations=(32,),
+                 probe_train=2000, probe_test=1000, seeds=1),
+    SceneProfile("inception", ks=(8, 16, 32), steps=400, truncations=(32,), tasks=None, probe_train=2000),
+    SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
+                 tasks=None, probe_train=12_000, probe_test=4000, amp=False),
 )}
 
 

@@ -7,6 +7,7 @@ made it, and resumed after an interruption. Source of the experiments: Erdogan &
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,12 +139,25 @@ class SceneRun:
             return transforms.project(self.transform(base, "least squares", seed))
         return self._adam_transform(base, seed, relations if method == "penalty" else 0.0)
 
+    def transform_history(self, base: str, seed: int | None = None) -> list[dict[str, Any]]:
+        """The logged rows of Adam's training of M."""
+        self.transform(base, "adam", seed)
+        path = self._transform_folder(base, self.seed if seed is None else seed, 0.0) / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def _transform_settings(self, seed: int) -> dict[str, Any]:
+        profile, count = self.profile, len(self.scenes("train"))
+        return dict(steps=profile.transform_steps, batch_size=min(profile.transform_batch, count),
+                    lr=profile.transform_lr, seed=seed)
+
+    def _transform_folder(self, base: str, seed: int, relations: float) -> Path:
+        settings = self._transform_settings(seed) | dict(relations=relations)
+        return self._folder("transform", base, settings, self._base_digest(base, seed))
+
     def _adam_transform(self, base: str, seed: int | None, relations: float) -> TransformMatrix:
-        profile, seed = self.profile, self.seed if seed is None else seed
+        seed = self.seed if seed is None else seed
         source = TensorOrbits(self.activations(base, "train", seed), self.group)
-        settings = dict(steps=profile.transform_steps, batch_size=min(profile.transform_batch, len(source)),
-                        lr=profile.transform_lr, decay=0.5, seed=seed)
-        folder = self._folder("transform", base, settings | dict(relations=relations), self._base_digest(base, seed))
+        settings, folder = self._transform_settings(seed), self._transform_folder(base, seed, relations)
         if not (folder / "config.json").is_file():
             model = TransformMatrix(self.group, source.channels, scale=source.scale).to(self.device)
             self._train(training.optimise, model, source, folder, **settings,

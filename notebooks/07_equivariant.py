@@ -180,6 +180,8 @@ for base in bases:
             began = time.perf_counter()
             M = study.transform(base, method, start)
             seconds[base, method] = time.perf_counter() - began
+            if method == "adam":  # trained now or before
+                seconds[base, method] = study.transform_history(base, start)[-1]["seconds"]
             held_out = study.activations(base, "held-out", start)
             fits[base, method, start] = {about: r2(M, held_out, about=about) for about in ("zero", "mean")}
 
@@ -189,12 +191,13 @@ def over_seeds(values):
     return f"{values.mean():.4f}" + (f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else "")
 
 
-rows = ["| base model | method | R² about zero | R² about the mean | worst power |", "|---|---|---|---|---|"]
+rows = ["| base model | method | R² about zero | R² about the mean | worst power | seconds |", "|" + "---|" * 6]
 for base in bases:
     for method in METHODS:
         mine = [fits[base, method, start] for start in study.seeds]
         rows.append(f"| {base} | {method} | {over_seeds(f['zero'].mean() for f in mine)} | "
-                    f"{over_seeds(f['mean'].mean() for f in mine)} | {min(float(f['mean'].min()) for f in mine):.4f} |")
+                    f"{over_seeds(f['mean'].mean() for f in mine)} | {min(float(f['mean'].min()) for f in mine):.4f} | "
+                    f"{seconds[base, method]:.1f} |")
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-transform-powers", "caption": "Held-out R² about the mean for each power of M, this run. Powers of a matrix that is slightly wrong are more wrong; the last power should give the activations back."}, "image": {"alt": "One panel per base model. Lines over the powers one to four for each method; least squares and Procrustes stay near one, Adam is below, the identity is far below except at the fourth power."}} tags=["hide-input"]
@@ -292,7 +295,8 @@ agreement = [np.corrcoef(found.flatten(), wanted.flatten())[0, 1]
              for found, wanted in zip(pictures[:, 1:].flatten(0, 1), expected[:, 1:].flatten(0, 1), strict=True)]
 still = [np.corrcoef(found.flatten(), first.flatten())[0, 1]
          for one in pictures for found, first in ((later, one[0]) for later in one[1:])]
-print(f"correlation of M^p D's picture with D's picture, turned: {np.mean(agreement):.2f}, unturned: {np.mean(still):.2f}")
+print(f"correlation of M^p D's picture with D's picture, turned: {np.mean(agreement):.2f}, "
+      f"unturned: {np.mean(still):.2f}")
 
 # %% [markdown]
 # ## Reconstruction and sparsity
@@ -459,7 +463,8 @@ labels = study.labels("held-out")
 chance = chance_f1(labels)
 for family in FAMILIES:
     of_family = [t.family == family for t in tasks]
-    print(f"{family:4} {chance.guess[of_family].mean():.3f} for guessing, {chance.always[of_family].mean():.3f} for always yes")
+    print(f"{family:4} {chance.guess[of_family].mean():.3f} for guessing, "
+          f"{chance.always[of_family].mean():.3f} for always yes")
 
 # %% [markdown]
 # ## Open question: the relation $M^4 = I$
@@ -678,7 +683,7 @@ for base in ("mlp", "cnn"):
             note(f"pair_{what}_{short}_{base}", pair_fits[base, method][place] if here else ABSENT)
     for name in ("equivariant", "shallow"):
         note(f"canonical_fve_{name}_{base}", float(linear[base, name]) if here else ABSENT,
-             f"variance of the canonical activations explained, {CODER_NAMES.get(name, 'linear encoder')}, {base.upper()}")
+             f"canonical activations explained, {CODER_NAMES.get(name, 'linear encoder')}, {base.upper()}")
 
 for (base, name, k_row, start), splice in splices.items():
     if start == study.seed:
@@ -740,7 +745,8 @@ note("loss_ratio_to_wide_small_k", float(np.mean([splices[b, "equivariant", smal
 note("share_l1_above_sae", share(splices[b, "equivariant", kk, s].l1 > splices[b, "sae", kk, s].l1
                                  for b, kk, _ in setups for s in study.coder_seeds))
 for name in ("equivariant", "deep"):
-    spans = [splices[b, name, max(ks), s].l1 / splices[b, name, min(ks), s].l1 for b in bases for s in study.coder_seeds]
+    spans = [splices[b, name, max(ks), s].l1 / splices[b, name, min(ks), s].l1
+             for b in bases for s in study.coder_seeds]
     note(f"l1_span_{name}", float(np.mean(spans)) if len(ks) > 1 else ABSENT,
          f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}")
 note("share_M_helps", share(splices[b, "equivariant", kk, s].loss < splices[b, "equivariant", kk, s].invariant_loss
