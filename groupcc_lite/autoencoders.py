@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from groupcc_lite.files import atomic_path, digest, read_json, sha256_of, write_json
+from groupcc_lite.files import digest
 from groupcc_lite.groups import FiniteGroup, cyclic
+from groupcc_lite.saving import save_module, saved_config, with_saved_weights
 from groupcc_lite.scenes import TILE, Scenes
 
 KINDS = ("mlp", "cnn")
@@ -148,31 +147,16 @@ class ImageAutoencoder(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write `weights.safetensors`, then `config.json` with its sha256; neither file is ever half written."""
-        folder = Path(folder)
-        with atomic_path(folder / "weights.safetensors") as temporary:
-            save_file({name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}, temporary)
-        write_json(folder / "config.json", self.config | {"sha256": sha256_of(folder / "weights.safetensors")})
+        save_module(self, self.config, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> ImageAutoencoder:
         """Read a saved autoencoder; ValueError if files are missing, damaged or another kind of model's."""
-        folder = Path(folder)
-        for name in ("config.json", "weights.safetensors"):
-            if not (folder / name).is_file():
-                raise ValueError(f"{folder} holds no saved autoencoder ({name} is missing); train one first")
-        config = read_json(folder / "config.json")
+        config = saved_config(folder, "autoencoder")
         if config.get("kind") != cls.__name__ or config.get("format") != FORMAT:
             raise ValueError(f"{folder} holds a {config.get('kind')} of format {config.get('format')}, not an "
                              f"{cls.__name__} of format {FORMAT}; load it with its own class or train anew")
-        if sha256_of(folder / "weights.safetensors") != config["sha256"]:
-            raise ValueError(f"{folder}/weights.safetensors does not match its checksum in config.json: damaged or "
-                             "truncated; delete the folder and train again")
-        model = cls(config["architecture"], width=config["width"])
-        try:
-            model.load_state_dict(load_file(folder / "weights.safetensors"))
-        except (RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{folder}: weights do not fit config.json ({error})") from error
-        return model.eval()
+        return with_saved_weights(cls(config["architecture"], width=config["width"]), folder)
 
 
 # ----------------------------------------------------------------------------------------------- data for training

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from einops import einsum, rearrange, repeat
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from groupcc_lite.files import atomic_path, read_json, sha256_of, write_json
+from groupcc_lite.files import read_json, write_json
 from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.reconstruction import squared_error
+from groupcc_lite.saving import save_module, saved_config, saved_group, with_saved_weights
 from groupcc_lite.transforms import TransformMatrix
 
 ACTIVATIONS = ("relu", "topk", "batchtopk")
@@ -163,32 +162,13 @@ class GroupCrosscoder(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write `weights.safetensors`, then `config.json` with its sha256; neither file is ever half written."""
-        folder = Path(folder)
-        with atomic_path(folder / "weights.safetensors") as temporary:
-            save_file({name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}, temporary)
-        write_json(folder / "config.json", self.config | {"sha256": sha256_of(folder / "weights.safetensors")})
+        save_module(self, self.config, folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, group: FiniteGroup | None = None) -> GroupCrosscoder:
         """Read a saved coder; ValueError if files are missing or damaged, or if its group is not `group`."""
-        folder = Path(folder)
-        for name in ("config.json", "weights.safetensors"):
-            if not (folder / name).is_file():
-                raise ValueError(f"{folder} holds no saved coder ({name} is missing); train one first")
-        config = read_json(folder / "config.json")
-        found = FiniteGroup(config["table"], names=config["names"], name=config["group"])
-        if group is not None and found != group:
-            raise ValueError(f"the coder in {folder} was trained for {found.name}, not for {group.name}; "
-                             "load it with its own group or train a new one")
-        if sha256_of(folder / "weights.safetensors") != config["sha256"]:
-            raise ValueError(f"{folder}/weights.safetensors does not match its checksum in config.json: damaged or "
-                             "truncated; delete the folder and train again")
-        try:
-            coder = cls._from_config(config, found)
-            coder.load_state_dict(load_file(folder / "weights.safetensors"))
-        except (RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{folder}: weights do not fit config.json ({error})") from error
-        return coder.eval()
+        config = saved_config(folder, "coder")
+        return with_saved_weights(cls._from_config(config, saved_group(folder, config, "coder", group)), folder)
 
     @classmethod
     def _from_config(cls, config: dict[str, Any], group: FiniteGroup) -> GroupCrosscoder:

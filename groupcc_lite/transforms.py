@@ -19,12 +19,10 @@ from typing import Any, Literal
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from groupcc_lite.files import atomic_path, read_json, sha256_of, write_json
 from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.saving import save_module, saved_config, saved_group, with_saved_weights
 from groupcc_lite.words import Word, generating_words
 
 FORMAT = 1
@@ -123,34 +121,17 @@ class TransformMatrix(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write `weights.safetensors`, then `config.json` with its sha256; neither file is ever half written."""
-        folder = Path(folder)
-        with atomic_path(folder / "weights.safetensors") as temporary:
-            save_file({name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}, temporary)
-        write_json(folder / "config.json", self.config | {"sha256": sha256_of(folder / "weights.safetensors")})
+        save_module(self, self.config, folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, group: FiniteGroup | None = None) -> TransformMatrix:
         """Read saved matrices; ValueError if files are missing or damaged, or if their group is not `group`."""
-        folder = Path(folder)
-        for name in ("config.json", "weights.safetensors"):
-            if not (folder / name).is_file():
-                raise ValueError(f"{folder} holds no saved matrices ({name} is missing); train them first")
-        config = read_json(folder / "config.json")
+        config = saved_config(folder, "transform")
         if config.get("kind") != "TransformMatrix":
             raise ValueError(f"{folder} holds a {config.get('kind')}, not a TransformMatrix; load it by its own class")
-        found = FiniteGroup(config["table"], names=config["names"], name=config["group"])
-        if group is not None and found != group:
-            raise ValueError(f"the matrices in {folder} were trained for {found.name}, not for {group.name}; load them "
-                             "with their own group or train new ones")
-        if sha256_of(folder / "weights.safetensors") != config["sha256"]:
-            raise ValueError(f"{folder}/weights.safetensors does not match its checksum in config.json: damaged or "
-                             "truncated; delete the folder and train again")
+        found = saved_group(folder, config, "transform", group)
         transform = cls(found, config["channels"], generators=config["generators"], scale=config["scale"])
-        try:
-            transform.load_state_dict(load_file(folder / "weights.safetensors"))
-        except (RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{folder}: weights do not fit config.json ({error})") from error
-        return transform.eval()
+        return with_saved_weights(transform, folder)
 
     def _walk(self, x: Tensor, words: Iterable[Word]) -> list[Tensor]:
         """x moved along each word; words that end alike share their steps."""

@@ -324,8 +324,8 @@ if profile == "book":
 
 # %% [markdown]
 # In both runs it is more than half. So the paper's observation is right, but most of the advantage in purity is the
-# group in the *comparison*. The training adds a smaller part on top. For the ARI the runs differ: on InceptionV1 the
-# comparison reaches less than half. Training also adds convenience: its dictionary has the blocks already, where the
+# group in the *comparison*. The training adds a smaller part on top. For the ARI on InceptionV1 the comparison reaches
+# about half, and that share varies from run to run. Training also adds convenience: its dictionary has the blocks already, where the
 # averaged orbits need another pass over the data.
 #
 # Also look at the size of the numbers, not only at their order. A purity well below 1 and an ARI far below 1
@@ -465,7 +465,7 @@ display(Markdown(report.compare(
 # :name: fig-ring-inception
 #
 # InceptionV1, reference run: one family, as in {numref}`fig-ring`. The family is not complete and forms no ring, but the
-# two angles agree. In the whole dictionary only 12 pairs reach the similarity of the grey points.
+# two angles agree. In the whole dictionary only about ten pairs reach the similarity of the grey points.
 # ```
 #
 # ## Exercises

@@ -278,7 +278,7 @@ def test_save_and_load_give_the_same_matrices(tmp_path):
 
 
 def test_loading_explains_what_is_wrong(tmp_path):
-    with pytest.raises(ValueError, match="no saved matrices"):
+    with pytest.raises(ValueError, match="no saved transform"):
         TransformMatrix.load(tmp_path / "nothing")
     TransformMatrix(dihedral(3), 4).save(tmp_path / "t")
     with pytest.raises(ValueError, match="trained for D_3, not for C_6"):
