@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, permutation_group, product, trivial
-from groupcc_lite.stabilisers import equivariance_score, irrep_power, stabilisers
+from groupcc_lite.stabilisers import TAU, equivariance_score, irrep_power, stabilisers
 from groupcc_lite.symmetry import act, block_cosines
 
 Q8 = permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], name="Q8")
@@ -70,7 +70,7 @@ def test_stabilisers_move_by_conjugation(G, seed):
 @cases
 def test_negative_control_random_vectors_have_the_trivial_stabiliser(G, seed):
     for s in stabilisers(random_features(G, seed), G):
-        assert s.subgroup.elements == (0,) and s.inside == 1 and s.margin == pytest.approx(min(0.2, 0.8 - s.outside))
+        assert s.subgroup.elements == (0,) and s.inside == 1 and s.margin == pytest.approx(min(1 - TAU, TAU - s.outside))
 
 
 @cases
@@ -98,7 +98,7 @@ def test_a_profile_by_hand():
     assert loose.margin == pytest.approx(-0.1) and strict.margin == pytest.approx(0.2)
     everything = stabilisers(torch.ones(1, 4, 1), cyclic(4))[0]
     assert everything.subgroup.label == "all" and everything.outside == -1
-    assert everything.margin == pytest.approx(0.2)
+    assert everything.margin == pytest.approx(1 - TAU)
 
 
 def test_labels_of_shapes():
