@@ -12,10 +12,11 @@ import sys
 import tempfile
 
 CHILD = """
-import json, resource, sys
+import json, sys
 import torch
 from groupcc_lite.models import load_model
 from groupcc_lite.pipeline import Run
+from groupcc_lite.reports import peak_memory
 from groupcc_lite.symmetry import max_cosine
 
 images = torch.rand(48, 3, 320, 320, generator=torch.Generator().manual_seed(0))
@@ -23,7 +24,7 @@ run = Run("inception", images=images, model=load_model("googlenet", weights="ran
 coder = run.coder()
 run.evaluate(coder)
 max_cosine(coder.dictionary, run.group)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20))
+print(json.dumps(peak_memory()))
 """
 
 

@@ -24,21 +24,16 @@ CHANNELS = 480
 TARGETS = {1024: 8, 4096: 12}
 
 CHILD = """
-import json, resource, sys, time
-from pathlib import Path
+import json, sys, time
 from benchmarks.similarity import dictionary
 from groupcc_lite.groups import dihedral
+from groupcc_lite.reports import peak_memory
 from groupcc_lite.symmetry import max_cosine
 
 D = dictionary(dihedral(16), int(sys.argv[1]))
 began = time.perf_counter()
 max_cosine(D, dihedral(16), elements=True)
-seconds = time.perf_counter() - began
-# Linux hands the peak of the calling process down in ru_maxrss; VmHWM is this process's own.
-status = Path("/proc/self/status")
-lines = status.read_text().splitlines() if status.is_file() else []
-peak = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)
-print(json.dumps([seconds, (peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 2**20]))
+print(json.dumps([time.perf_counter() - began, peak_memory()]))
 """
 
 

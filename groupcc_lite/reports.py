@@ -55,7 +55,7 @@ def provenance(**facts: Any) -> dict[str, Any]:
             versions[package] = "not installed"
     return dict(commit=_commit(), date=datetime.now(UTC).isoformat(timespec="seconds"),
                 versions={"python": platform.python_version(), **versions}, hardware=_hardware(),
-                peak_memory_gib=_peak_memory(), **facts)
+                peak_memory_gib=peak_memory(), **facts)
 
 
 class Report:
@@ -160,8 +160,12 @@ def _commit() -> str:
     return head.stdout.strip() + (" with uncommitted changes" if dirty else "")
 
 
-def _peak_memory() -> float | None:
+def peak_memory() -> float | None:
     """Largest resident memory of this process so far in GiB; None where the system does not say."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else []:
+        if line.startswith("VmHWM"):  # ru_maxrss would on Linux begin with the peak of whoever started this process
+            return round(int(line.split()[1]) / 2**20, 2)
     try:
         import resource
     except ImportError:  # Windows

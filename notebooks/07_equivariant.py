@@ -75,8 +75,8 @@ print(study)
 # ## Another way to the same end
 #
 # A group crosscoder stores what every feature does under every transformation: $\lvert G\rvert$ blocks per dictionary
-# vector. Erdogan and Lucic {cite:p}`erdogan2025equivariant` store the transformation instead, once for all features. Let
-# $\psi(x)$ be a network's activations for the image $x$, and let $g$ generate the group, here the quarter turn. One
+# vector. Erdogan and Lucic {cite:p}`erdogan2025equivariant` store the transformation instead, once for all features.
+# Let $\psi(x)$ be a network's activations for the image $x$, and let $g$ generate the group, here the quarter turn. One
 # image of every orbit is declared **canonical**. Two things are learned, independently of each other:
 #
 # - an **invariant** sparse autoencoder, which maps the activations of any image of the orbit to those of the canonical
@@ -104,9 +104,10 @@ with plots.house_style():
 # %% [markdown]
 # Which image of an orbit is the canonical one? The paper says that there is one and not which. We read it like this:
 # canonical scenes stand **upright**, all their shapes in the base orientation, and other orientations come from turning
-# the whole image. That makes the representative recognisable, as the invariant autoencoder needs, and it agrees with the
-# shares of negative answers that the paper prints (below). There are $8^4$ upright scenes and, because a few of them turn into
-# each other, 4,090 orbits. A quarter of the scenes is held out: nothing here is trained on any image of their orbits.
+# the whole image. That makes the representative recognisable, as the invariant autoencoder needs, and it agrees with
+# the shares of negative answers that the paper prints (below). There are $8^4$ upright scenes and, because a few of
+# them turn into each other, 4,090 orbits. A quarter of the scenes is held out: nothing here is trained on any image of
+# their orbits.
 
 # %% mystnb={"figure": {"name": "fig-scene-orbits", "caption": "Three scenes, one per row: the canonical image, then turned by one, two and three quarter turns."}, "image": {"alt": "Three rows of four square images. Each image holds four white shapes on black, one per quadrant; from left to right the image turns by ninety degrees."}} tags=["hide-input"]
 sample = train_scenes[[5, 1200, 2400]]
@@ -121,8 +122,8 @@ with plots.house_style():
 # ## Two networks to explain
 #
 # The networks $\psi$ are autoencoders that squeeze an image through 256 numbers: an **MLP**, which knows nothing of
-# images, and a **CNN**. We train them as the paper does, on images turned at random, and read the 256 numbers before the
-# encoder's last ReLU. Nothing asks them to be equivariant.
+# images, and a **CNN**. We train them as the paper does, on images turned at random, and read the 256 numbers before
+# the encoder's last ReLU. Nothing asks them to be equivariant.
 
 # %%
 images_held_out = scene_orbits(test_scenes.images(), G)[:, :, 0]
@@ -152,8 +153,8 @@ with plots.house_style():
 # %% [markdown]
 # ## One matrix
 #
-# The first claim of the paper: a single matrix explains over 98 % of the variance of the turned activations. It is found by
-# minimising
+# The first claim of the paper: a single matrix explains over 98 % of the variance of the turned activations. It is
+# found by minimising
 #
 # $$ L_M = \mathbb{E}_{x,\,p}\; \lVert \psi(g^p x) - M^p \psi(x) \rVert^2 , \qquad p = 1, \dots, \lvert G\rvert , $$ (eq-transform)
 #
@@ -161,12 +162,12 @@ with plots.house_style():
 # $\psi(x)$ back.
 #
 # **What is $R^2$?** One minus the squared error divided by a total. But which total? About zero, it is the sum of
-# $\lVert \psi \rVert^2$: then a constant that all activations share counts as explained. About the mean, it is what
-# is left when each channel's mean is taken off: the variance. The paper does not say. We report both, for each power, on held-out
-# scenes.
+# $\lVert \psi \rVert^2$: then a constant that all activations share counts as explained. About the mean, it is what is
+# left when each channel's mean is taken off: the variance. The paper does not say. We report both, for each power, on
+# held-out scenes.
 #
-# The paper calls closed forms impractical. For $M$ there is a simple one. If $M$ turns by a quarter, it has to do so from
-# every orientation to the next, and the best such matrix is a **least-squares** solution on the pairs
+# The paper calls closed forms impractical. For $M$ there is a simple one. If $M$ turns by a quarter, it has to do so
+# from every orientation to the next, and the best such matrix is a **least-squares** solution on the pairs
 # $(\psi(g^{p-1}x),\, \psi(g^p x))$: one linear system with 256 unknowns per row. If we ask besides that $M$ be
 # orthogonal, the solution is **Procrustes'**: one singular value decomposition.
 
@@ -213,16 +214,39 @@ with plots.house_style():
     report.figure("powers", fig)
 
 # %% [markdown]
+# Three things to take from this.
+#
+# - **About what?** About zero, even $M = I$ looks fine, for the activations of all images have a large mean in common.
+#   About the mean it is worse than predicting the mean. The baselines that the paper prints, 0.49 (MLP) and 0.05 (CNN),
+#   lie between our two, in the same order. Ask for the total whenever somebody quotes an $R^2$.
+# - **The closed form wins.** Least squares reaches more than Adam, on both networks, and in a fraction of the time. Adam
+#   starts at the identity and has to find its way in a badly scaled landscape: the common mean is much longer than
+#   everything that varies. With the paper's long schedule, in the reference run, it gets to 0.99.
+# - **Orthogonal is too narrow.** A network may stretch what it sees in one orientation, and both do.
+#
+# Why is the prediction nearly perfect? The task is small. An upright scene is four choices out of eight, and its image is
+# a sum of four tiles, so all scenes of one orientation lie in $4 \cdot 7 + 1 = 29$ dimensions of pixel space. The network
+# can afford to keep them nearly linear, and the four orientations together have room in 256 dimensions:
+
+# %%
+for base in bases:
+    x = study.activations(base, "train")
+    for name, rows in (("canonical images", x[:, 0]), ("all four orientations", x.flatten(0, 1))):
+        spectrum = torch.linalg.svdvals((rows - rows.mean(0)).double()).square()
+        needed = int((spectrum.cumsum(0) / spectrum.sum() < 0.999).sum()) + 1
+        print(f"{base}: {needed:3} dimensions hold 99.9 % of the variance of the activations of {name}")
+
+# %% [markdown]
 # ## The invariant half
 #
 # The autoencoder reads the activations of *any* image of the orbit and has to write those of the canonical one:
 #
 # $$ L_{\text{inv}} = \mathbb{E}_{x,\,p}\; \lVert \psi(x) - D(E(\psi(g^p x))) \rVert^2 . $$ (eq-invariance)
 #
-# A linear encoder cannot do that well, so $E$ gets a hidden layer; $D$ stays linear, and TopK keeps $k$ latents. The paper
-# compares it with three autoencoders that reconstruct what they read: a regular **SAE**, a **wide** one with
-# $\lvert G\rvert$ times the latents, one for each orientation of a feature, and a **two-layer** one, which has the
-# same encoder as the equivariant SAE.
+# A linear encoder cannot do that well, so $E$ gets a hidden layer; $D$ stays linear, and TopK keeps $k$ latents. The
+# paper compares it with three autoencoders that reconstruct what they read: a regular **SAE**, a **wide** one with
+# $\lvert G\rvert$ times the latents, one for each orientation of a feature, and a **two-layer** one, which has the same
+# encoder as the equivariant SAE.
 
 # %%
 k = ks[len(ks) // 2]
@@ -252,9 +276,10 @@ assert invariances["equivariant"] == max(invariances.values()) or profile == "sm
 # ## Seeing what turns
 #
 # The dictionary vectors of the equivariant SAE belong to canonical images. $M^p D$ is the dictionary for images turned
-# $p$ times, so it is a dictionary with $\lvert G\rvert$ blocks, as a crosscoder has, and everything in the earlier chapters applies
-# to it. Here we can do better than compare cosines. The base model has a decoder, and the decoder makes pictures. So
-# add a dictionary vector to the mean activations, turn it with $M$, and look at what changes in the picture.
+# $p$ times, so it is a dictionary with $\lvert G\rvert$ blocks, as a crosscoder has, and everything in the earlier
+# chapters applies to it. Here we can do better than compare cosines. The base model has a decoder, and the decoder
+# makes pictures. So add a dictionary vector to the mean activations, turn it with $M$, and look at what changes in the
+# picture.
 
 # %%
 @torch.no_grad()
@@ -362,13 +387,13 @@ for family, printed in zip(FAMILIES, ("58", "87 to 89", "87 to 89", "97"), stric
 # Only the SO line tells the two readings apart, and it speaks for the upright one, if faintly.
 #
 # For each question, latents are ranked by the absolute difference of their means between images with answer yes and no,
-# and only the best 8 or 32 are kept. A **probe** is then trained to answer from these few: nearest
-# neighbours, logistic regression, or boosted trees (XGBoost). Ranking and training use images of training scenes, the score is for
-# images of held-out scenes. The score is F1, because the answer is mostly no: with precision $P$ and
-# recall $R$, $F_1 = 2PR/(P+R)$. As the paper does, we show the probe that is best on average.
+# and only the best 8 or 32 are kept. A **probe** is then trained to answer from these few: nearest neighbours, logistic
+# regression, or boosted trees (XGBoost). Ranking and training use images of training scenes, the score is for images of
+# held-out scenes. The score is F1, because the answer is mostly no: with precision $P$ and recall $R$, $F_1 =
+# 2PR/(P+R)$. As the paper does, we show the probe that is best on average.
 #
-# Besides the latents, the paper probes **reconstructions**: keep the chosen latents, decode, and probe the resulting 256
-# numbers. All coders then offer the same number of features, made from the same number of latents.
+# Besides the latents, the paper probes **reconstructions**: keep the chosen latents, decode, and probe the resulting
+# 256 numbers. All coders then offer the same number of features, made from the same number of latents.
 #
 # ```{warning}
 # For the equivariant SAE this needs care. Its reconstruction of the activations of $g^p x$ is
@@ -476,12 +501,13 @@ for family in FAMILIES:
 #
 # As a **hard constraint**, $M$ must be a representation of the group. One can repair a given $M$: move each of its
 # eigenvalues to the nearest of $1, i, -1, -i$ (**projected**). Or one can look for the best representation at once
-# (**exact**). In coordinates in which the activations are white, equivariance makes $M$ orthogonal. There
-# $T(h) = \mathbb{E}_{x, g}\, \psi(hg x)\,\psi(g x)^\top$ would be the representation itself, were the network exactly
-# equivariant. It is not, so each direction belongs a little to every irreducible part; give it to the one where it has most.
+# (**exact**). In coordinates in which the activations are white, equivariance makes $M$ orthogonal. There $T(h) =
+# \mathbb{E}_{x, g}\, \psi(hg x)\,\psi(g x)^\top$ would be the representation itself, were the network exactly
+# equivariant. It is not, so each direction belongs a little to every irreducible part; give it to the one where it has
+# most.
 #
-# What can be gained? High powers. An error of the unconstrained $M$ grows with every multiplication, and nothing says that it stops
-# growing after four.
+# What can be gained? High powers. An error of the unconstrained $M$ grows with every multiplication, and nothing says
+# that it stops growing after four.
 
 # %%
 CONSTRAINED = ("adam", "penalty", "adam, projected", "least squares", "exact", "procrustes, projected")
@@ -523,8 +549,8 @@ with plots.house_style():
     report.figure("far_powers", fig)
 
 # %% [markdown]
-# Does it matter for probing? The equivariant SAE's reconstructions use powers up to three only. Exchange its $M$, keep everything
-# else:
+# Does it matter for probing? The equivariant SAE's reconstructions use powers up to three only. Exchange its $M$, keep
+# everything else:
 
 # %%
 swapped = {}
@@ -542,9 +568,10 @@ for base in bases:
 # %% [markdown]
 # ## Open question: a second generator
 #
-# The paper's $M$ is one matrix, for groups with one generator. A dihedral group has two: $M_r$ for the turn, $M_s$ for the mirror, with
-# the relations $r^4 = s^2 = (sr)^2 = e$ of {doc}`chapter 1 <01_groups>`. All shapes here are mirror images of themselves, after a turn if need
-# be, so scenes can be mirrored too. The base models were trained on turned images and not on mirrored ones.
+# The paper's $M$ is one matrix, for groups with one generator. A dihedral group has two: $M_r$ for the turn, $M_s$ for
+# the mirror, with the relations $r^4 = s^2 = (sr)^2 = e$ of {doc}`chapter 1 <01_groups>`. All shapes here are mirror
+# images of themselves, after a turn if need be, so scenes can be mirrored too. The base models were trained on turned
+# images and not on mirrored ones.
 
 # %%
 mirrored = SceneRun(profile, seed=seed, group=dihedral(4))
@@ -562,10 +589,11 @@ for base in bases:
 # %% [markdown]
 # ## Open question: a real network
 #
-# Scenes are simple, and the activations above are of whole images. In the earlier chapters an activation belongs to one *point*, and
-# turning moves the point along. Is one matrix still enough? Fit $M_r$ and $M_s$ for the layer of this profile, and
-# compare four predictions of $x[r^k]$ from $x[e]$, on held-out images: nothing changes ($I$); powers $M_r^k$ by least squares; the same made an
-# exact representation; and for every $k$ a ridge regression of its own, the linear ceiling of {doc}`chapter 3 <03_training>`.
+# Scenes are simple, and the activations above are of whole images. In the earlier chapters an activation belongs to one
+# *point*, and turning moves the point along. Is one matrix still enough? Fit $M_r$ and $M_s$ for the layer of this
+# profile, and compare four predictions of $x[r^k]$ from $x[e]$, on held-out images: nothing changes ($I$); powers
+# $M_r^k$, with $M_r$ learned by Adam or by least squares; and for every $k$ a ridge regression of its own, the linear
+# ceiling of {doc}`chapter 3 <03_training>`.
 
 # %%
 layer = Run(profile, seed=seed, images=images, weights=weights)
@@ -597,8 +625,9 @@ with plots.house_style():
 # ```{exercise} A linear encoder
 # :label: ex-linear-invariance
 #
-# The paper observes that a linear encoder may fail to become invariant. Train the equivariant SAE without the hidden layer
-# and compare how much of the canonical activations it explains on held-out scenes. Why can a linear map not do it?
+# The paper observes that a linear encoder may fail to become invariant. Train the equivariant SAE without the hidden
+# layer and compare how much of the canonical activations it explains on held-out scenes. Why can a linear map not do
+# it?
 # ```
 #
 # ```{solution-start} ex-linear-invariance
@@ -620,9 +649,9 @@ for base in bases:
           f"linear encoder {linear[base, 'shallow']:.3f}")
 
 # %% [markdown]
-# A latent with a linear encoder is active for $w \cdot \psi(g^p x) > t$. To be invariant it needs the same $w \cdot \psi$ on the
-# whole orbit, so it can see only the part of $\psi$ that the turns leave alone: the mean over the orbit. A hidden layer can detect "cup at top left, *or* cup at
-# bottom left, turned, *or* ...".
+# A latent with a linear encoder is active for $w \cdot \psi(g^p x) > t$. To be invariant it needs the same $w \cdot
+# \psi$ on the whole orbit, so it can see only the part of $\psi$ that the turns leave alone: the mean over the orbit. A
+# hidden layer can detect "cup at top left, *or* cup at bottom left, turned, *or* ...".
 #
 # ```{solution-end}
 # ```
@@ -630,9 +659,9 @@ for base in bases:
 # ```{exercise} No upright image
 # :label: ex-loose-scenes
 #
-# Suppose that every shape has an orientation of its own, and the canonical image of an orbit is whichever was drawn first.
-# Is there still a matrix $M$? Is there still an invariant autoencoder that works on held-out scenes? Answer before you
-# compute: the matrix can be tested with `random_scenes`.
+# Suppose that every shape has an orientation of its own, and the canonical image of an orbit is whichever was drawn
+# first. Is there still a matrix $M$? Is there still an invariant autoencoder that works on held-out scenes? Answer
+# before you compute: the matrix can be tested with `random_scenes`.
 # ```
 #
 # ```{solution-start} ex-loose-scenes
@@ -647,9 +676,10 @@ for name, M in (("fitted on upright scenes", study.transform(bases[0], "least sq
     print(f"M {name}: R² about the mean on loose scenes {float(r2(M, loose_orbits[1500:], about='mean').mean()):.3f}")
 
 # %% [markdown]
-# $M$ does not care which image is canonical: it maps each image of the orbit to the next. So a matrix fitted on loose scenes predicts
-# loose scenes. The invariant autoencoder does care. For a new orbit nothing in an image says which of the four was drawn
-# first, so the best it can do is to reconstruct the mean of the four. The whole method rests on a canonical image that can be recognised.
+# $M$ does not care which image is canonical: it maps each image of the orbit to the next. So a matrix fitted on loose
+# scenes predicts loose scenes. The invariant autoencoder does care. For a new orbit nothing in an image says which of
+# the four was drawn first, so the best it can do is to reconstruct the mean of the four. The whole method rests on a
+# canonical image that can be recognised.
 #
 # ```{solution-end}
 # ```
