@@ -18,8 +18,8 @@ PACKAGE = ROOT / "groupcc_lite"
 # A module may import only from modules before it.
 ORDER = """files progress subgroups irreps groups actions shapes scenes geometry networks weightfiles models
     tiny_training images sampling orbits words saving transforms reconstruction coders autoencoders training fourier
-    symmetry stabilisers planted families probing featurevis style pictures plots scene_plots widgets profiles reports
-    pipeline scene_runs costs pairs execution pages audit book __main__""".split()
+    symmetry stabilisers planted families probing featurevis style pictures plots scene_plots symmetry_plots widgets
+    profiles reports pipeline scene_runs costs pairs execution pages audit book __main__""".split()
 
 # These run only where the extra `book` is installed.
 PAGE_MODULES = {"pairs", "execution", "pages", "audit", "book", "__main__"}
