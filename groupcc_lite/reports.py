@@ -99,7 +99,9 @@ class Report:
         """Markdown table: this run beside the published run on InceptionV1."""
         other = reference(self.chapter)
         published = other["numbers"] if other else {}
-        rows = [f"| quantity | this run (`{self.profile}`) | InceptionV1 (reference run) |", "|---|---|---|"]
+        model = (other or {}).get("provenance", {}).get("model")
+        there = "InceptionV1 (reference run)" if model in REFERENCE_MODELS else "reference run"
+        rows = [f"| quantity | this run (`{self.profile}`) | {there} |", "|---|---|---|"]
         for key in keys or self.numbers:
             here, there = self.numbers.get(key), published.get(key)
             label = (here or there or {}).get("note") or key.replace("_", " ")

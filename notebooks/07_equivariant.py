@@ -19,7 +19,7 @@
 #
 # **You need** {doc}`01_groups` for generators and relations, and {doc}`03_training` for sparse autoencoders and TopK.
 #
-# With the profile `book` this chapter takes about six minutes. Everything trained is kept for the next time.
+# **Run time** about six minutes on two CPU cores, nearly all of it for training and probing. What is trained is kept.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -257,20 +257,36 @@ for name, coder in coders.items():
     print(f"{CODER_NAMES[name]:16} {coder.latents:6,} latents, {parameters:10,} parameters")
 
 # %% [markdown]
-# Is it invariant? Compare the latents of the four images of an orbit. If they are the same, their cosine is 1.
+# **Is it invariant?** Its reconstruction should be: {eq}`eq-invariance` compares nothing else. But what about the latents,
+# which the whole design is for? Look at the four images of an orbit in two ways. How similar are their latents (cosine, 1
+# if they are the same)? And does a latent fire for all orientations alike (a quarter of the time for each), or for one?
 
 # %%
 def invariance(coder):
+    """Mean cosine between the latents of an image and of its turned copies; the median latent's favourite's share."""
     x = study.activations(base, "held-out").to(study.device)
     with torch.no_grad():
-        f = torch.stack([torch.nn.functional.normalize(coder.encode(x[:, g]), dim=1) for g in range(G.order)], 1)
-    return float((f[:, :1] * f[:, 1:]).sum(-1).mean())
+        f = torch.stack([coder.encode(x[:, g]) for g in range(G.order)], 1)
+    unit = torch.nn.functional.normalize(f, dim=-1)
+    fires = (f > 0).float().mean(0)
+    alive = fires.sum(0) > 0
+    favourite = (fires.amax(0) / fires.sum(0))[alive]
+    return float((unit[:, :1] * unit[:, 1:]).sum(-1).mean()), float(favourite.median())
 
 
 invariances = {name: invariance(coder) for name, coder in coders.items()}
-for name, cosine in invariances.items():
-    print(f"{CODER_NAMES[name]:16} cosine of the latents of an image and of its turned copies: {cosine:.3f}")
-assert invariances["equivariant"] == max(invariances.values()) or profile == "smoke"
+for name, (cosine, favourite) in invariances.items():
+    print(f"{CODER_NAMES[name]:16} cosine of latents under turns {cosine:.2f}; "
+          f"the median latent fires for its favourite orientation in {100 * favourite:.0f} % of cases")
+assert invariances["equivariant"][0] > invariances["sae"][0] or profile == "smoke"
+
+# %% [markdown]
+# In the reference run the latents of the "invariant" SAE are **not** invariant. Their cosine is 0.34
+# to 0.41 on the MLP and 0.2 on the CNN, and the typical latent fires for one orientation nearly exclusively, just as in a regular SAE. The loss permits it: with more
+# latents than the scenes need, the encoder can keep separate latents for each orientation, as long as what they write
+# adds up to the same canonical activations. So the saving that motivates the design, one latent for all orientations
+# of a feature, is possible and not enforced. One would have to ask for it, with a term that compares the latents
+# themselves.
 
 # %% [markdown]
 # ## Seeing what turns
@@ -436,7 +452,8 @@ RECONSTRUCTIONS = [("activations", "activations"), *((name, "reconstructions") f
 
 
 def scores_of(base, label, view, k, truncation, probe="xgboost"):
-    return family_scores(base, "equivariant" if label in ("inferred", "invariant") else label, view, k, truncation, probe)
+    name = "equivariant" if label in ("inferred", "invariant") else label
+    return family_scores(base, name, view, k, truncation, probe)
 
 
 def probe_figure(k, truncation):
@@ -490,6 +507,22 @@ for family in FAMILIES:
     of_family = [t.family == family for t in tasks]
     print(f"{family:4} {chance.guess[of_family].mean():.3f} for guessing, "
           f"{chance.always[of_family].mean():.3f} for always yes")
+
+# %% [markdown]
+# How to read the figures. A regular SAE that has learned these scenes well has one latent for every shape *at a
+# position in an orientation*: one answers an SPO question, four an SO or SP question, but S needs sixteen. Keep eight,
+# and half of the evidence is gone. An invariant SAE can do with one latent per shape and position, so four answer S.
+# That is the paper's claim on the tasks S, and it shows when few latents are kept. With 32 there is room for all
+# sixteen, and the advantage is gone.
+#
+# In the reference run, regular SAEs are better than the paper's in everything else. A logistic regression answers nearly
+# every question from 32 latents of any of them, and from the activations. So these 180 questions tell the coders apart
+# only where latents are scarce, or where the probe is weak: boosted trees split along single axes and need many trees for
+# a sum.
+#
+# And the element that comes from outside? Here it does no harm. The reconstruction that fits best nearly always belongs
+# to the true element, so probes do as well with the element inferred. Without $M$, orientation is lost, but not
+# completely, for the latents are not as invariant as they were meant to be: they still betray how the image lay.
 
 # %% [markdown]
 # ## Open question: the relation $M^4 = I$
@@ -715,6 +748,9 @@ for base in ("mlp", "cnn"):
         note(f"canonical_fve_{name}_{base}", float(linear[base, name]) if here else ABSENT,
              f"canonical activations explained, {CODER_NAMES.get(name, 'linear encoder')}, {base.upper()}")
 
+for name, (cosine, favourite) in invariances.items():
+    note(f"latent_cosine_{name}", cosine, f"cosine of latents under turns, {CODER_NAMES[name]}")
+    note(f"favourite_{name}", favourite, f"share of a latent's firing at its favourite turn, {CODER_NAMES[name]}")
 for (base, name, k_row, start), splice in splices.items():
     if start == study.seed:
         for field in splice._fields:
@@ -791,8 +827,62 @@ for name, values in linearity.items():
     note(f"layer_{short}_half_turn", float(values[n // 2]), f"R² about the mean after half a turn, {name}")
 _ = report.save()
 
+# %% [markdown]
+# ## The reference run
+
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    "r2_adam_mean_mlp", "r2_adam_mean_cnn", "r2_ls_mean_mlp", "r2_ls_mean_cnn", "latents_equivariant_S",
+    "r2_adam_mean_mlp", "r2_adam_mean_cnn", "r2_ls_mean_mlp", "r2_ls_mean_cnn", "latent_cosine_equivariant",
+    "favourite_equivariant", "favourite_sae", "latents_equivariant_S",
     "latents_sae_S", "reconstructions_equivariant_SO", "reconstructions_inferred_SO", "reconstructions_sae_SO",
     "layer_ls_one_step", "layer_ls_half_turn", "layer_per_angle_half_turn")))
+
+# %% [markdown]
+# Chapter 7's *reference run* is the same code at the settings of the profile `inception`: both base models, three $k$,
+# all 180 tasks, and $M$ trained by the paper's schedule. SAEs see 400 batches of 1,024 activations, about 33 passes; the
+# paper makes 500.
+#
+# ```{figure} ../book/reference/07_equivariant/probes_few.png
+# :alt: Four panels of grouped bars of F1 by task family, for two base models, latents on the left and reconstructions on the right.
+# :name: fig-probes-reference
+#
+# Reference run: XGBoost's F1 from the 8 best latents (left) and from reconstructions (right), all 180 tasks. Compare with
+# Figures 3 and 7 of the paper.
+# ```
+#
+# ```{figure} ../book/reference/07_equivariant/splice.png
+# :alt: Two panels of lines, pixel error of the spliced base model across and L1 norm of the latents upwards, one line per coder.
+# :name: fig-splice-reference
+#
+# Reference run: the base models with a coder in their middle, as in {numref}`fig-splice` and the paper's Figure 4.
+# ```
+#
+# ```{figure} ../book/reference/07_equivariant/linearity.png
+# :alt: Lines over the rotation angle for InceptionV1, one per way of predicting the turned activation.
+# :name: fig-linearity-inception
+#
+# InceptionV1 (BVLC weights), mixed3b, reference run: how well the activation at a point predicts the one after a rotation,
+# as in {numref}`fig-linearity`.
+# ```
+#
+# ## Summary
+#
+# - One matrix $M$ turns the activations of both base models almost perfectly on scenes that it has not seen. Adam gets
+#   there slowly; one least-squares step gets further at once.
+# - An $R^2$ needs its total: about zero, even the identity looks good.
+# - $M^4 = I$ can be had exactly and at no cost. Then powers stay right for ever.
+# - The invariance loss makes the *reconstruction* invariant. It does not make the latents so.
+# - With few latents kept, the equivariant SAE answers invariant questions best, as the paper says. With enough of them, all
+#   coders answer everything.
+# - On single points of a deeper network, powers of one matrix fall behind a map fitted for each angle.
+#
+# ## Limits
+#
+# Scenes are small: four choices out of eight, no clutter, no noise, one object size. A coder that finds the few dozen
+# building blocks has found everything, and so comparisons saturate. How the paper chose its canonical images is our
+# reading. Coders and probes were trained with one seed.
+#
+# ## What next
+#
+# {doc}`08_symmetry` lets the computer read off the symmetry of every feature. A dictionary $M^p D$ has blocks like a
+# crosscoder's, so the same functions apply to it.

@@ -2,12 +2,12 @@ import json
 
 import pytest
 import torch
-from groupcc_lite.transforms import TransformMatrix, project
 
 from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.training import evaluate, train
+from groupcc_lite.transforms import TransformMatrix, project
 
 
 def hand_made(activation="relu", k=None, scale=1.0):
