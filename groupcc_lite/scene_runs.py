@@ -35,7 +35,7 @@ CODERS = ("sae", "wide", "deep", "equivariant", "shallow")
 with a linear encoder."""
 METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "exact", "adam, projected",
            "procrustes, projected")
-"""Ways to M. "penalty" adds the relations to Adam's loss; "exact" and "projected" make them hold
+"""Ways to M. "penalty" goes on from Adam's result for a tenth of the steps, with the relations added to the loss; "exact" and "projected" make them hold
 afterwards, for least squares and for the others."""
 VIEWS = ("activations", "latents", "reconstructions", "inferred", "invariant")
 """What a probe sees. "inferred" and "invariant" are other readings of an equivariant SAE's reconstruction: with the
@@ -145,22 +145,25 @@ class SceneRun:
         path = self._transform_folder(base, self.seed if seed is None else seed, 0.0) / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
-    def _transform_settings(self, seed: int) -> dict[str, Any]:
+    def _transform_settings(self, seed: int, relations: float) -> dict[str, Any]:
         profile, count = self.profile, len(self.scenes("train"))
-        return dict(steps=profile.transform_steps, batch_size=min(profile.transform_batch, count),
-                    lr=profile.transform_lr, seed=seed)
+        steps = profile.transform_steps // 10 if relations else profile.transform_steps
+        return dict(steps=max(1, steps), batch_size=min(profile.transform_batch, count), lr=profile.transform_lr,
+                    seed=seed)
 
     def _transform_folder(self, base: str, seed: int, relations: float) -> Path:
-        settings = self._transform_settings(seed) | dict(relations=relations)
+        settings = self._transform_settings(seed, relations) | dict(relations=relations)
         return self._folder("transform", base, settings, self._base_digest(base, seed))
 
     def _adam_transform(self, base: str, seed: int | None, relations: float) -> TransformMatrix:
         seed = self.seed if seed is None else seed
         source = TensorOrbits(self.activations(base, "train", seed), self.group)
-        settings, folder = self._transform_settings(seed), self._transform_folder(base, seed, relations)
+        settings, folder = self._transform_settings(seed, relations), self._transform_folder(base, seed, relations)
         if not (folder / "config.json").is_file():
-            model = TransformMatrix(self.group, source.channels, scale=source.scale).to(self.device)
-            self._train(training.optimise, model, source, folder, **settings,
+            model = TransformMatrix(self.group, source.channels, scale=source.scale)
+            if relations:
+                model.load_state_dict(self._adam_transform(base, seed, 0.0).state_dict())
+            self._train(training.optimise, model.to(self.device), source, folder, **settings,
                         terms=lambda step: dict(relations=relations), facts=dict(relations=relations))
         return TransformMatrix.load(folder, group=self.group).to(self.device)
 
