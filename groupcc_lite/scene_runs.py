@@ -35,8 +35,8 @@ CODERS = ("sae", "wide", "deep", "equivariant", "shallow")
 with a linear encoder."""
 METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "exact", "adam, projected",
            "procrustes, projected")
-"""Ways to M. "penalty" goes on from Adam's result for a tenth of the steps, with the relations added to the loss; "exact"
-and "projected" make them hold afterwards, for least squares and for the others."""
+"""Ways to M. "penalty" goes on from Adam's result for a tenth of the steps, with the relations added to the loss;
+"exact" and "projected" make them hold afterwards, for least squares and for the others."""
 VIEWS = ("activations", "latents", "reconstructions", "inferred", "invariant")
 """What a probe sees. "inferred" and "invariant" are other readings of an equivariant SAE's reconstruction: with the
 element that fits best instead of the true one, and without M."""
