@@ -582,6 +582,10 @@ with plots.house_style():
     report.figure("far_powers", fig)
 
 # %% [markdown]
+# In the reference run the exact representation explains as much as least squares without the relation (0.9998 against
+# 0.9999 on the MLP), and keeps doing so for all powers. Adam's $M$ loses a little with every round (0.980 at $p = 12$).
+# The penalty slows that down, and projecting Adam's $M$ stops it at no cost.
+#
 # Does it matter for probing? The equivariant SAE's reconstructions use powers up to three only. Exchange its $M$, keep
 # everything else:
 
@@ -620,6 +624,9 @@ for base in bases:
         print(f"{base:5}  {method:25} {turns:25.4f} {mirrors:9.4f} {error:16.1e}")
 
 # %% [markdown]
+# Two generators are no harder than one: least squares explains 0.9997 of the mirrored activations too, and the closest
+# representation of $D_4$ obeys all three relations.
+#
 # ## Open question: a real network
 #
 # Scenes are simple, and the activations above are of whole images. In the earlier chapters an activation belongs to one
@@ -653,6 +660,12 @@ with plots.house_style():
     report.figure("linearity", fig)
 
 # %% [markdown]
+# On InceptionV1 (reference run) linearity ends soon. One step, 22.5°, is predicted nearly as well by $M_r$ as by a map of
+# its own, 0.58 against 0.60. After half a turn eight such steps explain 0.32, where a direct map explains 0.56. Adam,
+# which is trained on all powers at once, does worse for one step and better for eight, but 300 steps from the identity
+# are few. The activation at a turned point is only partly a function of the one before, and a matrix for each *step* pays
+# for that at every step. A crosscoder's blocks do not.
+#
 # ## Exercises
 #
 # ```{exercise} A linear encoder
@@ -682,9 +695,12 @@ for base in bases:
           f"linear encoder {linear[base, 'shallow']:.3f}")
 
 # %% [markdown]
-# A latent with a linear encoder is active for $w \cdot \psi(g^p x) > t$. To be invariant it needs the same $w \cdot
-# \psi$ on the whole orbit, so it can see only the part of $\psi$ that the turns leave alone: the mean over the orbit. A
-# hidden layer can detect "cup at top left, *or* cup at bottom left, turned, *or* ...".
+# A single latent with a linear encoder is active for $w \cdot \psi(g^p x) > t$. To be invariant it would need the same
+# $w \cdot \psi$ on the whole orbit, so it could see only the part of $\psi$ that the turns leave alone, the mean over the
+# orbit. A hidden layer could detect "cup at top left, *or* cup at bottom left, turned, *or* ...". And yet the linear
+# encoder does as well in the reference run (0.995 with either). It keeps separate latents for each orientation, which
+# is what the two-layer encoder does too. The reason that the paper gives for the second layer holds for invariant
+# latents, and those nobody asked for.
 #
 # ```{solution-end}
 # ```
@@ -870,7 +886,7 @@ display(Markdown(report.compare(
 # - One matrix $M$ turns the activations of both base models almost perfectly on scenes that it has not seen. Adam gets
 #   there slowly; one least-squares step gets further at once.
 # - An $R^2$ needs its total: about zero, even the identity looks good.
-# - $M^4 = I$ can be had exactly and at no cost. Then powers stay right for ever.
+# - $M^4 = I$ can be had exactly and at next to no cost. Then powers stay right for ever.
 # - The invariance loss makes the *reconstruction* invariant. It does not make the latents so.
 # - With few latents kept, the equivariant SAE answers invariant questions best, as the paper says. With enough of them, all
 #   coders answer everything.
