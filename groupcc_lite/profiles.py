@@ -117,7 +117,7 @@ class SceneProfile:
 SCENE_PROFILES = {profile.name: profile for profile in (
     SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
                  steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
-    SceneProfile("book", base_epochs=30, transform_steps=4000, steps=300, batch_size=512,
+    SceneProfile("book", base_epochs=30, transform_steps=4000, steps=200, batch_size=512,
                  probe_train=2000, probe_test=1000, seeds=1),
     SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000),
     SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
