@@ -186,7 +186,7 @@ for base in bases:
             held_out = study.activations(base, "held-out", start)
             fits[base, method, start] = {about: r2(M, held_out, about=about) for about in ("zero", "mean")}
 
-
+# %%
 def over_seeds(values):
     values = np.array([float(v) for v in values])
     return f"{values.mean():.4f}" + (f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else "")
@@ -432,7 +432,7 @@ for base in bases:
                         base, coder_name, k_row, view, truncation, start)
 print(f"{len(tasks)} tasks, {len(scores)} sets of scores")
 
-
+# %%
 def family_scores(base, name, view, k, truncation, probe="xgboost"):
     """F1 of a probe: per family and over all tasks, the mean for each seed. `probe` may be "best"."""
     found = {family: [] for family in (*FAMILIES, "all")}
@@ -554,7 +554,7 @@ def far_powers(M, x, upto=12):
         out.append(float(1 - (y - x[:, p % G.order]).square().sum() / total[p % G.order]))
     return out
 
-
+# %%
 far, relation_errors = {}, {}
 rows = ["| base model | M | largest entry of M⁴ - I | R², p = 1 | R², p = 4 | R², p = 12 |", "|" + "---|" * 6]
 with torch.no_grad():
@@ -733,7 +733,7 @@ for name, M in (("fitted on upright scenes", study.transform(bases[0], "least sq
 # ```{solution-end}
 # ```
 
-# %% tags=["remove-cell"]
+# %% tags=["remove-input"]
 ABSENT = "not in this profile"
 
 
