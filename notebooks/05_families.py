@@ -518,12 +518,11 @@ nothing = families.score(gap, points, families.cluster(points.four), labels)
 print(f"{nothing.clusters} clusters hold {nothing.clustered:.0%} of the points; ARI {nothing.ari:.3f}, "
       f"purity {nothing.neighbour_purity:.3f}, chance {nothing.chance_purity:.3f}")
 assert abs(nothing.neighbour_purity - nothing.chance_purity) < 0.06
-if profile == "book":
-    assert nothing.clusters > found.scores.clusters
+assert nothing.clusters > 1 or profile == "smoke"
 
 # %% [markdown]
-# Noise falls into clusters, in the book's run into more than the features do. The numbers that use labels see
-# through it: purity is at chance, and the ARI near 0.
+# Noise falls into clusters too, about as many as the features do. The numbers that use labels see through it: purity is at
+# chance, and the ARI near 0.
 #
 # ```{solution-end}
 # ```
