@@ -532,12 +532,11 @@ for family in FAMILIES:
 # As a **penalty**, the distance of $M^4$ from $I$ is added to {eq}`eq-transform`, and Adam goes on from where it was for
 # a tenth of the steps.
 #
-# As a **hard constraint**, $M$ must be a representation of the group. One can repair a given $M$: move each of its
-# eigenvalues to the nearest of $1, i, -1, -i$ (**projected**). Or one can look for the best representation at once
-# (**exact**). In coordinates in which the activations are white, equivariance makes $M$ orthogonal. There $T(h) =
-# \mathbb{E}_{x, g}\, \psi(hg x)\,\psi(g x)^\top$ would be the representation itself, were the network exactly
-# equivariant. It is not, so each direction belongs a little to every irreducible part; give it to the one where it has
-# most.
+# As a **hard constraint**, $M$ must generate a representation of the group. A given $M$ can be repaired: the orbits that it
+# predicts, $\rho(h)\,\psi(x)$, have second moments $C(h) = \mathbb{E}_g\, \rho(hg)\,\Sigma\,\rho(g)^\top$. In coordinates
+# in which $C(e) = I$, an exact representation would be $C$ itself. Otherwise each direction belongs a little to every
+# irreducible part; give it to the one where it has most. Applied to Adam's $M$ this is called *projected* below, applied
+# to the least-squares solution *exact*.
 #
 # What can be gained? High powers. An error of the unconstrained $M$ grows with every multiplication, and nothing says
 # that it stops growing after four.
