@@ -37,14 +37,25 @@ class PlanarAction:
 
     def __init__(self, group: FiniteGroup, matrices: Any = None):
         self.group = group
-        self.matrices: Float[np.ndarray, "g 2 2"] = _checked(_standard(group) if matrices is None else matrices, group)
+        if matrices is None and (matrices := standard_matrices(group)) is None:
+            raise ValueError(f"how {group.name} moves the plane is not known; expected cyclic(n) or dihedral(n), or "
+                             f"pass matrices, an array ({group.order}, 2, 2), one matrix per element")
+        self.matrices: Float[np.ndarray, "g 2 2"] = _checked(matrices, group)
         whole = np.abs(self.matrices) < 0.5
         self.exact: Bool[np.ndarray, " g"] = (np.abs(self.matrices) == np.where(whole, 0, 1)).all(axis=(1, 2))
         self.exact.setflags(write=False)
-        self._source = _coset_sources(group, self.exact)
+        self._source = coset_sources(group, self.exact)
 
     def __repr__(self) -> str:
         return f"PlanarAction({self.group!r}, {int(self.exact.sum())} of {self.group.order} elements exact)"
+
+    @property
+    def fingerprint(self) -> Any:
+        """What tells this action from others of the same group, as plain lists and numbers.
+
+        It is a part of the addresses of all artefacts, so for an action that moves only the plane it stays what it is.
+        """
+        return self.matrices.tolist()
 
     def source_size(self, size: int) -> int:
         """Side of the source image that lets a crop of `size` pixels turn to any angle without showing a corner.
@@ -111,16 +122,18 @@ class PlanarAction:
                              f"a size of at most {self._largest(min(shape))}")
 
 
-def _standard(group: FiniteGroup) -> np.ndarray:
-    """Matrices of cyclic and dihedral groups. Names count too: C_2 x C_2 has the table of D_2, but another meaning."""
+def standard_matrices(group: FiniteGroup) -> Float[np.ndarray, "g 2 2"] | None:
+    """Matrices of cyclic and dihedral groups on (x right, y down); None for any other group.
+
+    Names count too: C_2 x C_2 has the table of D_2, but another meaning.
+    """
     n = group.order
     if group.names == cyclic(n).names and group == cyclic(n):
         return _rotations(n)
     if n % 2 == 0 and group.names == dihedral(n // 2).names and group == dihedral(n // 2):
         rotations = _rotations(n // 2)
         return np.concatenate([rotations, np.diag([-1.0, 1.0]) @ rotations])
-    raise ValueError(f"how {group.name} moves the plane is not known; expected cyclic(n) or dihedral(n), or pass "
-                     f"matrices, an array ({n}, 2, 2), one matrix per element")
+    return None
 
 
 def _rotations(n: int) -> np.ndarray:
@@ -131,20 +144,32 @@ def _rotations(n: int) -> np.ndarray:
 
 
 def _checked(matrices: Any, group: FiniteGroup) -> np.ndarray:
-    matrices = np.array(matrices, dtype=np.float64)
-    if matrices.shape != (group.order, 2, 2):
-        raise ValueError(f"matrices have shape {matrices.shape}; expected ({group.order}, 2, 2), one matrix per "
-                         f"element of {group.name}")
+    matrices = as_matrices("matrices", matrices, group, side=2)
     gram = np.swapaxes(matrices, 1, 2) @ matrices
     wrong = np.flatnonzero(~(np.abs(gram - np.eye(2)) <= _TOLERANCE).all(axis=(1, 2)))
     if len(wrong):
         raise ValueError(f"the matrix of {group.names[wrong[0]]} is {matrices[wrong[0]].tolist()}; expected an "
                          "orthogonal one (a rotation or a mirror), in double precision")
+    return as_homomorphism("matrices", matrices, group)
+
+
+def as_matrices(name: str, matrices: Any, group: FiniteGroup, *, side: int) -> Float[np.ndarray, "g k k"]:
+    """A copy in double precision; ValueError, under this name, unless it is one square matrix for each element."""
+    matrices = np.array(matrices, dtype=np.float64)
+    if matrices.shape != (group.order, side, side):
+        raise ValueError(f"{name} have shape {matrices.shape}; expected ({group.order}, {side}, {side}), one matrix "
+                         f"per element of {group.name}")
+    return matrices
+
+
+def as_homomorphism(name: str, matrices: Float[np.ndarray, "g k k"], group: FiniteGroup) -> Float[np.ndarray, "g k k"]:
+    """The same matrices, entries next to an integer rounded, read-only; ValueError if they do not multiply like the
+    group."""
     products = matrices[:, None] @ matrices[None]
     wrong = np.argwhere(~(np.abs(products - matrices[group.table]) <= 4 * _TOLERANCE).all(axis=(2, 3)))
     if len(wrong):
         g, h = (group.names[k] for k in wrong[0])
-        raise ValueError(f"matrices are no action of {group.name}: the matrix of {g} times the matrix of {h} is not "
+        raise ValueError(f"{name} are no action of {group.name}: the matrix of {g} times the matrix of {h} is not "
                          f"the matrix of their product {group.names[group.table[tuple(wrong[0])]]}")
     rounded = np.round(matrices)
     matrices = np.where(np.abs(matrices - rounded) <= _TOLERANCE, rounded, matrices) + 0.0  # + 0.0 turns -0.0 into 0.0
@@ -152,7 +177,7 @@ def _checked(matrices: Any, group: FiniteGroup) -> np.ndarray:
     return matrices
 
 
-def _coset_sources(group: FiniteGroup, exact: np.ndarray) -> list[tuple[int, int]]:
+def coset_sources(group: FiniteGroup, exact: Bool[np.ndarray, " g"]) -> list[tuple[int, int]]:
     """For each g a pair (h, k) with g = h k, h exact and k the first element of g's coset."""
     pairs: dict[int, tuple[int, int]] = {}
     table = group.table

@@ -76,7 +76,8 @@ def _scene_cost(settings: SceneProfile) -> dict[str, Any]:
               for name in ("sae", "wide", "deep")}
     x = torch.randn(settings.batch_size, 1, width)
     per_step = {name: _seconds(_training_step(coder, x, settings.amp)) for name, coder in coders.items()}
-    trained = len(settings.base_models) * len(settings.ks) * settings.coder_seeds
+    trained = len(settings.base_models) * sum(settings.coder_seeds if k in settings.repeated_ks else 1
+                                              for k in settings.ks)
     # the equivariant SAE costs what the two-layer one does
     training = (sum(per_step.values()) + per_step["deep"]) * settings.steps * trained
     features = np.random.default_rng(0).normal(size=(settings.probe_train + settings.probe_test, width))

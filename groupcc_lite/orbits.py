@@ -108,6 +108,7 @@ class OrbitStore(OrbitSource):
                         mask_radius=model.geometry.max_mask_radius if mask_radius is None else mask_radius)
         config = dict(format=FORMAT, group=action.group.name, table=action.group.table.tolist(),
                       names=list(action.group.names), exact=action.exact.tolist(), channels=model.channels,
+                      action=digest(action.fingerprint),
                       model=f"{model.name}/{model.layer}", model_fingerprint=model.fingerprint,
                       images_fingerprint=source.fingerprint, images=len(source), images_per_shard=images_per_shard,
                       shards=-(-len(source) // images_per_shard), **sampling)
@@ -230,7 +231,7 @@ class OrbitStream(OrbitSource):
 class IdentityBlocks(OrbitSource):
     """The untransformed block of another source's orbits: what a plain sparse autoencoder is trained on."""
 
-    def __init__(self, source: OrbitStore | OrbitStream):
+    def __init__(self, source: OrbitStore | OrbitStream | TensorOrbits):
         self.source, self.group, self.channels, self.scale = source, cyclic(1), source.channels, source.scale
         self.exact = np.array([True])
 
@@ -291,7 +292,7 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
     if not path.is_file():
         write_json(path, config)
         return
-    found = read_json(path)
+    found = {"action": config["action"]} | read_json(path)  # stores from before actions were recorded lack the entry
     differing = sorted(key for key in config.keys() | found.keys() if config.get(key) != found.get(key))
     if differing:
         raise ValueError(f"{folder} holds orbits made with other settings ({', '.join(differing)} differ); "

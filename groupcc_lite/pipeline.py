@@ -22,6 +22,7 @@ from groupcc_lite import families, orbits, training
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.files import atomic_path, digest, read_json, write_json
+from groupcc_lite.fitted import FittedCrosscoder, fit_blocks
 from groupcc_lite.groups import FiniteGroup, parse_group
 from groupcc_lite.images import DrawingSource, ImageSource, ImageSubset, PhotoFolder, TensorImages, photo_folder
 from groupcc_lite.models import BaseModel, load_model
@@ -55,7 +56,8 @@ class Run:
 
     `images` is a folder, a tensor (b, 3, size, size) or an `ImageSource`; without it the built-in model uses drawings.
     `weights` is a weights file for the profile's model. `model` and `action` replace the profile's by your own
-    `BaseModel` and group action. Other keywords change profile fields. ValueError for anything unknown.
+    `BaseModel` and group action: a `PlanarAction`, or a `ColourAction`, which recolours images as well. Other keywords
+    change profile fields. ValueError for anything unknown.
     """
 
     def __init__(self, profile: str | Profile = "book", seed: int = 0, *,
@@ -132,7 +134,7 @@ class Run:
     def _data_name(self, source: ImageSource, settings: dict[str, Any]) -> str:
         """Content address of the orbits of these images."""
         return digest([orbits.FORMAT, self.model.fingerprint, source.fingerprint, self.group.table.tolist(),
-                       self.action.matrices.tolist(), settings])
+                       self.action.fingerprint, settings])
 
     def stream(self) -> OrbitStream:
         """The training orbits as a stream that stores nothing."""
@@ -163,6 +165,15 @@ class Run:
         coder.save(folder)
         (folder / "checkpoint.safetensors").unlink()  # finished: the saved coder is all that is needed
         return coder
+
+    def fitted(self, **changes: Any) -> FittedCrosscoder:
+        """The sparse autoencoder with a decoder for whole orbits, fitted to the training orbits. `changes` as above."""
+        sae, source = self.coder("sae", **changes), self.orbits("train")
+        settings = self._coder_settings("sae", changes)
+        folder = self.work / "coders" / f"fitted-{digest([self._coder_folder(settings).name, source.folder.name])}"
+        if not (folder / "config.json").is_file():
+            fit_blocks(sae, source).save(folder)
+        return FittedCrosscoder.load(folder, group=self.group).to(self.device)
 
     def history(self, kind: str = "crosscoder", **changes: Any) -> list[dict[str, Any]]:
         """The logged rows of a coder's training."""
@@ -223,19 +234,20 @@ class Run:
 
     def family_map(self, kind: str = "crosscoder", *, symmetric: bool | None = None, seed: int | None = None,
                    **changes: Any) -> FamilyMap:
-        """Features of a coder as families (Gorton 2024, section 3.1).
+        """Features of a coder ("crosscoder", "sae" or "fitted") as families (Gorton 2024, section 3.1).
 
-        `symmetric` (default: for a crosscoder) measures similarity by the maximum over the group, else by the plain
-        cosine of the dictionary vectors, as the paper does for the SAE. `seed` seeds the coder and UMAP.
+        `symmetric` (default: for all but a plain SAE) measures similarity by the maximum over the group, else by the
+        plain cosine of the dictionary vectors, as the paper does for the SAE. `seed` seeds the coder and UMAP.
         """
         seed = self.seed if seed is None else seed
-        symmetric = kind == "crosscoder" if symmetric is None else symmetric
-        coder = self.coder(kind, seed=seed, **changes)
+        symmetric = kind != "sae" if symmetric is None else symmetric
+        coder = self.fitted(seed=seed, **changes) if kind == "fitted" else self.coder(kind, seed=seed, **changes)
         alive = np.flatnonzero(self.evaluate(coder).frequency > 0)
         D = coder.dictionary.detach().cpu()[alive]
         flat = normalised(D).flatten(1)
         gap = families.distance(max_cosine(D, self.group) if symmetric else flat @ flat.T)
-        folder = self._coder_folder(self._coder_settings(kind, changes | {"seed": seed}))
+        trained = "sae" if kind == "fitted" else kind
+        folder = self._coder_folder(self._coder_settings(trained, changes | {"seed": seed}))
         path = folder / f"map-{digest([symmetric, seed, alive.tolist()])}.safetensors"
         embedding, clusters = self._embedding(gap, seed, path)
         labels = families.label_by_response(coder, self.stimulus_activations, self.stimuli.shape)

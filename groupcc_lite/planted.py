@@ -1,4 +1,4 @@
-"""The answer key: orbit data planted with features whose directions, symmetries and families are known, and scores.
+"""The answer key: orbit data planted with features whose directions, symmetries and families are known.
 
 A group G acts on R^n by an orthogonal representation rho. A family is a unit vector v that exactly the elements of a
 subgroup H leave as it is, with its orbit rho(g) v, one feature for each coset gH, whose stabiliser is g H g^-1. Data
@@ -18,23 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics import adjusted_rand_score
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from groupcc_lite.groups import FiniteGroup, parse_group, trivial
+from groupcc_lite.groups import FiniteGroup, parse_group
 from groupcc_lite.orbits import TensorOrbits
-from groupcc_lite.stabilisers import TAU, stabilisers
 from groupcc_lite.subgroups import Subgroup, representatives
-from groupcc_lite.symmetry import max_cosine, normalised
 
 # The benchmark's standard difficulty: D_16 has 16 rotations and 16 mirrors.
 STANDARD: dict[str, Any] = dict(group="D_16", channels=64, superposition=2.0, noise=0.05, broken=0.0, active=4.0)
 
-RECOVERED = 0.9  # cosine with the truth above which a feature counts as recovered
-SIMILAR = 0.7  # mean similarity that makes clusters one family: of 1, features learnt with cosine 0.9 keep 0.9^2
 _LOWEST, _HIGHEST = 0.5, 1.5  # of an active coefficient
 
 
@@ -46,37 +39,35 @@ class PlantedSample(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Planted:
-    """A planted problem, as `plant` makes it: m features in n channels, and everything there is to know about them."""
+class Problem:
+    """m features in n channels, and everything there is to know about them.
+
+    Data are x = sum_j c_j f_j + noise, block by block.
+    """
 
     group: FiniteGroup
-    representation: Float[Tensor, "g n n"]
-    """rho(g), orthogonal."""
-    maps: Float[Tensor, "g n n"]
-    """What turns x[e] into x[g]: rho(g), followed by a rotation of g's own where equivariance is broken."""
-    multiplicities: tuple[int, ...]
-    """How many copies of each irrep rho has, in the order of `group.irreps()`."""
-    directions: Float[Tensor, "m n"]
-    """v_j, of norm 1."""
+    dictionary: Float[Tensor, "m g n"]
+    """The true dictionary vectors f_j."""
     family: Int[Tensor, " m"]
     mover: Int[Tensor, " m"]
-    """An element h with v_j = rho(h) v_base, where v_base is the first feature of the family."""
+    """An element h with f_j = h . f_base, where f_base is the first feature of the family."""
     stabiliser: tuple[Subgroup, ...]
-    """The elements that leave v_j as it is under rho."""
+    """The elements that leave f_j as it is."""
     noise: float
-    broken: float
+    """Norm of a block's noise, relative to the signal's."""
     active: float
+    """Mean number of active features."""
     seed: int
 
     @property
     def channels(self) -> int:
         """n."""
-        return self.directions.shape[1]
+        return self.dictionary.shape[2]
 
     @property
     def features(self) -> int:
         """m."""
-        return len(self.directions)
+        return len(self.dictionary)
 
     @property
     def superposition(self) -> float:
@@ -84,23 +75,20 @@ class Planted:
         return self.features / self.channels
 
     @property
-    def dictionary(self) -> Float[Tensor, "m g n"]:
-        """The true dictionary vectors, f_j[g] = T(g) v_j with T the `maps`; every block has norm 1."""
-        return einsum(self.maps, self.directions, "g a b, m b -> m g a")
-
-    @property
     def coherence(self) -> float:
-        """Largest |cosine| between features of different families; 0 if there is one family only."""
+        """Largest |cosine| between first blocks of different families; 0 if there is one family only."""
         apart = self.family[:, None] != self.family
-        return float((self.directions @ self.directions.T).abs()[apart].max()) if apart.any() else 0.0
+        unit = torch.nn.functional.normalize(self.dictionary[:, 0], dim=1)
+        return float((unit @ unit.T).abs()[apart].max()) if apart.any() else 0.0
 
     @property
     def signal(self) -> float:
-        """Root mean square norm of s = sum_j c_j v_j, from the coefficients' distribution."""
+        """Root mean square norm of the first block's signal, from the coefficients' distribution."""
+        first = self.dictionary[:, 0]
         p, square = self.active / self.features, (_LOWEST**2 + _LOWEST * _HIGHEST + _HIGHEST**2) / 3
         mean = p * (_LOWEST + _HIGHEST) / 2
-        spread = self.features * (p * square - mean**2)
-        return math.sqrt(spread + mean**2 * float(self.directions.sum(0).square().sum()))
+        spread = float(first.square().sum()) * (p * square - mean**2)
+        return math.sqrt(spread + mean**2 * float(first.sum(0).square().sum()))
 
     def sample(self, count: int, seed: int = 0) -> PlantedSample:
         """`count` orbit vectors; the noise of each block is Gaussian with rms norm `noise` x `signal`.
@@ -112,13 +100,45 @@ class Planted:
         rng = np.random.default_rng([self.seed, 2, seed])
         on = rng.random((count, self.features)) < self.active / self.features
         coefficients = torch.from_numpy((on * rng.uniform(_LOWEST, _HIGHEST, on.shape)).astype(np.float32))
-        blocks = einsum(self.maps, coefficients @ self.directions, "g a c, b c -> b g a")
+        blocks = einsum(coefficients, self.dictionary, "b m, m g a -> b g a")
         noise = torch.from_numpy(rng.standard_normal(blocks.shape, dtype=np.float32))
         return PlantedSample(blocks.add_(noise, alpha=self.noise * self.signal / self.channels**0.5), coefficients)
 
     def source(self, count: int, seed: int = 0) -> TensorOrbits:
         """The orbits of `sample` as training reads them."""
         return TensorOrbits(self.sample(count, seed).blocks, self.group)
+
+    def upright(self, active: float | None = None) -> Problem:
+        """The same with one pose for each family: only its first feature occurs in the untransformed block.
+
+        What a transformed block holds still says which element made it. An equivariant SAE needs such data, because
+        it reconstructs the untransformed block from any other. `active` is unchanged unless given; ValueError if it is
+        not above 0 and up to the number of families.
+        """
+        base = self.mover == 0
+        kept = base.nonzero().flatten().tolist()
+        active = _checked_active(self.active if active is None else active, len(kept))
+        return Problem(self.group, self.dictionary[base], self.family[base], self.mover[base],
+                       tuple(self.stabiliser[j] for j in kept), noise=self.noise, active=active, seed=self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Planted(Problem):
+    """A problem with features in random directions of a representation, as `plant` makes it."""
+
+    representation: Float[Tensor, "g n n"]
+    """rho(g), orthogonal."""
+    maps: Float[Tensor, "g n n"]
+    """What turns x[e] into x[g]: rho(g), followed by a rotation of g's own where equivariance is broken. The
+    dictionary vectors are f_j[g] = maps[g] v_j; every block has norm 1."""
+    multiplicities: tuple[int, ...]
+    """How many copies of each irrep rho has, in the order of `group.irreps()`."""
+    broken: float
+
+    @property
+    def directions(self) -> Float[Tensor, "m n"]:
+        """v_j, of norm 1; their stabilisers and movers are those under rho."""
+        return self.dictionary[:, 0]
 
 
 def standard(seed: int = 0, **changes: Any) -> Planted:
@@ -167,12 +187,18 @@ def plant(group: FiniteGroup, *, channels: int,
             family.append(number)
             mover.append(g)
             found.append(subgroups[tuple(sorted(group.table[group.table[g, H.elements], group.inverse[g]].tolist()))])
-    if not 0 < active <= len(family):
-        raise ValueError(f"active is {active}; expected a number of features above 0 and up to {len(family)}, all")
+    active = _checked_active(active, len(family))
     maps = _broken(rho, broken, np.random.default_rng([seed, 1]))
     rho, maps, directions = (torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (rho, maps, directions))
-    return Planted(group, rho, maps, multiplicities, directions, torch.tensor(family), torch.tensor(mover),
-                   tuple(found), noise=noise, broken=broken, active=active, seed=seed)
+    return Planted(group, einsum(maps, directions, "g a b, m b -> m g a"), torch.tensor(family), torch.tensor(mover),
+                   tuple(found), noise=noise, active=active, seed=seed, representation=rho, maps=maps,
+                   multiplicities=multiplicities, broken=broken)
+
+
+def _checked_active(active: float, features: int) -> float:
+    if not 0 < active <= features:
+        raise ValueError(f"active is {active}; expected a number of features above 0 and up to {features}, all")
+    return active
 
 
 def _check_settings(channels: int, superposition: float, noise: float, broken: float, separation: float) -> None:
@@ -268,130 +294,3 @@ def _broken(rho: Float[np.ndarray, "g n n"], broken: float, rng: np.random.Gener
         bend = (math.cos(broken * math.pi / 2) - 1) * (a @ a.T + b @ b.T)
         maps[g] += (bend + math.sin(broken * math.pi / 2) * (b @ a.T - a @ b.T)) @ rho[g]
     return maps
-
-
-# -------------------------------------------------------------------------------------------------------- scores
-
-class PlantedScores(NamedTuple):
-    """How much of a planted problem a dictionary has found; shares and means are over all true features."""
-
-    cosine: float
-    """Mean cosine of true features with their partners; 0 for those without one."""
-    recovered: float
-    """Share of true features whose cosine is above `recovered`."""
-    stabiliser: float | None
-    """Share of recovered features whose stabiliser is exactly the true one; NaN for none, None for single blocks."""
-    stabiliser_of_all: float | None
-    """The same over all true features, however bad their partners are; those without one count as wrong."""
-    ari: float
-    """Adjusted Rand index of similarity clusters against families, over recovered features; NaN for fewer than two."""
-    cosines: Float[Tensor, " m"]
-    """Each true feature's cosine with its partner."""
-    partner: Int[Tensor, " m"]
-    """Each true feature's dictionary vector, -1 for none."""
-
-
-def score(dictionary: Float[Tensor, "k g n"], truth: Planted, *, tau: float = TAU, recovered: float = RECOVERED,
-          similar: float = SIMILAR) -> PlantedScores:
-    """Compare dictionary vectors, in any order and of any length, with the truth.
-
-    `dictionary` (k, |G|, n), or (k, 1, n) from a coder of single blocks, such as a plain SAE: it is compared with the
-    v_j alone. Partners maximise the sum of cosines (Hungarian method). Stabilisers are those of `stabilisers` at `tau`.
-    Families are clusters of recovered features by `max_cosine` (plain cosine for single blocks) with average linkage,
-    cut at the mean similarity `similar`. ValueError for a dictionary that does not fit or is not finite.
-    """
-    found, cosines, partner = _match(dictionary, truth)
-    good = cosines > recovered
-    right = None if found.shape[1] == 1 else _right(found, partner, truth, tau)
-    ari = math.nan
-    if good.sum() > 1:
-        gap = 1 - max_cosine(found[partner[good]], truth.group if found.shape[1] > 1 else trivial())
-        # Average linkage, because one accidental likeness must not join two families.
-        clusters = AgglomerativeClustering(n_clusters=None, metric="precomputed", linkage="average",
-                                           distance_threshold=1 - similar).fit_predict(gap.clamp(min=0).numpy())
-        ari = float(adjusted_rand_score(truth.family[good].numpy(), clusters))
-    shares = (None, None) if right is None else (float(right[good].float().mean()), float(right.float().mean()))
-    return PlantedScores(float(cosines.mean()), float(good.float().mean()), *shares, ari, cosines, partner)
-
-
-def _match(dictionary: Tensor, truth: Planted) -> tuple[Float[Tensor, "k g n"], Tensor, Tensor]:
-    """Normalised dictionary vectors, and each true feature's cosine and partner."""
-    if (dictionary.ndim != 3 or not len(dictionary) or dictionary.shape[1] not in (1, truth.group.order)
-            or dictionary.shape[2] != truth.channels):
-        raise ValueError(f"dictionary has shape {tuple(dictionary.shape)}; expected (latents, {truth.group.order} or "
-                         f"1, {truth.channels}) for {truth.group.name} with {truth.channels} channels")
-    if not torch.isfinite(dictionary).all():
-        raise ValueError("dictionary holds NaN or infinite values; was it trained to the end?")
-    found = normalised(dictionary.detach().float().cpu())
-    table = normalised(truth.dictionary[:, :found.shape[1]]).flatten(1) @ found.flatten(1).T
-    rows, columns = map(torch.from_numpy, linear_sum_assignment(table.numpy(), maximize=True))
-    cosines, partner = torch.zeros(truth.features), torch.full((truth.features,), -1)
-    cosines[rows], partner[rows] = table[rows, columns], columns
-    partner[rows[found[columns].flatten(1).norm(dim=1) < 0.5]] = -1  # a zero vector is nobody's partner
-    return found, cosines, partner
-
-
-def _right(found: Float[Tensor, "k g n"], partner: Int[Tensor, " m"], truth: Planted, tau: float) -> Bool[Tensor, " m"]:
-    """Which true features have a partner with the same stabiliser."""
-    right, known = torch.zeros(len(partner), dtype=torch.bool), torch.nonzero(partner >= 0).flatten()
-    labels = stabilisers(found[partner[known]], truth.group, tau=tau)
-    for s, j in zip(labels, known.tolist(), strict=True):
-        right[j] = s.subgroup.elements == truth.stabiliser[j].elements
-    return right
-
-
-# -------------------------------------------------------------------------------------------------- calibration
-
-class Calibration(NamedTuple):
-    """Where to put the threshold of `stabilisers`."""
-
-    tau: float
-    """The middle of `best`."""
-    best: tuple[float, float]
-    """Both ends of the longest run of thresholds with the fewest errors."""
-    taus: Float[np.ndarray, " t"]
-    errors: Float[np.ndarray, "c t"]
-    """Share of wrong stabilisers for each case at each threshold; "fewest" refers to the mean over cases."""
-
-
-def disturbed(truth: Planted, cosine: float, *, equivariant: bool = False, seed: int = 0) -> Float[Tensor, "m g n"]:
-    """The true dictionary with a random error, so that every vector has exactly this cosine with the truth.
-
-    The error is independent in every block, or, if `equivariant`, one of v_j that all blocks share, as a crosscoder
-    makes it that mixes features up.
-    """
-    if not 0 < cosine <= 1:
-        raise ValueError(f"cosine is {cosine}; expected above 0 and up to 1")
-    generator = torch.Generator().manual_seed(seed)
-    true = truth.directions if equivariant else normalised(truth.dictionary).flatten(1)
-    error = torch.randn(true.shape, generator=generator)
-    error -= (error * true).sum(1, keepdim=True) * true
-    tilted = cosine * true + (1 - cosine**2) ** 0.5 * torch.nn.functional.normalize(error, dim=1)
-    if equivariant:
-        return einsum(truth.maps, tilted, "g a b, m b -> m g a")
-    return tilted.unflatten(1, truth.dictionary.shape[1:])
-
-
-def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Planted]],
-                  taus: Sequence[float] | Float[np.ndarray, " t"] | None = None) -> Calibration:
-    """The threshold with the fewest wrong stabilisers over pairs of a dictionary, such as `disturbed` gives, and truth.
-
-    All true features with a partner count. `taus` rises, by default from 0.3 to 0.98. ValueError for no cases, for
-    dictionaries of single blocks, or where not one feature has a partner.
-    """
-    taus = np.linspace(0.3, 0.98, 35) if taus is None else np.asarray(taus, dtype=np.float64)
-    errors = []
-    for dictionary, truth in cases:
-        found, _, partner = _match(dictionary, truth)
-        known = partner >= 0
-        if found.shape[1] != truth.group.order or not known.any():
-            raise ValueError(f"dictionary has {found.shape[1]} blocks and {int(known.sum())} vectors with a partner; "
-                             f"expected {truth.group.order} blocks and at least one vector that is not zero")
-        errors.append([1 - float(_right(found, partner, truth, tau)[known].float().mean()) for tau in taus.tolist()])
-    if not errors or not len(taus) or (np.diff(taus) <= 0).any():
-        raise ValueError(f"{len(errors)} cases, thresholds {taus}; expected at least one case and rising thresholds")
-    mean = np.mean(errors, axis=0)
-    few = np.flatnonzero(mean <= mean.min() + 1e-9)
-    run = max(np.split(few, np.flatnonzero(np.diff(few) > 1) + 1), key=len)
-    low, high = float(taus[run[0]]), float(taus[run[-1]])
-    return Calibration((low + high) / 2, (low, high), taus, np.array(errors))

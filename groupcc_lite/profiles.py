@@ -56,6 +56,9 @@ class Profile:
     vis_steps: int = 128
     vis_count: int = 48
     """How many features chapter 6 visualises."""
+    atlas_size: int = 64
+    """The same as `vis_size` for the feature atlas, which draws every feature of two coders."""
+    atlas_steps: int = 64
     amp: bool = True
     """bfloat16 matrix products."""
 
@@ -64,15 +67,16 @@ PROFILES = {profile.name: profile for profile in (
     Profile("smoke", "D_4 on a few drawings: everything runs, nothing is measured well", group="D_4",
             drawings=160, points_per_image=16, latents=128, k=16, curve_steps=20, steps=80, batch_size=256,
             l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, transform_steps=20, vis_size=48, vis_steps=32,
-            vis_count=8),
+            vis_count=8, atlas_size=48, atlas_steps=16),
     Profile("book", "D_16 on the built-in model and drawings: the default"),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
             points_per_image=75, latents=1024, k=60, steps=600, curve_steps=100, l1_sparsities=(6.0, 12.0, 24.0),
-            topk_ks=(16, 32, 64, 128), vis_count=128),
+            topk_ks=(16, 32, 64, 128), vis_count=128, atlas_size=80, atlas_steps=96),
     Profile("paper", "D_16 on Lucent's InceptionV1 and an ImageNet folder, streamed: the paper's scale",
             model="inceptionv1", points_per_image=10, held_out=0.01, stream=True, store_images=4000,
             latents=4096, activation="relu", k=None, sparsity=12.0, steps=12_000, curve_steps=2000, lr=5e-4,
-            l1_sparsities=(6.0, 12.0, 24.0), topk_ks=(16, 32, 64, 128), vis_count=1024, vis_steps=512),
+            l1_sparsities=(6.0, 12.0, 24.0), topk_ks=(16, 32, 64, 128), vis_count=1024, vis_steps=512,
+            atlas_size=80, atlas_steps=256),
 )}
 
 
@@ -112,6 +116,8 @@ class SceneProfile:
     """Seeds of base models and M."""
     coder_seeds: int = 1
     """How many of these seeds get coders and probes, which take longest."""
+    repeated_ks: tuple[int, ...] = (16,)
+    """The k for which they do; for any other k coders and probes have one seed."""
 
 
 SCENE_PROFILES = {profile.name: profile for profile in (
@@ -119,10 +125,49 @@ SCENE_PROFILES = {profile.name: profile for profile in (
                  steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
     SceneProfile("book", base_epochs=30, transform_steps=4000, steps=200, batch_size=512,
                  probe_train=2000, probe_test=1000, seeds=1),
-    SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000),
+    SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000, coder_seeds=3),
     SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
-                 tasks=None, probe_train=12_000, probe_test=4000, amp=False),
+                 tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
+                 repeated_ks=(8, 16, 32)),
 )}
+
+
+@dataclass(frozen=True)
+class KeyProfile:
+    """Settings of chapter 9: every method on planted problems and on drawings."""
+
+    name: str
+    group: str = "D_16"
+    channels: int = 64
+    """Of the problem of standard difficulty, and of the one made of drawings."""
+    steps: int = 1200
+    orbits: int = 16_384
+    seeds: int = 1
+    """Repetitions of each method at standard difficulty and on drawings."""
+    sweep_group: str = "D_4"
+    sweep_channels: int = 32
+    sweep_steps: int = 600
+    sweep_seeds: int = 1
+    noises: tuple[float, ...] = (0.05, 0.3, 1.0)
+    superpositions: tuple[float, ...] = (1.0, 2.0, 4.0)
+    brokens: tuple[float, ...] = (0.0, 0.3, 0.6)
+
+
+KEY_PROFILES = {profile.name: profile for profile in (
+    KeyProfile("smoke", group="D_4", channels=32, steps=60, orbits=2048, sweep_channels=24, sweep_steps=30,
+               noises=(0.05, 1.0), superpositions=(1.0, 2.0), brokens=(0.0, 0.6)),
+    KeyProfile("book"),
+    KeyProfile("inception", seeds=3, sweep_steps=1000, sweep_seeds=3, noises=(0.0, 0.05, 0.2, 0.5, 1.0),
+               superpositions=(1.0, 2.0, 3.0, 4.0, 6.0), brokens=(0.0, 0.15, 0.3, 0.45, 0.6)),
+    KeyProfile("paper", seeds=10, steps=6000, sweep_steps=4000, sweep_seeds=10, sweep_group="D_16", sweep_channels=64,
+               orbits=65_536, noises=(0.0, 0.05, 0.1, 0.2, 0.5, 1.0), superpositions=(1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
+               brokens=(0.0, 0.1, 0.2, 0.3, 0.45, 0.6)),
+)}
+
+
+def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:
+    """The chapter-9 profile of this name, or the given one, with some fields changed; ValueError as `get_profile`."""
+    return _changed(profile, KEY_PROFILES, KeyProfile, changes)
 
 
 def get_scene_profile(profile: str | SceneProfile, /, **changes: Any) -> SceneProfile:

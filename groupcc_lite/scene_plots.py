@@ -42,16 +42,20 @@ def task_bars(scores: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes, *, 
     return ax
 
 
-def splice_curves(points: Mapping[str, Sequence[tuple[int, float, float]]], ax: Axes, *, base: float | None = None,
-                  legend: bool = True) -> Axes:
+def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]]]], ax: Axes, *,
+                  base: float | None = None, legend: bool = True) -> Axes:
     """Loss of the spliced base model against the L1 norm of the latents (Erdogan & Lucic 2025, Figure 4).
 
-    `points`: per coder (k, loss, l1), one point per k, joined by a line; `base` is the loss without a coder.
+    `points`: per coder and k one (loss, l1) per seed; the means are joined by a line, whiskers are standard deviations.
+    `base` is the loss without a coder.
     """
     for number, (name, of_coder) in enumerate(points.items()):
-        _, losses, norms = zip(*of_coder, strict=True)
-        ax.plot(losses, norms, marker=MARKERS[number % len(MARKERS)], color=colour_of(name), label=CODER_NAMES[name])
-        for k, loss, norm in of_coder:
+        seeds = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
+        means = np.array([of_k.mean(0) for of_k in seeds])
+        spread = np.array([of_k.std(0, ddof=1) if len(of_k) > 1 else (0.0, 0.0) for of_k in seeds])
+        ax.errorbar(*means.T, xerr=spread[:, 0], yerr=spread[:, 1], marker=MARKERS[number % len(MARKERS)],
+                    color=colour_of(name), label=CODER_NAMES[name], elinewidth=1)
+        for k, (loss, norm) in zip(of_coder, means, strict=True):
             ax.annotate(str(k), (loss, norm), xytext=(4, 3), textcoords="offset points", fontsize=9.5,
                         color=colour_of(name), bbox=dict(facecolor=PAPER, edgecolor="none", pad=0.3, alpha=0.7))
     if base is not None:
@@ -59,6 +63,17 @@ def splice_curves(points: Mapping[str, Sequence[tuple[int, float, float]]], ax: 
     ax.set(xscale="log", xlabel="pixel loss of the spliced network", ylabel="L1 norm of the latents")
     if legend:
         ax.legend()
+    return ax
+
+
+def score_lines(scores: Mapping[str, Mapping[int, Sequence[float]]], ax: Axes) -> Axes:
+    """F1 over k, one line per coder: the mean over seeds with its standard deviation as whiskers."""
+    for number, (name, of_coder) in enumerate(scores.items()):
+        values = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
+        spread = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in values]
+        ax.errorbar(range(len(values)), [v.mean() for v in values], yerr=spread, color=colour_of(name), elinewidth=1,
+                    marker=MARKERS[number % len(MARKERS)], markersize=4.5, label=CODER_NAMES[name])
+    ax.set_xticks(range(len(next(iter(scores.values())))), [str(k) for k in next(iter(scores.values()))])
     return ax
 
 

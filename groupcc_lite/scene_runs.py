@@ -85,10 +85,9 @@ class SceneRun:
         """Seeds of base models and M."""
         return range(self.seed, self.seed + self.profile.seeds)
 
-    @property
-    def coder_seeds(self) -> range:
-        """Those of them that coders and probes are repeated with."""
-        return self.seeds[:self.profile.coder_seeds]
+    def coder_seeds(self, k: int) -> range:
+        """Those of them that coders with this k, and their probes, are repeated with."""
+        return self.seeds[:self.profile.coder_seeds if k in self.profile.repeated_ks else 1]
 
     def scenes(self, part: str = "train") -> Scenes:
         """Canonical scenes to train on, or those that nothing is trained on ("held-out")."""

@@ -96,8 +96,8 @@ class Metrics:
 
 
 @torch.no_grad()
-def evaluate(coder: GroupCrosscoder | EquivariantSAE, source: Any, *, batch_size: int = 1024) -> Metrics:
-    """Metrics over every row of a store (or anything with `in_order` and `exact`)."""
+def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
+    """Metrics of a coder over every row of a store (or anything with `in_order` and `exact`)."""
     was_training = coder.training
     coder.eval()
     order = coder.group.order

@@ -56,13 +56,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
 
-from groupcc_lite import plots, symmetry_plots
+from groupcc_lite import featurevis, plots, symmetry_plots
 from groupcc_lite.actions import PlanarAction
+from groupcc_lite.colours import ColourAction, product_action
 from groupcc_lite.families import centre_activations
-from groupcc_lite.groups import cyclic, dihedral, parse_group
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.images import ImageSubset
+from groupcc_lite.models import load_model
 from groupcc_lite.pipeline import Run
-from groupcc_lite.planted import calibrate_tau, disturbed, plant, score, standard
+from groupcc_lite.planted import plant, standard
+from groupcc_lite.scoring import calibrate_tau, disturbed, score
 from groupcc_lite.shapes import SHAPE_NAMES, SHAPES, draw
 from groupcc_lite.stabilisers import TAU, equivariance_score, irrep_power, stabilisers
 from groupcc_lite.subgroups import representatives
@@ -689,8 +694,6 @@ print(f"{len(large)} features: direct {seconds[direct]:.2f} s, Fourier {seconds[
 # functions, from drawings to a trained crosscoder, small enough to take seconds.
 
 # %%
-tiny = (dict(drawings=60, steps=40, latents=64, points_per_image=8) if profile == "smoke" else
-        dict(drawings=400, steps=300, latents=128, points_per_image=16))
 others = {"C_6": PlanarAction(cyclic(6)), "D_5": PlanarAction(dihedral(5))}
 for name, action in others.items():
     shapes = stabilisers(drawn_features(action), action.group)
@@ -705,18 +708,28 @@ for name, action in others.items():
 # five mirrors.
 
 # %%
-for name, action in others.items():
+tiny = (dict(drawings=60, steps=40, latents=64, points_per_image=8) if profile == "smoke" else
+        dict(drawings=400, steps=300, latents=128, points_per_image=16))
+
+
+def small_census(name, action):
+    """Train a small crosscoder of the built-in network under this action; census and spectrum of its features."""
     small = Run("smoke", seed, action=action, **tiny)
     small_coder = small.coder()
     alive = small.evaluate(small_coder).frequency > 0
     W, K = small_coder.dictionary.detach().cpu()[alive], small.group
-    census = Counter(s.subgroup.label for s in stabilisers(W, K))
-    power = irrep_power(W, K)
+    found = stabilisers(W, K)
+    census, power = Counter(s.subgroup.label for s in found), irrep_power(W, K)
     assert torch.allclose(power.sum(1), torch.ones(len(W)), atol=1e-5)
     assert torch.allclose(spectrum_from_profile(self_similarity(W, K), K), power, atol=1e-4)
     print(f"{name}: {len(W)} living features, census {dict(census)}, mean power "
-          + ", ".join(f"{irrep.name} {p:.2f}" for irrep, p in zip(K.irreps(), power.mean(0).tolist(), strict=True)))
-    report.number(f"any_{name}", str(dict(census)), note=f"census of a small crosscoder under {name}")
+          + ", ".join(f"{irrep.name} {p:.3f}" for irrep, p in zip(K.irreps(), power.mean(0).tolist(), strict=True)))
+    report.number(f"any_{name.replace(' ', '_')}", str(dict(census)), note=f"census of a small crosscoder, {name}")
+    return found
+
+
+for name, action in others.items():
+    small_census(name, action)
 
 # %% [markdown]
 # ### Turns and colours
@@ -726,12 +739,15 @@ for name, action in others.items():
 # symmetry has a red line? A grey one? A line that is red on one side and blue on the other?
 
 # %%
-K, quarter = parse_group("C_4 x C_2"), PlanarAction(cyclic(4))
+quarter = PlanarAction(cyclic(4))
+swap = ColourAction(cyclic(2), [np.eye(3), np.eye(3)[[2, 1, 0]]])  # one matrix on (red, green, blue) per element
+turn_swap = product_action(quarter, swap)
+K = turn_swap.group
 RED, BLUE, GREY, BACK = (0.9, 0.4, 0.4), (0.4, 0.4, 0.9), (0.9, 0.9, 0.9), (0.4, 0.4, 0.4)
 
 
-def stroke(shape, colour, angle=0.0):
-    return draw(shape, angle, model.input_size, scale=unit, half_width=1.4 * unit, foreground=colour, background=BACK)
+def stroke(shape, front, angle=0.0, back=BACK):
+    return draw(shape, angle, model.input_size, scale=unit, half_width=1.4 * unit, foreground=front, background=back)
 
 
 right_half = (torch.arange(model.input_size) >= model.input_size / 2).expand(1, 3, model.input_size, -1)
@@ -745,14 +761,12 @@ pictures = {
     "red curve": (stroke("curve", RED), "none")}
 
 # %%
-def coloured(picture):
-    """Blocks of C_4 x C_2: element (g, h) is number 2 g + h, as in every product; s swaps red and blue."""
-    turned = quarter.images(picture)[:, 0]
-    both = torch.stack([turned, turned.flip(1)], dim=1).flatten(0, 1)
-    return filtered(both).flatten(1)
+def coloured(picture, action):
+    """Responses of the exactly equivariant filters, in every channel, to a picture under every element."""
+    return filtered(action.images(picture)[:, 0]).flatten(1)
 
 
-marked = stabilisers(torch.stack([coloured(picture) for picture, _ in pictures.values()]), K)
+marked = stabilisers(torch.stack([coloured(picture, turn_swap) for picture, _ in pictures.values()]), K)
 for (name, (_, wanted)), s in zip(pictures.items(), marked, strict=True):
     elements = ", ".join(K.names[h] for h in s.subgroup.elements)
     print(f"{name:>24}: {s.subgroup.label:>8}  {{{elements}}}")
@@ -784,6 +798,213 @@ assert planted.stabiliser_of_all > 0.95
 report.number("any_product", planted.stabiliser_of_all, note="planted features of C_4 x C_2, stabilisers right")
 
 # %% [markdown]
+# And trained: the same function as for $C_6$ and $D_5$.
+
+# %%
+found_swap = small_census(K.name, turn_swap)
+for elements, count in Counter(s.subgroup.elements for s in found_swap).most_common():
+    print(f"{count:4d} features with {{{', '.join(K.names[h] for h in elements)}}}")
+keep_swap = np.mean([K.index("(e, r)") in s.subgroup.elements for s in found_swap])
+print(f"the swap alone leaves {keep_swap:.0%} of the features as they are")
+report.number("any_swap", float(keep_swap), note="features of a small crosscoder that the red-blue swap leaves alone")
+
+# %% [markdown]
+# ### Turning the hue
+#
+# Red, yellow, green, cyan, blue, magenta, and red again: hues lie on a circle around grey. So turning the hue is a
+# rotation as well, about the grey axis of the colour cube. A third of a turn passes the channels on, red to green to
+# blue to red. Every other turn mixes them, and there is a snag. The circle is round and the cube is not: pure red, turned
+# by 60°, would have less than no blue. Clipping such values would break the group, since two clipped turns are not
+# one turn twice as far. `ColourAction` takes saturation out of the images instead, before anything else and for all
+# elements alike, as much as the worst colour of the cube needs: half of it for turns of the hue, nothing for
+# permutations of the channels.
+
+# %%
+hue, unfaded = ColourAction(cyclic(6)), ColourAction(cyclic(6), saturation=1.0)
+sample = run.source("train").load(range(24))
+views, vivid = (action.images(sample, model.input_size) for action in (hue, unfaded))
+outside = float(((vivid < -1e-6) | (vivid > 1 + 1e-6)).any(2).any(0).float().mean())
+
+
+def clipped(pixels, g):
+    return unfaded.images(pixels, elements=[g])[0].clamp(0, 1)
+
+
+gap = float((clipped(clipped(vivid[0], 1), 1) - clipped(vivid[0], 2)).abs().max())
+print(f"saturation kept: {hue.saturation:g} for sixths, {ColourAction(cyclic(3)).saturation:g} for thirds of a turn")
+print(f"at full saturation {outside:.1%} of the pixels leave the cube; clipped, two turns differ from one by {gap:.2f}")
+assert views.min() > -1e-6 and views.max() < 1 + 1e-6 and hue.saturation == 0.5 and gap > 1e-3
+for g in range(6):  # (h g) I = h (g I), where what is faded already is not faded again
+    assert torch.allclose(unfaded.images(views[g]), views[cyclic(6).table[:, g].tolist()], atol=1e-5)
+report.number("hue_outside", outside, note="pixels that some hue takes out of the colour cube at full saturation")
+
+# %% [markdown]
+# Known answers first. To the filters, a grey cross is the same in all hues: all power in the trivial irrep. Take a red
+# cross on a cyan ground that is equally bright. It consists of hue alone, and turning the hue moves its responses
+# around a circle: all power at frequency 1. The red cross on grey from above is a bit of both.
+
+# %%
+equal = stroke("cross", (0.7, 0.4, 0.4), back=(0.4, 0.55, 0.55))  # both have the mean 0.5
+tuned = torch.stack([coloured(picture, hue) for picture in (pictures["grey cross"][0], equal, pictures["red cross"][0])])
+P_hue = irrep_power(tuned, cyclic(6))
+for name, row, s in zip(("grey", "red on cyan", "red on grey"), P_hue, stabilisers(tuned, cyclic(6)), strict=True):
+    print(f"cross, {name:>11}: stabiliser {s.subgroup.label}, power",
+          {irrep.name: round(p, 3) for irrep, p in zip(cyclic(6).irreps(), row.tolist(), strict=True)})
+assert P_hue[0, 0] > 0.999 and P_hue[1, 1] > 0.999 and P_hue[2, :2].min() > 0.1
+assert P_hue[:, 2:].max() < 1e-6
+
+# %% [markdown]
+# Linear filters have nothing at higher frequencies: a colour is a grey part, which stays, and a part that goes
+# round once. What a trained feature has in E2 and B is the work of the nonlinearities.
+
+# %%
+found_hue = small_census("hue C_6", hue)
+
+# %% [markdown]
+# ### Which features are colour-invariant?
+#
+# The question is best asked together with another one, so that there is something to compare with: which features are
+# invariant to *turns*? The group $C_4 \times C_3$ of quarter turns and thirds of the hue answers both for the same
+# feature. All twelve elements are exact, nothing is interpolated, and nothing is faded. A dictionary vector is then a
+# table of $4 \times 3$ blocks. Counting the four blocks in a column as channels, it is a function on the hues alone,
+# and the share of its power that no turn of the hue changes is its power in the trivial irrep of $C_3$. The same with
+# rows, for turns.
+#
+# This time it is the chapter's own network that we ask, with a part of its images. The control is the same network
+# before training, with random weights.
+
+# %%
+both_ways = product_action(quarter, ColourAction(cyclic(3)))
+count = {"smoke": 40, "book": 240}.get(profile, 120)
+few = ImageSubset(run.source("train"), range(min(count, len(run.source("train")))))
+untrained = load_model(run.profile.model, run.profile.layer, weights="random")
+own = {name: Run("smoke", seed, images=few, model=network, action=both_ways,
+                 **{key: tiny[key] for key in ("steps", "latents", "points_per_image")})
+       for name, network in (("trained", model), ("untrained", untrained))}
+
+
+def on_factor(D, part):
+    """Vectors over C_4 x C_3 as functions on one factor; the blocks of the other one count as channels."""
+    table = D.unflatten(1, (4, 3))
+    return (table if part == "turns" else table.transpose(1, 2)).flatten(2)
+
+
+factors = {"turns": cyclic(4), "hue": cyclic(3)}
+assert both_ways.exact.all() and both_ways.saturation == 1
+
+# %% [markdown]
+# Before any feature is learned: how much do the activations change? $1 - {}$correlation between activations before
+# and after, over points of held-out images, is 0 if nothing happens and 1 if the two have nothing in common.
+
+# %%
+moved = {"hue": [1, 2], "turns": [3, 6, 9]}  # (g, h) is number 3 g + h
+for name, small in own.items():
+    x = torch.cat(list(small.orbits("held-out").in_order()))
+    x = x - x.mean((0, 1))
+    for part, elements in moved.items():
+        change = 1 - 2 * (x[:, [0]] * x[:, elements]).sum() / (
+            len(elements) * x[:, 0].square().sum() + x[:, elements].square().sum())
+        key = f"{part.removesuffix('s')}_change" + ("" if name == "trained" else "_untrained")
+        report.number(key, float(change), note=f"change of the activations, {part}, {name} network")
+        print(f"{name:>9} network, {part:>5}: {change:.2f}")
+ratio = {name: report.numbers[f"hue_change{end}"]["value"] / report.numbers[f"turn_change{end}"]["value"]
+         for name, end in (("trained", ""), ("untrained", "_untrained"))}
+print({name: f"hue / turns {value:.2f}" for name, value in ratio.items()})
+assert ratio["trained"] < 1 and ratio["trained"] < ratio["untrained"]
+
+# %% [markdown]
+# With random weights, a network minds a change of hue about as it minds a turn, within a factor of a few. Training
+# changes that: it teaches the network to tell orientations apart, and hues less so. How much less depends on the task.
+# The built-in network had to name shapes that are drawn in random colours, so hue never helped it, and it has
+# become nearly blind to hue. Photographs are another matter, as the column for InceptionV1 below says.
+#
+# Now the features. For each living one: the two invariant shares, and whether the stabiliser on each factor is everything.
+
+# %%
+invariant, alive = {}, {}
+for name, small in own.items():
+    small_coder = small.coder()
+    alive[name] = np.flatnonzero(small.evaluate(small_coder).frequency > 0)
+    W = small_coder.dictionary.detach().cpu()[alive[name]]
+    invariant[name] = {part: irrep_power(on_factor(W, part), H)[:, 0].numpy() for part, H in factors.items()}
+    everything = {part: np.mean([s.subgroup.label == "all" for s in stabilisers(on_factor(W, part), H)])
+                  for part, H in factors.items()}
+    for part in factors:
+        keys = [f"{part.removesuffix('s')}_{kind}" + ("" if name == "trained" else "_untrained")
+                for kind in ("power", "invariant")]
+        report.number(keys[0], float(np.median(invariant[name][part])),
+                      note=f"power that {part} leave alone, median, {name} network".replace("hue", "hues"))
+        report.number(keys[1], float(everything[part]), note=f"features invariant to {part}, {name} network")
+        print(f"{name:>9}, {part:>5}: {everything[part]:.0%} of {len(W)} features are invariant,",
+              f"invariant power {report.numbers[keys[0]]['value']:.2f} in the median")
+rank = report.number("hue_turn_rank", float(spearmanr(invariant["trained"]["hue"], invariant["trained"]["turns"])[0]),
+                     note="rank correlation of invariance to hue and to turns over the features")
+print(f"rank correlation of the two over the features: {rank:.2f}")
+
+# %% mystnb={"figure": {"name": "fig-colour-invariance", "caption": "Every living feature of a crosscoder for quarter turns and thirds of the hue circle: the share of its power that turns of the hue leave alone, and the share that turns of the image leave alone. Blue: this profile's network. Orange: the same network with random weights. The dashed lines are what a vector of unrelated blocks has."}, "image": {"alt": "A scatter plot. The blue points lie in a narrow band at the right edge, spread from bottom to top; the orange ones are spread over the whole width."}} tags=["hide-input"]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(6, 4.2))
+    for (name, shares), marker in zip(invariant.items(), "o^", strict=True):
+        ax.scatter(shares["hue"], shares["turns"], s=22, alpha=0.7, marker=marker, linewidths=0, label=name)
+    ax.axvline(1 / 3, color="0.4", linestyle="--", linewidth=1)
+    ax.axhline(1 / 4, color="0.4", linestyle="--", linewidth=1)
+    ax.set(xlabel="power that turns of the hue leave alone", ylabel="power that quarter turns leave alone",
+           xlim=(None, 1.01), ylim=(None, 1.01))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, markerscale=1.5)
+    report.figure("colour_invariance", fig)
+
+# %% [markdown]
+# Does the encoder agree? Its answers to the same point in all twelve versions are a vector like the decoder's,
+# so the same function gives the invariant share of what it *reads*.
+
+# %%
+small, small_coder = own["trained"], own["trained"].coder()
+with torch.no_grad():
+    x = torch.cat(list(small.orbits("held-out").in_order())).to(small_coder.W_e.device)
+    heard = torch.stack([small_coder.preactivations(x[:, g]).relu() for g in range(12)]).cpu()[:, :, alive["trained"]]
+heard = (heard - heard.mean((0, 1))).permute(2, 0, 1)
+heeds = heard.flatten(1).norm(dim=1) > 1e-6
+for part, H in factors.items():
+    reads = irrep_power(on_factor(heard[heeds], part), H)[:, 0].numpy()
+    agrees = float(spearmanr(reads, invariant["trained"][part][heeds.numpy()])[0])
+    report.number(f"{part.removesuffix('s')}_encoder_rank", agrees,
+                  note=f"rank correlation of decoder and encoder, invariance to {part}")
+    print(f"{part:>5}: invariant power of the responses {np.median(reads):.2f} in the median; rank correlation with "
+          f"the decoder's {agrees:.2f}")
+
+# %% [markdown]
+# Where features differ in how they take colour, decoder and encoder rank them alike. Where nearly all are invariant, there is
+# little to rank.
+#
+# Last, pictures: of the three features with the smallest and the three with the largest invariant share under hue. Each was
+# drawn for the feature by gradient ascent, as in {doc}`06_seeing`, and then shown to it with the hue turned by
+# one and by two thirds.
+
+# %%
+ranked = invariant["trained"]["hue"].argsort()
+shown_features = np.r_[ranked[:3], ranked[-3:]]
+drawn_for = small.visualise(small_coder, alive["trained"][shown_features], size=run.profile.vis_size,
+                            steps=run.profile.vis_steps)
+turned_hue = ColourAction(cyclic(3)).images(torch.as_tensor(drawn_for.transpose(0, 3, 1, 2).copy()))
+directions = small_coder.W_e.detach()[torch.as_tensor(alive["trained"][shown_features])]
+answer_to = torch.stack([featurevis.responses(model, pixels.permute(0, 2, 3, 1).numpy(), directions).diagonal()
+                         for pixels in turned_hue])
+kept = answer_to / answer_to[0]
+for key, part, which in (("hue_kept_least", slice(3), "least"), ("hue_kept_most", slice(3, 6), "most")):
+    print(f"{which} colour-invariant: {kept[1:, part].mean():.0%} of the response is left with the hue turned")
+    report.number(key, float(kept[1:, part].mean()), note=f"response left, hue turned, {which} invariant features")
+
+# %% mystnb={"figure": {"name": "fig-colour-features", "caption": "Features of this profile's network, drawn by gradient ascent: the three least colour-invariant ones on the left, the three most on the right. Above: the invariant share of power. Second and third row: the same pictures with the hue turned by one and by two thirds, with the response that is left."}, "image": {"alt": "Three rows of six small pictures of features on grey. From row to row their colours change and their shapes do not."}} tags=["hide-input"]
+edge = max(0, (run.profile.vis_size - model.geometry.receptive_field) // 2)
+field = slice(edge, run.profile.vis_size - edge)
+titles = [f"{share:.2f}" for share in invariant["trained"]["hue"][shown_features]] + [
+    f"{share:.0%}" for share in kept[1:].flatten().tolist()]
+with plots.house_style():
+    fig, ax = plt.subplots(figsize=(6, 3.9))
+    plots.feature_grid(turned_hue.flatten(0, 1)[:, :, field, field].clamp(0, 1), ax, titles, columns=6)
+    report.figure("colour_features", fig)
+
+# %% [markdown]
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, give the right-hand column. The weights are the BVLC training of
@@ -797,7 +1018,9 @@ display(Markdown(report.compare(
     "not_closed", "one_step", "partly", "partly_shuffled", "exact_mirrors", "exact_mirrors_chance", "encoder_same",
     "encoder_inside", "encoder_control", "power_A1", "power_A2", "power_E1", "power_E2", "power_odd", "line_odd",
     "score_learned_features", "score_drawn_network", "score_shuffled_blocks", "twin", "tau", "tau_best",
-    "drawn_right", "drawn_margin", "network_right", "speed")))
+    "drawn_right", "drawn_margin", "network_right", "speed", "hue_change", "hue_change_untrained", "turn_change",
+    "turn_change_untrained", "hue_invariant", "hue_invariant_untrained", "turn_invariant", "hue_power", "turn_power",
+    "hue_turn_rank", "hue_encoder_rank", "hue_kept_least", "hue_kept_most", "hue_outside")))
 
 # %% [markdown]
 # ## Exercises
@@ -884,7 +1107,8 @@ report.number("symmetric_stable", float((label[stable] != "none").mean()),
 #   On planted features it is right as long as they are learned well enough for the threshold.
 # - The census of a layer depends on the threshold, so it is shown with it, and with how many labels are doubtful.
 # - Power over irreps is a view without a threshold. Odd frequencies measure the missing half turn, exactly.
-# - Only the Cayley table enters. A colour swap is as good as a mirror.
+# - Only the Cayley table enters. A colour swap is as good as a mirror, and a turn of the hue as good as one of the image.
+#   A feature is colour-invariant if all turns of the hue are in its stabiliser.
 #
 # ## Limits
 #
@@ -892,9 +1116,9 @@ report.number("symmetric_stable", float((label[stable] != "none").mean()),
 # symmetric than the feature is. Symmetries that lie between the group's elements are not seen at all: the axis of
 # a curve can only be named if it is one of the group's. And broad tuning and true invariance differ by degree.
 #
-# Not done yet: a *trained* crosscoder whose group acts on colours. `PlanarAction` moves the plane only; a sibling
-# that also recolours the image, for the red-blue swap or for turning the hue by a third of a circle, would be enough,
-# and nothing after it would have to change. Then the census would say which features are colour-invariant.
+# The colour census counts thirds of the hue circle, so a feature that repeats after every third of it would pass as
+# colour-invariant. Its crosscoders are trained on few images. And hue is an angle about the grey axis of RGB here, not
+# as people see it: for the eye, yellow is lighter than blue, and turning one into the other changes more than hue.
 #
 # ## What next
 #

@@ -40,11 +40,24 @@ def test_bars_of_other_families_are_refused(ax):
         scene_plots.task_bars({"sae": {"S": [0.2]}, "wide": {"SO": [0.2]}}, ax)
 
 
-def test_curves_go_through_their_points(ax):
-    scene_plots.splice_curves({"sae": [(8, 0.1, 5.0), (16, 0.05, 7.0)]}, ax, base=0.01)
-    assert np.allclose(ax.lines[0].get_xydata(), [[0.1, 5], [0.05, 7]])
+def whiskers(ax):
+    return [path.vertices for collection in ax.collections for path in collection.get_paths()]
+
+
+def test_splice_curves_go_through_the_means_of_seeds(ax):
+    scene_plots.splice_curves({"sae": {8: [(0.1, 5.0), (0.3, 5.0)], 16: [(0.05, 7.0)]}}, ax, base=0.01)
+    assert np.allclose(ax.lines[0].get_xydata(), [[0.2, 5], [0.05, 7]])
     assert [t.get_text() for t in ax.texts] == ["8", "16"]
-    assert ax.lines[1].get_xdata()[0] == 0.01
+    assert ax.lines[-1].get_xdata()[0] == 0.01
+    widths = sorted(np.ptp(v[:, 0]) for v in whiskers(ax))
+    assert np.allclose(widths, [0, 0, 0, 2 * np.std([0.1, 0.3], ddof=1)])
+
+
+def test_score_lines_are_means_with_standard_deviations(ax):
+    scene_plots.score_lines({"sae": {8: [0.2, 0.4], 16: [0.9]}}, ax)
+    assert np.allclose(ax.lines[0].get_ydata(), [0.3, 0.9])
+    assert np.allclose(sorted(np.ptp(v[:, 1]) for v in whiskers(ax)), [0, 2 * np.std([0.2, 0.4], ddof=1)])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["8", "16"]
 
 
 def test_power_curves_name_their_methods(ax):

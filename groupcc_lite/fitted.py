@@ -1,0 +1,123 @@
+"""A decoder for whole orbits, fitted to a sparse autoencoder after its training: the fair opponent of a crosscoder.
+
+A sparse autoencoder has seen single activations only, so its dictionary vectors say nothing about transformed images.
+But its latents can be read next to the orbit they came from, and the best linear map from latents to orbits has a
+block for every group element, as a crosscoder's decoder has. What the crosscoder learns jointly, this fits afterwards.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from groupcc_lite.coders import CoderOutput, GroupCrosscoder, SparseAutoencoder
+from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.orbits import OrbitSource
+from groupcc_lite.saving import save_module, saved_config, saved_group, with_saved_weights
+
+FORMAT = 1
+
+
+class FittedCrosscoder(nn.Module):
+    """The encoder of a sparse autoencoder, x^ = W_d f + b_d with one block per group element; not trained further.
+
+    Its latents are exactly those of the autoencoder. Everything that reads a crosscoder's dictionary reads this one.
+    """
+
+    def __init__(self, sae: SparseAutoencoder, group: FiniteGroup):
+        super().__init__()
+        self.sae, self.group, self.channels, self.latents = sae, group, sae.channels, sae.latents
+        self.register_buffer("W_d", torch.zeros(sae.latents, group.order, sae.channels))
+        self.register_buffer("b_d", torch.zeros(group.order, sae.channels))
+
+    @property
+    def dictionary(self) -> Float[Tensor, "m g d"]:
+        """The fitted blocks of every latent, in normalised units; zero for a latent that never fired."""
+        return self.W_d
+
+    @property
+    def W_e(self) -> Float[Tensor, "m d"]:
+        """The autoencoder's encoder directions."""
+        return self.sae.W_e
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights."""
+        return dict(format=FORMAT, kind=type(self).__name__, group=self.group.name, names=list(self.group.names),
+                    table=self.group.table.tolist(), sae=self.sae.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.sae.device
+
+    def preactivations(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
+        """The autoencoder's, before any sparsity (the model's units)."""
+        return self.sae.preactivations(x0)
+
+    def encode(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
+        """The autoencoder's latents (the model's units)."""
+        return self.sae.encode(x0)
+
+    def decode(self, f: Float[Tensor, "b m"]) -> Float[Tensor, "b g d"]:
+        """The whole orbit, in the model's units."""
+        return (einsum(f, self.W_d, "b m, m g d -> b g d") + self.b_d) / self.sae.scale
+
+    def forward(self, x: Float[Tensor, "b g d"]) -> CoderOutput:
+        """Encode the identity block of x and reconstruct every block."""
+        latents = self.encode(x[:, 0])
+        return CoderOutput(latents, self.decode(latents))
+
+    def save(self, folder: str | Path) -> None:
+        """Write `weights.safetensors`, then `config.json` with its sha256; neither file is ever half written."""
+        save_module(self, self.config, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, group: FiniteGroup | None = None) -> FittedCrosscoder:
+        """Read a saved one; ValueError if files are missing or damaged, or if its group is not `group`."""
+        config = saved_config(folder, "fitted crosscoder")
+        inner = config["sae"]
+        sae = SparseAutoencoder(inner["channels"], inner["latents"],
+                                **{key: inner[key] for key in ("activation", "k", "hidden", "scale")})
+        found = cls(sae, saved_group(folder, config, "fitted crosscoder", group))
+        return with_saved_weights(found, folder)
+
+
+@torch.no_grad()
+def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6,
+               batch_size: int = 1024) -> FittedCrosscoder:
+    """Least squares from an autoencoder's latents of x[e] to all blocks of x, over a source of orbits.
+
+    `ridge` is in units of the mean variance of a latent. Memory: 8 m (m + |G| d) bytes. ValueError if the autoencoder
+    reads another number of channels, or if the source is empty.
+    """
+    if not isinstance(sae, SparseAutoencoder):
+        raise ValueError(f"the coder belongs to {sae.group.name} and has its blocks already; expected a sparse "
+                         "autoencoder, which reads and writes one block")
+    if sae.channels != source.channels:
+        raise ValueError(f"the autoencoder reads {sae.channels} channels, the orbits have {source.channels}; take "
+                         "orbits of the layer that it was trained on")
+    found, m = FittedCrosscoder(sae, source.group).to(sae.device), sae.latents
+    latents, orbits = torch.zeros(m).double(), torch.zeros(source.group.order * source.channels).double()
+    squares, products, count = torch.zeros(m, m).double(), torch.zeros(m, len(orbits)).double(), 0
+    for x in source.in_order(batch_size):
+        f, flat = sae.encode(x[:, 0].to(sae.device)).cpu(), x.flatten(1) * float(sae.scale)
+        latents += f.sum(0)
+        orbits += flat.sum(0)
+        squares += f.T @ f
+        products += f.T @ flat
+        count += len(x)
+    if not count:
+        raise ValueError("the source has no orbits; expected at least one")
+    squares -= torch.outer(latents, latents) / count
+    products -= torch.outer(latents, orbits) / count
+    damping = (ridge * squares.diagonal().mean()).clamp(min=1e-12) * torch.eye(m, dtype=torch.float64)
+    weights = torch.linalg.solve(squares + damping, products)
+    found.W_d.copy_(weights.view_as(found.W_d))
+    found.b_d.copy_(((orbits - latents @ weights) / count).view_as(found.b_d))
+    return found.eval()
