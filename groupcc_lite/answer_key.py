@@ -109,9 +109,7 @@ def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, simil
     `fve` is over whole orbits, `fve_first` over the untransformed block; `fve_equal` is `fve_first` with only the k
     strongest latents of each sample, the same k for all methods, so that they are compared at equal L0.
     """
-    began = time.perf_counter()
     coder = train_method(method, problem, budget, seed)
-    seconds = time.perf_counter() - began
     held_out = problem.source(budget.held_out, seed=2 * seed + 1)
     single = coder.group.order == 1
     metrics = training.evaluate(coder, IdentityBlocks(held_out) if single else held_out)
@@ -121,7 +119,25 @@ def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, simil
         cosine=scores.cosine, recovered=scores.recovered, stabiliser=scores.stabiliser,
         stabiliser_of_all=scores.stabiliser_of_all, ari=scores.ari, fve=None if single else metrics.fve,
         fve_first=metrics.fve_identity, fve_equal=truncated_fve(coder, held_out.blocks, max(1, round(problem.active))),
-        l0=metrics.l0, dead=metrics.dead, seconds=seconds, parameters=sum(p.numel() for p in coder.parameters()))
+        l0=metrics.l0, dead=metrics.dead, parameters=sum(p.numel() for p in coder.parameters()))
+
+
+def seconds_per_step(method: str, problem: Problem, budget: Budget, *, steps: tuple[int, int] = (5, 25),
+                     repeats: int = 3) -> float:
+    """Seconds that a training step takes: the difference of a longer and a shorter training, the best of `repeats`.
+
+    Compare methods by the ratio of such numbers from one run; alone they say more about the machine.
+    """
+    def seconds(count: int) -> float:
+        began = time.perf_counter()
+        train_method(method, problem, dataclasses.replace(budget, steps=count), 0)
+        return time.perf_counter() - began
+
+    few, many = steps
+    if not 0 < few < many:
+        raise ValueError(f"steps is {steps}; expected two rising numbers above 0")
+    short, long = (min(seconds(count) for _ in range(repeats)) for count in steps)
+    return max(1e-9, long - short) / (many - few)
 
 
 @torch.no_grad()

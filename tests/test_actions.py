@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from groupcc_lite.actions import PlanarAction
+from groupcc_lite.files import digest
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, product, trivial
 
 # Made beforehand: beartype draws random numbers, which a strategy must not.
@@ -226,6 +227,12 @@ def test_own_matrices():
         PlanarAction(product(cyclic(2), cyclic(2)))
     renamed = FiniteGroup(dihedral(8).table, names=dihedral(8).names, name="from a file")
     np.testing.assert_array_equal(PlanarAction(renamed).matrices, PlanarAction(dihedral(8)).matrices)
+
+
+def test_the_fingerprint_is_what_artefacts_have_always_been_named_by():
+    assert PlanarAction(dihedral(16)).fingerprint == PlanarAction(dihedral(16)).matrices.tolist()
+    assert digest(PlanarAction(dihedral(4)).fingerprint) == "2eb8abc4ce58a579"
+    assert PlanarAction(cyclic(4)).fingerprint != PlanarAction(dihedral(2)).fingerprint
 
 
 @pytest.mark.parametrize("change, message", [

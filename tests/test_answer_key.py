@@ -82,6 +82,16 @@ def test_seeds_differ_and_repeat(problem):
     assert one["cosine"] == same["cosine"] != other["cosine"] and not math.isnan(one["cosine"])
 
 
+def test_seconds_per_step_is_a_difference(problem, monkeypatch):
+    """On a clock by which a training takes 3 s and 0.5 s for every step."""
+    now = [0.0]
+    monkeypatch.setattr(answer_key.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(answer_key, "train_method", lambda m, p, b, s: now.append(now.pop() + 3 + b.steps / 2))
+    assert answer_key.seconds_per_step("SAE", problem, SMALL, repeats=2) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="two rising numbers"):
+        answer_key.seconds_per_step("SAE", problem, SMALL, steps=(5, 5))
+
+
 def test_unknown_method(problem):
     with pytest.raises(ValueError, match="method is 'PCA'; expected one of SAE"):
         train_method("PCA", problem, SMALL, 0)
