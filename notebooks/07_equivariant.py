@@ -711,7 +711,8 @@ def canonical_fve(coder, base):
     return float(1 - (guess - x[:, :1]).square().sum() / (G.order * (x[:, 0] - x[:, 0].mean(0)).square().sum()))
 
 
-linear = {(base, name): np.mean([canonical_fve(study.coder(base, name, k, start), base) for start in study.coder_seeds(k)])
+linear = {(base, name): np.mean([canonical_fve(study.coder(base, name, k, start), base)
+                                 for start in study.coder_seeds(k)])
           for base in bases for name in ("equivariant", "shallow")}
 for base in bases:
     print(f"{base}: canonical activations explained, two-layer encoder {linear[base, 'equivariant']:.3f}, "

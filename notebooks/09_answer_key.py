@@ -148,13 +148,16 @@ def table(results, methods, columns):
     display(Markdown("\n".join(rows)))
 
 
+def slug(method):
+    return method.lower().replace(", ", "_").replace(" ", "_")
+
+
 def note_scores(results, prefix):
     for method in dict.fromkeys(trial.method for trial in results):
         for key in ("cosine", "stabiliser_of_all", "ari", "fve_equal", "l0"):
             values = [row[key] for trial, row in results.items() if trial.method == method and row[key] is not None]
             if values and not np.isnan(values).any():
-                name = method.lower().replace(", ", "_").replace(" ", "_")
-                report.number(f"{prefix}_{name}_{key}", float(np.mean(values)), note=f"{prefix}, {method}: {key}")
+                report.number(f"{prefix}_{slug(method)}_{key}", float(np.mean(values)), note=f"{prefix}, {method}: {key}")
 
 
 # %% [markdown]
@@ -194,8 +197,7 @@ dots(results, competitors, "standard")
 step = {m: seconds_per_step(m, problem, dataclasses.replace(budget, orbits=2048)) for m in competitors
         if m != "SAE, blocks fitted"}
 for m, seconds in step.items():
-    slug = m.lower().replace(", ", "_").replace(" ", "_")
-    ratio = report.number(f"cost_{slug}", seconds / step["SAE"], note=f"time of a training step, {m} / SAE")
+    ratio = report.number(f"cost_{slug(m)}", seconds / step["SAE"], note=f"time of a training step, {m} / SAE")
     print(f"{m:>24}: {ratio:5.1f} times the step of an SAE")
 
 # %% [markdown]
@@ -224,7 +226,8 @@ for m, seconds in step.items():
 upright = standard(seed, group=settings.sweep_group, channels=settings.sweep_channels, superposition=3.0)
 upright = {"any pose": upright, "upright": upright.upright(active=2.0)}
 small = Budget(orbits=settings.orbits, steps=settings.sweep_steps)
-posed = ["SAE, all poses", "SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE", "equivariant SAE, linear encoder"]
+posed = ["SAE, all poses", "SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE",
+         "equivariant SAE, linear encoder"]
 in_pose = study(upright, posed, range(seed, seed + settings.sweep_seeds), small, folder=folder)
 for name, planted in upright.items():
     display(Markdown(f"**{name}**: {planted.features} features, {planted.active:g} active at a time"))
@@ -249,7 +252,8 @@ for name, planted in upright.items():
 rivals = ["SAE, blocks fitted", "crosscoder, TopK", "crosscoder, L1", "crosscoder, BatchTopK"]
 levels = dict(noise=settings.noises, superposition=settings.superpositions, broken=settings.brokens)
 base = dict(group=settings.sweep_group, channels=settings.sweep_channels)
-swept = {name: {level: standard(seed, **base, **{name: level}) for level in of_name} for name, of_name in levels.items()}
+swept = {name: {level: standard(seed, **base, **{name: level}) for level in of_name}
+         for name, of_name in levels.items()}
 sweeps = {name: study({str(level): p for level, p in problems.items()}, rivals,
                       range(seed, seed + settings.sweep_seeds), small, folder=folder)
           for name, problems in swept.items()}
@@ -278,13 +282,12 @@ with plots.house_style():
 rows = ["| difficulty | level | " + " | ".join(rivals) + " |", "|" + "---|" * (2 + len(rivals))]
 for name, of_sweep in sweeps.items():
     for level in levels[name]:
-        cells = []
+        cells, both = [], ("cosine", "stabiliser_of_all")
         for m in rivals:
             mine = [row for t, row in of_sweep.items() if (t.problem, t.method) == (str(level), m)]
-            cells.append(" / ".join(f"{np.mean([row[key] for row in mine]):.2f}" for key in ("cosine", "stabiliser_of_all")))
-            short = m.lower().replace(", ", "_").replace(" ", "_")
-            for key in ("cosine", "stabiliser_of_all"):
-                report.number(f"{name}_{level}_{short}_{key}", float(np.mean([row[key] for row in mine])),
+            cells.append(" / ".join(f"{np.mean([row[key] for row in mine]):.2f}" for key in both))
+            for key in both:
+                report.number(f"{name}_{level}_{slug(m)}_{key}", float(np.mean([row[key] for row in mine])),
                               note=f"{name} {level}, {m}: {key}")
         rows.append(f"| {name} | {level} | " + " | ".join(cells) + " |")
 display(Markdown("Cosine / share of stabilisers right:\n\n" + "\n".join(rows)))
@@ -356,8 +359,7 @@ print(f"of the crosscoder's advantage in purity, an ordinary SAE with fitted blo
 
 # %% tags=["hide-input"]
 report.save()
-slugs = [m.lower().replace(", ", "_").replace(" ", "_") for m in ("SAE, blocks fitted", "crosscoder, L1",
-                                                                  "crosscoder, TopK", "crosscoder, BatchTopK")]
+slugs = [slug(m) for m in ("SAE, blocks fitted", "crosscoder, L1", "crosscoder, TopK", "crosscoder, BatchTopK")]
 display(Markdown(report.compare(
     "features", *(f"standard_{s}_{key}" for key in ("cosine", "stabiliser_of_all", "ari", "fve_equal") for s in slugs),
     "standard_equivariant_sae_cosine", "upright_equivariant_sae_cosine",
@@ -387,7 +389,8 @@ order = torch.rand(problem.features, G.order, generator=generator).argsort(1)
 shuffled = problem.dictionary[torch.arange(problem.features)[:, None], order]
 for name, dictionary in (("random", random), ("shuffled", shuffled)):
     found = score(dictionary, problem)
-    print(f"{name}: cosine {found.cosine:.2f}, recovered {found.recovered:.2f}, stabilisers {found.stabiliser_of_all:.2f}")
+    print(f"{name}: cosine {found.cosine:.2f}, recovered {found.recovered:.2f},",
+          f"stabilisers {found.stabiliser_of_all:.2f}")
     assert found.recovered < 0.2
 
 # %% [markdown]
