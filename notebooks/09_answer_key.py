@@ -157,7 +157,8 @@ def note_scores(results, prefix):
         for key in ("cosine", "stabiliser_of_all", "ari", "fve_equal", "l0"):
             values = [row[key] for trial, row in results.items() if trial.method == method and row[key] is not None]
             if values and not np.isnan(values).any():
-                report.number(f"{prefix}_{slug(method)}_{key}", float(np.mean(values)), note=f"{prefix}, {method}: {key}")
+                report.number(f"{prefix}_{slug(method)}_{key}", float(np.mean(values)),
+                              note=f"{prefix}, {method}: {key}")
 
 
 # %% [markdown]
@@ -205,8 +206,8 @@ for m, seconds in step.items():
 #
 # **The crosscoder finds what is there.** With TopK nearly every planted feature has a dictionary vector almost parallel
 # to it, with all its blocks. The stabilisers computed from them are right, and the families fall into place. The L1
-# penalty of the paper finds the directions as well, but it shrinks the latents: at equal L0 it explains less. BatchTopK
-# spends its budget where it saves most, and some features that are rarely strong get none.
+# penalty of the paper finds the directions as well, but it shrinks the latents: at equal L0 it explains less. With
+# BatchTopK more latents die, and some features stay unfound.
 #
 # **The SAE finds it too.** It learns the directions $v_j$ from single blocks as well as the crosscoder does, at a
 # fraction of the cost. What it lacks is a way to say which of its features belong together: by plain cosine the ARI is
