@@ -125,7 +125,8 @@ with plots.house_style():
 #
 # The fourth is our addition. Take the ordinary SAE as it is. Its latents on $x[e]$ can be set beside the whole orbit
 # that each image came with. The best linear map from the one to the other has a block for every element, and so
-# every SAE latent gets a dictionary vector like a crosscoder's, at the price of one least-squares fit.
+# every SAE latent gets a dictionary vector like a crosscoder's, at the price of one least-squares fit. (Chapter 5
+# averaged orbits instead. Least squares also takes away what other active latents contribute.)
 #
 # **Scores.** Match true features with dictionary vectors so that the sum of cosines is largest. Then: the mean
 # *cosine*; the share of all features whose *stabiliser*, found by the rule of {doc}`08_symmetry`, is exactly the true
