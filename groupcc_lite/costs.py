@@ -13,14 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groupcc_lite.answer_key import Budget, seconds_per_step
 from groupcc_lite.autoencoders import IMAGE_SHAPE, ImageAutoencoder
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.groups import cyclic
 from groupcc_lite.images import IMAGE_SUFFIXES
 from groupcc_lite.models import load_model
 from groupcc_lite.pipeline import Run
+from groupcc_lite.planted import standard
 from groupcc_lite.probing import probe_task
-from groupcc_lite.profiles import SCENE_PROFILES, SceneProfile, get_scene_profile
+from groupcc_lite.profiles import (
+    KEY_PROFILES,
+    SCENE_PROFILES,
+    KeyProfile,
+    SceneProfile,
+    get_key_profile,
+    get_scene_profile,
+)
 from groupcc_lite.sampling import sample_orbits
 from groupcc_lite.scenes import canonical_scenes, probing_tasks
 from groupcc_lite.training import Trainable
@@ -62,7 +71,22 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
         "chapter 7": _scene_cost(get_scene_profile(settings.name)) if settings.name in SCENE_PROFILES else {},
+        "chapter 9": _key_cost(get_key_profile(settings.name)) if settings.name in KEY_PROFILES else {},
     }
+
+
+def _key_cost(settings: KeyProfile) -> dict[str, Any]:
+    """The answer key, from a few steps of a crosscoder and of the wide SAE; other methods cost at most as much."""
+    budget = Budget(orbits=1024)
+    whole = standard(group=settings.group, channels=settings.channels)
+    part = standard(group=settings.sweep_group, channels=settings.sweep_channels)
+    step = {name: seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1) for name, (method, problem) in dict(
+        crosscoder=("crosscoder, TopK", whole), wide=("wide SAE", whole), swept=("crosscoder, TopK", part)).items()}
+    levels = len(settings.noises) + len(settings.superpositions) + len(settings.brokens)
+    trainings, swept = 13 * settings.seeds, (4 * levels + 10) * settings.sweep_seeds
+    seconds = (settings.steps * (trainings * step["crosscoder"] + settings.seeds * step["wide"])
+               + settings.sweep_steps * swept * step["swept"])
+    return {"trainings": trainings + settings.seeds + swept, "hours": seconds / 3600}
 
 
 def _scene_cost(settings: SceneProfile) -> dict[str, Any]:
