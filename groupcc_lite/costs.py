@@ -80,8 +80,9 @@ def _key_cost(settings: KeyProfile) -> dict[str, Any]:
     budget = Budget(orbits=1024)
     whole = standard(group=settings.group, channels=settings.channels)
     part = standard(group=settings.sweep_group, channels=settings.sweep_channels)
-    step = {name: seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1) for name, (method, problem) in dict(
-        crosscoder=("crosscoder, TopK", whole), wide=("wide SAE", whole), swept=("crosscoder, TopK", part)).items()}
+    timed = dict(crosscoder=("crosscoder, TopK", whole), wide=("wide SAE", whole), swept=("crosscoder, TopK", part))
+    step = {name: seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1)
+            for name, (method, problem) in timed.items()}
     levels = len(settings.noises) + len(settings.superpositions) + len(settings.brokens)
     trainings, swept = 13 * settings.seeds, (4 * levels + 10) * settings.sweep_seeds
     seconds = (settings.steps * (trainings * step["crosscoder"] + settings.seeds * step["wide"])
