@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -249,8 +250,8 @@ class SceneRun:
                         tasks=[task.name for task in self.tasks])
         path = self._folder("probes", f"{base}-{view}", settings, self._base_digest(base, seed)) / "scores.json"
         labels = [self.labels(part) for part in PARTS]
-        return probing.probe_all(self._features(base, name, k, view, truncation, seed), *labels, path=path,
-                                 description=" ".join(map(str, [base, *what])))
+        return probing.probe_all(_on_first_use(lambda: self._features(base, name, k, view, truncation, seed)), *labels,
+                                 path=path, description=" ".join(map(str, [base, *what])))
 
     def _features(self, base: str, name: str, k: int, view: str, truncation: int,
                   seed: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
@@ -316,6 +317,19 @@ class SceneRun:
         loop(model, source, folder=folder, **settings)
         model.save(folder)
         (folder / "checkpoint.safetensors").unlink()  # finished: the saved model is all that is needed
+
+
+def _on_first_use(make: Callable[[], Callable[[int], Any]]) -> Callable[[int], Any]:
+    """What `make` returns, made by one thread at the first call: finished scores are read without any features."""
+    lock, made = threading.Lock(), []
+
+    def call(task: int) -> Any:
+        with lock:
+            if not made:
+                made.append(make())
+        return made[0](task)
+
+    return call
 
 
 def _parts(coder: SparseAutoencoder | EquivariantSAE) -> tuple[SparseAutoencoder, Float[np.ndarray, "g d d"]]:

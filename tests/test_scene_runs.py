@@ -106,6 +106,7 @@ def test_probes_are_scored_once(study, monkeypatch):
     scores = study.probe("mlp", "sae", 4, "latents", 4)
     assert scores.f1.shape == (4, 3) and ((0 <= scores.f1) & (scores.f1 <= 1)).all()
     monkeypatch.setattr("groupcc_lite.probing.probe_task", None)
+    monkeypatch.setattr(study, "_features", None)
     assert np.array_equal(study.probe("mlp", "sae", 4, "latents", 4).f1, scores.f1)
 
 
