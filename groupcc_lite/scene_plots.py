@@ -46,8 +46,8 @@ def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]
                   base: float | None = None, legend: bool = True) -> Axes:
     """Loss of the spliced base model against the L1 norm of the latents (Erdogan & Lucic 2025, Figure 4).
 
-    `points`: per coder and k one (loss, l1) per seed; the means are joined by a line, whiskers are standard deviations.
-    `base` is the loss without a coder.
+    `points`: per coder and k one (loss, l1) per seed, the loss relative to the base model's own; the means are joined
+    by a line, whiskers are standard deviations. `base` is the loss without a coder.
     """
     for number, (name, of_coder) in enumerate(points.items()):
         seeds = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
@@ -60,7 +60,7 @@ def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]
                         color=colour_of(name), bbox=dict(facecolor=PAPER, edgecolor="none", pad=0.3, alpha=0.7))
     if base is not None:
         ax.axvline(base, color=INK, linestyle="--", linewidth=1, label="no coder")
-    ax.set(xscale="log", xlabel="pixel loss of the spliced network", ylabel="L1 norm of the latents")
+    ax.set(xlabel="pixel loss / the base model's", ylabel="L1 norm of the latents")
     if legend:
         ax.legend()
     return ax

@@ -356,21 +356,22 @@ splices = {(base, name, k, start): study.splice(base, name, k, start)
 rows = ["| base model | coder | k | pixel error | without M | variance explained | L1 | dead |", "|" + "---|" * 8]
 for base in bases:
     for name in coders:
-        for k in ks:
-            mine = [splices[base, name, k, start] for start in study.coder_seeds(k)]
+        for k_row in ks:
+            mine = [splices[base, name, k_row, start] for start in study.coder_seeds(k_row)]
             means = {f: np.mean([getattr(s, f) for s in mine]) for f in mine[0]._fields}
             without = f"{means['invariant_loss']:.4f}" if name == "equivariant" else ""
-            rows.append(f"| {base} | {CODER_NAMES[name]} | {k} | {means['loss']:.4f} | {without} | "
+            rows.append(f"| {base} | {CODER_NAMES[name]} | {k_row} | {means['loss']:.4f} | {without} | "
                         f"{means['fve']:.3f} | {means['l1']:.1f} | {100 * means['dead']:.0f} % |")
 display(Markdown("\n".join(rows)))
 
-# %% mystnb={"figure": {"name": "fig-splice", "caption": "Pixel error of the base model with a coder in its middle against the L1 norm of the latents, on held-out scenes of this run; numbers are k, the dashed line is the base model alone. Left and down is better. Whiskers are standard deviations over seeds where there are several."}, "image": {"alt": "One panel per base model with a line of points for each coder, pixel error across on a logarithmic axis and L1 norm upwards."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-splice", "caption": "Pixel error of the base model with a coder in its middle, divided by that of the base model alone (dashed), against the L1 norm of the latents, on held-out scenes of this run; numbers are k. Left and down is better. Whiskers are standard deviations over seeds where there are several."}, "image": {"alt": "One panel per base model with a line of points for each coder, relative pixel error across and L1 norm upwards."}} tags=["hide-input"]
 with plots.house_style():
     fig, axes = plt.subplots(1, len(bases), figsize=(3.7 * len(bases), 3.4), squeeze=False)
     for base, ax in zip(bases, axes[0], strict=True):
-        points = {name: {k: [(splices[base, name, k, s].loss, splices[base, name, k, s].l1)
-                             for s in study.coder_seeds(k)] for k in ks} for name in coders}
-        scene_plots.splice_curves(points, ax, base=base_losses[base], legend=base == bases[-1])
+        points = {name: {k_row: [(splice.loss / splice.base_loss, splice.l1) for splice in
+                                 (splices[base, name, k_row, s] for s in study.coder_seeds(k_row))] for k_row in ks}
+                  for name in coders}
+        scene_plots.splice_curves(points, ax, base=1.0, legend=base == bases[-1])
         ax.set(title=base.upper(), ylabel="L1 norm of the latents" if base == bases[0] else "")
     report.figure("splice", fig)
 
