@@ -64,6 +64,7 @@ from groupcc_lite.planted import standard
 from groupcc_lite.profiles import get_key_profile
 from groupcc_lite.scoring import score
 from groupcc_lite.shapes import SHAPES
+from groupcc_lite.stabilisers import TAU
 from groupcc_lite.symmetry import block_cosines
 
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -320,10 +321,17 @@ for key in ("cosine", "stabiliser_of_all"):
 
 # %% [markdown]
 # **Superposition** wears all of them down slowly, except BatchTopK, which leaves half of its latents dead and ever more
-# features unfound. **Broken
-# equivariance** hardly matters for finding the features, for no method here assumes equivariance. It matters for
-# what there is to find: the true vectors lose their symmetry, and the answer "none" becomes right under the rule and
-# wrong under the key.
+# features unfound. **Broken equivariance** does not matter for finding the features, for no crosscoder assumes
+# equivariance. It matters for what there is to find: the true vectors lose their symmetry, the dashed line falls, and
+# every method falls with it. It falls off a cliff, because the rule has a threshold. Two blocks that should agree have
+# been turned independently by the angle $\beta = b \cdot 90°$, so their cosine is about $\cos^2 \beta$:
+
+# %%
+for level in settings.brokens:
+    vector_cosine = np.cos(np.radians(90 * level)) ** 2
+    print(f"broken {level}: cosine of blocks that should agree {vector_cosine:.2f}, threshold {TAU}; "
+          f"stabilisers of the true dictionary right: {own['broken'][level].stabiliser_of_all:.2f}")
+    assert abs(vector_cosine - TAU) < 0.1 or (vector_cosine > TAU) == (own["broken"][level].stabiliser_of_all > 0.9)
 
 # %% [markdown]
 # ## Drawings
