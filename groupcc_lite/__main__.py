@@ -103,6 +103,18 @@ def _train_tiny(options: argparse.Namespace) -> None:
          if path.resolve() != TINY_WEIGHTS else f"The package's own weights were replaced: {path}")
 
 
+def _atlas(options: argparse.Namespace) -> None:
+    from groupcc_lite.atlas_page import atlas_folder, make_page
+    from groupcc_lite.pipeline import Run
+
+    _use_data(options.data)
+    run = Run(options.profile, options.seed, images=options.images, weights=options.weights)
+    folder = Path(options.out) if options.out is not None else atlas_folder(run.profile.name)
+    page = make_page(run, folder, pictures=options.features, size=options.size, steps=options.steps,
+                     data_only=options.data_only)
+    _say(f"The data of the atlas lie in {page}" if options.data_only else f"The atlas lies at {page}")
+
+
 def _publish(options: argparse.Namespace) -> None:
     from groupcc_lite import pairs, reports
     from groupcc_lite.files import read_json
@@ -121,10 +133,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     """What the notebooks are told, from the options that were given."""
-    if options.data is not None:
-        if not Path(options.data).is_dir():
-            raise FileNotFoundError(f"--data is {options.data!r}, which is not a folder")
-        os.environ["GROUPCC_DATA"] = str(Path(options.data).resolve())
+    _use_data(options.data)
     given = {"profile": options.profile, "seed": options.seed, "images": options.images, "weights": options.weights}
     given = {name: value for name, value in given.items() if value is not None}
     for pair in options.parameter:
@@ -136,6 +145,13 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             given[name] = text
     return given
+
+
+def _use_data(folder: str | None) -> None:
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f"--data is {folder!r}, which is not a folder")
+        os.environ["GROUPCC_DATA"] = str(Path(folder).resolve())
 
 
 def _number(value: Any) -> str:
@@ -160,11 +176,12 @@ def parser() -> argparse.ArgumentParser:
 
     profile = argparse.ArgumentParser(add_help=False)
     profile.add_argument("--profile", default="book", help="smoke, book, inception or paper (default: book)")
-    execution = argparse.ArgumentParser(add_help=False)
+    inputs = argparse.ArgumentParser(add_help=False)
+    inputs.add_argument("--images", metavar="FOLDER", help="photographs to use instead of the profile's images")
+    inputs.add_argument("--weights", metavar="FILE", help="weights file of the profile's model")
+    inputs.add_argument("--data", metavar="FOLDER", help="folder that GROUPCC_DATA would name")
+    execution = argparse.ArgumentParser(add_help=False, parents=[inputs])
     execution.add_argument("--seed", type=int, help="a non-negative integer (default: the notebooks' own, 0)")
-    execution.add_argument("--images", metavar="FOLDER", help="photographs to use instead of the profile's images")
-    execution.add_argument("--weights", metavar="FILE", help="weights file of the profile's model")
-    execution.add_argument("--data", metavar="FOLDER", help="folder that GROUPCC_DATA would name")
     execution.add_argument("-p", "--parameter", metavar="NAME=VALUE", action="append", default=[],
                            help="any other parameter of the notebooks; may be repeated")
     execution.add_argument("--force", action="store_true", help="run notebooks again that are up to date")
@@ -184,6 +201,7 @@ def parser() -> argparse.ArgumentParser:
     verb("profiles", _profiles, "list the profiles and every setting of each")
     verb("cost", _cost, "estimate time and disk of a profile before it starts", profile).add_argument(
         "--images", metavar="FOLDER", help="photographs that the run would use")
+    _atlas_options(verb("atlas", _atlas, "make the feature atlas of a run, a page without a server", profile, inputs))
     sub = verb("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
     sub.add_argument("--folder", help="where the weights go (default: tiny-inception in the work folder, "
                      "never into the package)")
@@ -195,6 +213,16 @@ def parser() -> argparse.ArgumentParser:
     verb("sync", _sync, "write the .ipynb twins of notebooks/*.py").add_argument(
         "--check", action="store_true", help="only look, and fail if a pair is out of step")
     return top
+
+
+def _atlas_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--out", metavar="FOLDER", help="where it goes (default: atlas/PROFILE in the work folder)")
+    sub.add_argument("--seed", type=int, default=0, help="default: 0")
+    sub.add_argument("--features", type=int, metavar="N",
+                     help="draw N features of each map, evenly spread (default: all; finished ones are kept)")
+    sub.add_argument("--size", type=int, help="side of a drawing in pixels (default: the profile's atlas_size)")
+    sub.add_argument("--steps", type=int, help="steps per drawing (default: the profile's atlas_steps)")
+    sub.add_argument("--data-only", action="store_true", help="write only the data, straight into the folder")
 
 
 def main(arguments: list[str] | None = None) -> int:

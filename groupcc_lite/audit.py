@@ -1,7 +1,8 @@
 """Reading the built pages as a browser would, and naming what a reader would stumble over.
 
 A strict build says that the sources are in order. It does not see a link whose target the theme never wrote, an error
-that a notebook printed, an image without a description, or a widget whose state was left out. This module does.
+that a notebook printed, an image without a description, a widget whose state was left out, or a script that comes from
+far away although it lies beside the pages. This module does.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from groupcc_lite.assets import FOLDER, PACKAGES
+
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+LOADED = ("stylesheet", "icon", "shortcut icon", "preload", "modulepreload")
 TRACEBACK = "Traceback (most recent call last)"
 # A description that is only a file name or a path, such as the hashed default of an executed figure.
 RAW_TABLE = re.compile(r"<p>\|[^<]*(<[^>]*>[^<]*)*?\|-{3,}\|")  # a paragraph that is still a pipe table
@@ -45,8 +49,10 @@ class Page(HTMLParser):
             self.links.append(attribute["href"])
         elif tag == "img":
             self.images.append((attribute.get("src") or "", attribute.get("alt")))
-        elif tag == "link" and attribute.get("rel") in ("stylesheet", "icon", "shortcut icon"):
+        elif tag == "link" and attribute.get("rel") in LOADED:
             self.files.append(attribute.get("href") or "")
+        elif tag in ("iframe", "source", "video", "audio", "embed") and attribute.get("src"):
+            self.files.append(attribute["src"])
         elif tag == "script":
             if attribute.get("src"):
                 self.files.append(attribute["src"])
@@ -85,9 +91,12 @@ def audit(folder: str | Path, expected: Iterable[str] = ()) -> list[Problem]:
     if not pages:
         raise FileNotFoundError(f"{folder} holds no pages; build the book first (groupcc build)")
     problems = [Problem(f"{name}.html", "the page is missing") for name in expected if f"{name}.html" not in pages]
+    # A package that could not be fetched when the book was built comes from the network, and the build said so.
+    distant = {package.address for name, package in PACKAGES.items() if not (folder / FOLDER / name).is_dir()}
     for name, page in pages.items():
-        problems += [Problem(name, what) for what in (*_content(page), *_images(folder, name, page),
-                                                      *_links(folder, name, page, pages), *_widgets(page))]
+        found = (*_content(page), *_distant(page, distant), *_images(folder, name, page),
+                 *_links(folder, name, page, pages), *_widgets(page))
+        problems += [Problem(name, what) for what in found]
     return problems
 
 
@@ -98,6 +107,12 @@ def _content(page: Page) -> Iterable[str]:
         yield "an output shows warnings (text on stderr); filter exactly that warning or mend its cause"
     if page.has_raw_table:
         yield "a Markdown table is shown as text; displayed Markdown must be rendered with tables"
+
+
+def _distant(page: Page, allowed: set[str]) -> Iterable[str]:
+    for address in [*page.files, *(source for source, _ in page.images)]:
+        if urlsplit(address).netloc and address not in allowed:
+            yield f"file {address!r} is loaded from the network, so the page is not whole without it"
 
 
 def _images(folder: Path, name: str, page: Page) -> Iterable[str]:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from groupcc_lite import execution, pages, pairs
+from groupcc_lite import assets, execution, finishing, pages, pairs
 from groupcc_lite.audit import Problem, audit
 from groupcc_lite.files import atomic_write, digest, read_json, sha256_of, write_json
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Copied as they are, when they exist. Prose pages include the changelog.
 COPIED = ("_config.yml", "CHANGELOG.md")
+# The page that introduces the feature atlas; a book without it has no atlas.
+ATLAS = "book/atlas"
 
 
 class BuildError(pairs.BookError):
@@ -136,10 +138,12 @@ def assemble(root: Path, profile: str) -> Path:
         if (root / name).is_file():
             wanted[name] = (root / name).read_bytes()
     for path in sorted((root / "book").rglob("*")):
-        if path.is_file():
+        if path.is_file() and root / "book" / "reference" / "atlas" not in path.parents:
             name = path.relative_to(root).as_posix()
             wanted[name] = (pages.fill(path.read_text(), found, name).encode() if path.suffix == ".md"
                             else path.read_bytes())
+    if ATLAS in toc_pages(root):
+        wanted |= _atlas_files(root, profile, wanted[f"{ATLAS}.md"].decode())
     for chapter, notebook in found.notebooks.items():
         wanted[f"notebooks/{chapter}.ipynb"] = nbformat.writes(page_notebook(notebook, profile)).encode()
     for old in [p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in wanted]:
@@ -150,6 +154,16 @@ def assemble(root: Path, profile: str) -> Path:
     return folder
 
 
+def _atlas_files(root: Path, profile: str, text: str) -> dict[str, bytes]:
+    """The feature atlas, which the configuration puts beside the pages, and `text`, its introduction, completed."""
+    from groupcc_lite import atlas_page
+
+    d3 = assets.href(assets.links(root, ["d3"])["d3"], atlas_page.PAGE)
+    page = text.replace(atlas_page.MARKER, atlas_page.book_part(root, profile)).encode()
+    files = atlas_page.book_files(root, profile, d3)
+    return {f"{ATLAS}.md": page} | {f"extra/{name}": content for name, content in files.items()}
+
+
 def build(root: Path, profile: str) -> Path:
     """Assemble and build the pages with warnings as errors; returns the folder with index.html. BuildError if it fails.
 
@@ -158,7 +172,12 @@ def build(root: Path, profile: str) -> Path:
     ones only when the build succeeded.
     """
     source, output, target = assemble(root, profile), root / "_build" / profile, html_folder(root, profile)
-    sources = digest({str(p.relative_to(source)): sha256_of(p) for p in sorted(source.rglob("*")) if p.is_file()})
+    (source / "extra").mkdir(exist_ok=True)  # named in the configuration; Sphinx warns about folders that are not there
+    links = assets.links(root)
+    atomic_write(source / "_config.yml", finishing.configured((root / "_config.yml").read_text(), links))
+    made_from = {str(p.relative_to(source)): p for p in sorted(source.rglob("*")) if p.is_file()}
+    made_from |= {module.__name__: Path(module.__file__) for module in (assets, finishing)}
+    sources = digest({name: sha256_of(path) for name, path in made_from.items()})
     record = output / "built.json"
     if record.is_file() and read_json(record) == sources and (target / "index.html").is_file():
         log.info("the pages are up to date")
@@ -172,6 +191,8 @@ def build(root: Path, profile: str) -> Path:
     arguments = ["build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going", "-q"]
     if subprocess.run([command, *arguments], stdout=subprocess.DEVNULL, check=False).returncode:
         raise BuildError("the strict build failed; every warning above counts as an error")
+    assets.copy(links, root, output / "_build" / "html")
+    finishing.finish(root, output / "_build" / "html")
     shutil.rmtree(target, ignore_errors=True)
     (output / "_build" / "html").rename(target)
     write_json(record, sources)
@@ -198,9 +219,23 @@ def make(root: Path, profile: str, parameters: dict[str, Any], *, force: bool = 
     chapters = [root / f"{page}.py" for page in toc_pages(root) if page.startswith("notebooks/")]
     outcomes = execution.run(root, chapters, {"profile": profile, **parameters}, force=force)
     execution.require_success(outcomes, root, profile)
+    if ATLAS in toc_pages(root) and not (root / "book" / "reference" / "atlas" / "atlas.js").is_file():
+        _own_atlas(profile, **parameters)
     folder = build(root, profile)
     log.info("%d pages, no problems", check(root, profile))
     return folder / "index.html"
+
+
+def _own_atlas(profile: str, *, seed: int = 0, images: str | None = None, weights: str | None = None,
+               **_: Any) -> None:
+    """The atlas of the run that the notebooks have just made, for a book that has no reference run to show."""
+    from groupcc_lite import atlas_page
+    from groupcc_lite.pipeline import Run
+
+    log.info("making the feature atlas")
+    run = Run(profile, seed, images=images, weights=weights)
+    # A sample of pictures: all of them would take longer than a chapter.
+    atlas_page.make_page(run, atlas_page.atlas_folder(profile) / "data", data_only=True, pictures=256)
 
 
 def serve(root: Path, profile: str, port: int) -> None:

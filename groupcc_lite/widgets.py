@@ -34,8 +34,9 @@ def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: 
     _check(frames, labels, alt, start)
     pictures = [_picture(png(frame), text, width) for frame, text in zip(frames, alt, strict=True)]
     stack = ipywidgets.Stack(pictures, selected_index=start)
+    # Without a tooltip of its own, a page without a kernel shows "null" as one.
     slider = ipywidgets.SelectionSlider(options=list(labels), index=start, description=description,
-                                        continuous_update=True,
+                                        tooltip=description, continuous_update=True,
                                         style=ipywidgets.SliderStyle(description_width="initial"),
                                         layout=ipywidgets.Layout(width="100%", max_width=width))
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
@@ -69,7 +70,8 @@ def _live_explorer(callback: Callable[[Any], Figure], choices: dict[str, Any], a
                    description: str, width: str) -> ipywidgets.VBox:
     first = next(iter(choices.values()))
     picture = _picture(png(callback(first)), alt(first), width)
-    slider = ipywidgets.SelectionSlider(options=list(choices), description=description, continuous_update=False,
+    slider = ipywidgets.SelectionSlider(options=list(choices), description=description, tooltip=description,
+                                        continuous_update=False,
                                         style=ipywidgets.SliderStyle(description_width="initial"),
                                         layout=ipywidgets.Layout(width="100%", max_width=width))
 

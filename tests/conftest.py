@@ -3,10 +3,14 @@
 import os
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+
 # Read by OpenMP and numba when they are first imported, so this stands before every other import.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "2")
 os.environ.setdefault("MPLBACKEND", "agg")
+# What pages load is fetched once, not once for every book that a test builds.
+os.environ.setdefault("GROUPCC_PACKAGES", str(ROOT / "_build" / "packages"))
 
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -30,7 +34,7 @@ def _threads():
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root folder."""
-    return Path(__file__).resolve().parents[1]
+    return ROOT
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +49,12 @@ def data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need the folder of data; start the longest ones first, so that workers finish together."""
+    """Mark the tests that need the folder of data; start the longest ones first, so that workers finish together.
+
+    Those in the browser come last: they look at the book that others make, and would wait for it.
+    """
     for item in items:
         if "data" in getattr(item, "fixturenames", ()):
             item.add_marker("data")
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("browser") is not None,
+                                 item.get_closest_marker("slow") is None))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from groupcc_lite.assets import FOLDER, PACKAGES
 from groupcc_lite.audit import audit
 
 SOUND = """<html><head><link rel="stylesheet" href="style/book.css"><script src="style/page.js"></script></head><body>
@@ -39,6 +40,11 @@ def test_a_sound_site_has_no_problems(site):
     ("style/book.css", "style/lost.css", "does not exist"),
     ("style/page.js", "style/lost.js", "does not exist"),
     ('{"state": {"abc": {}}}', '{"state": {"other": {}}}', "has no state on the page"),
+    ("picture.png", "https://example.org/picture.png", "is loaded from the network"),
+    ("style/book.css", "https://example.org/book.css", "is loaded from the network"),
+    ("style/page.js", "//example.org/page.js", "is loaded from the network"),
+    ("<h1", '<iframe src="lost.html" title="x"></iframe><h1', "does not exist"),
+    ("<h1", '<link rel="preload" href="lost.js"><h1', "does not exist"),
     ("<h1", "<pre>Traceback (most recent call last)</pre><h1", "shows an error"),
     ("<h1", '<div class="output traceback">x</div><h1', "shows an error"),
     ("<h1", "<p>| a | <code>b</code> |\n|---|---|\n| 1 | 2 |</p><h1", "shown as text"),
@@ -50,6 +56,14 @@ def test_each_defect_is_found_once(site, before, after, finding):
     problems = [str(problem) for problem in audit(site)]
     assert len(problems) == 1
     assert problems[0].startswith("index.html: ") and finding in problems[0]
+
+
+def test_what_npm_did_not_deliver_may_come_from_the_network_and_nothing_else(site):
+    address = PACKAGES["mathjax"].address
+    (site / "index.html").write_text(SOUND.replace("style/page.js", address))
+    assert audit(site) == []
+    (site / FOLDER / "mathjax").mkdir(parents=True)
+    assert ["is loaded from the network" in str(problem) for problem in audit(site)] == [True]
 
 
 def test_a_missing_page_is_found(site):

@@ -200,7 +200,8 @@ def test_an_interruption_says_how_to_go_on(root, capsys, monkeypatch):
 
 def test_every_verb_explains_itself(capsys):
     verbs = next(action for action in cli.parser()._actions if action.choices).choices
-    assert {"book", "run", "build", "audit", "serve", "sync", "profiles", "cost", "train-tiny", "publish"} == {*verbs}
+    assert {"book", "run", "build", "audit", "serve", "sync", "profiles", "cost", "train-tiny", "publish",
+            "atlas"} == {*verbs}
     for verb in verbs:
         with pytest.raises(SystemExit) as stop:
             cli.main([verb, "--help"])

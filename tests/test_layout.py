@@ -19,11 +19,11 @@ PACKAGE = ROOT / "groupcc_lite"
 ORDER = """files progress subgroups irreps groups actions colours shapes scenes geometry networks weightfiles
     models tiny_training images sampling orbits words saving transforms reconstruction coders autoencoders
     training fourier symmetry stabilisers planted scoring drawn fitted answer_key families probing featurevis
-    style pictures plots scene_plots symmetry_plots key_plots widgets profiles reports pipeline atlas atlas_files
-    scene_runs costs pairs execution pages audit atlas_page book __main__""".split()
+    style pictures plots scene_plots symmetry_plots key_plots widgets profiles reports pipeline assets atlas
+    atlas_files scene_runs costs pairs execution pages audit atlas_page finishing book __main__""".split()
 
 # These run only where the extra `book` is installed.
-PAGE_MODULES = {"pairs", "execution", "pages", "audit", "book", "__main__"}
+PAGE_MODULES = {"pairs", "execution", "pages", "audit", "finishing", "book", "__main__"}
 
 
 def imported_modules(source: str) -> set[str]:

@@ -1,13 +1,12 @@
 """The chapters: pairs in step, sound skeletons, and all of them run, built and checked with the smallest settings."""
 
 import re
-import shutil
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
 
 import nbformat
 import pytest
+from built_book import SmokeBook, make_smoke_book
 
 from groupcc_lite import book, execution, pages, pairs
 from groupcc_lite.files import read_json
@@ -16,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = pairs.sources(ROOT)
 PARAMETERS = {"profile": "book", "seed": 0, "images": None, "weights": None}
 LONGEST_CELL = 20
-PHONE = 390  # pixels
 
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 
@@ -101,24 +99,10 @@ def test_undescribed_images_sees_a_bare_figure_and_a_half_described_one():
     assert undescribed_images(nbformat.v4.new_notebook(cells=[bare, half, good])) == ["bare", "half"]
 
 
-class SmokeBook(NamedTuple):
-    root: Path
-    work: Path
-    page: Path
-
-
 @pytest.fixture(scope="module")
 def smoke_book(tmp_path_factory) -> SmokeBook:
     """The whole book made from nothing with the smallest settings: every chapter run, built strictly, and checked."""
-    root, work = tmp_path_factory.mktemp("book"), tmp_path_factory.mktemp("work")
-    for name in ("_config.yml", "_toc.yml", "pyproject.toml", "CHANGELOG.md"):
-        shutil.copy(ROOT / name, root)
-    for name in ("book", "notebooks", "groupcc_lite"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GROUPCC_WORK", str(work))
-        page = book.make(root, "smoke", {"seed": 1})
-    return SmokeBook(root, work, page)
+    return make_smoke_book(tmp_path_factory)
 
 
 @pytest.mark.slow
@@ -144,25 +128,6 @@ class TestSmokeBook:
         missing = [f"{claim['chapter']}: {key}" for claim in pages.read_claims(ROOT / "book" / "claims.yml")
                    for key in claim["numbers"] if key not in reports[claim["chapter"]]["numbers"]]
         assert missing == []
-
-    @pytest.mark.browser
-    def test_no_page_is_wider_than_a_phone(self, smoke_book):
-        playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        if chromium is None:
-            pytest.skip("there is no Chromium on this machine")
-        folder, wide = smoke_book.page.parent, {}
-        with playwright.sync_playwright() as browsers:
-            browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page(viewport={"width": PHONE, "height": 800})
-            page.route("http*://**", lambda route: route.abort())  # what the pages load from elsewhere is not tested
-            for name in book.toc_pages(smoke_book.root):
-                page.goto((folder / f"{name}.html").as_uri())
-                width = page.evaluate("document.documentElement.scrollWidth")
-                if width > PHONE:
-                    wide[name] = width
-            browser.close()
-        assert wide == {}
 
 
 def test_the_reference_reports_match_the_claims(root):

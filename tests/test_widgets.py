@@ -43,6 +43,7 @@ def test_a_stack_shows_each_picture_unchanged_with_its_description():
     assert 'alt="a red one"' in stack.children[0].value
     assert 'alt="a &quot;blue&quot; &lt;one&gt;"' in stack.children[1].value
     assert slider.options == ("a", "b") and slider.index == stack.selected_index == 1
+    assert slider.tooltip == slider.description == "feature"
 
 
 def test_slider_and_stack_are_linked_in_the_browser_by_their_indices():

@@ -1,0 +1,332 @@
+/* The page: what is chosen, what is shown, and the address that says so. */
+"use strict";
+
+const at = (id) => document.getElementById(id);
+const state = { table: null, row: -1, fromMap: false, symmetries: new Set(), family: "", wanted: null };
+const maps = {};
+let facts;
+
+async function begin() {
+  if (!window.d3) throw new Error("d3, the library that draws it, could not be loaded");
+  facts = await loadData("atlas");
+  for (const kind of Object.keys(facts.maps)) {
+    const table = new Table(await loadData(kind), facts);
+    maps[kind] = new FeatureMap(at(`map-${kind}`), table, { hover, choose, walk });
+    // An SAE's share is of the one block that it sees, so the two are no rivals.
+    const { metrics } = table, of = kind === "sae" ? "its one block" : `all ${facts.group.order} blocks`;
+    at(`map-${kind}`).querySelector(".stats").textContent = `${plural(table.count, "feature")}, `
+      + `${metrics.l0.toFixed(0)} active at a time; explains ${percent(metrics.fve)} of the variance of ${of} (held-out images)`;
+  }
+  if (framed) at("keys").append(" Inside this page the wheel scrolls; with Ctrl it zooms.");
+  controls();
+  recolourMaps();
+  theme.listeners.push(() => { sayTheme(); recolourMaps(); showDetail(); });
+  window.addEventListener("hashchange", follow);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !event.target.matches("input, select")) release(); });
+  follow();
+}
+
+function fail(error) {
+  at("problem").hidden = false;
+  at("problem").textContent = `The atlas cannot be shown: ${error.message}. The command groupcc atlas makes it anew.`;
+}
+
+const say = (text) => { at("live").textContent = text; };
+
+/* ------------------------------------------------------------------------------------------------- what is chosen */
+
+/* The address is the only way to choose, so that links, back and forward do the same as a click. */
+function choose(map, row) {
+  const hash = map.table.hash(row);
+  state.fromMap = true;
+  if (location.hash === hash) follow();
+  else location.hash = hash;
+}
+
+function release() {
+  if (state.row < 0) return;
+  history.pushState(null, "", location.pathname + location.search);
+  follow();
+}
+
+function follow() {
+  const found = /^#(f|sae)\/(\d+)$/.exec(location.hash);
+  const table = found && maps[found[1] === "f" ? "crosscoder" : "sae"].table;
+  const row = table?.rows.get(Number(found[2])) ?? -1;
+  Object.assign(state, { table: row < 0 ? null : table, row });
+  for (const map of Object.values(maps)) map.choose(map.table === table ? row : -1);
+  showDetail();
+  // In one column the details lie below the map that was tapped.
+  if (state.fromMap && matchMedia("(max-width: 899px)").matches) {
+    at("detail").scrollIntoView({ behavior: still() ? "auto" : "smooth" });
+  }
+  state.fromMap = false;
+  if (row >= 0) say(`Chosen: ${summary(table, row)}`);
+  else if (found) {
+    const text = Number(found[2]) < table.latents ? "never fires on the held-out images, so it is not on the map"
+      : `does not exist; numbers go from 0 to ${table.latents - 1}`;
+    say(`Feature ${found[2]} ${text}.`);
+    at("detail").prepend(make("p", { class: "notice" }, `Feature ${found[2]} ${text}.`));
+  } else say("No feature is chosen.");
+}
+
+function summary(table, row) {
+  const parts = [`${table.hasBlocks ? "feature" : "SAE feature"} ${table.features[row]}`];
+  if (table.hasBlocks) parts.push(`symmetry: ${table.label(row)}`);
+  if (table.drawn(row)) parts.push(`prefers ${table.drawn(row)}`);
+  parts.push(`fires on ${percent(table.frequency[row])}`);
+  return parts.join(", ");
+}
+
+function walk(map, row) { say(summary(map.table, row)); }
+
+/* The card beside the pointer, or beside the keyboard's cursor. */
+function hover(map, row, x, y) {
+  const card = at("card");
+  card.hidden = row < 0;
+  if (row < 0) return;
+  const { table } = map, key = table.hash(row);
+  if (card.dataset.shows !== key) {
+    card.dataset.shows = key;
+    card.replaceChildren(picture(table, row, 132), make("strong", {}, `${table.hasBlocks ? "" : "SAE "}${table.features[row]}`),
+      make("span", {}, [table.label(row) && pretty(table.label(row)), table.drawn(row)].filter(Boolean).join(" · ")),
+      make("span", {}, `fires on ${percent(table.frequency[row])}`));
+  }
+  const box = map.box.getBoundingClientRect(), right = box.left + x + 30 + card.offsetWidth < innerWidth;
+  card.style.left = `${scrollX + box.left + x + (right ? 30 : -30 - card.offsetWidth)}px`;
+  const top = Math.min(Math.max(box.top + y - card.offsetHeight / 2, 8), innerHeight - card.offsetHeight - 8);
+  card.style.top = `${scrollY + top}px`;
+}
+
+/* ------------------------------------------------------------------------------------------------- the detail */
+
+function showDetail() {
+  const { table, row } = state;
+  at("detail").replaceChildren(...(row < 0 ? introduction() : table.hasBlocks ? feature(table, row) : saeFeature(table, row)));
+}
+
+function heading(table, row) {
+  const number = table.features[row], step = (by) => table.features[(row + by + table.count) % table.count];
+  const link = (by, text, says) => make("a", { href: `#${table.hasBlocks ? "f" : "sae"}/${step(by)}`, "aria-label": `${says}: ${step(by)}`, class: "step" }, text);
+  return make("div", { class: "heading" },
+    make("h2", {}, `${table.hasBlocks ? "Feature" : "SAE feature"} ${number}`),
+    link(-1, "‹", "Previous feature"), link(1, "›", "Next feature"),
+    make("button", { type: "button", class: "step close", "aria-label": "Let go of this feature", onclick: () => { release(); at("detail").focus({ preventScroll: true }); } }, "×"));
+}
+
+function common(table, row) {
+  const family = table.family[row], members = family < 0 ? 0 : table.family.filter((other) => other === family).length;
+  const button = family < 0 ? "none" : make("button", { type: "button", class: "link", onclick: () => showFamily(`${table.kind}/${family}`) },
+    `${family}, ${members} in it`);
+  return [["Fires on", percent(table.frequency[row])], ["Family", button],
+          ["Drawing", table.drawn(row) ?? "not clear"]];
+}
+
+function list(entries) {
+  return make("dl", {}, ...entries.flatMap(([term, value]) => [make("dt", {}, term), make("dd", {}, value)]));
+}
+
+function feature(table, row) {
+  const { group, tau } = facts, profile = table.part(table.profile, row);
+  const subgroup = facts.subgroups[table.subgroup[row]];
+  const image = picture(table, row, 168), says = make("output", { for: "element" });
+  const slider = make("input", { type: "range", id: "element", min: 0, max: group.order - 1, step: 1, value: 0 });
+  const turn = (h) => {
+    const { transform, filter } = moved(group, h);
+    Object.assign(image.style, { transform, filter });
+    slider.value = h;
+    slider.setAttribute("aria-valuetext", `${group.elements[h]}, cosine ${decimals(profile[h])}`);
+    says.textContent = `${pretty(group.elements[h])}   c = ${decimals(profile[h])}`;
+    for (const dot of at("detail").querySelectorAll("[data-element]")) {
+      dot.classList.toggle("now", Number(dot.dataset.element) === h);
+    }
+  };
+  slider.addEventListener("input", () => turn(Number(slider.value)));
+  queueMicrotask(() => turn(0));
+  const doubtful = table.margin[row] < 0.05 ? make("span", { class: "doubt" }, "doubtful") : null;
+  const symmetry = make("span", {}, make("small", {}, "Stabiliser"), make("strong", {}, pretty(subgroup.label)),
+    subgroup.label === "none" ? "No element but the identity leaves it as it is." : `Left as it is by ${subgroup.words}.`);
+  return [heading(table, row),
+    make("div", { class: "first" },
+      make("div", { class: "stage" }, make("div", { class: "frame" }, image),
+        make("label", { for: "element" }, "Move it by ", says), slider),
+      make("div", {},
+        make("p", { class: "kept" }, symmetry, marginScale(table, row),
+          make("small", {}, `Margin ${decimals(table.margin[row])}`, doubtful)),
+        list([...common(table, row), ["Equivariance", decimals(table.equivariance[row])]]))),
+    make("div", { class: "pair" }, ...profiles(table, row, turn)),
+    make("p", { class: "aside" }, `Distance from the centre: cosine c(h) of the feature with itself moved by h, from −1 to 1 at the rim. Dashed: the threshold ${tau}. Filled: the stabiliser.`),
+    make("div", { class: "pair uneven" }, heatmap(table, row), spectrum(table, row)),
+    ...relativesOf(table, row)];
+}
+
+function saeFeature(table, row) {
+  return [heading(table, row),
+    make("div", { class: "first" }, make("div", { class: "stage" }, make("div", { class: "frame" }, picture(table, row, 168))), list(common(table, row))),
+    make("p", {}, "A sparse autoencoder writes one block for each feature, not one for each element of the group. There is no heatmap, profile, spectrum or stabiliser to show: this is what the crosscoder adds."),
+    ...relativesOf(table, row)];
+}
+
+/* Before anything is chosen: what can be seen here, and a few features to begin with. */
+function introduction() {
+  const { table } = maps.crosscoder, best = new Map();
+  for (let row = 0; row < table.count; row++) {
+    const label = table.label(row), score = table.margin[row] + (table.picture[row] >= 0 ? 2 : 0);
+    if (score > (best.get(label)?.score ?? -9)) best.set(label, { row, score });
+  }
+  const alike = (row) => table.picture[row] < 0 ? -1 : d3.mean(table.part(table.relative_cosine, row).subarray(0, 4));
+  const closest = d3.maxIndex(d3.range(table.count), alike);
+  const example = (row, text) => make("li", {}, make("a", { href: table.hash(row) },
+    hidden(picture(table, row, 64, "small")), make("span", { class: "unseen" }, `Feature ${table.features[row]}: `), make("span", {}, text)));
+  const examples = symmetryLabels().map((label) => example(best.get(label).row, pretty(label)));
+  return [make("h2", {}, "Every feature, and how it turns"),
+    make("p", {}, `Each point is a feature. In the map of the crosscoder, features lie close when they are alike after one of them was moved by an element of ${pretty(facts.group.name)}. In that of the autoencoder they must be alike as they are.`),
+    make("p", {}, "Point at a feature to see what it looks for in an image. Choose it to see how its blocks compare, which elements leave it as it is, how often it fires, and which other features are the same one, moved."),
+    make("h3", {}, "To begin with"),
+    make("p", { class: "aside" }, "The feature with the closest relatives, and for each symmetry the one whose label is surest."),
+    make("ul", { class: "relatives examples" }, example(closest, "relatives"), ...examples)];
+}
+
+/* -------------------------------------------------------------------------------------------- filters and colours */
+
+/* Labels of the stabilisers that occur, small subgroups first. */
+function symmetryLabels() {
+  const size = new Map();
+  for (const { label, elements } of Object.values(facts.subgroups)) size.set(label, elements.length);
+  return [...size.keys()].sort((a, b) => size.get(a) - size.get(b));
+}
+
+function controls() {
+  const { table } = maps.crosscoder, counts = d3.rollup(d3.range(table.count), (rows) => rows.length, (row) => table.label(row));
+  at("symmetry").replaceChildren(...symmetryLabels().map((label) => {
+    const button = make("button", { type: "button", class: "chip", "aria-pressed": "false", "data-label": label,
+                                    title: wordsOf(label) },
+      make("span", { class: "sign" }), pretty(label), make("small", {}, String(counts.get(label) ?? 0)));
+    button.addEventListener("click", () => {
+      if (!state.symmetries.delete(label)) state.symmetries.add(label);
+      applyFilters();
+    });
+    return button;
+  }));
+  const option = (value, text) => make("option", { value }, text);
+  at("family").replaceChildren(option("", "all"), ...Object.values(maps).map(({ table: { kind, family } }) => {
+    const sizes = d3.rollup(family, (members) => members.length, (number) => number);
+    const numbers = [...sizes.keys()].sort((a, b) => (a < 0) - (b < 0) || a - b);
+    return make("optgroup", { label: kind === "sae" ? "Sparse autoencoder" : "Crosscoder" }, ...numbers.map((number) => (
+      option(`${kind}/${number}`, `${number < 0 ? "none" : number} (${sizes.get(number)})`))));
+  }));
+  at("family").addEventListener("change", () => showFamily(at("family").value));
+  at("number").addEventListener("input", readNumbers);
+  at("number").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !state.wanted) return;
+    const map = Object.values(maps).find(({ shown }) => shown.includes(1));
+    if (map) choose(map, map.shown.indexOf(1));
+  });
+  at("colour").addEventListener("change", recolourMaps);
+  at("reset").addEventListener("click", () => {
+    state.symmetries.clear();
+    at("number").value = "";
+    readNumbers();
+    showFamily("");
+  });
+  const modes = ["auto", "light", "dark"];
+  at("theme").addEventListener("click", () => theme.choose(modes[(modes.indexOf(theme.mode) + 1) % 3]));
+  sayTheme();
+  applyFilters();
+}
+
+function wordsOf(label) {
+  return Object.values(facts.subgroups).find((subgroup) => subgroup.label === label).words;
+}
+
+function sayTheme() { at("theme").textContent = `Theme: ${theme.mode === "auto" ? "automatic" : theme.mode}`; }
+
+function showFamily(value) {
+  state.family = at("family").value = value;
+  applyFilters();
+}
+
+/* "12, 40-45" as a test of numbers; empty text wants all. */
+function readNumbers() {
+  const text = at("number").value.trim(), parts = text.split(/[\s,;]+/).filter(Boolean);
+  const ranges = parts.map((part) => /^(\d+)(?:[-–](\d+))?$/.exec(part)).map((m) => m && [Number(m[1]), Number(m[2] ?? m[1])]);
+  const wrong = ranges.includes(null);
+  at("number").setAttribute("aria-invalid", String(wrong));
+  state.wanted = parts.length && !wrong ? (number) => ranges.some(([low, high]) => low <= number && number <= high) : null;
+  applyFilters();
+}
+
+function applyFilters() {
+  const counts = [];
+  for (const button of at("symmetry").children) {
+    button.setAttribute("aria-pressed", String(state.symmetries.has(button.dataset.label)));
+  }
+  for (const map of Object.values(maps)) {
+    const { table } = map, [kind, family] = state.family.split("/");
+    for (let row = 0; row < table.count; row++) {
+      map.shown[row] = (!state.symmetries.size || !table.hasBlocks || state.symmetries.has(table.label(row)))
+        && (kind !== table.kind || table.family[row] === Number(family))
+        && (!state.wanted || state.wanted(table.features[row])) ? 1 : 0;
+    }
+    map.arrange();
+    counts.push(`${table.hasBlocks ? "" : "SAE "}${d3.sum(map.shown)} of ${table.count}`);
+  }
+  at("count").textContent = counts.join(" · ");
+}
+
+/* A feature's class under the colour that was chosen: a number, or -1 for none. */
+function classes(table) {
+  const labels = symmetryLabels();
+  return {
+    symmetry: (row) => table.hasBlocks ? labels.indexOf(table.label(row)) - (labels[0] === "none" ? 1 : 0) : -1,
+    family: (row) => table.family[row],
+    drawing: (row) => table.drawing[row],
+  }[at("colour").value];
+}
+
+function classLook(number) {
+  if (number < 0) return { colour: colours.of("--none"), symbol: 0 };
+  return { colour: colours.palette[number % colours.palette.length],
+           symbol: (number + Math.floor(number / colours.palette.length)) % SYMBOLS.length };
+}
+
+function frequencyScale(table) {
+  const [low, high] = d3.extent(table.frequency.filter((share) => share > 0));
+  return d3.scaleSequentialLog([low, Math.max(high, 1.001 * low)], colours.name === "dark" ? (t) => d3.interpolateViridis(0.25 + 0.75 * t)
+    : (t) => d3.interpolateViridis(0.9 - 0.9 * t));
+}
+
+function recolourMaps() {
+  const mode = at("colour").value;
+  for (const map of Object.values(maps)) {
+    if (mode === "frequency") {
+      const scale = frequencyScale(map.table);
+      map.look = (row) => ({ colour: scale(map.table.frequency[row]), symbol: 0 });
+    } else {
+      const classOf = classes(map.table), looks = new Map();
+      map.look = (row) => looks.get(classOf(row)) ?? looks.set(classOf(row), classLook(classOf(row))).get(classOf(row));
+    }
+    map.redraw();
+  }
+  legend(mode);
+}
+
+function sign(look) {
+  const svg = d3.create("svg").attr("viewBox", "-7 -7 14 14").attr("aria-hidden", "true").attr("class", "sign");
+  svg.append("path").attr("d", d3.symbol(d3[SYMBOLS[look.symbol]], 62)()).attr("fill", look.colour);
+  return svg.node();
+}
+
+function legend(mode) {
+  const labels = symmetryLabels(), first = labels[0] === "none" ? 1 : 0;
+  for (const [k, button] of [...at("symmetry").children].entries()) {
+    button.querySelector(".sign").replaceWith(mode === "symmetry" ? sign(classLook(k - first)) : make("span", { class: "sign" }));
+  }
+  const entries = { drawing: facts.shapes.map((name, k) => make("li", {}, sign(classLook(k)), name)),
+                    family: [make("li", {}, "Families are clusters of the map; colours repeat. Grey: in none.")],
+                    frequency: [make("li", {}, "rarely ", make("span", { class: `ramp ${colours.name}` }), " often, on a logarithmic scale")] }[mode];
+  at("legend").hidden = !entries;
+  at("legend").replaceChildren(...(entries ?? []));
+}
+
+begin().catch(fail);

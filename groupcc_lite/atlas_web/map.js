@@ -1,0 +1,270 @@
+/* One map: dots for all features and, where there is room, their pictures. Zooming is d3's; the rest is a canvas. */
+"use strict";
+
+const PICTURE = 30;  // smallest side of a picture on the map, in pixels of the page
+const MARGIN = 26;
+const STRETCH = 1.7;
+
+class FeatureMap {
+  /* `actions`: hover(map, row or -1, x, y), choose(map, row), walk(map, row). */
+  constructor(section, table, actions) {
+    this.table = table;
+    this.actions = actions;
+    this.box = section.querySelector(".plot");
+    this.canvas = section.querySelector("canvas");
+    this.shown = new Uint8Array(table.count).fill(1);
+    this.chosen = this.cursor = this.hovered = -1;
+    this.relatives = [];
+    this.transform = d3.zoomIdentity;
+    this.symbols = SYMBOLS.map((name) => new Path2D(d3.symbol(d3[name], 52)()));
+    this.zoom = d3.zoom().scaleExtent([1, 30])
+      // Wheel and single fingers scroll a page that the map is only a part of.
+      .filter((event) => event.type === "wheel" ? !framed || event.ctrlKey || event.metaKey
+        : event.type.startsWith("touch") ? event.touches.length > 1 : !event.button)
+      .on("zoom", (event) => { this.transform = event.transform; this.redraw(); });
+    d3.select(this.canvas).call(this.zoom).on("dblclick.zoom", null).style("touch-action", "pan-x pan-y");
+    this.listen(section);
+    new ResizeObserver(() => this.resize()).observe(this.box);
+    this.resize();
+  }
+
+  listen(section) {
+    this.canvas.addEventListener("pointermove", (event) => {
+      if (event.pointerType !== "touch") this.hover(event.buttons ? -1 : this.find(event.offsetX, event.offsetY));
+    });
+    this.canvas.addEventListener("pointerleave", () => this.hover(-1));
+    this.canvas.addEventListener("click", (event) => {
+      const row = this.find(event.offsetX, event.offsetY, event.pointerType === "touch" ? 26 : 16);
+      if (row >= 0) this.actions.choose(this, row);
+    });
+    this.box.addEventListener("keydown", (event) => this.key(event));
+    this.box.addEventListener("blur", () => { this.cursor = -1; this.hover(-1); });
+    for (const button of section.querySelectorAll("[data-zoom]")) {
+      button.addEventListener("click", () => this.magnify(button.dataset.zoom));
+    }
+  }
+
+  key(event) {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const size = { "+": "in", "=": "in", "-": "out", "0": "all" }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (way) this.walk(...way);
+    else if (size) this.magnify(size);
+    else if ((event.key === "Enter" || event.key === " ") && this.cursor >= 0) this.actions.choose(this, this.cursor);
+    else if (event.key === "Escape") { this.cursor = -1; this.hover(-1); return; }  // the page lets go of what is chosen
+    else return;
+    event.preventDefault();
+  }
+
+  /* ------------------------------------------------------------------------------------------------- places */
+
+  resize() {
+    const { width, height } = this.box.getBoundingClientRect(), { x, y } = this.table.span;
+    if (!width || !height) return;
+    const density = window.devicePixelRatio || 1;
+    Object.assign(this, { width, height });
+    this.canvas.width = Math.round(width * density);
+    this.canvas.height = Math.round(height * density);
+    // The axes of such a map have no unit, so it may be stretched a little to fill its box.
+    const across = (width - 2 * MARGIN) / x, down = (height - 2 * MARGIN) / y, least = Math.min(across, down);
+    const sx = Math.min(across, STRETCH * least), sy = Math.min(down, STRETCH * least);
+    const left = (width - sx * x) / 2, top = (height - sy * y) / 2;
+    this.places = Array.from({ length: this.table.count }, (_, row) => (
+      [left + sx * this.table.xy[2 * row], top + sy * (y - this.table.xy[2 * row + 1])]));
+    this.dotSize = Math.min(1.25, Math.max(0.6, 0.085 * Math.sqrt((width * height) / this.table.count) * 0.62));
+    this.zoom.extent([[0, 0], [width, height]]).translateExtent([[-60, -60], [width + 60, height + 60]]);
+    this.arrange();
+  }
+
+  /* Which features may show a picture at which zoom: a feature does when no more important one is too close. Going
+     through features by importance, the distance to the nearest earlier one says it all, whatever the zoom. */
+  arrange() {
+    if (!this.places) return;
+    const { table, places } = this;
+    const candidates = d3.range(table.count).filter((row) => this.shown[row] && table.picture[row] >= 0);
+    candidates.sort((a, b) => table.frequency[b] - table.frequency[a]);
+    this.room = new Float32Array(table.count).fill(-1);
+    candidates.forEach((row, k) => {
+      let nearest = Infinity;
+      for (let j = 0; j < k; j++) {
+        const dx = places[row][0] - places[candidates[j]][0], dy = places[row][1] - places[candidates[j]][1];
+        nearest = Math.min(nearest, dx * dx + dy * dy);
+      }
+      this.room[row] = Math.sqrt(nearest);
+    });
+    this.redraw();
+  }
+
+  get pictureSize() { return PICTURE * Math.min(3, this.transform.k ** 0.3); }
+
+  hasPicture(row) { return this.room[row] * this.transform.k > 1.1 * this.pictureSize; }
+
+  at(row) { return this.transform.apply(this.places[row]); }
+
+  /* The shown feature at a point of the canvas, -1 if there is none within `reach`. */
+  find(x, y, reach = 16) {
+    let best = -1, closest = Infinity;
+    for (let row = 0; row < this.table.count; row++) {
+      if (!this.shown[row]) continue;
+      const [px, py] = this.at(row), distance = Math.hypot(px - x, py - y);
+      const limit = this.hasPicture(row) ? Math.max(reach, this.pictureSize / 2) : reach;
+      if (distance < limit && distance < closest) [best, closest] = [row, distance];
+    }
+    return best;
+  }
+
+  /* -------------------------------------------------------------------------------------------------- moves */
+
+  hover(row) {
+    this.hovered = row;
+    this.canvas.style.cursor = row < 0 ? "" : "pointer";
+    this.redraw();
+    this.actions.hover(this, row, ...(row < 0 ? [] : this.at(row)));
+  }
+
+  /* From the cursor to the nearest shown feature in a direction; being off to the side counts double. */
+  walk(dx, dy) {
+    let next = -1;
+    if (this.cursor < 0 || !this.shown[this.cursor]) {
+      next = this.chosen >= 0 && this.shown[this.chosen] ? this.chosen : this.find(this.width / 2, this.height / 2, Infinity);
+    } else {
+      const [x, y] = this.places[this.cursor];
+      let best = Infinity;
+      for (let row = 0; row < this.table.count; row++) {
+        const along = (this.places[row][0] - x) * dx + (this.places[row][1] - y) * dy;
+        const aside = Math.abs((this.places[row][0] - x) * dy) + Math.abs((this.places[row][1] - y) * dx);
+        if (this.shown[row] && row !== this.cursor && along > 0 && aside <= 2 * along && along + 2 * aside < best) {
+          [next, best] = [row, along + 2 * aside];
+        }
+      }
+    }
+    if (next < 0) return;
+    this.cursor = next;
+    this.reveal(next);
+    this.hover(next);
+    this.redraw();
+    this.actions.walk(this, next);
+  }
+
+  /* Bring a feature into view if the map is zoomed in elsewhere. */
+  reveal(row) {
+    if (!this.places) return;
+    const [x, y] = this.at(row);
+    if (x < 20 || y < 20 || x > this.width - 20 || y > this.height - 20) {
+      this.zoom.translateTo(d3.select(this.canvas), ...this.places[row]);
+    }
+  }
+
+  magnify(how) {
+    const canvas = still() ? d3.select(this.canvas) : d3.select(this.canvas).transition().duration(280);
+    if (how === "all") return void canvas.call(this.zoom.transform, d3.zoomIdentity);
+    // Towards the feature that matters; the middle of a map may be empty.
+    const row = [this.cursor, this.chosen, this.find(this.width / 2, this.height / 2, Infinity)].find((one) => one >= 0);
+    canvas.call(this.zoom.scaleBy, how === "in" ? 1.7 : 1 / 1.7, row === undefined ? undefined : this.at(row));
+  }
+
+  choose(row) {
+    this.chosen = row;
+    this.relatives = row < 0 ? [] : this.table.relativesOf(row);
+    if (row >= 0) this.reveal(row);
+    this.redraw();
+  }
+
+  /* ------------------------------------------------------------------------------------------------ drawing */
+
+  redraw() {
+    this.frame ??= requestAnimationFrame(() => { this.frame = null; if (this.room && this.look) this.draw(); });
+  }
+
+  draw() {
+    const context = this.canvas.getContext("2d"), density = window.devicePixelRatio || 1;
+    context.setTransform(density, 0, 0, density, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    const visible = (row) => {
+      const [x, y] = this.at(row);
+      return x > -50 && y > -50 && x < this.width + 50 && y < this.height + 50;
+    };
+    const pictures = [], size = this.dotSize * Math.min(1.8, this.transform.k ** 0.3);
+    this.ink = Object.fromEntries(["ink", "muted", "panel", "accent"].map((name) => [name, colours.of(`--${name}`)]));
+    for (let row = 0; row < this.table.count; row++) {
+      if (!visible(row)) continue;
+      if (this.shown[row] && this.hasPicture(row)) pictures.push(row);
+      else this.dot(context, row, this.shown[row] ? size : 0.55 * size);
+    }
+    this.drawnPictures = pictures.length;
+    this.lines(context);
+    for (const row of pictures) this.picture(context, row, this.pictureSize);
+    for (const row of [this.chosen, this.cursor, this.hovered]) {
+      if (row >= 0 && visible(row)) this.mark(context, row);
+    }
+  }
+
+  dot(context, row, size) {
+    const [x, y] = this.at(row), look = this.look(row);
+    context.save();
+    context.translate(x, y);
+    context.scale(size, size);
+    context.globalAlpha = this.shown[row] ? 0.9 : 0.28;
+    context.fillStyle = this.shown[row] ? look.colour : this.ink.muted;
+    context.fill(this.symbols[look.symbol]);
+    context.lineWidth = 0.8;
+    context.strokeStyle = this.ink.panel;
+    if (this.shown[row]) context.stroke(this.symbols[look.symbol]);
+    context.restore();
+  }
+
+  picture(context, row, side, ring = 2) {
+    const [x, y] = this.at(row), sheet = this.table.sheet(row, () => this.redraw());
+    context.save();
+    context.beginPath();
+    context.arc(x, y, side / 2, 0, 2 * Math.PI);
+    context.fillStyle = "#808080";
+    context.fill();
+    context.lineWidth = ring;
+    if (sheet?.ready) {
+      context.save();
+      context.clip();
+      context.imageSmoothingQuality = "high";
+      context.drawImage(sheet.image, sheet.x, sheet.y, sheet.size, sheet.size, x - side / 2, y - side / 2, side, side);
+      context.restore();
+    }
+    context.strokeStyle = this.look(row).colour;
+    context.stroke();
+    context.restore();
+  }
+
+  /* From the chosen feature to its relatives, stronger where they are more alike. */
+  lines(context) {
+    if (this.chosen < 0) return;
+    const from = this.at(this.chosen);
+    for (const { row, cosine } of this.relatives) {
+      const to = this.at(row);
+      context.save();
+      context.globalAlpha = 0.25 + 0.75 * Math.max(0, cosine);
+      context.strokeStyle = this.ink.ink;
+      context.lineWidth = 1.4;
+      context.beginPath();
+      context.moveTo(...from);
+      context.lineTo(...to);
+      context.stroke();
+      context.beginPath();
+      context.arc(...to, 6.5, 0, 2 * Math.PI);
+      context.stroke();
+      context.restore();
+    }
+  }
+
+  /* The chosen feature, the one under the keyboard's cursor and the one under the pointer stand out. */
+  mark(context, row) {
+    const [x, y] = this.at(row), side = Math.max(1.35 * this.pictureSize, 46);
+    if (this.table.picture[row] >= 0) this.picture(context, row, side, 3);
+    else this.dot(context, row, 1.7);
+    context.beginPath();
+    context.arc(x, y, (this.table.picture[row] >= 0 ? side / 2 : 9) + 3.5, 0, 2 * Math.PI);
+    context.lineWidth = 2.5;
+    context.strokeStyle = row === this.chosen ? this.ink.accent : this.ink.ink;
+    if (row === this.cursor && row !== this.chosen) context.setLineDash([5, 4]);
+    context.stroke();
+    context.setLineDash([]);
+  }
+}

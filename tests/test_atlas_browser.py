@@ -1,0 +1,306 @@
+"""The atlas in a real browser, by mouse, by keyboard and by address, compared with the data it was made from."""
+
+import re
+
+import numpy as np
+import pytest
+from atlas_browsing import live, open_site, place, title, uncovered
+from small_atlas import COPIES
+
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.groups import dihedral
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with open_site(tmp_path_factory.mktemp) as site:
+        yield site
+
+
+@pytest.fixture
+def visit(site):
+    yield from site.visits()
+
+
+# ------------------------------------------------------------------------------------------------------ the first look
+
+def test_the_page_works_from_a_folder_without_a_network(visit, site):
+    page = visit(site.folder.as_uri() + "/index.html", offline=True)
+    page.wait_for_function("maps.crosscoder.drawnPictures > 3 && maps.sae.drawnPictures > 3")
+    assert "D_8, profile smoke" in page.locator("#origin").inner_text()
+    assert title(page) == "Every feature, and how it turns"
+    # A feature with close relatives, and one example of each symmetry that occurs.
+    labels = {subgroup["label"] for subgroup in site.numbers["subgroups"].values()}
+    assert page.locator(".examples li").count() - 1 == len(labels) == page.locator(".chip").count()
+    for link in page.locator(".examples a").all()[1:]:
+        row = site.numbers["tables"]["crosscoder"]["features"].index(int(link.get_attribute("href")[3:]))
+        label = site.numbers["subgroups"][str(site.numbers["tables"]["crosscoder"]["subgroup"][row])]["label"]
+        assert label.replace(" x ", " × ") in link.inner_text()
+    page.locator(".examples a").first.click()
+    page.wait_for_selector(".heatmap[data-ready=yes]")
+    assert page.locator(".alike").first.inner_text() == "1.00"
+
+
+def test_the_numbers_above_the_maps_are_those_of_the_data(visit, site):
+    page = visit(site.url)
+    crosscoder, sae = page.locator(".stats").all_inner_texts()
+    assert "8 active at a time; explains 50.0 % of the variance of all 16 blocks" in crosscoder
+    assert "30 features" in sae and "its one block" in sae
+
+
+# ----------------------------------------------------------------------------------------------------------- by mouse
+
+def test_hovering_shows_the_picture_and_the_symmetry(visit, site):
+    page = visit(site.url)
+    table = site.numbers["tables"]["crosscoder"]
+    drawn = [n for n in uncovered(page, "crosscoder") if table["picture"][table["features"].index(n)] >= 0]
+    for number in (drawn[0], drawn[-1]):
+        page.mouse.move(*place(page, "crosscoder", number))
+        page.wait_for_selector(f"#card canvas[data-feature='#f/{number}'][data-ready=yes]")
+        text, row = page.locator("#card").inner_text(), site.numbers["tables"]["crosscoder"]["features"].index(number)
+        assert str(number) in text and f"fires on {number + 1}.0 %" in text
+        assert site.numbers["subgroups"][str(table["subgroup"][row])]["label"].replace(" x ", " × ") in text
+        # The picture is this feature's: its blue is its place among the pictures (see small_atlas.discs).
+        blue = page.evaluate("() => { const c = document.querySelector('#card canvas');"
+                             "return c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data[2]; }")
+        count = int((table["picture"] >= 0).sum())
+        assert blue == pytest.approx(255 * table["picture"][row] / count, abs=14)
+    page.mouse.move(5, 5)
+    assert page.locator("#card").is_hidden()
+
+
+def test_a_click_shows_everything_about_the_feature(visit, site):
+    page = visit(site.url)
+    table = site.numbers["tables"]["crosscoder"]
+    number = next(n for n in uncovered(page, "crosscoder") if table["margin"][table["features"].index(n)] > 0.2)
+    row = table["features"].index(number)
+    page.mouse.click(*place(page, "crosscoder", number))
+    page.wait_for_selector(".heatmap[data-ready=yes]")
+    assert page.url.endswith(f"#f/{number}") and title(page) == f"Feature {number}"
+    subgroup = site.numbers["subgroups"][str(table["subgroup"][row])]
+    text = page.locator("p.kept").inner_text()
+    assert subgroup["words"].replace("nothing but the identity", "No element but the identity") in text
+    assert f"Margin {table['margin'][row]:.2f}" in text and "doubtful" not in text
+    assert f"inside {table['inside'][row]:.2f}" in text.replace("−", "-")
+    shown = page.locator("#detail dd").all_inner_texts()
+    assert shown[0] == f"{number + 1}.0 %" and shown[3] == f"{table['equivariance'][row]:.2f}"
+    # The relatives, best first, with the elements that carry them over.
+    names = [page.evaluate("(name) => pretty(name)", site.numbers["group"]["elements"][h])
+             for h in table["relative_element"][row]]
+    assert page.locator(".relatives .moves").all_inner_texts() == names
+    links = [a.get_attribute("href") for a in page.locator(".relatives a").all()]
+    assert links == [f"#f/{table['features'][other]}" for other in table["relatives"][row]]
+    cosines = [float(text.replace("−", "-")) for text in page.locator(".alike").all_inner_texts()]
+    assert cosines == pytest.approx(table["relative_cosine"][row], abs=0.0051)
+    assert cosines[:COPIES - 1] == pytest.approx([1] * (COPIES - 1), abs=0.01)
+    page.locator(".relatives a").nth(1).click()
+    page.wait_for_function(f"location.hash === '{links[1]}'")
+    assert title(page) == f"Feature {links[1][3:]}"
+
+
+def test_circles_heatmap_and_spectrum_are_drawn_from_the_data(visit, site):
+    table, group = site.numbers["tables"]["crosscoder"], site.numbers["group"]
+    number = table["features"][COPIES * 3 + 1]
+    row = table["features"].index(number)
+    page = visit(f"{site.url}#f/{number}")
+    page.wait_for_selector(".heatmap[data-ready=yes]")
+    dots = page.evaluate("""() => [...document.querySelectorAll('.dot')].map(dot => [Number(dot.dataset.element),
+        ...dot.getAttribute('transform').match(/-?\\d[\\d.e-]*/g).map(Number), dot.classList.contains('kept')])""")
+    assert len(dots) == 8 + 2 * 8  # every mirror's axis has two ends
+    for h, x, y, kept in dots:
+        angle, cosine = np.radians(group["circle"][h]), table["profile"][row][h]
+        assert np.hypot(x, y) == pytest.approx(82 * (cosine + 1) / 2, abs=0.1)
+        along = x * np.cos(angle) - y * np.sin(angle)
+        assert (abs(along) if h >= 8 else along) == pytest.approx(np.hypot(x, y), abs=0.1)
+        assert kept == (h in site.numbers["subgroups"][str(table["subgroup"][row])]["elements"])
+    # Pixels of the heatmap against the colours of the numbers.
+    for g, h in ((0, 0), (0, 5), (5, 0), (3, 12), (15, 14)):
+        pixel, colour = page.evaluate("""([g, h, value]) => { const c = document.querySelector('.heatmap'), n = 16,
+            p = c.getContext('2d').getImageData((h + 0.5) * c.width / n, (g + 0.5) * c.height / n, 1, 1).data,
+            q = d3.rgb(colours.diverging(value)); return [[p[0], p[1], p[2]], [q.r, q.g, q.b]]; }""",
+                                      [g, h, float(table["blocks"][row][g][h])])
+        assert pixel == pytest.approx(colour, abs=4)
+    shares = [int(text.split()[0]) for text in page.locator(".spectrum .value").all_text_contents()]
+    assert shares == pytest.approx(100 * table["spectrum"][row], abs=0.51)
+
+
+def test_the_map_zooms_and_shows_more_pictures(visit, site):
+    page = visit(site.url, viewport={"width": 1200, "height": 400})
+    page.wait_for_function("maps.crosscoder.drawnPictures > 0")
+    size = "() => maps.crosscoder.room.filter((_, row) => maps.crosscoder.hasPicture(row)).length"
+    before = page.evaluate(size)
+    for _ in range(4):
+        page.click("#map-crosscoder [data-zoom=in]")
+    assert page.evaluate("maps.crosscoder.transform.k") == pytest.approx(1.7**4)
+    assert page.evaluate(size) > before and page.evaluate("maps.sae.transform.k") == 1
+    page.click("#map-crosscoder [data-zoom=all]")
+    assert page.evaluate("maps.crosscoder.transform.k") == 1
+    page.mouse.move(*place(page, "crosscoder", 0))
+    page.mouse.wheel(0, -400)
+    page.wait_for_function("maps.crosscoder.transform.k > 1.2")
+
+
+# -------------------------------------------------------------------------------------------------------- by keyboard
+
+def test_arrow_keys_walk_and_enter_chooses(visit, site):
+    page = visit(site.url)
+    page.focus("#map-crosscoder .plot")
+    page.keyboard.press("ArrowRight")
+    start = page.evaluate("maps.crosscoder.cursor")
+    number = site.numbers["tables"]["crosscoder"]["features"][start]
+    assert live(page).startswith(f"feature {number}, symmetry: ") and page.locator("#card").is_visible()
+    steps = {"ArrowRight": (0, 1), "ArrowLeft": (0, -1), "ArrowUp": (1, -1), "ArrowDown": (1, 1)}
+    for key, (axis, sign) in steps.items():
+        page.evaluate("(row) => { maps.crosscoder.cursor = row; }", start)
+        page.keyboard.press(key)
+        there = page.evaluate("maps.crosscoder.cursor")
+        places = page.evaluate("(rows) => rows.map(row => maps.crosscoder.places[row])", [start, there])
+        assert there == start or sign * (places[1][axis] - places[0][axis]) > 0, key
+    there = page.evaluate("maps.crosscoder.cursor")
+    page.keyboard.press("Enter")
+    page.wait_for_function("location.hash !== ''")
+    number = site.numbers["tables"]["crosscoder"]["features"][there]
+    assert page.url.endswith(f"#f/{number}") and live(page).startswith(f"Chosen: feature {number}")
+    assert page.evaluate("document.activeElement.className") == "plot"
+    page.keyboard.press("+")
+    page.wait_for_function("maps.crosscoder.transform.k > 1")
+    page.keyboard.press("0")
+    page.wait_for_function("maps.crosscoder.transform.k === 1")
+    page.keyboard.press("Escape")
+    assert "#" not in page.url and title(page) == "Every feature, and how it turns"
+    assert live(page) == "No feature is chosen." and page.locator("#card").is_hidden()
+
+
+def test_every_feature_can_be_reached_with_arrow_keys(visit, site):
+    page = visit(site.url)
+    reached, total = page.evaluate("""() => { const map = maps.crosscoder, seen = new Set([0]), waiting = [0];
+        map.actions = { ...map.actions, walk() {}, hover() {} };
+        for (const row of waiting) for (const way of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+            map.cursor = row; map.walk(...way);
+            if (!seen.has(map.cursor)) { seen.add(map.cursor); waiting.push(map.cursor); } }
+        return [seen.size, map.table.count]; }""")
+    assert reached == total
+
+
+def test_the_slider_moves_the_picture_by_elements(visit, site):
+    page = visit(f"{site.url}#f/{site.numbers['tables']['crosscoder']['features'][1]}")
+    page.focus("#element")
+    for h in (1, 2):
+        page.keyboard.press("ArrowRight")
+        found = page.evaluate("getComputedStyle(document.querySelector('.frame canvas')).transform")
+        a, b, c, d = PlanarAction(dihedral(8)).matrices[h].flatten()
+        assert [float(x) for x in re.findall(r"-?[\d.e-]+", found)][:4] == pytest.approx([a, c, b, d], abs=1e-4)
+    cosine = site.numbers["tables"]["crosscoder"]["profile"][1][2]
+    assert page.locator(".stage output").inner_text() == f"r²   c = {cosine:.2f}".replace("-", "−")
+    assert page.get_attribute("#element", "aria-valuetext").startswith("r^2, cosine ")
+    assert page.locator(".dot.now").count() == 1
+    page.keyboard.press("End")
+    assert page.locator(".dot.now").count() == 2 and page.input_value("#element") == "15"
+
+
+def test_the_relatives_are_moved_together(visit, site):
+    page = visit(f"{site.url}#f/{site.numbers['tables']['crosscoder']['features'][2]}")
+    transform = "() => [...document.querySelectorAll('.relatives .small')].map(c => getComputedStyle(c).transform)"
+    assert set(page.evaluate(transform)) == {"none"}
+    page.focus(".turn")
+    page.keyboard.press("Enter")
+    assert page.get_attribute(".turn", "aria-pressed") == "true"
+    matrices = PlanarAction(dihedral(8)).matrices
+    elements = site.numbers["tables"]["crosscoder"]["relative_element"][2]
+    for h, found in zip(elements, page.evaluate(transform), strict=True):
+        a, b, c, d = matrices[h].flatten()
+        numbers = [1, 0, 0, 1] if found == "none" else [float(x) for x in re.findall(r"-?[\d.e-]+", found)][:4]
+        assert numbers == pytest.approx([a, c, b, d], abs=1e-4)
+
+
+# --------------------------------------------------------------------------------------------------------- by site.url
+
+def test_links_back_and_forward(visit, site):
+    page = visit(f"{site.url}#f/5")
+    assert title(page) == "Feature 5"
+    page.click("[aria-label^='Next feature']")
+    page.wait_for_function("location.hash === '#f/6'")
+    page.evaluate("location.hash = '#sae/7'")
+    page.wait_for_function("document.querySelector('#detail h2').textContent === 'SAE feature 7'")
+    for name in ("Feature 6", "Feature 5"):
+        page.go_back()
+        page.wait_for_function(f"document.querySelector('#detail h2').textContent === '{name}'")
+    page.go_forward()
+    page.wait_for_function("document.querySelector('#detail h2').textContent === 'Feature 6'")
+    assert page.evaluate("maps.crosscoder.table.features[maps.crosscoder.chosen]") == 6
+
+
+@pytest.mark.parametrize("hash, message", [("#f/3", "never fires on the held-out images"),
+                                           ("#f/4444", "does not exist; numbers go from 0 to"),
+                                           ("#sae/30", "does not exist; numbers go from 0 to 29")])
+def test_features_that_are_not_on_the_map_are_explained(visit, site, hash, message):
+    page = visit(site.url + hash)
+    assert message in page.locator("#detail .notice").inner_text() and message in live(page)
+
+
+def test_the_autoencoder_has_pictures_but_no_blocks(visit, site):
+    page = visit(site.url)
+    number = uncovered(page, "sae")[0]
+    page.mouse.move(*place(page, "sae", number))
+    assert f"SAE {number}" in page.locator("#card").inner_text()
+    page.mouse.click(*place(page, "sae", number))
+    page.wait_for_function(f"location.hash === '#sae/{number}'")
+    assert title(page) == f"SAE feature {number}" and "There is no heatmap" in page.locator("#detail").inner_text()
+    assert page.locator("#detail .heatmap, #detail .circle, #detail .spectrum").count() == 0
+    row = site.numbers["tables"]["sae"]["features"].index(number)
+    links = [a.get_attribute("href") for a in page.locator(".relatives a").all()]
+    assert links == [f"#sae/{other}" for other in site.numbers["tables"]["sae"]["relatives"][row]]
+
+
+# ------------------------------------------------------------------------------------------------------------ filters
+
+def test_filters_by_symmetry_family_and_number(visit, site):
+    page = visit(site.url)
+    table = site.numbers["tables"]["crosscoder"]
+    labels = [site.numbers["subgroups"][str(k)]["label"] for k in table["subgroup"]]
+    shown = "(kind) => maps[kind].table.features.filter((_, row) => maps[kind].shown[row])"
+    page.click(".chip[data-label='half turn']")
+    wanted = [n for n, label in zip(table["features"], labels, strict=True) if label == "half turn"]
+    assert page.evaluate(shown, "crosscoder") == wanted and len(page.evaluate(shown, "sae")) == 30
+    assert page.locator("#count").inner_text() == f"{len(wanted)} of {len(labels)} · SAE 30 of 30"
+    page.click(".chip[data-label='all']")
+    assert len(page.evaluate(shown, "crosscoder")) == len(wanted) + labels.count("all")
+    hidden = table["features"][labels.index("none")]
+    page.mouse.move(*place(page, "crosscoder", hidden))
+    assert page.evaluate("maps.crosscoder.hovered") != labels.index("none"), "what is filtered out cannot be hovered"
+    page.click("#reset")
+    page.select_option("#family", "crosscoder/1")
+    family = [n for n, k in zip(table["features"], table["family"], strict=True) if k == 1]
+    assert page.evaluate(shown, "crosscoder") == family and len(page.evaluate(shown, "sae")) == 30
+    page.click("#reset")
+    page.fill("#number", "5, 10-12")
+    assert page.evaluate(shown, "crosscoder") == [5, 10, 11, 12] == page.evaluate(shown, "sae")
+    page.press("#number", "Enter")
+    page.wait_for_function("location.hash === '#f/5'")
+    page.fill("#number", "five")
+    assert page.get_attribute("#number", "aria-invalid") == "true"
+    assert len(page.evaluate(shown, "crosscoder")) == len(labels)
+
+
+def test_colours_follow_the_menu(visit, site):
+    page = visit(site.url)
+    table, look = site.numbers["tables"]["crosscoder"], "(row) => JSON.stringify(maps.crosscoder.look(row))"
+    for mode, key in (("family", "family"), ("drawing", "drawing")):
+        page.select_option("#colour", mode)
+        assert page.locator("#legend").is_visible()
+        by_class = {}
+        for row in range(len(table["features"])):
+            by_class.setdefault(int(table[key][row]), set()).add(page.evaluate(look, row))
+        assert all(len(looks) == 1 for looks in by_class.values())
+        assert len(set.union(*by_class.values())) == len(by_class), "colour and sign together tell classes apart"
+    page.select_option("#colour", "frequency")
+    assert page.evaluate(look, 0) != page.evaluate(look, 30)
+
+
+def test_a_family_is_one_click_away(visit, site):
+    row = int(np.flatnonzero(site.numbers["tables"]["crosscoder"]["family"] == 2)[0])
+    page = visit(f"{site.url}#f/{site.numbers['tables']['crosscoder']['features'][row]}")
+    page.click("#detail .link")
+    assert page.input_value("#family") == "crosscoder/2"
