@@ -1074,9 +1074,51 @@ display(Markdown(report.compare(
     "score_learned_features", "score_drawn_network", "score_shuffled_blocks", "twin", "tau", "tau_best",
     "drawn_right", "drawn_margin", "network_right", "speed", "hue_change", "hue_change_untrained", "turn_change",
     "turn_change_untrained", "hue_invariant", "hue_invariant_untrained", "turn_invariant", "hue_power", "turn_power",
-    "hue_turn_rank", "hue_encoder_rank", "hue_kept_least", "hue_kept_most", "hue_outside")))
+    "hue_turn_rank", "hue_encoder_rank", "hue_kept_least", "hue_kept_most", "hue_outside", "cc_none", "sae_none",
+    "cc_one_mirror", "sae_one_mirror", "cc_c2_x_c2", "sae_c2_x_c2", "cc_all", "sae_all", "cc_equivariance_score",
+    "sae_equivariance_score")))
 
 # %% [markdown]
+# ```{figure} ../book/reference/08_symmetry/census.png
+# :alt: The lattice of subgroups of D_16 with the number of InceptionV1 features in each box; most are in none and one mirror.
+# :name: fig-census-inception
+#
+# InceptionV1, mixed3b, reference run (profile `inception`): the census of the group crosscoder's features, as in
+# {numref}`fig-census`.
+# ```
+#
+# Four readings, with the numbers in the table. **One mirror is the commonest symmetry**: curves, corners, edges. Then come
+# features that no element changes, and those with a half turn and two mirrors, as lines have. Pure rotation groups
+# are nearly empty: what comes back after a quarter turn has mirrors too. **Exact mirrors are over-represented**: the
+# upright, the level and the diagonal ones hold more than twice as many features as chance would give them. **Most labels are doubtful**, and the threshold decides much, because features are learned less well than the
+# calibration asks for: the nearest feature of another seed is far below $\tau$. The census is a lower bound on
+# symmetry. **It is not noise**: with shuffled blocks, an eighth of the partly symmetric features would be left.
+#
+# ```{figure} ../book/reference/08_symmetry/census_sae.png
+# :alt: Grouped bars for each kind of symmetry, crosscoder and SAE with fitted blocks; the SAE has more features without symmetry and fewer with one mirror.
+# :name: fig-census-sae-inception
+#
+# InceptionV1, reference run, three seeds: the census of crosscoder and SAE, as in {numref}`fig-census-sae`.
+# ```
+#
+# An SAE has even more invariant features, but far fewer with one mirror. {doc}`09_answer_key` suggests why: where single
+# activations are noisy, training on whole orbits finds better directions, and errors look like a lack of symmetry.
+#
+# ```{figure} ../book/reference/08_symmetry/spectrum.png
+# :alt: Bar charts of mean power over irreps for all InceptionV1 features and for four kinds of features.
+# :name: fig-spectrum-inception
+#
+# InceptionV1, reference run: spectra, as in {numref}`fig-spectrum`.
+# ```
+#
+# ```{figure} ../book/reference/08_symmetry/colour_invariance.png
+# :alt: Scatter plot of invariance to hue against invariance to quarter turns, trained and untrained network.
+# :name: fig-colour-invariance-inception
+#
+# InceptionV1, reference run: invariance to hue and to turns, as in {numref}`fig-colour-invariance`. Training moves the
+# network to the right, but not as far as the built-in one: photographs have colours worth knowing.
+# ```
+#
 # ## Exercises
 #
 # ```{exercise} Two classes of mirrors

@@ -422,6 +422,27 @@ display(Markdown(report.compare(
       if (kind, field) != ("sae", "fve")), "fitted_share")))
 
 # %% [markdown]
+# ```{figure} ../book/reference/09_answer_key/sweeps.png
+# :alt: Nine line plots of three scores against three difficulties, four methods with bands over seeds.
+# :name: fig-sweeps-inception
+#
+# Reference run (profile `inception`), three seeds and more levels: where each method breaks, as in {numref}`fig-sweeps`.
+# ```
+#
+# ```{figure} ../book/reference/09_answer_key/standard.png
+# :alt: Four panels of dots for eight methods, three seeds each, at standard difficulty.
+# :name: fig-standard-inception
+#
+# Reference run, three seeds: the planted problem of standard difficulty, as in {numref}`fig-standard`.
+# ```
+#
+# ```{figure} ../book/reference/09_answer_key/drawings.png
+# :alt: Four panels of dots for six methods, three seeds each, on drawn shapes.
+# :name: fig-drawings-inception
+#
+# Reference run, three seeds: drawn shapes, as in {numref}`fig-drawings`.
+# ```
+#
 # ## Exercises
 #
 # ```{exercise} A key that does not fit
