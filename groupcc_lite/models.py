@@ -191,10 +191,14 @@ def truncate(module: nn.Module, layer: str) -> fx.GraphModule:
 
     `layer` is a submodule's name, also of one that torch.fx traces into (its last operation is taken).
     Inception blocks answer to both naming styles: mixed3b, inception_3b, inception_3b/output. ValueError when
-    unknown.
+    unknown, and for a module that torch.fx cannot trace.
     """
     module = copy.deepcopy(module).eval()
-    graph = LeafTracer().trace(module)
+    try:
+        graph = LeafTracer().trace(module)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"torch.fx cannot trace {type(module).__name__} ({error}); wrap the part of the network that "
+                         "leads to the layer, without branches or loops that depend on the images") from error
     wanted = _canonical(layer)
     ends: dict[str, fx.Node] = {}
     for node in graph.nodes:

@@ -17,7 +17,12 @@
 # - why the reflection printed in the group crosscoder paper is not a reflection, and what the correct one is.
 #
 # **You need** a little Python and the idea of a matrix. No group theory, no trained network: everything here is
-# computed from drawings in a few seconds.
+# computed from drawings.
+#
+# **Run time** under half a minute on two CPU cores, with every profile.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -63,9 +68,9 @@ report = Report(folder, "01_groups", profile, seed=seed)
 # %% [markdown]
 # ## Sixteen curve detectors
 #
-# InceptionV1 was trained to name the objects in photographs. Somewhere on the way, in its layer `mixed3b`, it
-# has neurons that fire for curves. One of them likes curves that open to the right. Another one likes the same
-# curve, turned a little. A third one likes it turned further, and so on around the clock
+# {term}`InceptionV1` was trained to name the objects in photographs. Somewhere on the way, in its layer
+# {term}`mixed3b`, it has neurons that fire for curves. One of them likes curves that open to the right. Another one
+# likes the same curve, turned a little. A third one likes it turned further, and so on around the clock
 # {cite:p}`cammarata2020curve`. Turn the image, and each neuron hands its activity over to the next. Nobody
 # built this into the network {cite:p}`olah2020equivariance`.
 #
@@ -121,17 +126,17 @@ assert (line_responses - half_turn).abs().max() < 1e-4
 # (The templates are made of pixels, so the numbers agree to 1 %, not exactly.)
 #
 # So turning the image does to the detectors what a fixed rule, "one place further", does to a list. This is
-# called **equivariance**. And the rule can do nothing at all: eight places further, and the line detectors are
-# as they were.
+# called **{term}`equivariance <equivariant>`**. And the rule can do nothing at all: eight places further, and the line
+# detectors are as they were.
 #
 # Two questions follow, and this chapter answers both.
 #
-# 1. Which rules are there, and how do they combine? This is a *group* and its *actions*.
-# 2. Which of them leave a given thing as it is? This is its *stabiliser*, the precise meaning of "its
+# 1. Which rules are there, and how do they combine? This is a *{term}`group`* and its *{term}`actions <action>`*.
+# 2. Which of them leave a given thing as it is? This is its *{term}`stabiliser`*, the precise meaning of "its
 #    symmetry".
 #
-# A group crosscoder {cite:p}`gorton2024group` asks the same questions about features that nobody had to guess
-# as templates. Everything it does with its dictionary is an action from this chapter.
+# A group {term}`crosscoder` {cite:p}`gorton2024group` asks the same questions about {term}`features <feature>` that
+# nobody had to guess as templates. Everything it does with its {term}`dictionary` is an action from this chapter.
 #
 # ## Transformations that compose and can be undone
 #
@@ -162,8 +167,8 @@ print(G4.table)
 
 # %% [markdown]
 # That table is all there is. Elements are numbers, `0` is the identity, and `table[g, h]` is the product $gh$.
-# It is called the **Cayley table**. Any fact about a finite group can be read from it, so in this book every
-# permutation, every inverse and every coset is computed from a table, and none is typed in by hand.
+# It is called the **{term}`Cayley table`**. Any fact about a finite group can be read from it, so in this book every
+# permutation, every inverse and every {term}`coset` is computed from a table, and none is typed in by hand.
 
 # %%
 r, s = G4.index("r"), G4.index("s")
@@ -178,7 +183,8 @@ assert not G4.is_abelian
 # then mirror". A mirror reverses the sense of rotation. Keep this one equation in mind; the paper's mistake is
 # to forget it.
 #
-# The four axioms are statements about the table. With eight elements we can simply try everything:
+# The four axioms of {prf:ref}`def-group` are statements about the table. With eight elements we can simply try
+# everything:
 
 # %%
 T, elements = G4.table, range(G4.order)
@@ -206,8 +212,8 @@ except ValueError as error:
 #
 # **Cyclic groups.** $C_n$ has the $n$ rotations by multiples of $360°/n$. Its table adds modulo $n$.
 #
-# **Dihedral groups.** $D_n$ has the same $n$ rotations and, for each of them, one reflection. Element number
-# `k` is $r^k$ and element `n + k` is $sr^k$: first rotate by $r^k$, then reflect.
+# **{term}`Dihedral groups <dihedral group>`.** $D_n$ has the same $n$ rotations and, for each of them, one reflection.
+# Element number `k` is $r^k$ and element `n + k` is $sr^k$: first rotate by $r^k$, then reflect.
 #
 # ```{important}
 # This book says $D_{16}$ for the group with 16 rotations, 32 elements in all. The paper says $D_{32}$ for the
@@ -215,7 +221,8 @@ except ValueError as error:
 # ```
 #
 # **Products.** $G \times H$ has the pairs $(g, h)$, multiplied part by part. And **anything else** that has a
-# table, or that some permutations generate: `FiniteGroup(table)`, `permutation_group([...])`.
+# table, or that some permutations {term}`generate <generator>`: `FiniteGroup(table)`, `permutation_group([...])`.
+# {numref}`fig-cayley` shows three of these tables.
 
 # %%
 C16, G = cyclic(16), dihedral(16)
@@ -252,11 +259,12 @@ with plots.house_style():
 #
 # On images the rule is
 #
-# $$ (gI)(q) = I(g^{-1} q), $$
+# $$ (gI)(q) = I(g^{-1} q), $$ (eq-act-image)
 #
 # so that what is at $p$ in $I$ is found at $gp$ in $gI$.
 #
-# Here is a picture without any symmetry, with a marked point, and all that $D_4$ makes of them.
+# Here is a picture without any symmetry, with a marked point, and all that $D_4$ makes of them
+# ({numref}`fig-act`).
 
 # %%
 NIGHT, SUN, CORAL, SKY = torch.tensor([
@@ -323,7 +331,7 @@ assert failures == 24
 #
 # **Turning by 22.5°.** Of the 32 elements of $D_{16}$ only those 8 move pixels onto pixels. The others have to
 # be interpolated, and a turned square shows its corners unless the source image is larger than the crop.
-# `PlanarAction` says how large, and interpolates once, straight from the source.
+# `PlanarAction` says how large, and interpolates once, straight from the source. {numref}`fig-orbit` shows the result.
 
 # %%
 A = PlanarAction(G)
@@ -345,13 +353,13 @@ with plots.house_style():
 # ```{prf:definition} Orbit and stabiliser
 # :label: def-orbit
 #
-# The **orbit** of $x$ is everything it can be moved to, $Gx = \{gx : g \in G\}$. Its **stabiliser** is what
+# The **{term}`orbit`** of $x$ is everything it can be moved to, $Gx = \{gx : g \in G\}$. Its **stabiliser** is what
 # leaves it alone, $\mathrm{Stab}(x) = \{g : gx = x\}$.
 # ```
 #
-# The stabiliser is a group itself: if $g$ and $h$ change nothing, neither do $gh$ and $g^{-1}$. It is what we
-# mean by the symmetry of $x$. The scene above has the stabiliser $\{e\}$ and 32 different images. What about a
-# line, or a circle?
+# The stabiliser is a group itself, a {term}`subgroup` of $G$: if $g$ and $h$ change nothing, neither do $gh$ and
+# $g^{-1}$. It is what we mean by the symmetry of $x$. The scene above has the stabiliser $\{e\}$ and 32 different
+# images. What about a line, or a circle?
 #
 # Interpolated images are never equal to the last bit, so we compare by cosine: $c(g)$ between $I$ and $gI$,
 # with the mean brightness taken off. It is 1 where $g$ leaves the image alone.
@@ -390,8 +398,9 @@ assert (sizes["curve"], sizes["line"], sizes["blob"]) == (16, 8, 1)
 # $\lvert Gx\rvert \cdot \lvert\mathrm{Stab}(x)\rvert = \lvert G\rvert$.
 # ```
 #
-# More symmetry means fewer images. A family of curve detectors needs all 16 orientations, because each curve
-# has only one mirror of its own. A family of line detectors needs 8. A blob needs one.
+# More symmetry means fewer images. A {term}`family` of curve detectors needs all 16 orientations, because each curve
+# has only one mirror of its own. A family of line detectors needs 8. A blob needs one. {numref}`fig-profiles` shows
+# where these symmetries sit.
 
 # %% mystnb={"figure": {"name": "fig-profiles", "caption": "How much of a drawn shape is left after each transformation: the cosine c(g) between the shape and its image, for D\u2081\u2086. The stabiliser is where c reaches 1 (black rings). A curve has one mirror; a line the half turn and two mirrors; a cross quarter turns and four mirrors; a blob everything."}, "image": {"alt": "Four plots over the angle, for a curve, a line, a cross and a blob, each with one line for rotations and one for reflections. Black rings mark where they reach one: 2 elements for the curve, 4 for the line, 8 for the cross, all 32 for the blob."}} tags=["hide-input"]
 with plots.house_style():
@@ -411,10 +420,16 @@ with plots.house_style():
 # %% [markdown]
 # ## Cosets: why the product is always 32
 #
+# ```{prf:definition} Left coset
+# :label: def-coset
+#
+# Let $H$ be a subgroup of $G$. The **left coset** of an element $g$ is $gH = \{gh : h \in H\}$.
+# ```
+#
 # Let $H = \mathrm{Stab}(x)$. When do $g$ and $g'$ make the same image? Exactly when $g^{-1}g'$ does nothing to
-# $x$, that is, when $g'$ lies in the **left coset** $gH = \{gh : h \in H\}$. Cosets of $H$ all have $\lvert
-# H\rvert$ elements and do not overlap, so they cut $G$ into $\lvert G\rvert / \lvert H\rvert$ parts, and each
-# part is one image of the orbit. That proves the theorem. A corner shows it:
+# $x$, that is, when $g'$ lies in the coset $gH$. Cosets of $H$ all have $\lvert H\rvert$ elements and do not
+# overlap, so they cut $G$ into $\lvert G\rvert / \lvert H\rvert$ parts, and each part is one image of the orbit.
+# That proves {prf:ref}`thm-orbit-stabiliser`. A corner shows it ({numref}`fig-cosets`):
 
 # %%
 corner = draw("corner", 0.0, 48)
@@ -443,9 +458,17 @@ with plots.house_style():
             ax.axis("off")
 
 # %% [markdown]
-# A turned corner has a turned mirror: the stabiliser of $gx$ is $g H g^{-1}$. So all members of a family have
-# "the same" symmetry, up to such a conjugation. Names like *one mirror* mean the whole class of conjugate
-# subgroups.
+# A turned corner has a turned mirror:
+#
+# ```{prf:proposition} Stabilisers turn along
+# :label: prop-conjugate
+#
+# If $x$ has the stabiliser $H$, then $gx$ has the stabiliser $g H g^{-1}$.
+# ```
+#
+# *Because* $ghg^{-1}$ takes $gx$ back to $x$, does $h$, which changes nothing, and goes forward again. The same
+# argument from $gx$ back to $x$ shows that there are no others. So all members of a family have "the same" symmetry, up
+# to such a conjugation. Names like *one mirror* mean a whole {term}`conjugacy class` of subgroups.
 
 # %%
 for g in elements:
@@ -458,19 +481,41 @@ for g in elements:
 # ## Lists with one entry per element
 #
 # Now to the objects that a group crosscoder works with. Show the network the whole orbit of an image $I$,
-# follow a point $p$ through it, and write down the activations $a$:
+# follow a point $p$ through it, and write down the {term}`activations <activation>` $a$.
 #
-# $$ x[g] = a(gI)(gp), \qquad g \in G . $$
+# ```{prf:definition} Orbit vector
+# :label: def-orbit-vector
 #
-# This is an **orbit vector**: $\lvert G\rvert$ blocks, each with as many numbers as the layer has channels.
+# The **{term}`orbit vector`** of an image $I$ at a point $p$ is the list of activations
+#
+# $$ x[g] = a(gI)(gp), \qquad g \in G . $$ (eq-orbit-vector)
+#
+# It has $\lvert G\rvert$ **{term}`blocks <block>`**, each with as many numbers as the layer has channels.
+# ```
+#
 # What does it look like for the turned image $hI$ with its point $hp$? Its block $g$ is $a(ghI)(ghp)$. But that
-# is a block we already have: $x[gh]$. So turning the image only rearranges the blocks,
+# is a block we already have: $x[gh]$. So turning the image only rearranges the blocks.
 #
-# $$ (h \cdot x)[g] = x[gh] . $$
+# ```{prf:definition} Block action
+# :label: def-block-action
 #
-# This is the **regular representation** (the right-regular one: $h$ multiplies from the right). Note what was
-# *not* assumed: nothing about the network. The rule holds for every function $a$ whatsoever. Let us take three
-# random filters as a stand-in for a network and check.
+# An element $h$ acts on whatever has one block for each element of the group by
+#
+# $$ (h \cdot x)[g] = x[gh] . $$ (eq-block-action)
+# ```
+#
+# This is the **{term}`regular representation`** (the right-regular one: $h$ multiplies from the right).
+#
+# ```{prf:proposition} Turning an image rearranges its blocks
+# :label: prop-rearrange
+#
+# If $x$ is the orbit vector of $I$ at $p$, then $h \cdot x$ is the orbit vector of $hI$ at $hp$. And
+# {eq}`eq-block-action` is an action: $g \cdot (h \cdot x) = (gh) \cdot x$.
+# ```
+#
+# The first part was just shown. The second: block $k$ of $g \cdot (h \cdot x)$ is $(h \cdot x)[kg] = x[kgh]$, which
+# is block $k$ of $(gh) \cdot x$. Note what was *not* assumed: nothing about the network. The rule holds for every
+# function $a$ whatsoever. Let us take three random filters as a stand-in for a network and check.
 
 # %%
 generator = torch.Generator().manual_seed(seed)
@@ -507,7 +552,7 @@ for h in elements:
         assert torch.equal(twice, act(x, G4, G4.multiply(g, h)))
 
 # %% [markdown]
-# A dictionary vector of a group crosscoder has the same shape, one block per element, because it is there to
+# A {term}`dictionary vector` of a group crosscoder has the same shape, one block per element, because it is there to
 # add up to orbit vectors. So it is transformed by the same rule.
 #
 # In our order of the blocks, rotations first, this is what the two generators do:
@@ -536,7 +581,7 @@ assert G4.regular[s].tolist() == [4, 7, 6, 5, 0, 3, 2, 1]
 # $$
 # [e, r, \dots, r^{n-1} \mid s, sr, \dots, sr^{n-1}] \;\longmapsto\; [s, sr, \dots, sr^{n-1} \mid e, r^{n-1},
 # \dots, r] .
-# $$
+# $$ (eq-paper-reflection)
 #
 # We call this map $S$ and keep it under the name `paper_reflection`. {numref}`fig-blocks` shows all of them.
 
@@ -549,7 +594,7 @@ with plots.house_style():
 
 # %% [markdown]
 # What would a mirrored picture say? Put the images $gI$ themselves into the blocks, and compare with the orbit
-# of the mirrored picture.
+# of the mirrored picture. {numref}`fig-reflection` shows the outcome.
 
 # %%
 truth = A4.images(orbit[s][None])[:, 0]  # from pixels
@@ -625,13 +670,26 @@ print(inside, "of 1024 products stay inside")
 # ## What it does to similarities
 #
 # Two features belong to one family when one is a transformed copy of the other. So the paper compares
-# dictionary vectors by their largest cosine over the group,
+# dictionary vectors by their largest cosine over the group.
 #
-# $$ S_{ij} = \max_{h \in G} \cos(F_i, h \cdot F_j) . $$
+# ```{prf:definition} Similarity over the group
+# :label: def-similarity
 #
-# With a real group this is symmetric: $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is
-# in the group as well. Without inverses the argument breaks. Let us take 100 random dictionary vectors, and as
-# twins their mirror images. A twin should have similarity 1.
+# The {term}`similarity <similarity over the group>` of two dictionary vectors is their largest cosine when one of them
+# may be transformed,
+#
+# $$ S_{ij} = \max_{h \in G} \cos(F_i, h \cdot F_j) . $$ (eq-similarity)
+# ```
+#
+# ```{prf:proposition} Similarity is symmetric
+# :label: prop-symmetric
+#
+# $S_{ij} = S_{ji}$ for every group $G$.
+# ```
+#
+# *Because* $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is in the group as well. Without
+# inverses the argument breaks. Let us take 100 random dictionary vectors, and as twins their mirror images. A twin
+# should have similarity 1.
 
 # %%
 def paper_cosine(D):
@@ -670,8 +728,8 @@ with plots.house_style():
     axes[0].legend(loc="upper left", markerscale=2)
 
 # %% [markdown]
-# A "distance" $1 - S_{ij}$ that depends on the order of $i$ and $j$ is no metric, and UMAP with a precomputed
-# metric expects one.
+# {numref}`fig-asymmetry` shows all pairs. A "distance" $1 - S_{ij}$ that depends on the order of $i$ and $j$ is no
+# metric, and {term}`UMAP`, which draws the paper's map of features, expects one.
 #
 # **Why do the paper's pictures look right, then?** Because many features of an early layer have a mirror
 # symmetry of their own: curves, lines, corners, blobs. If $s r^k \cdot F = F$, the mirror image of $F$ is also
@@ -847,10 +905,10 @@ assert len({tuple(row) for row in (C > 0.95).tolist()}) == 16
 #
 # - A finite group is its Cayley table. $D_{16}$ (the paper's $D_{32}$) has 16 rotations and 16 reflections, and
 #   $rs = sr^{-1}$.
-# - It acts on images by $(gI)(q) = I(g^{-1}q)$, on points by matrices, and on orbit vectors and dictionary
-#   vectors by $(h \cdot x)[g] = x[gh]$. The last rule needs no assumption about the network.
-# - The symmetry of a thing is its stabiliser $H$. Its orbit has $\lvert G\rvert / \lvert H\rvert$ members, one
-#   for each left coset of $H$.
+# - It acts on images by {eq}`eq-act-image`, on points by matrices, and on orbit vectors and dictionary vectors by
+#   $(h \cdot x)[g] = x[gh]$ ({prf:ref}`def-block-action`). The last rule needs no assumption about the network.
+# - The symmetry of a thing is its stabiliser $H$ ({prf:ref}`def-orbit`). Its orbit has $\lvert G\rvert / \lvert
+#   H\rvert$ members, one for each left coset of $H$.
 # - In block order, $r$ shifts both halves to the left, and $s$ swaps the halves and reverses both. The paper
 #   reverses only one. That map has order 4, generates 512 arrangements, and makes the similarity of features
 #   depend on their order.

@@ -19,8 +19,11 @@
 #
 # **You need** {doc}`01_groups`: the group $D_n$, its action on images and points, and orbit vectors.
 #
-# With the profile `book` this chapter takes one to three minutes, most of it for the orbits of all images. They
-# are kept on disk, and the later chapters use them again.
+# **Run time** one to three minutes on two CPU cores, most of it for the orbits of all images. They are kept on disk,
+# and the later chapters use them again.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -55,7 +58,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import plots
+from groupcc_lite import plots, widgets
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.files import sha256_of
 from groupcc_lite.groups import cyclic, dihedral
@@ -65,7 +68,7 @@ from groupcc_lite.pipeline import Run
 from groupcc_lite.sampling import mask_points, read_at, sample_orbits, transformed_cells
 from groupcc_lite.shapes import draw
 from groupcc_lite.style import BLUE, GREEN, ORANGE, PINK
-from groupcc_lite.symmetry import linear_ceiling
+from groupcc_lite.symmetry import act, linear_ceiling
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("02_orbits")
@@ -77,13 +80,14 @@ print(f"{len(run.source('train'))} images to train on, {len(run.source('held-out
 # %% [markdown]
 # ## The plan
 #
-# Chapter 1 ended with orbit vectors,
+# Chapter 1 introduced {term}`orbit vectors <orbit vector>` ({prf:ref}`def-orbit-vector`),
 #
 # $$ x[g] = a(gI)(gp), \qquad g \in G, $$ (eq-orbit)
 #
-# where $I$ is an image, $p$ a point in it, and $a(I)(p)$ the activations of one layer at that point: one number
-# per channel. In words: transform the image, run the network, and look where the point has gone. One image costs
-# $\lvert G\rvert$ runs of the network. One run gives a whole grid of activations, so we take many points from it.
+# where $G$ is the {term}`group`, $I$ is an image, $p$ a point in it, and $a(I)(p)$ the {term}`activations <activation>`
+# of one layer at that point: one number per channel. In words: transform the image, run the network, and look where the
+# point has gone. One image costs $\lvert G\rvert$ runs of the network. One run gives a whole grid of activations, so we
+# take many points from it.
 #
 # Three decisions are hidden in {eq}`eq-orbit`. Which points? Where *exactly* is $gp$ in the grid of activations?
 # And what are transformed pixels, when $g$ does not map pixels to pixels? We take them one at a time.
@@ -91,7 +95,7 @@ print(f"{len(run.source('train'))} images to train on, {len(run.source('held-out
 # ## A point goes along
 #
 # Points are measured in pixels from the centre of the image, $x$ to the right and $y$ down. So $gp$ is a product
-# with a $2 \times 2$ matrix, and the same matrix turns the image.
+# with a $2 \times 2$ matrix, and the same matrix turns the image ({numref}`fig-follow`).
 
 # %%
 image = run.source("train").load([0])
@@ -112,17 +116,17 @@ with plots.house_style():
 # %% [markdown]
 # ## Which points
 #
-# A cell of a deep layer sees a square of pixels, its **receptive field**. Near the border that square reaches
+# A cell of a deep layer sees a square of pixels, its **{term}`receptive field`**. Near the border that square reaches
 # past the image, where the network pads with zeros. Padding does not turn with the image, so we stay away from it.
-# Take points within a circle around the centre (a circle, because it looks the same after every transformation)
-# whose radius is
+# Take points within a circle around the centre, the **{term}`mask`** (a circle, because it looks the same after every
+# transformation), whose radius is
 #
 # $$ \text{mask radius} = \tfrac12\,(\text{input size} - \text{receptive field}). $$ (eq-mask)
 #
 # Inside it, every receptive field lies in the image.
 #
-# Most of an image is background, and a crosscoder should not spend itself on background. So points are drawn
-# without replacement with probability proportional to the length of the activation,
+# Most of an image is background, and a {term}`crosscoder` should not spend itself on background. So points are drawn
+# without replacement with probability proportional to the length of the activation ({numref}`fig-norms`),
 #
 # $$ P(p) \propto \lVert a(I)(p) \rVert . $$ (eq-norm)
 #
@@ -167,6 +171,88 @@ with plots.house_style():
     fig.colorbar(shown, ax=axes[1], fraction=0.05)
 
 # %% [markdown]
+# ## The blocks shift
+#
+# Turning an image only rearranges the {term}`blocks <block>` of its orbit vectors, said {prf:ref}`prop-rearrange`. Does
+# a real network keep this promise? It has no choice: the same pictures pass through it, in another order. Let us check
+# it with a drawing that has no symmetry of its own. Follow one point of it, then turn the drawing by a quarter and
+# begin anew with the turned one.
+
+# %%
+unit, side = S / 96, action.source_size(S)  # drawings keep their share of the image
+place, beside = (12 * unit, -9 * unit), (18.5 * unit, -16 * unit)
+
+
+def stroke(shape, angle, colour, **where):
+    cover = draw(shape, angle, side, foreground=(1.0,) * 3, background=(0.0,) * 3, **where)
+    return cover * (0.9 - torch.tensor(colour))[:, None, None]
+
+
+drawing = (0.9 - stroke("curve", 0.4, (0.1, 0.3, 0.7), position=place, scale=unit,
+                        half_width=2.5 * unit)
+           - stroke("blob", 0.0, (0.9, 0.4, 0.2), position=beside, scale=0.45 * unit))
+
+# %%
+def orbit_at(picture, point):
+    """All transformed pictures, where the point is in each, and the activations there."""
+    views, spots = action.images(picture, S)[:, 0], action.points(point)
+    return views, spots[:, 0], read_at(activations(views), geometry.cells(spots))[:, 0]
+
+
+views, spots, x = orbit_at(drawing, torch.tensor([place]))
+quarter = n // 4  # a quarter turn, as an element
+(turned_drawing,) = action.images(drawing, side, elements=[quarter])
+again = orbit_at(turned_drawing, spots[[quarter]])[2]
+expected = act(x, G, quarter)
+print(f"largest difference {(again - expected).abs().max():.0e}, "
+      f"largest activation {x.max():.2g}")
+assert torch.allclose(again, expected, atol=1e-4 * float(x.max()))
+
+# %% [markdown]
+# Now move the slider. On the left the drawing turns. On the right stand its blocks, each with what the network saw at
+# the point (above) and what it answered (below, the 12 channels that vary most). The blocks shift to the left in both
+# halves, one place a step. A mirror swaps the halves and reverses both. The frame follows one block through all of
+# this, the one that was $x[e]$ in the beginning.
+
+# %% tags=["hide-input"]
+answers = x[:, x.std(dim=0).topk(12).indices.sort().values].T.cpu()  # (channel, element)
+
+
+def patch(g):
+    half = round(14 * unit)
+    column, row = (spots[g] + (S - 1) / 2).round().long().tolist()
+    return views[g, :, row - half:row + half + 1, column - half:column + half + 1].clamp(0, 1)
+
+
+def blocks_after(h):
+    column = min(0.45, 4.7 / n)  # inches
+    fig, axes = plt.subplot_mosaic([["image", "rotations"], ["image", "reflections"]],
+                                   figsize=(2.3 + column * n, 4.4 * column + 1.3), width_ratios=[2, column * n])
+    plots.points_on_image(views[h].clamp(0, 1), spots[[h]], axes["image"])
+    axes["image"].set_title("$I$" if h == 0 else f"{G.latex[h]}$I$", loc="center")
+    for half, name in enumerate(("rotations", "reflections")):
+        ax, shown = axes[name], torch.as_tensor(G.regular[h])[half * n:half * n + n]
+        ax.imshow(torch.cat([patch(g) for g in shown], dim=2).permute(1, 2, 0), extent=(0, n, 1, 2))
+        ax.imshow(answers[:, shown], extent=(0, n, 0, 1), cmap="magma", vmin=0, vmax=float(answers.max()))
+        step = max(1, n // 8)
+        ax.set_xticks(np.arange(0, n, step) + 0.5, [G.latex[half * n + k] for k in range(0, n, step)])
+        ax.set(xlim=(0, n), ylim=(0, 2), yticks=[], aspect="equal")
+        ax.set_title(name, fontsize=10, pad=4)
+        ax.grid(False)
+        if G.inverse[h] // n == half:
+            ax.add_patch(plt.Rectangle((G.inverse[h] % n, 0), 1, 2, fill=False, edgecolor=GREEN, linewidth=3,
+                                       clip_on=False, zorder=5))
+    return fig
+
+
+path = [*range(n // 2 + 1), n, n + 1, n + 2]
+with plots.house_style():
+    frames = [widgets.png(blocks_after(h)) for h in path]
+widgets.feature_stack(frames, [G.names[h] for h in path], [
+    f"The drawing under {G.names[h]} and its blocks; the block that was e stands at {G.names[G.inverse[h]]}."
+    for h in path], description="drawing moved by")
+
+# %% [markdown]
 # ## The grid is not centred
 #
 # To read an activation we must know where the cells are. A layer's cells form a grid. Cell number $k$ is centred
@@ -175,7 +261,8 @@ with plots.house_style():
 # $$ \text{first} + \text{stride} \cdot k , $$ (eq-cell)
 #
 # and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its
-# layers and can be checked by sending impulses through the network (`groupcc_lite.geometry`).
+# layers and can be checked by sending impulses through the network (`groupcc_lite.geometry`). {numref}`fig-geometry`
+# draws them to scale.
 
 # %%
 print(geometry)
@@ -202,6 +289,13 @@ with plots.house_style():
 # %% [markdown]
 # ## Two registrations
 #
+# ```{prf:definition} Registration
+# :label: def-registration
+#
+# A **{term}`registration`** says, for every point $p$ and every element $g$, at which place of the activation grid of
+# $gI$ the block $x[g]$ is read.
+# ```
+#
 # **Right.** Turn points about the middle of the image, because there the image turns. Convert to cell coordinates
 # last, by {eq}`eq-cell`, and read between cells with bilinear weights. In the library this is
 # `registration="image-centre"`.
@@ -210,12 +304,17 @@ with plots.house_style():
 # what happens when a whole activation grid is given to a function that rotates pictures. Here:
 # `registration="grid-centre"`.
 #
-# Let $o$ be the offset of the grid's middle. The naive way reads at $g(p - o) + o$ instead of $gp$. The
-# difference, $o - go$, is the same for every point. For a rotation by $\theta$ its length is
+# ```{prf:proposition} How far the naive registration is off
+# :label: prop-misplaced
 #
-# $$ \lVert o - go \rVert = 2 \lVert o \rVert \sin(\theta / 2) , $$ (eq-misplaced)
+# Let $o$ be the offset of the grid's middle from the middle of the image. The naive registration misplaces every point
+# by the same vector, $o - go$. For a rotation by $\theta$ its length is
 #
-# nothing at the identity, and twice the offset at half a turn. Here it is in pixels:
+# $$ \lVert o - go \rVert = 2 \lVert o \rVert \sin(\theta / 2) . $$ (eq-misplaced)
+# ```
+#
+# *Because* it reads at $g(p - o) + o$ instead of $gp$. That is nothing at the identity, and twice the offset at half a
+# turn. Here it is in pixels:
 
 # %%
 right, naive = (transformed_cells(inside[None], action, geometry, name) for name in ("image-centre", "grid-centre"))
@@ -237,7 +336,7 @@ assert harmless == [0, n + 3 * n // 4]
 # So far we have trusted our own bookkeeping. Here is a test that does not. How *strongly* a network responds to a
 # spot depends on what is there, and little on its orientation. So compare the length of the activation at $p$ in
 # $I$ with that at $gp + \delta$ in $gI$, over many points, for every small shift $\delta$. Where the
-# correlation is largest, there the point has gone.
+# correlation is largest, there the point has gone ({numref}`fig-where`).
 
 # %%
 few = run.source("held-out").load(range(min(32, len(run.source("held-out")))))
@@ -283,10 +382,11 @@ with plots.house_style():
 #
 # ## What the naive way costs
 #
-# A few pixels, of a receptive field of many. Does it matter? Two measurements on the held-out images. The first
-# one: how alike are the two readings of the same point, as a cosine? The second one is closer to our purpose. A
-# crosscoder has to predict $x[g]$ from $x[e]$. How well can the best *linear* map do it? Fit it on most of these
-# images, test it on the rest, and take the share of variance that it misses.
+# A few pixels, of a receptive field of many. Does it matter? Two measurements on the
+# {term}`held-out images <held-out images>`. The first one: how alike are the two readings of the same point, as a
+# cosine? The second one is closer to our purpose. A crosscoder has to predict $x[g]$ from $x[e]$. How well can the best
+# *linear* map do it? Fit it on most of these images, test it on the rest, and take the share of variance that it
+# misses.
 
 # %%
 stores = {name: run.orbits("held-out", registration=name) for name in ("image-centre", "grid-centre")}
@@ -334,7 +434,14 @@ with plots.house_style():
 #
 # Two things are interpolated, and neither is the network's fault.
 #
-# **Pixels.** The elements of $D_4$, quarter turns and their mirrors, move pixels onto pixels. For all others
+# ```{prf:definition} Exact and resampled elements
+# :label: def-exact
+#
+# An element is **{term}`exact <exact element>`** if it moves pixels onto pixels, and **resampled** if its pixels have
+# to be interpolated.
+# ```
+#
+# **Pixels.** The elements of $D_4$, quarter turns and their mirrors, are exact. For all others
 # pixels are resampled, which blurs a little. To see how much, turn an image *there and back* and compare the
 # activations with those of the untouched image. This resamples twice, and an orbit resamples once, so it is an
 # upper bound. We do it with $D_{16}$ under every profile.
@@ -473,10 +580,19 @@ workshop.cleanup()
 # %% [markdown]
 # ## How far is the network from equivariant?
 #
-# If the network were equivariant, then for each $g$ a fixed matrix $\rho(g)$ would turn $x[e]$ into $x[g]$. Now that
-# we have orbits of all images, we can fit the best such matrix well: on the training images, tested on the
-# held-out ones. This is the **linear ceiling**. Compare it with the case where the matrix is the identity, that is,
-# where the network's response does not change at all: copy $x[e]$, and see what share of the variance that explains.
+# If the network were {term}`equivariant`, then for each $g$ a fixed matrix $\rho(g)$ would turn $x[e]$ into $x[g]$. Now
+# that we have orbits of all images, we can fit the best such matrix well: on the training images, tested on the
+# held-out ones.
+#
+# ```{prf:definition} Linear ceiling
+# :label: def-ceiling
+#
+# The **{term}`linear ceiling`** of an element $g$ is the share of the variance of $x[g]$ on held-out images that is
+# explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted by ridge regression on training images.
+# ```
+#
+# Compare it with the case where the matrix is the identity, that is, where the network's response does not change at
+# all: copy $x[e]$, and see what share of the variance that explains ({numref}`fig-equivariance`).
 
 # %%
 x = right_store.rows(range(len(right_store)))
@@ -537,7 +653,9 @@ _ = report.save()
 # %% [markdown]
 # ## On InceptionV1
 #
-# The same chapter with the profile `inception`: BVLC GoogLeNet's `mixed3b`, the group $D_{16}$, and photographs.
+# The same chapter with the {term}`profile` `inception`: BVLC GoogLeNet's {term}`mixed3b`, the group $D_{16}$, and
+# photographs. {numref}`fig-where-inception`, {numref}`fig-registration-inception` and
+# {numref}`fig-equivariance-inception` are the counterparts of the figures above.
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))
@@ -658,14 +776,14 @@ print(f"read between cells: {half_turn_fve(interpolated):.3f}   read exactly: {h
 # ## Summary
 #
 # - An orbit vector follows one point of one image through all transformed images. Points are chosen once, inside a
-#   circular mask, with probability proportional to the activation's length.
+#   circular mask, with probability proportional to the activation's length. Turning the image rearranges its blocks.
 # - Points live in pixels from the image centre and become cell coordinates last. A layer's grid is not centred on
-#   the image. Turning about the grid's own middle misplaces points, most at half a turn.
+#   the image. Turning about the grid's own middle misplaces points, most at half a turn ({prf:ref}`prop-misplaced`).
 # - The network itself can tell whether the registration is right: response strengths agree best near the place
 #   where we read.
 # - Two interpolations set a floor: resampled pixels, for all but the elements of $D_4$, and reading between cells.
 # - A linear map predicts a large part of the response to a transformed image from the response to the untransformed
-#   one. A copy does not.
+#   one ({prf:ref}`def-ceiling`). A copy does not.
 # - Stores are cut into checksummed shards: they resume after a crash and repair themselves.
 #
 # ## Limits

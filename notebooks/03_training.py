@@ -19,8 +19,11 @@
 #
 # **You need** {doc}`02_orbits`: orbit vectors, exact and resampled elements, the linear ceiling.
 #
-# With the profile `book` this chapter takes a few minutes, nearly all of it for training. Trained coders are kept,
-# so the second time it takes seconds.
+# **Run time** a few minutes on two CPU cores, nearly all of it for training. Trained coders are kept, so the second
+# time it takes seconds.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -71,19 +74,27 @@ print(f"{len(train_orbits)} orbits to train on, {len(held_out)} held out; {G.ord
 # %% [markdown]
 # ## One block in, all blocks out
 #
-# A sparse autoencoder explains an activation as a sum of a few directions. A group crosscoder
-# {cite:p}`gorton2024group` reads the same activation $x[e]$, the response to the image as it stands. But it has to
-# produce the whole orbit vector: also the responses to the image turned and mirrored,
+# A {term}`sparse autoencoder <sparse autoencoder (SAE)>` explains an {term}`activation` as a sum of a few directions. A
+# group {term}`crosscoder` {cite:p}`gorton2024group` reads the same activation $x[e]$, the response to the image as it
+# stands. But it has to produce the whole {term}`orbit vector` under a {term}`group`: also the responses to the image
+# turned and mirrored.
+#
+# ```{prf:definition} Group crosscoder
+# :label: def-crosscoder
+#
+# A **group crosscoder** with $m$ **{term}`latents <latent>`** computes
 #
 # $$ f = \mathrm{act}\big(W_e\,(x[e] - b) + b_e\big) \in \mathbb{R}^m, $$ (eq-encode)
 #
-# $$ \hat x[g] = \sum_{i=1}^{m} f_i \, W_{d,i}[g] + b_d[g], \qquad g \in G. $$ (eq-decode)
+# $$ \hat x[g] = \sum_{i=1}^{m} f_i \, W_{d,i}[g] + b_d[g], \qquad g \in G , $$ (eq-decode)
 #
-# Each of the $m$ **latents** has one number $f_i$ per sample and one **dictionary vector** $W_{d,i}$ with
-# $\lvert G\rvert$ blocks. Block $g$ says what the layer does *when the image is transformed by $g$*, if the latent
-# is active. If latent $i$ finds an upright curve, then block $r$ of its dictionary vector must hold what the
-# layer says to a curve turned by one step. So the crosscoder has to learn how its features transform. That is the
-# whole idea.
+# where $\mathrm{act}$ leaves few numbers different from zero. $W_{d,i}$ is the **{term}`dictionary vector`** of latent
+# $i$; it has $\lvert G\rvert$ {term}`blocks <block>`. Later chapters call it $F_i$.
+# ```
+#
+# Block $g$ says what the layer does *when the image is transformed by $g$*, if the latent is active. If latent $i$
+# finds an upright curve, then block $r$ of its dictionary vector must hold what the layer says to a curve turned by one
+# step. So the crosscoder has to learn how its {term}`features <feature>` transform. That is the whole idea.
 
 # %%
 fresh = GroupCrosscoder(G, d, m, scale=train_orbits.scale, seed=seed)
@@ -98,10 +109,14 @@ assert torch.equal(fresh(other).latents, f) and fresh(x).reconstruction.shape ==
 # %% [markdown]
 # ## The objective
 #
+# ```{prf:definition} Objective
+# :label: def-objective
+#
 # The paper minimises, averaged over samples $x$,
 #
 # $$ L = \underbrace{\sum_{g \in G} \lVert x[g] - \hat x[g] \rVert^2}_{\text{reconstruction}}
 #   \; + \; \lambda \underbrace{\sum_{i=1}^m f_i \, \lVert W_{d,i} \rVert}_{\text{sparsity}} . $$ (eq-loss)
+# ```
 #
 # **Reconstruction** counts all blocks alike. The encoder has seen one of them. For the others it can only do as well
 # as $x[e]$ determines them.
@@ -128,17 +143,17 @@ assert torch.allclose(total, reconstruction + strength * sparsity, rtol=1e-4)
 assert torch.allclose(parts["reconstruction"], reconstruction, rtol=1e-4)
 
 # %% [markdown]
-# **TopK** {cite:p}`gao2024scaling` enforces sparsity instead of paying for it. Of all latents, the $k$ with the
-# largest contribution $f_i \lVert W_{d,i} \rVert$ stay, the rest are set to zero. **BatchTopK**
+# **{term}`TopK`** {cite:p}`gao2024scaling` enforces sparsity instead of paying for it. Of all latents, the $k$ with the
+# largest contribution $f_i \lVert W_{d,i} \rVert$ stay, the rest are set to zero. **{term}`BatchTopK`**
 # {cite:p}`bussmann2024batchtopk` keeps the $kB$ largest of a batch of $B$ samples, so that a difficult sample may use
 # more latents than an easy one. Both drop the second term of {eq}`eq-loss`. They have another one instead,
 #
 # $$ L_{\text{aux}} = \alpha \, \Big\lVert \, x - \hat x - \sum_{i \in \text{dead}} z_i W_{d,i} \Big\rVert^2 ,
 #   \qquad \alpha = \tfrac1{32} , $$ (eq-aux)
 #
-# where $z$ holds the strongest pre-activations among the latents that have not fired for long. A latent that is
-# never selected gets no gradient and stays dead for ever. {eq}`eq-aux` lets dead latents learn what the living ones
-# leave over, until they are strong enough to be selected.
+# where $z$ holds the strongest pre-activations among the latents that have not {term}`fired <firing>` for long. A
+# latent that is never selected gets no gradient and stays dead for ever. {eq}`eq-aux` lets
+# {term}`dead latents <dead latent>` learn what the living ones leave over, until they are strong enough to be selected.
 
 # %%
 sparse = GroupCrosscoder(G, d, m, activation="topk", k=8, seed=seed)
@@ -150,14 +165,21 @@ assert torch.equal(active[0].nonzero()[:, 0], contribution[0].topk(8).indices.so
 # %% [markdown]
 # ## What λ means
 #
-# The paper trains with $\lambda = 3 \cdot 10^{-7}$. Can we use that number? Suppose that our activations are twice
-# as large. Double $f$, $b$, $b_e$ and $b_d$, and leave $W_e$ and $W_d$ as they are: then all reconstructions double.
-# The first term of {eq}`eq-loss` is multiplied by 4, the second one by 2. So
+# The paper trains with $\lambda = 3 \cdot 10^{-7}$. Can we use that number?
+#
+# ```{prf:proposition} λ has the unit of an activation
+# :label: prop-unit
+#
+# For every coder there is one whose loss on doubled activations is
 #
 # $$ L(2x;\, 2\lambda) = 4\, L(x;\, \lambda) , $$ (eq-scale)
 #
-# and the best coder for $(2x, 2\lambda)$ is the best one for $(x, \lambda)$, written in other units. **λ has the
-# unit of an activation.** Without the scale of the activations a value of $\lambda$ says nothing.
+# so the best coder for $(2x, 2\lambda)$ is the best one for $(x, \lambda)$, written in other units.
+# ```
+#
+# *Because* one can double $f$, $b$, $b_e$ and $b_d$, and leave $W_e$ and $W_d$ as they are: then all reconstructions
+# double. The first term of {eq}`eq-loss` is multiplied by 4, and the second one, with $2\lambda$, by 4 as well. Without
+# the scale of the activations a value of $\lambda$ says nothing.
 
 # %%
 def doubled(coder):
@@ -233,17 +255,23 @@ with plots.house_style():
 # %% [markdown]
 # ## How good is it?
 #
-# From here on, everything is measured on held-out images: whole images that no coder has been trained on. The
-# **fraction of variance explained** of block $g$ is
+# From here on, everything is measured on {term}`held-out images`: whole images that no coder has been trained on.
+#
+# ```{prf:definition} Fraction of variance explained
+# :label: def-fve
+#
+# The **{term}`fraction of variance explained <fraction of variance explained (FVE)>`** of block $g$ is
 #
 # $$ \mathrm{FVE}[g] = 1 - \frac{\sum \lVert x[g] - \hat x[g] \rVert^2}{\sum \lVert x[g] - \bar x[g] \rVert^2} ,
 # $$ (eq-fve)
 #
-# with sums over samples and the mean $\bar x[g]$ of each block. One is perfect, zero is as good as the mean. And
-# what is possible? For $g \ne e$ not 1, since $x[e]$ does not determine $x[g]$. The **linear ceiling** of chapter 2
-# is what the best linear map reaches. It is dense and free to use any combination of channels. A crosscoder may
-# use only a few latents at a time, so coming near the ceiling is a success. It has one advantage, though: its
-# encoder is not linear.
+# with sums over samples and the mean $\bar x[g]$ of each block. In total, both sums run over the blocks as well.
+# ```
+#
+# One is perfect, zero is as good as the mean. And what is possible? For $g \ne e$ not 1, since $x[e]$ does not
+# determine $x[g]$. The {term}`linear ceiling` of {prf:ref}`def-ceiling` is what the best linear map reaches. It is
+# dense and free to use any combination of channels. A crosscoder may use only a few latents at a time, so coming near
+# the ceiling is a success. It has one advantage, though: its encoder is not linear.
 
 # %%
 metrics, ceiling = run.evaluate(coder), run.ceiling()
@@ -278,10 +306,15 @@ with plots.house_style():
 #
 # ## How sparse is it?
 #
-# **L0** is the mean number of active latents per sample. A latent is **dead** if it is active for no held-out sample
-# at all; it takes up memory and explains nothing. And the **firing frequency** tells which latents are common.
-# A latent that fires for half of all samples is not much of a feature, and one that fires for one in ten thousand
-# has hardly been trained.
+# ```{prf:definition} L0, dead latents, firing frequency
+# :label: def-sparsity
+#
+# **{term}`L0`** is the mean number of latents per sample that are not zero. A latent's **firing frequency** is the
+# share of held-out samples for which it is not zero. A latent is **dead** if that share is 0.
+# ```
+#
+# A dead latent takes up memory and explains nothing. A latent that fires for half of all samples is not much of a
+# feature, and one that fires for one in ten thousand has hardly been trained ({numref}`fig-frequency`).
 
 # %%
 frequency = metrics.frequency
@@ -311,8 +344,8 @@ with plots.house_style():
 # ## L1 or TopK?
 #
 # The two activations trade sparsity against reconstruction in different ways. A single pair of numbers says little, so
-# train at several $\lambda$ and several $k$, all with the same short budget, and draw the curve. Up and to the left
-# is better.
+# train at several $\lambda$ and several $k$, all with the same short budget, and draw the curve
+# ({numref}`fig-tradeoff`). Up and to the left is better.
 
 # %%
 curve = run.curve()
@@ -357,14 +390,14 @@ print(f"the reconstruction should be longer by a factor of {lasso:.2f} (L1, λ =
 assert lasso > topk
 
 # %% [markdown]
-# This is **shrinkage**. TopK has no penalty, hence next to no shrinkage. It has the number of active latents under
-# control as well, which is why it is our default. What L1 has to offer: it is the paper's choice, and it lets the
+# This is **{term}`shrinkage`**. TopK has no penalty, hence next to no shrinkage. It has the number of active latents
+# under control as well, which is why it is our default. What L1 has to offer: it is the paper's choice, and it lets the
 # number of active latents follow the sample.
 #
 # ## The trivial group
 #
-# For the group with one element, {eq}`eq-encode` to {eq}`eq-loss` read and write one block. That is a sparse
-# autoencoder. It needs no code of its own:
+# For the group with one element, {prf:ref}`def-crosscoder` and {prf:ref}`def-objective` read and write one block. That
+# is a sparse autoencoder. It needs no code of its own:
 
 # %%
 plain = SparseAutoencoder(d, m, activation="topk", k=8, seed=seed)
@@ -383,10 +416,10 @@ print(f"  sparse autoencoder {sae_metrics.fve:.3f}   group crosscoder {metrics.f
 #
 # ## Does it depend on the seed?
 #
-# A coder's start is random, and training finds one of many solutions. Two questions: does the *quality* depend on
-# the seed, and do the *features*? For the second one, look for each dictionary vector's best match among those of
-# another seed: first by plain cosine, then by the largest cosine over the group, which also accepts a transformed
-# copy. Chapters 4 and 5 use the same coders again.
+# A coder's start is random, and training finds one of many solutions. Two questions: does the *quality* depend on the
+# seed, and do the *features*? For the second one, look for each dictionary vector's best match among those of another
+# seed: first by plain cosine, then by the {term}`largest cosine over the group <similarity over the group>`, which also
+# accepts a transformed copy. Chapters 4 and 5 use the same coders again.
 
 # %%
 starts = range(seed, seed + settings.seeds)
@@ -407,9 +440,10 @@ assert (matches["over the group"] >= matches["plain"] - 1e-4).all()
 
 # %% [markdown]
 # The quality hardly depends on the seed. The features do, and much: few of them come back. Some come back as a
-# transformed copy, which is as good. But the directions into which a coder of this size splits the activations are to
-# a large part its own choice. So a single feature proves little. What can be claimed are statements about a whole
-# dictionary, checked with several seeds, and this is how the next chapters proceed.
+# transformed copy, which is as good. But the directions into which a coder of this size splits the activations are to a
+# large part its own choice, as has been found for language models too {cite:p}`paulo2025different`. So a single feature
+# proves little. What can be claimed are statements about a whole dictionary, checked with several seeds, and this is
+# how the next chapters proceed.
 
 # %%
 for key, value, note in (
@@ -446,7 +480,9 @@ _ = report.save()
 # %% [markdown]
 # ## On InceptionV1
 #
-# The same chapter with the profile `inception`: BVLC GoogLeNet's `mixed3b`, the group $D_{16}$, and photographs.
+# The same chapter with the {term}`profile` `inception`: BVLC GoogLeNet's {term}`mixed3b`, the group $D_{16}$, and
+# photographs. {numref}`fig-blocks-inception`, {numref}`fig-tradeoff-inception`, {numref}`fig-frequency-inception` and
+# {numref}`fig-history-inception` are the counterparts of the figures above.
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
@@ -577,12 +613,12 @@ assert seen.fve > metrics.fve - 0.05
 #
 # ## Summary
 #
-# - A group crosscoder reads the response to an image and reconstructs the responses to all its transformations. Its
-#   dictionary vectors have one block per element of the group.
+# - A group crosscoder ({prf:ref}`def-crosscoder`) reads the response to an image and reconstructs the responses to all
+#   its transformations. Its dictionary vectors have one block per element of the group.
 # - The objective is the squared error over all blocks and the summed lengths of the latents' contributions, or TopK in
 #   place of the second.
-# - $\lambda$ has the unit of an activation: doubled activations need twice the $\lambda$. So fix the scale, and save
-#   it.
+# - $\lambda$ has the unit of an activation ({prf:ref}`prop-unit`): doubled activations need twice the $\lambda$. So fix
+#   the scale, and save it.
 # - Judge a coder on held-out images, block by block, against the linear ceiling. A plain share of variance says
 #   little.
 # - L1 shrinks what it reconstructs; TopK does not.

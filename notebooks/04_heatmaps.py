@@ -20,6 +20,9 @@
 # **You need** the block action from {doc}`01_groups` and an idea of what a crosscoder is ({doc}`03_training`).
 #
 # **Run time** about a minute on two CPU cores when chapter 3 has been run, a few minutes otherwise.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -72,17 +75,21 @@ assert n % 4 == 0
 # %% [markdown]
 # ## One feature, many blocks
 #
-# A dictionary vector $F$ has one block $F[g]$ for every element of the group. Block $g$ says what the layer
-# looks like when the feature is there and the image has been transformed by $g$. So compare the blocks with
-# each other:
+# A {term}`dictionary vector` $F$ has one {term}`block` $F[g]$ for every element of the {term}`group`. Block $g$ says
+# what the layer looks like when the {term}`feature` is there and the image has been transformed by $g$. So compare the
+# blocks with each other.
 #
-# ```{math}
-# B[g, h] = \cos(F[g], F[h]) .
+# ```{prf:definition} Block heatmap
+# :label: def-heatmap
+#
+# The **{term}`block heatmap`** of a dictionary vector $F$ is the picture of the square table
+#
+# $$ B[g, h] = \cos(F[g], F[h]) , \qquad g, h \in G . $$ (eq-heatmap)
 # ```
 #
 # That is all. If the feature is a line, turning it by half a turn gives the same line, so blocks half a turn
-# apart should agree. If it is a blob, all blocks should. The square picture of $B$ is Figure 5 of the paper
-# {cite:p}`gorton2024group`, and we call it the **block heatmap**.
+# apart should agree. If it is a blob, all blocks should. The picture is Figure 5 of the paper
+# {cite:p}`gorton2024group`.
 #
 # Before we trust such pictures on learned features, we draw three for which we know the answer. Let the
 # "network" be the pixels themselves, and let the "feature" be a drawing: block $g$ holds the pixels of the
@@ -124,11 +131,43 @@ with plots.house_style():
     report.figure("drawn", show_heatmaps(block_cosines(drawn[three]), [SHAPE_NAMES[i] for i in three]))
 
 # %% [markdown]
+# Where do the stripes of {numref}`fig-drawn-heatmaps` come from? Watch two heatmaps grow, row by row. Row $g$ compares
+# the drawing in position $g$, on the left, with the drawing in all positions, and a dark cell says *the same*. As the
+# drawing turns, the dark cells move along. The line meets itself twice in a full turn, the curve once. Then come the
+# mirror images, which turn the other way.
+
+# %% tags=["hide-input"]
+pair = [SHAPE_NAMES.index("line"), SHAPE_NAMES.index("curve")]
+positions = [A.images(drawing(SHAPES[i]), small)[:, 0] for i in pair]
+growing = block_cosines(drawn[pair])
+
+
+def rows_up_to(g):
+    fig, axes = plt.subplots(2, 2, figsize=(4, 4.4), width_ratios=[1, 1.9])
+    for (left, right), pictures, B_full, i in zip(axes, positions, growing, pair, strict=True):
+        left.imshow(pictures[g].mean(0), cmap="gray", vmin=0.1, vmax=1)
+        left.axis("off")
+        left.set_title(f"{SHAPE_NAMES[i]}, {G.latex[g]}", loc="center")
+        plots.block_heatmap(B_full, G, right)
+        right.axhspan(g + 0.5, G.order, color="white", zorder=3)
+        right.axhspan(g - 0.5, g + 0.5, fill=False, edgecolor="black", linewidth=1.5, zorder=5)
+        right.set_ylim(G.order - 0.5, -0.5)
+    return fig
+
+
+stops = sorted({*range(0, n, max(1, n // 8)), *range(n, G.order, max(1, n // 4)), G.order - 1})
+with plots.house_style():
+    frames = [widgets.png(rows_up_to(g)) for g in stops]
+widgets.feature_stack(frames, [G.names[g] for g in stops], [
+    f"A line and a curve moved by {G.names[g]}, and their heatmaps, filled from the top to the row of {G.names[g]}."
+    for g in stops], description="rows up to", width="440px")
+
+# %% [markdown]
 # ## How to read it
 #
 # Rows and columns run through the elements in the book's usual order: first the rotations $r^k$, then the
 # reflections $sr^k$. The thin lines separate them, so there are four quarters. What is being compared in each?
-# Two blocks are apart by the element that leads from one to the other, $g^{-1}h$:
+# Two blocks are apart by the element that leads from one to the other, $g^{-1}h$ ({numref}`fig-quotient`):
 #
 # | quarter | $g$ | $h$ | $g^{-1}h$ | constant along |
 # |---|---|---|---|---|
@@ -180,9 +219,10 @@ with plots.house_style():
 # inverse. *Only if:* the map that sends each $F[g]$ to $F[kg]$ preserves all inner products, since
 # $(kg)^{-1}kh = g^{-1}h$. So it extends to an orthogonal map of the space that the blocks span; call it $\rho(k)$.
 #
-# A network with that property is called **unitarily equivariant**. Nobody forced ours to be. So we measure: take
-# the mean of $B$ over all pairs with the same $g^{-1}h$, and ask which share of the variance of $B$ it
-# explains, without the diagonal, which is 1 anyway. For a blob $B$ hardly varies, and the share means nothing.
+# A network with that property is called unitarily {term}`equivariant`. Nobody forced ours to be. So we measure: take
+# the mean of $B$ over all pairs with the same $g^{-1}h$, and ask which share of the variance of $B$ it explains,
+# without the diagonal, which is 1 anyway. This share is the {term}`equivariance score`. For a blob $B$ hardly varies,
+# and the share means nothing.
 
 # %%
 pairs = torch.as_tensor(quotient).flatten()
@@ -209,9 +249,9 @@ assert of_pixels.nan_to_num(1.0).min() > 0.95
 # %% [markdown]
 # ## The same drawings through the network
 #
-# Now the blocks are the layer's activations at the image centre, $F[g] = a(g I)(0)$. Activations behind a ReLU
-# are never negative, so any two of them have a large cosine. We take off the mean over all drawings, as the
-# decoder's bias $b_d$ does in a crosscoder.
+# Now the blocks are the layer's {term}`activations <centre activation>` at the image centre, $F[g] = a(g I)(0)$.
+# Activations behind a ReLU are never negative, so any two of them have a large cosine. We take off the mean over all
+# drawings, as the decoder's bias $b_d$ does in a {term}`crosscoder`. {numref}`fig-network-heatmaps` shows the result.
 
 # %%
 def through_network(shape):
@@ -244,9 +284,9 @@ median_share = report.number("network_share", float(of_network.nanmedian()),
 #
 # ### The interpolation floor
 #
-# There is another limit, and it is ours. Only eight elements move pixels onto pixels; the rest are interpolated,
-# and an interpolated image is a little blurred. We can see how much that matters, because a drawing can also be
-# *redrawn* at the new angle, without any interpolation.
+# There is another limit, and it is ours. Only eight elements are {term}`exact <exact element>`; the rest are
+# interpolated, and an interpolated image is a little blurred. We can see how much that matters, because a drawing can
+# also be *redrawn* at the new angle, without any interpolation.
 
 # %%
 def redrawn(shape):
@@ -274,18 +314,30 @@ if not exact.all():
 #
 # ## From a matrix to a profile
 #
-# If a heatmap depends on $g^{-1}h$ only, it holds just $\lvert G\rvert$ numbers. The **self-similarity
-# profile** collects them by a route that needs no such assumption: the cosine of the whole vector with its
-# transformed copy,
+# If a heatmap depends on $g^{-1}h$ only, it holds just $\lvert G\rvert$ numbers. Here is a route to them that needs no
+# such assumption.
 #
-# $$ c(h) = \cos(F, h \cdot F), \qquad (h \cdot F)[g] = F[gh] . $$
+# ```{prf:definition} Self-similarity profile
+# :label: def-profile
 #
-# Both are tied together. Write $w_g = \lVert F[g]\rVert / \lVert F\rVert$. Then
+# The **{term}`self-similarity profile`** of a dictionary vector $F$ is its cosine with its own transformed copy
+# ({prf:ref}`def-block-action`),
 #
-# $$ c(h) = \sum_g w_g\, w_{gh}\, B[g, gh] , $$
+# $$ c(h) = \cos(F, h \cdot F), \qquad (h \cdot F)[g] = F[gh] . $$ (eq-profile)
+# ```
 #
-# and since $g^{-1}(gh) = h$, the profile is the mean of the heatmap along the stripe of $h$, with the longer
-# blocks counting more.
+# Heatmap and profile are tied together.
+#
+# ```{prf:proposition} The profile is a mean along stripes
+# :label: prop-mean
+#
+# With $w_g = \lVert F[g]\rVert / \lVert F\rVert$,
+#
+# $$ c(h) = \sum_g w_g\, w_{gh}\, B[g, gh] . $$ (eq-stripe)
+# ```
+#
+# Since $g^{-1}(gh) = h$, the sum runs along the stripe of $h$, and longer blocks count more.
+# {numref}`fig-drawn-profiles` shows profiles of drawings.
 
 # %%
 w = seen.norm(dim=2) / seen.flatten(1).norm(dim=1, keepdim=True)
@@ -308,7 +360,7 @@ with plots.house_style():
 # %% [markdown]
 # ## Learned features
 #
-# Now to the trained crosscoder. We keep the features that fire on held-out images.
+# Now to the trained crosscoder. We keep the features that {term}`fire <firing>` on {term}`held-out images`.
 
 # %%
 def living_dictionary(coder):
@@ -328,7 +380,7 @@ print(f"{living_count} of {coder.latents} features fire; median share explained 
 # %% [markdown]
 # A learned vector has two handicaps that a drawing has not.
 #
-# **The linear ceiling.** The crosscoder sees $x[e]$ alone and knows the other blocks only as far as $x[e]$
+# **The {term}`linear ceiling`.** The crosscoder sees $x[e]$ alone and knows the other blocks only as far as $x[e]$
 # determines them (chapter 3). What it cannot predict it leaves out, so the block $F[e]$ is the longest. Uneven
 # lengths lower the profile even where all blocks point the same way: then $c(h) = \sum_g w_g w_{gh}$, which is
 # at most 1.
@@ -352,14 +404,19 @@ if profile == "book":
 #
 # ## Finding curves and lines without looking
 #
-# The paper shows three features. We want to find *all* features of a kind, by rules, and count them. A profile
-# has a symmetry when its value is at least 0.5 there, lacks it when the value is at most 0.3, and is in doubt
-# between.
+# The paper shows three features. We want to find *all* features of a kind, by rules, and count them.
 #
-# - **curve-like**: the best mirror is present, the half turn is absent;
-# - **line-like**: the half turn is present, the quarter turn is absent;
-# - **quarter-turn** features (think of crosses): the quarter turn is present, but not everything;
-# - **invariant**: every element is present.
+# ```{prf:definition} Kinds of features
+# :label: def-kinds
+#
+# An element $h$ is *present* in a feature when $c(h) \ge 0.5$, *absent* when $c(h) \le 0.3$, and in doubt between. A
+# feature is
+#
+# - **curve-like** if the best mirror is present and the half turn is absent,
+# - **line-like** if the half turn is present and the quarter turn is absent,
+# - a **quarter-turn** feature (think of crosses) if the quarter turn is present, but not everything,
+# - **{term}`invariant`** if every element is present.
+# ```
 
 # %%
 PRESENT, ABSENT = 0.5, 0.3
@@ -403,7 +460,8 @@ if profile == "book":
 # The paper's figure shows three features "of decreasing curvature": two curves and a line. Ours are chosen by
 # the profile, one rule each: the curve-like feature with the clearest contrast between mirror and half turn; the
 # feature with a good mirror whose half turn is closest to the middle of the doubtful zone; the line-like feature
-# with the clearest contrast between half and quarter turn.
+# with the clearest contrast between half and quarter turn. {numref}`fig-three` shows them, and {numref}`fig-kinds` the
+# three clearest of each kind.
 
 # %%
 def clearest(score, among):
@@ -626,8 +684,9 @@ with plots.house_style():
     report.figure("sweep", fig)
 
 # %% [markdown]
-# A count without its threshold says nothing. Thresholds that are calibrated on data with known answers, and
-# whole stabilisers instead of three kinds, are the subject of a later chapter.
+# {numref}`fig-sweep` says it: a count without its threshold says nothing. Thresholds that are calibrated on data with
+# known answers, and whole {term}`stabilisers <stabiliser>` instead of a few kinds, are the subject of
+# {doc}`08_symmetry`.
 #
 # ## Walk through the features
 #
@@ -637,7 +696,7 @@ with plots.house_style():
 # %% tags=["hide-input"]
 def card(i):
     with plots.house_style():
-        fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.3))
+        fig, (left, right) = plt.subplots(1, 2, figsize=(6.2, 3))
         plots.block_heatmap(B[i], G, left)
         plots.self_similarity_profile(c[i], G, right)
         left.set_title(f"f/{features[i]}")
@@ -650,13 +709,14 @@ def describe(i):
 
 
 ordered = {f"f/{features[i]}: {half[i]:.2f}": int(i) for i in half.argsort().tolist()}
-widgets.explorer(card, ordered, alt=describe, description="c(180°)", frames=12)
+widgets.explorer(card, ordered, alt=describe, description="c(180°)", frames=9)
 
 # %% [markdown]
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's.
+# {term}`InceptionV1` (GoogLeNet), not the paper's. {numref}`fig-three-inception`, {numref}`fig-kinds-inception`,
+# {numref}`fig-encoder-inception` and {numref}`fig-doubtful-inception` are the counterparts of the figures above.
 
 # %% tags=["hide-input"]
 report.save()
@@ -782,18 +842,19 @@ assert not (propellers & found["curve-like"]).any()
 #
 # - The block heatmap $B[g, h] = \cos(F[g], F[h])$ shows a feature's symmetry as stripes: rotations along falling
 #   diagonals, mirrors along rising ones.
-# - It depends on $g^{-1}h$ only exactly when the blocks are turned into each other by orthogonal matrices. How far
+# - By {prf:ref}`prop-stripes` it depends on $g^{-1}h$ only exactly when orthogonal matrices turn the blocks into each
+#   other. How far
 #   that holds is a number. For a drawn curve it is higher in a trained network, which was never asked for it, than for
 #   random weights.
-# - The profile $c(h)$ is the heatmap averaged along its stripes. Half turn, quarter turn and best mirror sort
-#   features into curve-like, line-like, quarter-turn and invariant ones.
+# - The profile $c(h)$ is the heatmap averaged along its stripes ({prf:ref}`prop-mean`). Half turn, quarter turn and
+#   best mirror sort features into curve-like, line-like, quarter-turn and invariant ones ({prf:ref}`def-kinds`).
 # - The encoder is an independent witness. It agrees with line-like and curve-like as groups, and not with every
 #   single feature.
 #
 # ## Limits
 #
 # A heatmap shows the symmetry of what the decoder writes, averaged over everything the feature fires for. It
-# does not say what the feature looks for; chapter 6 does. The thresholds are conventions. And the
+# does not say what the feature looks for; {doc}`06_seeing` does. The thresholds are conventions. And the
 # responses are taken at the image centre, so features that look beside it are judged unfairly.
 #
 # ## What next

@@ -20,6 +20,9 @@
 # **You need** {doc}`01_groups` for the action and {doc}`04_heatmaps` for the self-similarity of one feature.
 #
 # **Run time** two to five minutes on two CPU cores, most of it for training coders with other seeds and for UMAP.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -69,14 +72,22 @@ print(run)
 # %% [markdown]
 # ## The same feature, turned
 #
-# In early vision, features come in families: a curve detector for this orientation, another for the next, and so
-# on {cite:p}`olah2020equivariance`. To an ordinary similarity these are strangers. Two curves at right angles share
-# hardly any activation. But one is the other, turned, and a group crosscoder knows how its features turn. So let
-# one of the two be moved by all of the group, and keep the best match {cite:p}`gorton2024group`:
+# In early vision, {term}`features <feature>` come in {term}`families <family>`: a curve detector for this orientation,
+# another for the next, and so on {cite:p}`olah2020equivariance`. To an ordinary similarity these are strangers. Two
+# curves at right angles share hardly any {term}`activation`. But one is the other, turned, and a group
+# {term}`crosscoder` knows how its features turn. So let one of the two be moved by all of the {term}`group`, and keep
+# the best match {cite:p}`gorton2024group`. This is the {term}`similarity <similarity over the group>` $S_{ij}$ of
+# {prf:ref}`def-similarity`. It is 1 if and only if $F_i$ is $h \cdot F_j$ for some $h$, up to its length.
 #
-# $$ S_{ij} = \max_{h \in G} \cos(F_i, h \cdot F_j) . $$
+# ```{prf:definition} Family
+# :label: def-family
 #
-# This is 1 if and only if $F_i$ is $h \cdot F_j$ for some $h$, up to its length.
+# Two features are **relatives**, by the element $h$, when $F_i \approx h \cdot F_j$, that is, when $S_{ij}$ is near 1
+# and $h$ is where the maximum is reached. A **family** is a set of relatives.
+# ```
+#
+# How near is near? There is no sharp answer for learned features, so this chapter asks for clusters and for nearest
+# neighbours, and measures both.
 
 # %%
 found = run.family_map()
@@ -103,11 +114,12 @@ with plots.house_style():
 # %% [markdown]
 # ## It has to be symmetric
 #
-# UMAP wants a distance, and $1 - S_{ij}$ can only be one if $S_{ij} = S_{ji}$. It is, for one reason:
-# $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is in the group as well.
+# {term}`UMAP` wants a distance, and $1 - S_{ij}$ can only be one if $S_{ij} = S_{ji}$. It is, by
+# {prf:ref}`prop-symmetric`, for one reason: with $h$ its inverse is in the group as well.
 #
-# Chapter 1 found that the reflection printed in the paper is no reflection, so that the arrangements which it
-# tries are not closed under inverses. How much does this matter for a trained dictionary?
+# {doc}`Chapter 1 <01_groups>` found that the reflection printed in the paper, {eq}`eq-paper-reflection`, is no
+# reflection, so that the arrangements which it tries are not closed under inverses. How much does this matter for a
+# trained {term}`dictionary`?
 
 # %%
 def printed_cosine(D):
@@ -165,11 +177,12 @@ for k, count in Counter(labels[labels >= 0].tolist()).most_common():
 #
 # ## A map of all features
 #
-# The recipe of the paper: UMAP {cite:p}`mcinnes2018umap` from the distances $1 - S$ to four dimensions, then to
-# two with the cosine metric, for the eye. We look for clusters in the four-dimensional points, with HDBSCAN
+# The recipe of the paper: UMAP {cite:p}`mcinnes2018umap` from the distances $1 - S$ to four dimensions, then to two
+# with the cosine metric, for the eye. We look for clusters in the four-dimensional points, with {term}`HDBSCAN`
 # {cite:p}`campello2013hdbscan`, which may leave features without a cluster. For the
-# sparse autoencoder, the first step uses the plain cosine, as in the paper's Figure 4: it has no blocks that
-# could be moved.
+# {term}`sparse autoencoder <sparse autoencoder (SAE)>`, the first step uses the plain cosine, as in the paper's Figure
+# 4: it has no {term}`blocks <block>` that could be moved. {numref}`fig-map-crosscoder` and {numref}`fig-map-sae` are
+# the two maps.
 
 # %%
 def show_map(found, name):
@@ -202,19 +215,23 @@ for number, size in Counter(found.clusters[found.clusters >= 0].tolist()).most_c
 # Maps like these seduce. UMAP can draw islands for noise ({ref}`ex-noise`), and colours on islands look
 # like order. So four numbers:
 #
-# - **neighbour purity**: of a feature's ten nearest neighbours *by distance*, before any UMAP, which share has
+# - **{term}`neighbour purity`**: of a feature's ten nearest neighbours *by distance*, before any UMAP, which share has
 #   its label? To be compared with neighbours drawn at random.
-# - **adjusted Rand index** (ARI) and **adjusted mutual information** (AMI) of the clusters with the labels: 0 for
-#   random agreement, 1 for perfect.
-# - **cluster silhouette**: how well separated the clusters are, whatever is in them.
+# - **{term}`adjusted Rand index (ARI)`** and **{term}`adjusted mutual information (AMI)`** of the clusters with the
+#   labels: 0 for random agreement, 1 for perfect.
+# - **cluster {term}`silhouette`**: how well separated the clusters are, whatever is in them.
 #
 # And a comparison needs controls, or we do not know what we are comparing. Between the two maps above *two* things
 # change: how the coder was trained, and how its features are compared. So we add
 #
 # - the **crosscoder with the plain cosine**: same training, no group in the comparison;
-# - the **SAE with averaged orbits**: ordinary training, but the group in the comparison. For each latent we take
-#   the mean orbit vector of the samples that it fires on, weighted by how strongly, as a substitute for the
-#   dictionary vector that it does not have. (The paper's appendix A describes a relative of this.)
+# - the **SAE with averaged orbits**: ordinary training, but the group in the comparison. For each {term}`latent` we
+#   take the mean {term}`orbit vector` of the samples that it {term}`fires <firing>` on, weighted by how strongly, as a
+#   substitute for the {term}`dictionary vector` with blocks that it does not have:
+#
+#   $$ \tilde F_i = \sum_x f_i(x)\, (x - \bar x) . $$ (eq-averaged)
+#
+#   (The paper's appendix A describes a relative of this.)
 
 # %%
 @torch.no_grad()
@@ -308,9 +325,9 @@ if profile == "book":
         assert ahead == of, field
 
 # %% [markdown]
-# Read the four together. The first is the claim, and in the book's run it holds for every pair of seeds. The second
-# and third say how much of it is owed to *comparing* over the group. The fourth says what the training contributes.
-# How much of the advantage in purity is reached without any crosscoder, by comparing an ordinary
+# Read the four together, beside {numref}`fig-scores`. The first is the claim, and in the book's run it holds for every
+# pair of seeds. The second and third say how much of it is owed to *comparing* over the group. The fourth says what the
+# training contributes. How much of the advantage in purity is reached without any crosscoder, by comparing an ordinary
 # autoencoder's latents over the group?
 
 # %%
@@ -324,9 +341,9 @@ if profile == "book":
 
 # %% [markdown]
 # In both runs it is more than half. So the paper's observation is right, but most of the advantage in purity is the
-# group in the *comparison*. The training adds a smaller part on top. For the ARI on InceptionV1 the comparison reaches
-# about half, and that share varies from run to run. Training also adds convenience: its dictionary has the blocks already, where the
-# averaged orbits need another pass over the data.
+# group in the *comparison*. The training adds a smaller part on top. For the ARI on {term}`InceptionV1` the comparison
+# reaches about half, and that share varies from run to run. Training also adds convenience: its dictionary has the
+# blocks already, where the averaged orbits need another pass over the data.
 #
 # Also look at the size of the numbers, not only at their order. A purity well below 1 and an ARI far below 1
 # mean: neighbours share a preferred shape more often than by chance, and most of them still do not. And clusters
@@ -389,7 +406,7 @@ if profile == "book":
 # %% [markdown]
 # Now one family in full: of all features with such a label, we take the one that is closest to its twelve nearest
 # relatives with the same label as the reference, and these relatives as its family. The picture uses the plain
-# cosine, which keeps orientation; two principal components are enough.
+# cosine, which keeps orientation; two principal components are enough ({numref}`fig-ring`).
 
 # %%
 relatives = torch.where(torch.as_tensor((labels[:, None] == labels) & np.isin(labels, single)[:, None]), similarity, 0)
@@ -426,7 +443,9 @@ with plots.house_style():
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's.
+# InceptionV1 (GoogLeNet), not the paper's. {numref}`fig-map-crosscoder-inception`,
+# {numref}`fig-map-sae-inception`, {numref}`fig-scores-inception` and {numref}`fig-ring-inception` are the counterparts
+# of the figures above.
 
 # %% tags=["hide-input"]
 report.save()
@@ -464,8 +483,8 @@ display(Markdown(report.compare(
 # :alt: One family of InceptionV1 features, coloured by angle, and two measures of the angle against each other.
 # :name: fig-ring-inception
 #
-# InceptionV1, reference run: one family, as in {numref}`fig-ring`. The family is not complete and forms no ring, but the
-# two angles agree. In the whole dictionary only about ten pairs reach the similarity of the grey points.
+# InceptionV1, reference run: one family, as in {numref}`fig-ring`. The family is not complete and forms no ring, but
+# the two angles agree. In the whole dictionary only about ten pairs reach the similarity of the grey points.
 # ```
 #
 # ## Exercises
@@ -521,8 +540,8 @@ assert abs(nothing.neighbour_purity - nothing.chance_purity) < 0.06
 assert nothing.clusters > 1 or profile == "smoke"
 
 # %% [markdown]
-# Noise falls into clusters too, about as many as the features do. The numbers that use labels see through it: purity is at
-# chance, and the ARI near 0.
+# Noise falls into clusters too, about as many as the features do. The numbers that use labels see through it: purity is
+# at chance, and the ARI near 0.
 #
 # ```{solution-end}
 # ```
@@ -554,8 +573,8 @@ assert (S - similarity).min() > -1e-4
 #
 # ## Summary
 #
-# - The largest cosine over the group makes turned copies neighbours. It is symmetric because a group has inverses;
-#   with the reflection as printed in the paper it is not.
+# - The largest cosine over the group makes turned copies neighbours. It is symmetric because a group has inverses
+#   ({prf:ref}`prop-symmetric`); with the reflection as printed in the paper it is not.
 # - A map and its clusters are worth what independent labels say about them. Purity, ARI and AMI over several seeds
 #   replace the eye.
 # - In the book's run, features of the group crosscoder fall into clearer families than those of a sparse

@@ -18,7 +18,10 @@
 #
 # **You need** features and families from {doc}`05_families`. Nothing about feature visualisation.
 #
-# **Run time** about two minutes on two CPU cores when chapter 5 has been run.
+# **Run time** about two minutes on two CPU cores when chapter 5 has been run, a few more otherwise.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -69,25 +72,30 @@ print(run, "with", len(alive), "living features")
 # %% [markdown]
 # ## The question
 #
-# The last chapters sorted features by the symmetry of their dictionary vectors. A heatmap can say "half a
-# turn changes nothing". It cannot say whether the feature looks for a line, a grating or an ellipse.
+# The last chapters sorted {term}`features <feature>` by the symmetry of their
+# {term}`dictionary vectors <dictionary vector>`. A {term}`heatmap <block heatmap>` can say "half a turn changes
+# nothing". It cannot say whether the feature looks for a line, a grating or an ellipse.
 #
 # One way to find out is to show the network many images and to look at those that excite the feature. Then we
 # see what the images happen to contain. Another way is to *make* an image that excites it, starting from
-# noise, and to look at what appears {cite:p}`olah2017feature`. This is called **feature visualisation**, and
+# noise, and to look at what appears {cite:p}`olah2017feature`. This is called **{term}`feature visualisation`**, and
 # it needs three decisions.
 #
 # **1. The objective.** What should grow? The encoder computes feature $i$ as
 #
-# $$ f_i = \mathrm{act}\bigl(w_i \cdot (x[e] - b) + b_i\bigr), \qquad x[e] = a(I)(p). $$
+# $$ f_i = \mathrm{act}\bigl(w_i \cdot (x[e] - b) + b_i\bigr), \qquad x[e] = a(I)(p) . $$ (eq-feature)
 #
-# Only $w_i \cdot a(I)(p)$ depends on the image. So we take an image, run the network up to our layer, look at
-# the cell in the middle of the activation grid, and ask for a large product with the direction $w_i$.
+# This is {eq}`eq-encode` for one {term}`latent`, with $w_i$ for row $i$ of $W_e$. Only $w_i \cdot a(I)(p)$ depends on
+# the image. So we take an image, run the network up to our layer, look at the cell in the middle of the
+# {term}`activation` grid, and ask for a large product with the direction $w_i$:
 #
-# This is where the design of the group crosscoder pays off. It *writes* a block for every transformation, but
-# it *reads* the untransformed block only. Had the encoder read the whole orbit, the image would have to be
-# rendered together with all its transformed copies, and every step would cost as many forward passes as the
-# group has elements. As it is, one pass is enough, as for a plain sparse autoencoder.
+# $$ \text{picture of feature } i \;=\; \text{an image } I \text{ with large } w_i \cdot a(I)(0) . $$ (eq-visualise)
+#
+# This is where the design of the {term}`group` {term}`crosscoder` pays off. It *writes* a {term}`block` for every
+# transformation, but it *reads* the untransformed block only. Had the encoder read the whole orbit, the image would
+# have to be rendered together with all its transformed copies, and every step would cost as many forward passes as the
+# group has elements. As it is, one pass is enough, as for a plain
+# {term}`sparse autoencoder <sparse autoencoder (SAE)>`.
 
 # %%
 print(f"the decoder writes {D.shape[1]} blocks per feature, the encoder reads 1 direction of {W.shape[1]} channels")
@@ -104,7 +112,7 @@ assert W.shape == (len(alive), run.model.channels) and D.shape == (len(alive), G
 # the image is shifted, scaled and rotated a little at random before each step. What survives does not hang on
 # single pixels. The rotations here stay within five degrees, because orientation is what this book is about.
 #
-# All three come from Lucent {cite:p}`lucent`. Take them away one by one, for a single feature.
+# All three come from Lucent {cite:p}`lucent`. Take them away one by one, for a single feature ({numref}`fig-parts`).
 
 # %%
 S, element = max_cosine(D, G, elements=True)
@@ -124,7 +132,7 @@ trials = {name: render_steps(run.model, W[example], [last], size=size, seed=seed
 # %% [markdown]
 # How excited is the feature by each of them, and how much of that is left when the finished image is shifted
 # by a few pixels? Without transformations the response can be larger, and yet it survives the shift less well (on
-# InceptionV1 more than half of it is lost, on the built-in network most): it depends more on single pixels.
+# {term}`InceptionV1` more than half of it is lost, on the built-in network most): it depends more on single pixels.
 
 
 # %%
@@ -154,7 +162,8 @@ with plots.house_style():
 # %% [markdown]
 # ## From noise to picture
 #
-# Every picture of this chapter starts from the same faint noise. Here is the example feature on its way.
+# Every picture of this chapter starts from the same faint noise. {numref}`fig-steps` shows the example feature on its
+# way.
 
 # %%
 stops = sorted({0, *(2**k for k in range(1, 12) if 2**k < last), last})
@@ -176,13 +185,17 @@ with plots.house_style():
 #
 # ## A whole family
 #
-# Chapter 5 measured how similar two features are when one may be transformed, and by which element $h$ they
-# agree best: $F_i \approx h \cdot F_j$. What does this say about the patterns that they look for? If feature $j$
-# looks for a pattern $I_j$, then $h \cdot F_j$ belongs to the transformed pattern $h I_j$. So feature $i$ should
-# look for **the picture of $j$, transformed by $h$**.
+# {doc}`Chapter 5 <05_families>` measured how {term}`similar <similarity over the group>` two features are when one may
+# be transformed, and by which element $h$ they agree best: $F_i \approx h \cdot F_j$. What does this say about the
+# patterns that they look for? If feature $j$ looks for a pattern $I_j$, then by {prf:ref}`prop-rearrange` $h \cdot F_j$
+# belongs to the transformed pattern $h I_j$. So feature $i$ should look for **the picture of $j$, transformed by $h$**:
+#
+# $$ F_i \approx h \cdot F_j \quad\Longrightarrow\quad I_i \approx h I_j . $$ (eq-family)
+#
+# This is a prediction and not a theorem, for $F$ is what the decoder writes, and $I$ is what the encoder reads.
 #
 # Take the example feature. For each rotation, pick its most similar relative among the features that agree
-# with it best by that rotation, and draw them in order.
+# with it best by that rotation, and draw them in order. {numref}`fig-family` shows this {term}`family`.
 
 # %%
 relatives = {}
@@ -203,8 +216,9 @@ with plots.house_style():
     report.figure("family", fig, caption="A family in the order of rotations", alt="Pictures of a feature family")
 
 # %% [markdown]
-# Looking is not checking. We can do what the sentence says: turn the picture of each relative by its $h$,
-# show it to the network, and ask the *example* feature. As a control, turn it by all the other rotations.
+# Looking is not checking. We can do what {eq}`eq-family` says: turn the picture of each relative by its $h$, show it to
+# the network, and ask the *example* feature. As a control, turn it by all the other rotations. {numref}`fig-turned`
+# shows all answers.
 
 # %%
 source = torch.as_tensor(family[1:].transpose(0, 3, 1, 2).copy())
@@ -239,8 +253,9 @@ with plots.house_style():
 # %% [markdown]
 # ## Walk through the features
 #
-# Each frame shows a feature's picture beside its heatmap from chapter 4. Does a picture with a line come with
-# the two stripes of a half turn? Does a round spot come with a flat heatmap?
+# Each frame shows a feature's picture beside its heatmap from {doc}`chapter 4 <04_heatmaps>`. Does a picture with a
+# line come with the two stripes of a half turn? Does a round spot come with a flat heatmap? {numref}`fig-gallery` shows
+# the pictures side by side.
 
 # %%
 count = min(run.profile.vis_count, len(alive))
@@ -276,7 +291,7 @@ with plots.house_style():
 # A picture is the end of an optimisation. Three questions keep us honest.
 #
 # 1. Does it excite its feature more than any image that the crosscoder was trained on?
-# 2. Does the feature fire on it, after the sparsity step?
+# 2. Does the feature {term}`fire <firing>` on it, after the sparsity step?
 # 3. Is its own feature the one that it excites most, when every feature is measured against its own largest
 #    response to training images?
 
@@ -317,7 +332,8 @@ print(f"features that fire on their own picture: {fire:.0%}")
 # ## On InceptionV1
 #
 # The right-hand column comes from the same cells, run with `profile="inception"`. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's.
+# InceptionV1 (GoogLeNet), not the paper's. {numref}`fig-family-inception` and {numref}`fig-gallery-inception`
+# are the counterparts of figures above.
 
 # %% tags=["hide-input"]
 report.save()
@@ -330,22 +346,22 @@ display(Markdown(report.compare(
 # :alt: Sixteen feature visualisations. Most show an arc or an edge through the centre, in different orientations.
 # :name: fig-family-inception
 #
-# InceptionV1, mixed3b, reference run: one family. Above each picture stands the rotation by which its feature agrees best
-# with the first one, and the similarity. No feature number was chosen by hand. Eleven of the fifteen pictures excite the
-# first feature best within one step of the predicted rotation. Two do so half a turn away from it, as pictures of edges
-# may. Two excite it at no rotation: they are not the same feature.
+# InceptionV1, mixed3b, reference run: one family. Above each picture stands the rotation by which its feature agrees
+# best with the first one, and the similarity. No feature number was chosen by hand. Eleven of the fifteen pictures
+# excite the first feature best within one step of the predicted rotation. Two do so half a turn away from it, as
+# pictures of edges may. Two excite it at no rotation: they are not the same feature.
 # ```
 #
-# A warning about such families: the rule chose this one. An earlier run, which differed from it in the number of threads
-# and hence in rounding, ended up with other features; there the rule chose another family, in which eight of fifteen
-# predictions held. The statistics of chapter 5 hardly differ between the two runs, the single features do.
+# A warning about such families: the rule chose this one. An earlier run, which differed from it in the number of
+# threads and hence in rounding, ended up with other features; there the rule chose another family, in which eight of
+# fifteen predictions held. The statistics of chapter 5 hardly differ between the two runs, the single features do.
 #
 # ```{figure} ../book/reference/06_seeing/gallery.png
 # :alt: Twenty-four feature visualisations in colour, among them eyes, fur, arcs, grids of dots and textures.
 # :name: fig-gallery-inception
 #
-# InceptionV1, mixed3b, reference run: every so many features by number, drawn from their encoder directions. The pictures
-# come from the weights alone; no photograph is involved.
+# InceptionV1, mixed3b, reference run: every so many features by number, drawn from their encoder directions. The
+# pictures come from the weights alone; no photograph is involved.
 # ```
 #
 # ## Exercises
@@ -403,11 +419,12 @@ assert alike < 0.999
 #
 # ## Summary
 #
-# - A feature is drawn by maximising $w_i \cdot a(I)(p)$, in Fourier coefficients and decorrelated colours, under
+# - A feature is drawn by maximising {eq}`eq-visualise`, in Fourier coefficients and decorrelated colours, under
 #   random shifts, scalings and rotations.
 # - A group crosscoder reads $x[e]$ only, so one forward pass per step is enough.
-# - The dictionary vectors predict by which rotation the pictures of a family turn into each other. Turning one and asking
-#   the other checks it: on the built-in network nearly all predictions hold, on InceptionV1 11 and 8 of 15 in two runs.
+# - The dictionary vectors predict by which rotation the pictures of a family turn into each other. Turning one and
+#   asking the other checks it: on the built-in network nearly all predictions hold, on InceptionV1 11 and 8 of 15 in
+#   two runs.
 #
 # ## Limits
 #

@@ -141,7 +141,9 @@ class Reader:
         self.base = address if view.served else folder.as_uri()
         self.requests: list[str] = []
         self.errors: list[str] = []
-        self.context = browser.new_context(viewport={"width": view.width, "height": 900}, color_scheme=view.scheme)
+        self.context = browser.new_context(viewport={"width": view.width, "height": 900}, color_scheme=view.scheme,
+                                           reduced_motion="reduce")
+        self.context.set_default_timeout(120_000)  # milliseconds; a busy machine is no defect of a page
         self.context.route("**/*", self._only_here)
         self.page = self.context.new_page()
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
