@@ -55,15 +55,17 @@ class Run:
     """Artefacts of one profile and seed.
 
     `images` is a folder, a tensor (b, 3, size, size) or an `ImageSource`; without it the built-in model uses drawings.
-    `weights` is a weights file for the profile's model. `model` and `action` replace the profile's by your own
-    `BaseModel` and group action: a `PlanarAction`, or a `ColourAction`, which recolours images as well. Other keywords
-    change profile fields. ValueError for anything unknown.
+    `weights` is a weights file for the profile's model. `model` and `action` replace the profile's by another name or
+    your own `BaseModel`, and by your own group action: a `PlanarAction`, or a `ColourAction`, which recolours images as
+    well. Other keywords change profile fields. ValueError for anything unknown.
     """
 
     def __init__(self, profile: str | Profile = "book", seed: int = 0, *,
                  images: str | Path | Tensor | ImageSource | None = None, weights: str | Path | None = None,
-                 work: str | Path | None = None, model: BaseModel | None = None, action: PlanarAction | None = None,
+                 work: str | Path | None = None, model: BaseModel | str | None = None, action: PlanarAction | None = None,
                  device: str | None = None, **changes: Any):
+        if isinstance(model, str):
+            changes, model = changes | dict(model=model), None
         self.profile = get_profile(profile, **changes)
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is {seed!r}; expected a non-negative integer")

@@ -52,6 +52,9 @@ def choose_points(activations: Float[Tensor, "b d h w"], geometry: Geometry, cou
     Source: Gorton 2024, section 2.2, steps 1-3. ValueError if the mask holds fewer than `count` cells.
     """
     points = mask_points(geometry, mask_radius)
+    if not len(points):
+        raise ValueError(f"no point is left inside a mask of {mask_radius:g} px: each reads {geometry.receptive_field} px "
+                         f"of {geometry.input_size}; take an earlier layer, a larger input_size, or a mask_radius")
     if not 0 < count <= len(points):
         raise ValueError(f"points_per_image is {count}, but a mask of {mask_radius:g} px holds {len(points)} cells of "
                          f"stride {geometry.stride}; take 1 to {len(points)} points or another mask_radius")

@@ -21,6 +21,9 @@
 # **You need** the profile $c(h)$ from {doc}`04_heatmaps`. Subgroups, cosets and irreps are explained as they come up.
 #
 # **Run time** about two minutes on two CPU cores when chapter 3 has been run, a few minutes otherwise.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -87,7 +90,8 @@ assert n % 2 == 0
 #
 # Chapter 4 sorted features by three numbers each: half turn, quarter turn, best mirror. That is a choice. The
 # complete answer to "what symmetry does this feature have?" is a set: *all* elements that leave it as it is. If $g$
-# and $h$ do, so does $gh$, and so does $g^{-1}$. So the set is a **subgroup**, and it has a name: the stabiliser.
+# and $h$ do, so does $gh$, and so does $g^{-1}$. So the set is a **subgroup**, and it has a name: the
+# {term}`stabiliser`.
 #
 # Which answers are possible? There are only finitely many, and the computer finds all of them from the Cayley
 # table.
@@ -104,7 +108,8 @@ assert G.name != "D_16" or (len(subgroups), len(classes)) == (36, 14)
 report.number("subgroups", len(subgroups), note="subgroups of the group")
 
 # %% [markdown]
-# Two subgroups are **conjugate**, $K = gHg^{-1}$, when one is the other seen after a turn of the head. The
+# Two {term}`subgroups <subgroup>` are **conjugate**, $K = gHg^{-1}$, when one is the other seen after a turn of the
+# head. The
 # mirror along one direction and the mirror along another are different subgroups, but the same kind of symmetry. So
 # classes are what we count. (Mirrors still fall into two classes, and an {ref}`exercise <ex-two-classes>` asks why.)
 
@@ -128,7 +133,8 @@ with plots.house_style():
 # $$ \min\Bigl( \min_{h \in H} c(h) - \tau,\;\; \tau - \max_{h \notin H} c(h) \Bigr) . $$
 # ```
 #
-# A small margin says that a slightly different threshold would have given another answer. A negative one says that
+# A small {term}`margin` says that a slightly different threshold would have given another answer. A negative one says
+# that
 # some element outside $H$ passes, although the subgroup it would generate does not.
 #
 # ## Proved on drawings
@@ -251,7 +257,8 @@ report.number("network_right", sum(right), note="of 14 drawn shapes, stabilisers
 #
 # Where exactly is a question for data with known answers. `planted.standard` makes them: an orthogonal
 # representation of $G$, and a family of features for every kind of stabiliser. `disturbed` gives the true
-# dictionary vectors an error of known size, either independent in every block, or the same for all blocks and
+# {term}`dictionary vectors <dictionary vector>` an error of known size, either independent in every block, or the same
+# for all blocks and
 # moved along by the group. The second kind is what remains when a feature is mixed with others.
 
 # %%
@@ -315,7 +322,7 @@ print(f"nearest feature of another seed: {twin.median():.2f} in the median, so q
 #
 # ## The census
 #
-# Now all living features of the trained crosscoder.
+# Now all living features of the trained {term}`crosscoder`.
 
 # %%
 c, found = self_similarity(D, G), stabilisers(D, G)
@@ -521,7 +528,7 @@ assert P.min() > -1e-6
 # %% [markdown]
 # What do the frequencies mean? A part of frequency $k$ changes by $k$ full periods while the image turns once. So
 #
-# - the trivial irrep holds what never changes, and an *invariant* feature has all its power there;
+# - the trivial {term}`irrep` holds what never changes, and an *invariant* feature has all its power there;
 # - half a turn multiplies a part of frequency $k$ by $(-1)^k$, so a *line* has **even frequencies only**;
 # - a quarter turn leaves multiples of four, so a *cross* has 0, 4, 8, ...;
 # - a curve has one mirror and no rotation. It may use every frequency, but not A2, which changes sign with all
@@ -686,7 +693,7 @@ with plots.house_style():
 #
 # - Moving a feature moves its stabiliser by conjugation,
 #   $\operatorname{stab}(h \cdot f) = h\,\operatorname{stab}(f)\,h^{-1}$.
-# - The class, the margin, the spectrum and the equivariance score of $h \cdot f$ are those of $f$.
+# - The class, the margin, the spectrum and the {term}`equivariance score` of $h \cdot f$ are those of $f$.
 # - $c(h) = c(h^{-1})$, and $S_{ij}$ is symmetric and does not change when either side is moved.
 
 # %%
@@ -1087,10 +1094,12 @@ display(Markdown(report.compare(
 # {numref}`fig-census`.
 # ```
 #
-# Four readings, with the numbers in the table. **One mirror is the commonest symmetry**: curves, corners, edges. Then come
+# Four readings, with the numbers in the table. **One mirror is the commonest symmetry**: curves, corners, edges. Then
+# come
 # features that no element changes, and those with a half turn and two mirrors, as lines have. Pure rotation groups
 # are nearly empty: what comes back after a quarter turn has mirrors too. **Exact mirrors are over-represented**: the
-# upright, the level and the diagonal ones hold more than twice as many features as chance would give them. **Most labels are doubtful**, and the threshold decides much, because features are learned less well than the
+# upright, the level and the diagonal ones hold more than twice as many features as chance would give them. **Most
+# labels are doubtful**, and the threshold decides much, because features are learned less well than the
 # calibration asks for: the nearest feature of another seed is far below $\tau$. The census is a lower bound on
 # symmetry. **It is not noise**: with shuffled blocks, an eighth of the partly symmetric features would be left.
 #
@@ -1101,7 +1110,8 @@ display(Markdown(report.compare(
 # InceptionV1, reference run, three seeds: the census of crosscoder and SAE, as in {numref}`fig-census-sae`.
 # ```
 #
-# An SAE has even more invariant features, but far fewer with one mirror. {doc}`09_answer_key` suggests why: where single
+# An SAE has even more invariant features, but far fewer with one mirror. {doc}`09_answer_key` suggests why: where
+# single
 # activations are noisy, training on whole orbits finds better directions, and errors look like a lack of symmetry.
 #
 # ```{figure} ../book/reference/08_symmetry/spectrum.png
@@ -1200,10 +1210,11 @@ report.number("symmetric_stable", float((label[stable] != "none").mean()),
 # - The stabiliser is the largest subgroup on which the profile stays above a threshold. It comes with a margin, and
 #   both are computed for every feature.
 # - On drawn shapes with an exactly equivariant layer the rule is right for all fourteen, under every group tried here.
-#   On planted features it is right as long as they are learned well enough for the threshold.
+#   On {term}`planted features` it is right as long as they are learned well enough for the threshold.
 # - The census of a layer depends on the threshold, so it is shown with it, and with how many labels are doubtful.
 # - Power over irreps is a view without a threshold. Odd frequencies measure the missing half turn, exactly.
-# - Only the Cayley table enters. A colour swap is as good as a mirror, and a turn of the hue as good as one of the image.
+# - Only the Cayley table enters. A colour swap is as good as a mirror, and a turn of the hue as good as one of the
+#   image.
 #   A feature is colour-invariant if all turns of the hue are in its stabiliser.
 #
 # ## Limits

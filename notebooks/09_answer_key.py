@@ -21,6 +21,9 @@
 # **You need** chapters {doc}`03_training` and {doc}`08_symmetry`.
 #
 # **Run time** about four minutes on two CPU cores when chapter 5 has been run.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
@@ -82,12 +85,14 @@ print(settings)
 # On a real layer nobody knows the true features, so all one can compare are pictures and indirect scores. Here we make
 # the layer ourselves. Choose a group $G$ and let it act on $\mathbb{R}^n$ by orthogonal matrices $\rho(g)$. Choose a
 # subgroup $H$ and a unit vector $v$ that exactly $H$ leaves as it is. Its orbit $\rho(g)\,v$ is a **family**: the same
-# feature in all its poses, one for each coset of $H$. Plant families for every kind of subgroup, more features in all
+# feature in all its poses, one for each {term}`coset` of $H$. Plant families for every kind of subgroup, more features
+# in all
 # than there are channels, and let a few of them be active at a time:
 #
 # $$ x[g] = \rho(g) \sum_j c_j v_j + \text{noise}, \qquad f_j[g] = \rho(g)\, v_j . $$ (eq-planted)
 #
-# The dictionary vectors $f_j$ are what a method should find. Each has a known stabiliser and a known family.
+# The {term}`dictionary vectors <dictionary vector>` $f_j$ are what a method should find. Each has a known
+# {term}`stabiliser` and a known {term}`family`.
 
 # %%
 problem = standard(seed, group=G, channels=settings.channels)
@@ -112,7 +117,8 @@ with plots.house_style():
 # %% [markdown]
 # ## Who competes
 #
-# All methods see the same orbits for the same number of steps, with twice as many latents as there are features, and
+# All methods see the same orbits for the same number of steps, with twice as many {term}`latents <latent>` as there are
+# features, and
 # with $k$ equal to the mean number of active features.
 #
 # | method | reads | writes |
@@ -126,12 +132,14 @@ with plots.house_style():
 #
 # The fourth is our addition. Take the ordinary SAE as it is. Its latents on $x[e]$ can be set beside the whole orbit
 # that each image came with. The best linear map from the one to the other has a block for every element, and so
-# every SAE latent gets a dictionary vector like a crosscoder's, at the price of one least-squares fit. (Chapter 5
+# every SAE latent gets a dictionary vector like a {term}`crosscoder`'s, at the price of one least-squares fit. (Chapter
+# 5
 # averaged orbits instead. Least squares also takes away what other active latents contribute.)
 #
 # **Scores.** Match true features with dictionary vectors so that the sum of cosines is largest. Then: the mean
 # *cosine*; the share of all features whose *stabiliser*, found by the rule of {doc}`08_symmetry`, is exactly the true
-# one; and the adjusted Rand index (*ARI*) between true families and clusters of recovered features by the largest
+# one; and the {term}`adjusted Rand index <adjusted Rand index (ARI)>` (*ARI*) between true families and clusters of
+# recovered features by the largest
 # cosine over the group. A method that writes single blocks is compared with $v_j$ alone. It has no stabilisers, and its
 # families can only be clustered by plain cosine.
 
@@ -206,10 +214,12 @@ for m, seconds in step.items():
 # %% [markdown]
 # Three things stand out.
 #
-# **The crosscoder finds what is there.** With TopK nearly every planted feature has a dictionary vector almost parallel
+# **The crosscoder finds what is there.** With {term}`TopK` nearly every {term}`planted feature <planted features>` has
+# a dictionary vector almost parallel
 # to it, with all its blocks. The stabilisers computed from them are right, and the families fall into place. The L1
-# penalty of the paper finds the directions as well, but it shrinks the latents: at equal L0 it explains less. With
-# BatchTopK more latents die, and some features stay unfound.
+# penalty of the paper finds the directions as well, but it {term}`shrinks <shrinkage>` the latents: at equal L0 it
+# explains less. With
+# {term}`BatchTopK` more latents die, and some features stay unfound.
 #
 # **The SAE finds it too.** It learns the directions $v_j$ from single blocks as well as the crosscoder does, at a
 # fraction of the cost. What it lacks is a way to say which of its features belong together: by plain cosine the ARI is
@@ -307,8 +317,10 @@ for name, of_sweep in sweeps.items():
 display(Markdown("Cosine / share of stabilisers right:\n\n" + "\n".join(rows)))
 
 # %% [markdown]
-# **Noise** parts the two ways to blocks. While it is weak, the SAE with fitted blocks keeps up with every crosscoder.
-# When it is as strong as the signal, the SAE loses its directions, and with them the stabilisers, and the crosscoders do
+# **Noise** parts the two ways to blocks. While it is weak, the SAE with {term}`fitted blocks` keeps up with every
+# crosscoder.
+# When it is as strong as the signal, the SAE loses its directions, and with them the stabilisers, and the crosscoders
+# do
 # not. Both encoders read the same single noisy block. But during training a crosscoder is corrected by
 # $\lvert G\rvert$ blocks with independent noise, and the SAE by one. This is what training on orbits buys.
 
@@ -373,7 +385,8 @@ assert profile != "inception" or (by_cosine[0], by_cosine[-1]) == ("crosscoder, 
 # ## In the network
 #
 # Now the layer of the profile's network, where no truth is known. The paper's claim is that group crosscoders separate
-# families better than SAEs. The measures of {doc}`05_families` are neighbour purity and ARI against the shape that
+# families better than SAEs. The measures of {doc}`05_families` are {term}`neighbour purity` and ARI against the shape
+# that
 # each feature prefers among drawings. To the crosscoder and the SAE of that chapter we add the SAE with fitted blocks.
 
 # %%
@@ -407,7 +420,8 @@ print(f"of the crosscoder's advantage in purity, an ordinary SAE with fitted blo
 #
 # ## On InceptionV1
 #
-# The same cells, run with `profile="inception"`, give the right-hand column. The planted problems and drawings there have
+# The same cells, run with `profile="inception"`, give the right-hand column. The planted problems and drawings there
+# have
 # more seeds and levels; the network is the BVLC training of InceptionV1 (GoogLeNet), not the paper's.
 
 # %% tags=["hide-input"]
@@ -426,7 +440,8 @@ display(Markdown(report.compare(
 # :alt: Nine line plots of three scores against three difficulties, four methods with bands over seeds.
 # :name: fig-sweeps-inception
 #
-# Reference run (profile `inception`), three seeds and more levels: where each method breaks, as in {numref}`fig-sweeps`.
+# Reference run (profile `inception`), three seeds and more levels: where each method breaks, as in
+# {numref}`fig-sweeps`.
 # ```
 #
 # ```{figure} ../book/reference/09_answer_key/standard.png
@@ -506,7 +521,8 @@ for name, changes in variants.items():
 #
 # - Planted data turn "does the method work?" into numbers: cosine, stabilisers, families, at equal cost.
 # - At standard difficulty a TopK crosscoder recovers features, stabilisers and families nearly without mistakes.
-# - So does an ordinary SAE with blocks fitted by least squares, while the noise is weak. Strong noise is where training on
+# - So does an ordinary SAE with blocks fitted by least squares, while the noise is weak. Strong noise is where training
+#   on
 #   orbits pays: every sample is corrected by as many blocks as the group has elements.
 # - An equivariant SAE needs upright images. Where features occur in every pose it has nothing to reconstruct.
 # - A score needs a control: a dictionary of noise is right about every feature without symmetry.

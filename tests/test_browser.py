@@ -6,6 +6,7 @@ GROUPCC_BROWSER=required makes everything that is missing an error instead of a 
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from browsing import DARKEST_PAPER, LIGHTEST_NIGHT, Reader, View, chromium, require, served
@@ -252,3 +253,30 @@ def test_what_is_missing_skips_unless_it_was_promised(monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="no browser"):
         require(None, "no browser")
     require(True, "nothing is missing")
+
+
+@pytest.fixture
+def factory(tmp_path, monkeypatch):
+    """What tells `make_smoke_book` where to work: a folder of one worker among several."""
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    (tmp_path / "gw0").mkdir()
+    return SimpleNamespace(getbasetemp=lambda: tmp_path / "gw0")
+
+
+def test_the_book_is_made_once_for_all_workers(factory, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("built_book._make", lambda root, work: made.append(root) or root / "index.html")
+    first, second = make_smoke_book(factory), make_smoke_book(factory)
+    assert first == second == (tmp_path / "smoke-book", tmp_path / "smoke-work", tmp_path / "smoke-book" / "index.html")
+    assert made == [tmp_path / "smoke-book"]
+
+
+def test_a_book_that_could_not_be_made_is_not_tried_again(factory, monkeypatch):
+    def fail(root, work):
+        raise RuntimeError("no paper")
+
+    monkeypatch.setattr("built_book._make", fail)
+    with pytest.raises(RuntimeError, match="no paper"):
+        make_smoke_book(factory)
+    with pytest.raises(pytest.fail.Exception, match="no book to look at"):
+        make_smoke_book(factory)

@@ -122,6 +122,11 @@ def test_unknown_coder_settings_are_refused(run):
         run.coder(depth=2)
 
 
+def test_a_model_by_name_replaces_the_profiles(tmp_path):
+    run = Run("smoke", model="torchvision/resnet18/layer1", weights="random", work=tmp_path)
+    assert run.profile.model == "torchvision/resnet18/layer1" and "resnet18" in run.model.name
+
+
 def test_cost_is_measured_without_weights_or_images():
     from groupcc_lite.costs import cost
 

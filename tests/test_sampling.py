@@ -124,3 +124,10 @@ def test_bad_requests_are_explained():
         sample_orbits(model, action, images, points_per_image=500)
     with pytest.raises(ValueError, match="empty"):
         sample_orbits(model, action, images[:0])
+
+
+def test_a_layer_that_sees_everything_leaves_no_point():
+    model = small_model()
+    with pytest.raises(ValueError, match="no point is left inside a mask of -5 px.*take an earlier layer"):
+        choose_points(torch.ones(1, 2, model.geometry.grid, model.geometry.grid), model.geometry, 4, -5.0,
+                      [torch.Generator()])
