@@ -62,8 +62,8 @@ class Run:
 
     def __init__(self, profile: str | Profile = "book", seed: int = 0, *,
                  images: str | Path | Tensor | ImageSource | None = None, weights: str | Path | None = None,
-                 work: str | Path | None = None, model: BaseModel | str | None = None, action: PlanarAction | None = None,
-                 device: str | None = None, **changes: Any):
+                 work: str | Path | None = None, model: BaseModel | str | None = None,
+                 action: PlanarAction | None = None, device: str | None = None, **changes: Any):
         if isinstance(model, str):
             changes, model = changes | dict(model=model), None
         self.profile = get_profile(profile, **changes)

@@ -53,8 +53,8 @@ def choose_points(activations: Float[Tensor, "b d h w"], geometry: Geometry, cou
     """
     points = mask_points(geometry, mask_radius)
     if not len(points):
-        raise ValueError(f"no point is left inside a mask of {mask_radius:g} px: each reads {geometry.receptive_field} px "
-                         f"of {geometry.input_size}; take an earlier layer, a larger input_size, or a mask_radius")
+        raise ValueError(f"no point is left inside a mask of {mask_radius:g} px: each reads {geometry.receptive_field} "
+                         f"px of {geometry.input_size}; take an earlier layer, a larger input_size, or a mask_radius")
     if not 0 < count <= len(points):
         raise ValueError(f"points_per_image is {count}, but a mask of {mask_radius:g} px holds {len(points)} cells of "
                          f"stride {geometry.stride}; take 1 to {len(points)} points or another mask_radius")
