@@ -920,6 +920,14 @@ display(Markdown(report.compare(
 # Figures 3 and 7 of the paper.
 # ```
 #
+# ```{figure} ../book/reference/07_equivariant/probes_k.png
+# :alt: Eight panels of F1 over k, one row per base model and one column per task family, one line per coder.
+# :name: fig-probes-k-inception
+#
+# Reference run: the same F1, from 8 latents, over k; three seeds at k = 16. At every k the equivariant SAE leads on S and
+# trails on the rest, and the gaps are many standard deviations wide.
+# ```
+#
 # ```{figure} ../book/reference/07_equivariant/splice.png
 # :alt: Two panels of lines, pixel error of the spliced base model across and L1 norm of the latents upwards, one line per coder.
 # :name: fig-splice-reference
