@@ -78,21 +78,18 @@ print(study)
 # ## Another way to the same end
 #
 # A group {term}`crosscoder` stores what every feature does under every transformation: $\lvert G\rvert$ blocks per
-# {term}`dictionary`
-# vector. Erdogan and Lucic {cite:p}`erdogan2025equivariant` store the transformation instead, once for all features.
-# Let $\psi(x)$ be a network's {term}`activations <activation>` for the image $x$, and let $g$ generate the group, here
-# the quarter turn. One
-# image of every {term}`orbit` is declared **canonical**. Two things are learned, independently of each other:
+# {term}`dictionary` vector. Erdogan and Lucic {cite:p}`erdogan2025equivariant` store the transformation instead, once
+# for all features. Let $\psi(x)$ be a network's {term}`activations <activation>` for the image $x$, and let $g$
+# generate the group, here the quarter turn. One image of every {term}`orbit` is declared **canonical**. Two things are
+# learned, independently of each other:
 #
 # - an **invariant** {term}`sparse autoencoder <sparse autoencoder (SAE)>`, which maps the activations of any image of
-#   the orbit to those of the canonical
-#   one: $D(E(\psi(g^p x))) = \psi(x)$ for $p = 1, \dots, \lvert G\rvert$,
+#   the orbit to those of the canonical one: $D(E(\psi(g^p x))) = \psi(x)$ for $p = 1, \dots, \lvert G\rvert$,
 # - a **matrix** $M$ that turns activations: $M^p\,\psi(x) = \psi(g^p x)$.
 #
-# Together they reconstruct any image's activations, $M^p D(E(\psi(g^p x))) = \psi(g^p x)$. The {term}`latents <latent>`
-# say *what* is in
-# the image, and $p$ says how it lies. The number of parameters does not grow with the group. The price: one linear map
-# has to do for all features.
+# Together they reconstruct any image's activations, $M^p D(E(\psi(g^p x))) = \psi(g^p x)$. The
+# {term}`latents <latent>` say *what* is in the image, and $p$ says how it lies. The number of parameters does not grow
+# with the group. The price: one linear map has to do for all features.
 #
 # ## Scenes
 #
@@ -110,12 +107,11 @@ with plots.house_style():
 
 # %% [markdown]
 # Which image of an orbit is the canonical one? The paper says that there is one and not which. We read it like this:
-# canonical scenes stand **upright**, all their shapes in the base orientation, and other orientations come from turning
-# the whole image. That makes the representative recognisable, as the {term}`invariant` autoencoder needs, and it agrees
-# with
-# the shares of negative answers that the paper prints (below). There are $8^4$ upright scenes and, because a few of
-# them turn into each other, 4,090 orbits. A quarter of the scenes is held out: nothing here is trained on any image of
-# their orbits.
+# canonical scenes stand **upright**, all their shapes in the base orientation, and other orientations come from
+# turning the whole image. That makes the representative recognisable, as the {term}`invariant` autoencoder needs, and
+# it agrees with the shares of negative answers that the paper prints (below). There are $8^4$ upright scenes and,
+# because a few of them turn into each other, 4,090 orbits. A quarter of the scenes is held out: nothing here is
+# trained on any image of their orbits.
 
 # %% mystnb={"figure": {"name": "fig-scene-orbits", "caption": "Three scenes, one per row: the canonical image, then turned by one, two and three quarter turns."}, "image": {"alt": "Three rows of four square images. Each image holds four white shapes on black, one per quadrant; from left to right the image turns by ninety degrees."}} tags=["hide-input"]
 sample = train_scenes[[5, 1200, 2400]]
@@ -231,16 +227,13 @@ with plots.house_style():
 #   About the mean it is worse than predicting the mean. The baselines that the paper prints, 0.49 (MLP) and 0.05 (CNN),
 #   lie between our two, in the same order. Ask for the total whenever somebody quotes an $R^2$.
 # - **The closed form wins.** Least squares reaches more than Adam, on both networks, and in a fraction of the time.
-#   Adam
-#   starts at the identity and has to find its way in a badly scaled landscape: the common mean is much longer than
-#   everything that varies. With the paper's long schedule, in the reference run, it gets to 0.99.
+#   Adam starts at the identity and has to find its way in a badly scaled landscape: the common mean is much longer
+#   than everything that varies. With the paper's long schedule, in the reference run, it gets to 0.99.
 # - **Orthogonal is too narrow.** A network may stretch what it sees in one orientation, and both do.
 #
 # Why is the prediction nearly perfect? The task is small. An upright scene is four choices out of eight, and its image
-# is
-# a sum of four tiles, so all scenes of one orientation lie in $4 \cdot 7 + 1 = 29$ dimensions of pixel space. The
-# network
-# can afford to keep them nearly linear, and the four orientations together have room in 256 dimensions:
+# is a sum of four tiles, so all scenes of one orientation lie in $4 \cdot 7 + 1 = 29$ dimensions of pixel space. The
+# network can afford to keep them nearly linear, and the four orientations together have room in 256 dimensions:
 
 # %%
 for base in bases:
@@ -272,10 +265,9 @@ for name, coder in coders.items():
 
 # %% [markdown]
 # **Is it invariant?** Its reconstruction should be: {eq}`eq-invariance` compares nothing else. But what about the
-# latents,
-# which the whole design is for? Look at the four images of an orbit in two ways. How similar are their latents (cosine,
-# 1
-# if they are the same)? And does a latent fire for all orientations alike (a quarter of the time for each), or for one?
+# latents, which the whole design is for? Look at the four images of an orbit in two ways. How similar are their
+# latents (cosine, 1 if they are the same)? And does a latent fire for all orientations alike (a quarter of the time
+# for each), or for one?
 
 # %%
 def invariance(coder):
@@ -297,13 +289,12 @@ for name, (cosine, favourite) in invariances.items():
 assert invariances["equivariant"][0] > invariances["sae"][0] or profile == "smoke"
 
 # %% [markdown]
-# In the reference run the latents of the "invariant" SAE are **not** invariant. Their cosine is 0.34
-# to 0.41 on the MLP and 0.2 on the CNN, and the typical latent fires for one orientation nearly exclusively, just as in
-# a regular SAE. The loss permits it: with more
-# latents than the scenes need, the encoder can keep separate latents for each orientation, as long as what they write
-# adds up to the same canonical activations. So the saving that motivates the design, one latent for all orientations
-# of a feature, is possible and not enforced. One would have to ask for it, with a term that compares the latents
-# themselves.
+# In the reference run the latents of the "invariant" SAE are **not** invariant. Their cosine is 0.34 to 0.41 on the
+# MLP and 0.2 on the CNN, and the typical latent fires for one orientation nearly exclusively, just as in a regular
+# SAE. The loss permits it: with more latents than the scenes need, the encoder can keep separate latents for each
+# orientation, as long as what they write adds up to the same canonical activations. So the saving that motivates the
+# design, one latent for all orientations of a feature, is possible and not enforced. One would have to ask for it,
+# with a term that compares the latents themselves.
 
 # %% [markdown]
 # ## Seeing what turns
@@ -427,11 +418,11 @@ for family, printed in zip(FAMILIES, ("58", "87 to 89", "87 to 89", "97"), stric
 # 256 numbers. All coders then offer the same number of features, made from the same number of latents.
 #
 # ```{warning}
-# For the equivariant SAE this needs care. Its reconstruction of the activations of $g^p x$ is
-# $M^p D(E(\cdot))$, and **$p$ comes from outside**: it is the label of the transformation, not something read off
-# the activations. In upright scenes $p$ *is* the orientation, the very thing that SO and SPO ask for. So we probe three
-# readings: with the true $p$ (as in the paper), with the $p$ whose reconstruction fits the activations best
-# (**element inferred**: nothing from outside), and **without $M$**.
+# For the equivariant SAE this needs care. Its reconstruction of the activations of $g^p x$ is $M^p D(E(\cdot))$, and
+# **$p$ comes from outside**: it is the label of the transformation, not something read off the activations. In upright
+# scenes $p$ *is* the orientation, the very thing that SO and SPO ask for. So we probe three readings: with the true
+# $p$ (as in the paper), with the $p$ whose reconstruction fits the activations best (**element inferred**: nothing
+# from outside), and **without $M$**.
 # ```
 
 # %%
@@ -555,11 +546,9 @@ for family in FAMILIES:
 # sixteen, and the advantage is gone.
 #
 # In the reference run, regular SAEs are better than the paper's in everything else. A logistic regression answers
-# nearly
-# every question from 32 latents of any of them, and from the activations. So these 180 questions tell the coders apart
-# only where latents are scarce, or where the probe is weak: boosted trees split along single axes and need many trees
-# for
-# a sum.
+# nearly every question from 32 latents of any of them, and from the activations. So these 180 questions tell the
+# coders apart only where latents are scarce, or where the probe is weak: boosted trees split along single axes and
+# need many trees for a sum.
 #
 # And the element that comes from outside? Here it does no harm. The reconstruction that fits best nearly always belongs
 # to the true element, so probes do as well with the element inferred. Without $M$, orientation is lost, but not
@@ -572,17 +561,13 @@ for family in FAMILIES:
 # helps. There are two ways.
 #
 # As a **penalty**, the distance of $M^4$ from $I$ is added to {eq}`eq-transform`, and Adam goes on from where it was
-# for
-# a tenth of the steps.
+# for a tenth of the steps.
 #
 # As a **hard constraint**, $M$ must generate a representation of the group. A given $M$ can be repaired: the orbits
-# that it
-# predicts, $\rho(h)\,\psi(x)$, have second moments $C(h) = \mathbb{E}_g\, \rho(hg)\,\Sigma\,\rho(g)^\top$. In
-# coordinates
-# in which $C(e) = I$, an exact representation would be $C$ itself. Otherwise each direction belongs a little to every
-# irreducible part; give it to the one where it has most. Applied to Adam's $M$ this is called *projected* below,
-# applied
-# to the least-squares solution *exact*.
+# that it predicts, $\rho(h)\,\psi(x)$, have second moments $C(h) = \mathbb{E}_g\, \rho(hg)\,\Sigma\,\rho(g)^\top$. In
+# coordinates in which $C(e) = I$, an exact representation would be $C$ itself. Otherwise each direction belongs a
+# little to every irreducible part; give it to the one where it has most. Applied to Adam's $M$ this is called
+# *projected* below, applied to the least-squares solution *exact*.
 #
 # What can be gained? High powers. An error of the unconstrained $M$ grows with every multiplication, and nothing says
 # that it stops growing after four.
@@ -706,12 +691,10 @@ with plots.house_style():
 
 # %% [markdown]
 # On InceptionV1 (reference run) linearity ends soon. One step, 22.5°, is predicted nearly as well by $M_r$ as by a map
-# of
-# its own, 0.58 against 0.60. After half a turn eight such steps explain 0.32, where a direct map explains 0.56. Adam,
-# which is trained on all powers at once, does worse for one step and better for eight, but 300 steps from the identity
-# are few. The activation at a turned point is only partly a function of the one before, and a matrix for each *step*
-# pays
-# for that at every step. A crosscoder's blocks do not.
+# of its own, 0.58 against 0.60. After half a turn eight such steps explain 0.32, where a direct map explains 0.56.
+# Adam, which is trained on all powers at once, does worse for one step and better for eight, but 300 steps from the
+# identity are few. The activation at a turned point is only partly a function of the one before, and a matrix for each
+# *step* pays for that at every step. A crosscoder's blocks do not.
 #
 # ## Exercises
 #
@@ -745,11 +728,10 @@ assert profile == "smoke" or min(linear.values()) > 0.8
 # %% [markdown]
 # A single latent with a linear encoder is active for $w \cdot \psi(g^p x) > t$. To be invariant it would need the same
 # $w \cdot \psi$ on the whole orbit, so it could see only the part of $\psi$ that the turns leave alone, the mean over
-# the
-# orbit. A hidden layer could detect "cup at top left, *or* cup at bottom left, turned, *or* ...". And yet the linear
-# encoder does as well in the reference run (0.995 with either). It keeps separate latents for each orientation, which
-# is what the two-layer encoder does too. The reason that the paper gives for the second layer holds for invariant
-# latents, and those nobody asked for.
+# the orbit. A hidden layer could detect "cup at top left, *or* cup at bottom left, turned, *or* ...". And yet the
+# linear encoder does as well in the reference run (0.995 with either). It keeps separate latents for each orientation,
+# which is what the two-layer encoder does too. The reason that the paper gives for the second layer holds for
+# invariant latents, and those nobody asked for.
 #
 # ```{solution-end}
 # ```
@@ -908,16 +890,14 @@ display(Markdown(report.compare(
 # %% [markdown]
 # Chapter 7's *reference run* is the same code at the settings of the profile `inception`: both base models, three $k$,
 # all 180 tasks, and $M$ trained by the paper's schedule. SAEs see 400 batches of 1,024 activations, about 33 passes;
-# the
-# paper makes 500.
+# the paper makes 500.
 #
 # ```{figure} ../book/reference/07_equivariant/probes_few.png
 # :alt: Four panels of grouped bars of F1 by task family, for two base models, latents on the left and reconstructions on the right.
 # :name: fig-probes-reference
 #
 # Reference run: XGBoost's F1 from the 8 best latents (left) and from reconstructions (right), all 180 tasks. Compare
-# with
-# Figures 3 and 7 of the paper.
+# with Figures 3 and 7 of the paper.
 # ```
 #
 # ```{figure} ../book/reference/07_equivariant/probes_k.png
@@ -940,8 +920,7 @@ display(Markdown(report.compare(
 # :name: fig-linearity-inception
 #
 # InceptionV1 (BVLC weights), mixed3b, reference run: how well the activation at a point predicts the one after a
-# rotation,
-# as in {numref}`fig-linearity`.
+# rotation, as in {numref}`fig-linearity`.
 # ```
 #
 # ## Summary
@@ -951,9 +930,8 @@ display(Markdown(report.compare(
 # - An $R^2$ needs its total: about zero, even the identity looks good.
 # - $M^4 = I$ can be had exactly and at next to no cost. Then powers stay right for ever.
 # - The invariance loss makes the *reconstruction* invariant. It does not make the latents so.
-# - With few latents kept, the equivariant SAE answers invariant questions best, as the paper says. With enough of them,
-#   all
-#   coders answer everything.
+# - With few latents kept, the equivariant SAE answers invariant questions best, as the paper says. With enough of
+#   them, all coders answer everything.
 # - On single points of a deeper network, powers of one matrix fall behind a map fitted for each angle.
 #
 # ## Limits

@@ -109,9 +109,9 @@ report.number("subgroups", len(subgroups), note="subgroups of the group")
 
 # %% [markdown]
 # Two {term}`subgroups <subgroup>` are **conjugate**, $K = gHg^{-1}$, when one is the other seen after a turn of the
-# head. The
-# mirror along one direction and the mirror along another are different subgroups, but the same kind of symmetry. So
-# classes are what we count. (Mirrors still fall into two classes, and an {ref}`exercise <ex-two-classes>` asks why.)
+# head. The mirror along one direction and the mirror along another are different subgroups, but the same kind of
+# symmetry. So classes are what we count. (Mirrors still fall into two classes, and an {ref}`exercise <ex-two-classes>`
+# asks why.)
 
 # %% mystnb={"figure": {"name": "fig-lattice", "caption": "All subgroups of the profile's group. Conjugate ones share a box, with their number below the name; height is size. A line leads from a subgroup to the next larger ones that contain it. Every feature of the layer gets exactly one of these boxes."}, "image": {"alt": "A lattice of boxes joined by lines, from none at the bottom through half turn and mirrors to all at the top."}} tags=["hide-input"]
 with plots.house_style():
@@ -134,8 +134,7 @@ with plots.house_style():
 # ```
 #
 # A small {term}`margin` says that a slightly different threshold would have given another answer. A negative one says
-# that
-# some element outside $H$ passes, although the subgroup it would generate does not.
+# that some element outside $H$ passes, although the subgroup it would generate does not.
 #
 # ## Proved on drawings
 #
@@ -255,11 +254,10 @@ report.number("network_right", sum(right), note="of 14 drawn shapes, stabilisers
 # by $q^2$. So on its stabiliser $c$ is not 1, but about $q^2$, and the threshold has to be below that. It also has to
 # be above whatever a feature without the symmetry reaches by chance.
 #
-# Where exactly is a question for data with known answers. `planted.standard` makes them: an orthogonal
-# representation of $G$, and a family of features for every kind of stabiliser. `disturbed` gives the true
+# Where exactly is a question for data with known answers. `planted.standard` makes them: an orthogonal representation
+# of $G$, and a family of features for every kind of stabiliser. `disturbed` gives the true
 # {term}`dictionary vectors <dictionary vector>` an error of known size, either independent in every block, or the same
-# for all blocks and
-# moved along by the group. The second kind is what remains when a feature is mixed with others.
+# for all blocks and moved along by the group. The second kind is what remains when a feature is mixed with others.
 
 # %%
 problem = standard(seed, group=G)
@@ -512,10 +510,10 @@ if len(partial) > 1:
 # %% [markdown]
 # ## The spectrum
 #
-# The stabiliser is all or nothing. A feature that comes back *nearly* after half a turn deserves a
-# number. Here it is: a dictionary vector is a function on the group, and functions on a group are sums of waves.
-# For the rotations alone that is the Fourier series over the angle; for any finite group the waves are its
-# **irreps**. `irrep_power` says which share of the squared length belongs to which.
+# The stabiliser is all or nothing. A feature that comes back *nearly* after half a turn deserves a number. Here it is:
+# a dictionary vector is a function on the group, and functions on a group are sums of waves. For the rotations alone
+# that is the Fourier series over the angle; for any finite group the waves are its **irreps**. `irrep_power` says
+# which share of the squared length belongs to which.
 
 # %%
 for irrep in G.irreps():
@@ -1095,13 +1093,12 @@ display(Markdown(report.compare(
 # ```
 #
 # Four readings, with the numbers in the table. **One mirror is the commonest symmetry**: curves, corners, edges. Then
-# come
-# features that no element changes, and those with a half turn and two mirrors, as lines have. Pure rotation groups
-# are nearly empty: what comes back after a quarter turn has mirrors too. **Exact mirrors are over-represented**: the
-# upright, the level and the diagonal ones hold more than twice as many features as chance would give them. **Most
-# labels are doubtful**, and the threshold decides much, because features are learned less well than the
-# calibration asks for: the nearest feature of another seed is far below $\tau$. The census is a lower bound on
-# symmetry. **It is not noise**: with shuffled blocks, an eighth of the partly symmetric features would be left.
+# come features that no element changes, and those with a half turn and two mirrors, as lines have. Pure rotation
+# groups are nearly empty: what comes back after a quarter turn has mirrors too. **Exact mirrors are
+# over-represented**: the upright, the level and the diagonal ones hold more than twice as many features as chance
+# would give them. **Most labels are doubtful**, and the threshold decides much, because features are learned less well
+# than the calibration asks for: the nearest feature of another seed is far below $\tau$. The census is a lower bound
+# on symmetry. **It is not noise**: with shuffled blocks, an eighth of the partly symmetric features would be left.
 #
 # ```{figure} ../book/reference/08_symmetry/census_sae.png
 # :alt: Grouped bars for each kind of symmetry, crosscoder and SAE with fitted blocks; the SAE has more features without symmetry and fewer with one mirror.
@@ -1111,8 +1108,8 @@ display(Markdown(report.compare(
 # ```
 #
 # An SAE has even more invariant features, but far fewer with one mirror. {doc}`09_answer_key` suggests why: where
-# single
-# activations are noisy, training on whole orbits finds better directions, and errors look like a lack of symmetry.
+# single activations are noisy, training on whole orbits finds better directions, and errors look like a lack of
+# symmetry.
 #
 # ```{figure} ../book/reference/08_symmetry/spectrum.png
 # :alt: Bar charts of mean power over irreps for all InceptionV1 features and for four kinds of features.
@@ -1214,8 +1211,7 @@ report.number("symmetric_stable", float((label[stable] != "none").mean()),
 # - The census of a layer depends on the threshold, so it is shown with it, and with how many labels are doubtful.
 # - Power over irreps is a view without a threshold. Odd frequencies measure the missing half turn, exactly.
 # - Only the Cayley table enters. A colour swap is as good as a mirror, and a turn of the hue as good as one of the
-#   image.
-#   A feature is colour-invariant if all turns of the hue are in its stabiliser.
+#   image. A feature is colour-invariant if all turns of the hue are in its stabiliser.
 #
 # ## Limits
 #

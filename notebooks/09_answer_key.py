@@ -86,8 +86,7 @@ print(settings)
 # the layer ourselves. Choose a group $G$ and let it act on $\mathbb{R}^n$ by orthogonal matrices $\rho(g)$. Choose a
 # subgroup $H$ and a unit vector $v$ that exactly $H$ leaves as it is. Its orbit $\rho(g)\,v$ is a **family**: the same
 # feature in all its poses, one for each {term}`coset` of $H$. Plant families for every kind of subgroup, more features
-# in all
-# than there are channels, and let a few of them be active at a time:
+# in all than there are channels, and let a few of them be active at a time:
 #
 # $$ x[g] = \rho(g) \sum_j c_j v_j + \text{noise}, \qquad f_j[g] = \rho(g)\, v_j . $$ (eq-planted)
 #
@@ -117,9 +116,8 @@ with plots.house_style():
 # %% [markdown]
 # ## Who competes
 #
-# All methods see the same orbits for the same number of steps, with twice as many {term}`latents <latent>` as there are
-# features, and
-# with $k$ equal to the mean number of active features.
+# All methods see the same orbits for the same number of steps, with twice as many {term}`latents <latent>` as there
+# are features, and with $k$ equal to the mean number of active features.
 #
 # | method | reads | writes |
 # |---|---|---|
@@ -131,17 +129,15 @@ with plots.house_style():
 # | equivariant SAE | any block | $x[e]$, and $M$ turns it |
 #
 # The fourth is our addition. Take the ordinary SAE as it is. Its latents on $x[e]$ can be set beside the whole orbit
-# that each image came with. The best linear map from the one to the other has a block for every element, and so
-# every SAE latent gets a dictionary vector like a {term}`crosscoder`'s, at the price of one least-squares fit. (Chapter
-# 5
+# that each image came with. The best linear map from the one to the other has a block for every element, and so every
+# SAE latent gets a dictionary vector like a {term}`crosscoder`'s, at the price of one least-squares fit. (Chapter 5
 # averaged orbits instead. Least squares also takes away what other active latents contribute.)
 #
 # **Scores.** Match true features with dictionary vectors so that the sum of cosines is largest. Then: the mean
 # *cosine*; the share of all features whose *stabiliser*, found by the rule of {doc}`08_symmetry`, is exactly the true
 # one; and the {term}`adjusted Rand index <adjusted Rand index (ARI)>` (*ARI*) between true families and clusters of
-# recovered features by the largest
-# cosine over the group. A method that writes single blocks is compared with $v_j$ alone. It has no stabilisers, and its
-# families can only be clustered by plain cosine.
+# recovered features by the largest cosine over the group. A method that writes single blocks is compared with $v_j$
+# alone. It has no stabilisers, and its families can only be clustered by plain cosine.
 
 # %%
 def mean_sd(values, digits=3):
@@ -215,11 +211,10 @@ for m, seconds in step.items():
 # Three things stand out.
 #
 # **The crosscoder finds what is there.** With {term}`TopK` nearly every {term}`planted feature <planted features>` has
-# a dictionary vector almost parallel
-# to it, with all its blocks. The stabilisers computed from them are right, and the families fall into place. The L1
-# penalty of the paper finds the directions as well, but it {term}`shrinks <shrinkage>` the latents: at equal L0 it
-# explains less. With
-# {term}`BatchTopK` more latents die, and some features stay unfound.
+# a dictionary vector almost parallel to it, with all its blocks. The stabilisers computed from them are right, and the
+# families fall into place. The L1 penalty of the paper finds the directions as well, but it
+# {term}`shrinks <shrinkage>` the latents: at equal L0 it explains less. With {term}`BatchTopK` more latents die, and
+# some features stay unfound.
 #
 # **The SAE finds it too.** It learns the directions $v_j$ from single blocks as well as the crosscoder does, at a
 # fraction of the cost. What it lacks is a way to say which of its features belong together: by plain cosine the ARI is
@@ -318,10 +313,8 @@ display(Markdown("Cosine / share of stabilisers right:\n\n" + "\n".join(rows)))
 
 # %% [markdown]
 # **Noise** parts the two ways to blocks. While it is weak, the SAE with {term}`fitted blocks` keeps up with every
-# crosscoder.
-# When it is as strong as the signal, the SAE loses its directions, and with them the stabilisers, and the crosscoders
-# do
-# not. Both encoders read the same single noisy block. But during training a crosscoder is corrected by
+# crosscoder. When it is as strong as the signal, the SAE loses its directions, and with them the stabilisers, and the
+# crosscoders do not. Both encoders read the same single noisy block. But during training a crosscoder is corrected by
 # $\lvert G\rvert$ blocks with independent noise, and the SAE by one. This is what training on orbits buys.
 
 # %%
@@ -386,8 +379,8 @@ assert profile != "inception" or (by_cosine[0], by_cosine[-1]) == ("crosscoder, 
 #
 # Now the layer of the profile's network, where no truth is known. The paper's claim is that group crosscoders separate
 # families better than SAEs. The measures of {doc}`05_families` are {term}`neighbour purity` and ARI against the shape
-# that
-# each feature prefers among drawings. To the crosscoder and the SAE of that chapter we add the SAE with fitted blocks.
+# that each feature prefers among drawings. To the crosscoder and the SAE of that chapter we add the SAE with fitted
+# blocks.
 
 # %%
 KINDS = {"SAE": "sae", "SAE, blocks fitted": "fitted", "crosscoder": "crosscoder"}
@@ -421,8 +414,7 @@ print(f"of the crosscoder's advantage in purity, an ordinary SAE with fitted blo
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, give the right-hand column. The planted problems and drawings there
-# have
-# more seeds and levels; the network is the BVLC training of InceptionV1 (GoogLeNet), not the paper's.
+# have more seeds and levels; the network is the BVLC training of InceptionV1 (GoogLeNet), not the paper's.
 
 # %% tags=["hide-input"]
 report.save()
@@ -521,9 +513,8 @@ for name, changes in variants.items():
 #
 # - Planted data turn "does the method work?" into numbers: cosine, stabilisers, families, at equal cost.
 # - At standard difficulty a TopK crosscoder recovers features, stabilisers and families nearly without mistakes.
-# - So does an ordinary SAE with blocks fitted by least squares, while the noise is weak. Strong noise is where training
-#   on
-#   orbits pays: every sample is corrected by as many blocks as the group has elements.
+# - So does an ordinary SAE with blocks fitted by least squares, while the noise is weak. Strong noise is where
+#   training on orbits pays: every sample is corrected by as many blocks as the group has elements.
 # - An equivariant SAE needs upright images. Where features occur in every pose it has nothing to reconstruct.
 # - A score needs a control: a dictionary of noise is right about every feature without symmetry.
 #
