@@ -71,7 +71,7 @@ class Report:
         """Record one number (or list, or word) under `key` and hand it back."""
         if hasattr(value, "tolist"):
             value = value.tolist()
-        self.numbers[key] = dict(value=value, unit=unit, note=note)
+        self.numbers[key] = dict(value=value, unit="" if isinstance(value, str) else unit, note=note)
         return value
 
     def numbers_from(self, row: dict[str, Any], prefix: str = "", note: str = "") -> None:

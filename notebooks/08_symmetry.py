@@ -105,7 +105,7 @@ for H in classes:
     print(f"order {H.order:2d}  {H.label:>10}  {members:2d} of them, such as {{{first}}}")
 assert all(G.order % H.order == 0 for H in subgroups)  # Lagrange
 assert G.name != "D_16" or (len(subgroups), len(classes)) == (36, 14)
-report.number("subgroups", len(subgroups), note="subgroups of the group")
+_ = report.number("subgroups", len(subgroups), note="subgroups of the group")
 
 # %% [markdown]
 # Two {term}`subgroups <subgroup>` are **conjugate**, $K = gHg^{-1}$, when one is the other seen after a turn of the
@@ -244,7 +244,7 @@ for shape, s, ok, row in zip(SHAPES, through, right, self_similarity(seen, G), s
     verdict = "right" if ok else "larger" if s.subgroup.order > len(answer(shape, A)) else "not right"
     print(f"{shape.name:>14}  {s.subgroup.label:>11}  {verdict:>9}  margin {s.margin:5.2f}")
     assert row[[h for h in answer(shape, A) if exact[h]]].min() > 0.999  # the pictures are the same
-report.number("network_right", sum(right), note="of 14 drawn shapes, stabilisers right, through the network")
+_ = report.number("network_right", sum(right), note="of 14 drawn shapes, stabilisers right, through the network")
 
 # %% [markdown]
 # ## Where the threshold comes from
@@ -377,7 +377,7 @@ if one:
     share = report.number("exact_mirrors", float(exact[one].float().mean()),
                           note="of features with one mirror, those with an exact one")
     print(f"{len(one)} features with one mirror; an exact one: {share:.0%}, by chance {expected:.0%}")
-report.number("exact_mirrors_chance", expected, note="share of exact mirrors in the group")
+_ = report.number("exact_mirrors_chance", expected, note="share of exact mirrors in the group")
 
 # %% [markdown]
 # ### What to doubt
@@ -401,7 +401,7 @@ for i in np.flatnonzero(not_closed):
     near += any(int(G.table[h, step]) in H for h in passing for step in (1, n - 1))
 print(f"margin below 0.05: {doubtful:.0%}; elements that pass are no subgroup: {not_closed.sum()} features")
 print(f"of those, {near} have a passing element one rotation step beside the stabiliser")
-report.number("one_step", near / max(1, int(not_closed.sum())), note="of those, passing element one step beside it")
+_ = report.number("one_step", near / max(1, int(not_closed.sum())), note="of those, passing element one step beside it")
 
 # %% [markdown]
 # The second kind of doubt often has an innocent reason: **broad tuning**. A feature that changes little within one
@@ -489,7 +489,7 @@ turned = transformed(1)
 assert [turned[k] for k in transformed(n)] == transformed(G.multiply(1, n))  # stimuli move as the group says
 same = np.array(read_label) == label[answers]
 print(f"{answers.sum()} features answer to drawings; same label by decoder and encoder: {same.mean():.0%}")
-report.number("encoder_same", float(same.mean()), note="features with the same label by decoder and encoder")
+_ = report.number("encoder_same", float(same.mean()), note="features with the same label by decoder and encoder")
 
 # %% [markdown]
 # The same label is a lot to ask. Here is a fairer question: on the *decoder's* stabiliser, how symmetric are the
@@ -849,7 +849,7 @@ truth = plant(K, channels=32, seed=seed)
 planted = score(disturbed(truth, 0.95, seed=seed), truth)
 print(f"planted features of {K.name} at cosine 0.95: {planted.stabiliser_of_all:.0%} of {truth.features} are right")
 assert planted.stabiliser_of_all > 0.95
-report.number("any_product", planted.stabiliser_of_all, note="planted features of C_4 x C_2, stabilisers right")
+_ = report.number("any_product", planted.stabiliser_of_all, note="planted features of C_4 x C_2, stabilisers right")
 
 # %% [markdown]
 # And trained: the same function as for $C_6$ and $D_5$.
@@ -860,7 +860,7 @@ for elements, count in Counter(s.subgroup.elements for s in found_swap).most_com
     print(f"{count:4d} features with {{{', '.join(K.names[h] for h in elements)}}}")
 keep_swap = np.mean([K.index("(e, r)") in s.subgroup.elements for s in found_swap])
 print(f"the swap alone leaves {keep_swap:.0%} of the features as they are")
-report.number("any_swap", float(keep_swap), note="features of a small crosscoder that the red-blue swap leaves alone")
+_ = report.number("any_swap", float(keep_swap), note="features of a small crosscoder that the red-blue swap leaves alone")
 
 # %% [markdown]
 # ### Turning the hue
@@ -890,7 +890,7 @@ print(f"at full saturation {outside:.1%} of the pixels leave the cube; clipped, 
 assert views.min() > -1e-6 and views.max() < 1 + 1e-6 and hue.saturation == 0.5 and gap > 1e-3
 for g in range(6):  # (h g) I = h (g I), where what is faded already is not faded again
     assert torch.allclose(unfaded.images(views[g]), views[cyclic(6).table[:, g].tolist()], atol=1e-5)
-report.number("hue_outside", outside, note="pixels that some hue takes out of the colour cube at full saturation")
+_ = report.number("hue_outside", outside, note="pixels that some hue takes out of the colour cube at full saturation")
 
 # %% [markdown]
 # Known answers first. To the filters, a grey cross is the same in all hues: all power in the trivial irrep. Take a red
@@ -1192,8 +1192,8 @@ assert n % 4 or cross[~multiples].sum() < 1e-4
 stable = (twin >= twin.quantile(1 / 3)).numpy()
 print(f"any symmetry: {(label[stable] != 'none').mean():.0%} of the stable features, "
       f"{(label[~stable] != 'none').mean():.0%} of the others")
-report.number("symmetric_stable", float((label[stable] != "none").mean()),
-              note="features with any symmetry among those that two seeds share")
+_ = report.number("symmetric_stable", float((label[stable] != "none").mean()),
+                  note="features with any symmetry among those that two seeds share")
 
 # %% [markdown]
 # If it is larger, that fits the idea that errors hide symmetry. It does not prove it: features that are easy to learn

@@ -100,7 +100,7 @@ print(f"{problem.features} features of {len(problem.family.unique())} families i
       f"{problem.active:g} active at a time, noise {problem.noise:.0%} of the signal's norm")
 print("stabilisers:", kinds)
 assert (problem.superposition, problem.noise) == (2.0, 0.05) or profile == "smoke"
-report.number("features", problem.features, note="planted features at standard difficulty")
+_ = report.number("features", problem.features, note="planted features at standard difficulty")
 
 # %% mystnb={"figure": {"name": "fig-planted", "caption": "Block heatmaps of planted features, one for each kind of stabiliser. This is what chapter 4 looked for, and here it is there by construction."}, "image": {"alt": "A row of square heat maps with diagonal stripes, from one stripe for no symmetry to a single colour for full symmetry."}} tags=["hide-input"]
 with plots.house_style():
@@ -164,7 +164,7 @@ def note_scores(results, prefix):
             values = [row[key] for trial, row in results.items() if trial.method == method and row[key] is not None]
             if values and not np.isnan(values).any():
                 report.number(f"{prefix}_{slug(method)}_{key}", float(np.mean(values)),
-                              note=f"{prefix}, {method}: {key}")
+                              note=f"{prefix.replace('_', ' ')}, {method}: {COLUMNS[key]}")
 
 
 # %% [markdown]
@@ -307,7 +307,7 @@ for name, of_sweep in sweeps.items():
             cells.append(" / ".join(f"{np.mean([row[key] for row in mine]):.2f}" for key in both))
             for key in both:
                 report.number(f"{name}_{level}_{slug(m)}_{key}", float(np.mean([row[key] for row in mine])),
-                              note=f"{name} {level}, {m}: {key}")
+                              note=f"{name} {level}, {m}: {COLUMNS[key]}")
         rows.append(f"| {name} | {level} | " + " | ".join(cells) + " |")
 display(Markdown("Cosine / share of stabilisers right:\n\n" + "\n".join(rows)))
 
@@ -357,7 +357,7 @@ drawn_methods = ["SAE", "SAE, all poses", "SAE, blocks fitted", "crosscoder, L1"
 drawn = study({"drawings": drawings}, drawn_methods, seeds, budget, folder=folder)
 table(drawn, drawn_methods, COLUMNS)
 note_scores(drawn, "drawings")
-report.number("drawings_ceiling_ari", truth.ari, note="ARI of the true dictionary of drawings")
+_ = report.number("drawings_ceiling_ari", truth.ari, note="ARI of the true dictionary of drawings")
 
 # %% mystnb={"figure": {"name": "fig-drawings", "caption": "The same scores where the features are drawn shapes."}, "image": {"alt": "Four panels of dots, one row per method, as in the figure of the planted problem."}} tags=["hide-input"]
 dots(drawn, drawn_methods, "drawings")
