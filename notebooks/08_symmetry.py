@@ -401,7 +401,8 @@ for i in np.flatnonzero(not_closed):
     near += any(int(G.table[h, step]) in H for h in passing for step in (1, n - 1))
 print(f"margin below 0.05: {doubtful:.0%}; elements that pass are no subgroup: {not_closed.sum()} features")
 print(f"of those, {near} have a passing element one rotation step beside the stabiliser")
-_ = report.number("one_step", near / max(1, int(not_closed.sum())), note="of those, passing element one step beside it")
+_ = report.number("one_step", near / max(1, int(not_closed.sum())),
+                  note="of those, passing element one step beside it")
 
 # %% [markdown]
 # The second kind of doubt often has an innocent reason: **broad tuning**. A feature that changes little within one
@@ -860,7 +861,8 @@ for elements, count in Counter(s.subgroup.elements for s in found_swap).most_com
     print(f"{count:4d} features with {{{', '.join(K.names[h] for h in elements)}}}")
 keep_swap = np.mean([K.index("(e, r)") in s.subgroup.elements for s in found_swap])
 print(f"the swap alone leaves {keep_swap:.0%} of the features as they are")
-_ = report.number("any_swap", float(keep_swap), note="features of a small crosscoder that the red-blue swap leaves alone")
+_ = report.number("any_swap", float(keep_swap),
+                  note="features of a small crosscoder that the red-blue swap leaves alone")
 
 # %% [markdown]
 # ### Turning the hue
