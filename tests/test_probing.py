@@ -232,6 +232,15 @@ def test_scores_of_other_data_are_refused(problem, tmp_path):
         probe_all(features, train_labels, test_labels, **settings)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, also where the tests were started in the background and inherited that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_starts_nothing_more(problem, tmp_path):
     features, train_labels, test_labels, calls = problem
     calls.clear()

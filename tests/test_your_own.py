@@ -119,7 +119,7 @@ def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, 
         "unknown layer": lambda: truncate(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "layer2"),
         "torch.fx cannot trace": lambda: models.wrap_model(Branching(), "features", input_size=32),
         "cannot say which pixels": lambda: models.wrap_model(pooled, "avgpool", input_size=64),
-        "points_per_image is 16, but a mask of": lambda: Run("book", model=deep, images="photographs").orbits(),
+        "no point is left inside a mask of": lambda: Run("book", model=deep, images="photographs").orbits(),
         "group is": lambda: Run("book", group="dihedral(8)"),
         "cannot download torchvision's weights": lambda: load_model("torchvision/resnet18/layer2")}
     stated = [row[0] for row in table_rows(PAGE.read_text(), "It says")]
