@@ -20,7 +20,7 @@
 #
 # **You need** chapters {doc}`03_training` and {doc}`08_symmetry`.
 #
-# **Run time** about four minutes on two CPU cores when chapter 5 has been run.
+# **Run time** about six minutes on two CPU cores when chapter 5 has been run.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
