@@ -58,12 +58,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown, display
-from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from groupcc_lite import featurevis, plots, symmetry_plots
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.colours import ColourAction, product_action
+from groupcc_lite.drawn import drawing, drawn_features, responses, shape_stabiliser
 from groupcc_lite.families import centre_activations
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.images import ImageSubset
@@ -145,27 +145,9 @@ with plots.house_style():
 # filled shapes overlap so much with their turned copies that the margins become small.)
 
 # %%
-unit = model.input_size / 96  # drawings keep their share of the image
-
-
-def drawing(shape, action, angle=0.0):
-    large = action.source_size(model.input_size)
-    return action.images(draw(shape, angle, large, scale=unit, half_width=1.4 * unit), model.input_size)[:, 0]
-
-
-def filtered(pictures):
-    """Centre-surround responses in the middle of (..., h, w), flattened: the exactly equivariant layer."""
-    edge = (model.input_size - 2 * int(32 * unit)) // 2
-    window = pictures[..., edge:-edge, edge:-edge].numpy()
-    centre, surround = (gaussian_filter(window, (0,) * (window.ndim - 2) + (s * unit,) * 2) for s in (1, 2))
-    return torch.as_tensor(centre - surround)
-
-
-def drawn_features(action):
-    return torch.stack([filtered(drawing(shape, action).mean(1)).flatten(1) for shape in SHAPES])
-
-
-drawn = drawn_features(A)
+size = model.input_size
+unit = size / 96  # drawings keep their share of the image
+drawn = drawn_features(A, size)
 print("shapes, blocks, responses:", tuple(drawn.shape))
 
 # %% [markdown]
@@ -175,20 +157,12 @@ print("shapes, blocks, responses:", tuple(drawn.shape))
 # small group different shapes can have the same stabiliser.
 
 # %%
-def answer(shape, action):
-    """Elements that leave a shape alone."""
-    x, y = action.matrices[:, :, 0].T  # where the axis goes; y points down
-    period = 360 / max(shape.fold, 1)
-    apart = np.abs((np.degrees(np.arctan2(-y, x)) + period / 2) % period - period / 2)
-    return tuple(np.flatnonzero((apart < 1e-6) | (shape.fold == 0)).tolist())
-
-
 labels = stabilisers(drawn, G)
 print(f"{'shape':>14}  {'of all planar symmetries':>24}  {'found in ' + G.name:>13}  inside  outside  margin")
 for shape, s in zip(SHAPES, labels, strict=True):
     print(f"{shape.name:>14}  {shape.stabiliser:>24}  {s.subgroup.label:>13}  {s.inside:6.3f}  {s.outside:7.3f}  "
           f"{s.margin:6.3f}")
-right = [s.subgroup.elements == answer(shape, A) for shape, s in zip(SHAPES, labels, strict=True)]
+right = [s.subgroup == shape_stabiliser(shape, A) for shape, s in zip(SHAPES, labels, strict=True)]
 report.number("drawn_right", sum(right), note="of 14 drawn shapes, stabilisers right, exactly equivariant filters")
 report.number("drawn_margin", min(s.margin for s in labels), note="smallest margin of a drawn shape")
 assert len(SHAPES) == 14 and all(right) and min(s.margin for s in labels) > 0
@@ -236,14 +210,14 @@ else:
 # lost, up to interpolation. But more can get in: a network may not tell two pictures apart that differ.
 
 # %%
-seen = torch.stack([centre_activations(model, drawing(shape, A)) for shape in SHAPES])
+seen = torch.stack([centre_activations(model, drawing(shape, A, size)) for shape in SHAPES])
 seen = seen - seen.mean((0, 1))
 through = stabilisers(seen, G)
-right = [s.subgroup.elements == answer(shape, A) for shape, s in zip(SHAPES, through, strict=True)]
+right = [s.subgroup == shape_stabiliser(shape, A) for shape, s in zip(SHAPES, through, strict=True)]
 for shape, s, ok, row in zip(SHAPES, through, right, self_similarity(seen, G), strict=True):
-    verdict = "right" if ok else "larger" if s.subgroup.order > len(answer(shape, A)) else "not right"
+    verdict = "right" if ok else "larger" if s.subgroup.order > shape_stabiliser(shape, A).order else "not right"
     print(f"{shape.name:>14}  {s.subgroup.label:>11}  {verdict:>9}  margin {s.margin:5.2f}")
-    assert row[[h for h in answer(shape, A) if exact[h]]].min() > 0.999  # the pictures are the same
+    assert row[[h for h in shape_stabiliser(shape, A).elements if exact[h]]].min() > 0.999  # the pictures are the same
 _ = report.number("network_right", sum(right), note="of 14 drawn shapes, stabilisers right, through the network")
 
 # %% [markdown]
@@ -481,10 +455,10 @@ def transformed(h):
 # %%
 with torch.no_grad():
     x0 = run.stimulus_activations.to(coder.W_e.device)
-    responses = coder.preactivations(x0).relu().cpu()[:, features]
-responses = responses - responses.mean(0)
-answers = responses.norm(dim=0).numpy() > 1e-6
-read = torch.stack([responses[transformed(h)][:, answers].T for h in range(G.order)], dim=1)
+    to_drawings = coder.preactivations(x0).relu().cpu()[:, features]
+to_drawings = to_drawings - to_drawings.mean(0)
+answers = to_drawings.norm(dim=0).numpy() > 1e-6
+read = torch.stack([to_drawings[transformed(h)][:, answers].T for h in range(G.order)], dim=1)
 c_read, read_label = self_similarity(read, G), [s.subgroup.label for s in stabilisers(read, G)]
 turned = transformed(1)
 assert [turned[k] for k in transformed(n)] == transformed(G.multiply(1, n))  # stimuli move as the group says
@@ -751,8 +725,8 @@ print(f"{len(large)} features: direct {seconds[direct]:.2f} s, Fourier {seconds[
 # %%
 others = {"C_6": PlanarAction(cyclic(6)), "D_5": PlanarAction(dihedral(5))}
 for name, action in others.items():
-    shapes = stabilisers(drawn_features(action), action.group)
-    wrong = [s.name for s, t in zip(SHAPES, shapes, strict=True) if t.subgroup.elements != answer(s, action)]
+    shapes = stabilisers(drawn_features(action, size), action.group)
+    wrong = [s.name for s, t in zip(SHAPES, shapes, strict=True) if t.subgroup != shape_stabiliser(s, action)]
     assert wrong == []
     print(f"{name}: {len(action.group.subgroups())} subgroups, {len(action.group.irreps())} irreps,",
           "drawn shapes:", dict(Counter(t.subgroup.label for t in shapes)))
@@ -818,7 +792,7 @@ pictures = {
 # %%
 def coloured(picture, action):
     """Responses of the exactly equivariant filters, in every channel, to a picture under every element."""
-    return filtered(action.images(picture)[:, 0]).flatten(1)
+    return responses(action.images(picture)[:, 0]).flatten(1)
 
 
 marked = stabilisers(torch.stack([coloured(picture, turn_swap) for picture, _ in pictures.values()]), K)
