@@ -12,6 +12,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # What pages load is fetched once, not once for every book that a test builds.
 os.environ.setdefault("GROUPCC_PACKAGES", str(ROOT / "_build" / "packages"))
 
+import jaxtyping  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 # Every annotated shape of the library is checked while the tests run; elsewhere the annotations cost nothing.
@@ -29,6 +30,14 @@ settings.load_profile("repeatable")
 def _threads():
     """A fixed number of threads, so that sums are added in the same order on every machine."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture
+def unchecked():
+    """Without the type checks of the test run, as users have it: then our own messages must come."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

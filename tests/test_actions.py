@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -16,14 +15,6 @@ from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, product, trivial
 
 # Made beforehand: beartype draws random numbers, which a strategy must not.
 planar = st.sampled_from([*map(cyclic, range(1, 13)), *map(dihedral, range(1, 10))])
-
-
-@pytest.fixture
-def unchecked():
-    """Without the type checks of the test run, as users have it: then our own messages must come."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def pixels(*shape, seed=0):

@@ -4,7 +4,6 @@ import colorsys
 import itertools
 import json
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -28,14 +27,6 @@ from groupcc_lite.stabilisers import irrep_power, stabilisers
 SWAP = [np.eye(3), np.eye(3)[[2, 1, 0]]]  # red and blue
 CORNERS = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)), dtype=torch.float64)
 groups = st.sampled_from([*map(cyclic, range(1, 9)), *map(dihedral, range(1, 7))])
-
-
-@pytest.fixture
-def unchecked():
-    """Without the type checks of the test run, as users have it: then our own messages must come."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def pixels(*shape, seed=0):

@@ -3,7 +3,6 @@
 import pickle
 import warnings
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -16,14 +15,6 @@ from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, parse_group, perm
 FAMILIES = [*map(cyclic, range(1, 13)), *map(dihedral, range(1, 9))]
 families = st.sampled_from(FAMILIES)
 groups = st.sampled_from(FAMILIES + [product(G, cyclic(n)) for G in FAMILIES for n in (2, 3, 4)])
-
-
-@pytest.fixture
-def unchecked():
-    """Without the type checks of the test run, as users have it: then our own messages must come."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @st.composite

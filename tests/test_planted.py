@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -28,14 +27,6 @@ def benchmark() -> Planted:
 @pytest.fixture(scope="module")
 def small() -> Planted:
     return plant(dihedral(4), channels=24, active=3.0, seed=5)
-
-
-@pytest.fixture
-def unchecked():
-    """Without the type checks of the test run, as users have it: then our own messages must come."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def two_copies(G: FiniteGroup, **settings) -> Planted:

@@ -2,7 +2,6 @@
 
 import itertools
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given
@@ -38,14 +37,6 @@ def orbit_of_a_vector(G: FiniteGroup, channels: int, seed: int) -> torch.Tensor:
     basis = torch.linalg.qr(torch.randn(G.order, G.order, generator=generator)).Q
     v = torch.randn(G.order, channels, generator=generator)
     return torch.stack([(basis @ v[torch.as_tensor(G.table[G.inverse[g]])]).flatten() for g in range(G.order)])
-
-
-@pytest.fixture
-def unchecked():
-    """Without the type checks of the test run, as users have it: then our own messages must come."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 # ---------------------------------------------------------------------------------------------- stabilisers
