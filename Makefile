@@ -87,7 +87,7 @@ inception: data-folder env ## the same chapters on InceptionV1: make inception D
 bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain ways
 	$(PY) -m benchmarks
 
-sync: env ## write the .ipynb twins of notebooks/*.py
+sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address
 	$(PY) -m groupcc_lite sync
 
 lint: env ## check style
@@ -96,7 +96,7 @@ lint: env ## check style
 constraints: ## write constraints.txt anew from the newest versions that work together
 	rm -rf _build/constraints && $(PYTHON) -m venv _build/constraints
 	_build/constraints/bin/python -m pip install -e '.[book,test,browser,bench]'
-	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --exclude-editable; } > _build/constraints.txt
+	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable; } > _build/constraints.txt
 	mv _build/constraints.txt constraints.txt
 	rm -rf _build/constraints
 

@@ -210,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
     sub = verb("publish", _publish, "copy the reports and figures of a run to book/reference")
     sub.add_argument("--profile", default="inception", help="default: inception")
     sub.add_argument("--force", action="store_true", help="publish although the reports come from several commits")
-    verb("sync", _sync, "write the .ipynb twins of notebooks/*.py").add_argument(
+    verb("sync", _sync, "write the .ipynb twins of notebooks/*.py, and repeat version and address").add_argument(
         "--check", action="store_true", help="only look, and fail if a pair is out of step")
     return top
 

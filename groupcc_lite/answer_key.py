@@ -32,6 +32,7 @@ from groupcc_lite.scoring import SIMILAR, score
 from groupcc_lite.transforms import least_squares
 
 Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder
+"""What `train_method` may return: all have a `dictionary`."""
 
 METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "crosscoder, L1", "crosscoder, TopK",
            "crosscoder, BatchTopK", "equivariant SAE", "equivariant SAE, linear encoder")

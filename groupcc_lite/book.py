@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from groupcc_lite import assets, execution, finishing, pages, pairs
+from groupcc_lite import api_pages, assets, execution, finishing, pages, pairs
 from groupcc_lite.audit import Problem, audit
 from groupcc_lite.files import atomic_write, digest, read_json, sha256_of, write_json
 
@@ -140,8 +140,8 @@ def assemble(root: Path, profile: str) -> Path:
     for path in sorted((root / "book").rglob("*")):
         if path.is_file() and root / "book" / "reference" / "atlas" not in path.parents:
             name = path.relative_to(root).as_posix()
-            wanted[name] = (pages.fill(path.read_text(), found, name).encode() if path.suffix == ".md"
-                            else path.read_bytes())
+            wanted[name] = (api_pages.fill(pages.fill(path.read_text(), found, name), name).encode()
+                            if path.suffix == ".md" else path.read_bytes())
     if ATLAS in toc_pages(root):
         wanted |= _atlas_files(root, profile, wanted[f"{ATLAS}.md"].decode())
     for chapter, notebook in found.notebooks.items():

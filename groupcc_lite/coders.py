@@ -22,6 +22,7 @@ from groupcc_lite.saving import save_module, saved_config, saved_group, with_sav
 from groupcc_lite.transforms import TransformMatrix
 
 ACTIVATIONS = ("relu", "topk", "batchtopk")
+"""How latents become sparse: by an L1 term of the loss, by the k largest of a sample, or of a batch."""
 FORMAT = 1
 
 
@@ -38,7 +39,11 @@ class GroupCrosscoder(nn.Module):
     Source: Gorton 2024, section 2.1; TopK after Gao et al. 2024, BatchTopK after Bussmann et al. 2024. Both select by
     f_i ||W_d,i||, the length of a latent's contribution, so that rescaling a latent against its dictionary vector
     changes nothing. With `hidden` the encoder has two layers, W_e relu(W_h (x[e] - b) + b_h) + b_e (Erdogan & Lucic
-    2025, section 3). ValueError for an unknown activation or a k that does not fit.
+    2025, section 3).
+
+    `channels` of the layer, `latents` in the dictionary; `k` active latents of a sample, with batchtopk on average
+    (None with relu); `scale` takes the model's units to normalised ones, see `orbits.OrbitSource`; `seed` draws the
+    first dictionary. ValueError for an unknown activation, a k that does not fit, or sizes that are not positive.
     """
 
     def __init__(self, group: FiniteGroup, channels: int, latents: int, *, activation: str = "relu",
@@ -210,7 +215,7 @@ class GroupCrosscoder(nn.Module):
 
 
 class SparseAutoencoder(GroupCrosscoder):
-    """The crosscoder of the trivial group: one block in, the same block out."""
+    """The crosscoder of the trivial group: one block in, the same block out. Arguments as for `GroupCrosscoder`."""
 
     def __init__(self, channels: int, latents: int, *, activation: str = "relu", k: int | None = None,
                  hidden: int | None = None, scale: float = 1.0, seed: int = 0):

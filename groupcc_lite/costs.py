@@ -21,6 +21,7 @@ from groupcc_lite.images import IMAGE_SUFFIXES
 from groupcc_lite.models import load_model
 from groupcc_lite.pipeline import Run
 from groupcc_lite.planted import standard
+from groupcc_lite.precision import matrix_products
 from groupcc_lite.probing import probe_task
 from groupcc_lite.profiles import (
     KEY_PROFILES,
@@ -137,7 +138,7 @@ def _training_step(model: Trainable, x: Tensor, amp: bool) -> Callable[[], None]
     x = x.to(model.device)
 
     def step() -> None:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
+        with matrix_products(x.device, amp):
             loss, _ = model.loss(x)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

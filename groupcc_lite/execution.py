@@ -25,8 +25,8 @@ from groupcc_lite.weightfiles import weights_file
 log = logging.getLogger(__name__)
 
 # What only arranges and checks pages cannot change what a notebook computes.
-PAGE_MODULES = ("pairs.py", "execution.py", "pages.py", "audit.py", "assets.py", "atlas.py", "atlas_files.py",
-                "atlas_page.py", "finishing.py", "book.py", "__main__.py")
+PAGE_MODULES = ("project.py", "pairs.py", "execution.py", "pages.py", "api_pages.py", "audit.py", "assets.py",
+                "atlas.py", "atlas_files.py", "atlas_page.py", "finishing.py", "book.py", "__main__.py")
 
 # Kernels listen on this machine only; without this each one warns that its connection is not encrypted.
 QUIET_KERNEL = "--IPKernelApp.log_level=40"

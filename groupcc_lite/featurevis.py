@@ -41,6 +41,7 @@ def render_features(model: BaseModel, directions: Float[Tensor, "k d"], *, size:
                     folder: str | Path | None = None, progress: bool = True) -> Float[np.ndarray, "k s s 3"]:
     """One image per direction in the layer's activations, RGB in [0, 1] in steps of 1/255.
 
+    `size` in pixels, `steps` of Adam with rate `lr` on the direction's dot product with the central activation.
     `negative` draws what a direction responds to least. Images do not depend on the batch they are drawn in, and
     global random states are left as they were. With a `folder`, finished batches are kept there and not drawn again.
     ValueError for directions that do not fit the model, and for sizes and counts below 1.

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import html
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from groupcc_lite import assets, style
 from groupcc_lite.files import atomic_path, atomic_write
+from groupcc_lite.project import Project
 
 REDIRECT = '<meta http-equiv="Refresh"'
 CARD = "_static/social-card.png"
@@ -46,6 +45,9 @@ REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern, re
     (r' role="doc-biblioentry"', ""),
     # What stands outside every landmark is easily missed.
     (r'(<div id="pst-primary-sidebar") class', r'\1 role="complementary" aria-label="Book" class'),
+    # The arrow that unfolds the pages below another one has no text.
+    (r'(<a class="[^"]*reference internal" href="[^"]*">([^<]*)</a><details[^>]*><summary)>',
+     r'\1 aria-label="Pages below: \2">'),
     # A heading cell without a heading is an ordinary cell.
     (r"<th((?: [^>]*)?)>\s*(?:<p>\s*</p>)?\s*</th>", r"<td\1></td>"),
 ))
@@ -65,18 +67,6 @@ def configured(text: str, links: Mapping[str, str]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def site_address(root: Path) -> str:
-    """Where the pages of the book stand in the network, ending in a slash: the GitHub pages of the repository that
-    pyproject.toml names. ValueError if that is not an address of GitHub.
-    """
-    repository = _project(root)["urls"]["Repository"]
-    parts = urlsplit(repository)
-    owner, _, name = parts.path.strip("/").partition("/")
-    if parts.netloc != "github.com" or not name:
-        raise ValueError(f"the repository in pyproject.toml is {repository!r}; expected https://github.com/OWNER/NAME")
-    return f"https://{owner}.github.io/{name.removesuffix('.git')}/"
-
-
 class Site(NamedTuple):
     """What every page's card says about the book."""
 
@@ -90,7 +80,8 @@ class Site(NamedTuple):
         import yaml
 
         title = yaml.safe_load((root / "_config.yml").read_text())["title"]
-        return cls(site_address(root), title, _project(root)["description"])
+        project = Project.read(root)
+        return cls(project.site, title, project.description)
 
 
 def finished(text: str, page: str, site: Site) -> str:
@@ -135,7 +126,3 @@ def draw_card(title: str, figure: Path, path: Path) -> None:
     with atomic_path(path) as temporary:
         # No software name or date in the file: equal cards make equal pages.
         card.savefig(temporary, metadata={"Software": None})
-
-
-def _project(root: Path) -> dict[str, Any]:
-    return tomllib.loads((root / "pyproject.toml").read_text())["project"]

@@ -25,6 +25,7 @@ from groupcc_lite.shapes import sample_drawings
 
 log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+"""Endings of the files that `PhotoFolder` looks at."""
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for damaged files
 
 
@@ -55,7 +56,11 @@ class ImageSource:
         raise NotImplementedError
 
     def split(self, held_out: float | int, seed: int = 0) -> tuple[ImageSubset, ImageSubset]:
-        """Two disjoint sources (train, held-out): whole images, never points of one image, change sides."""
+        """Two disjoint sources (train, held-out): whole images, never points of one image, change sides.
+
+        `held_out` is the share of the second, strictly between 0 and 1; each side gets at least one image. ValueError
+        for another share, and for a source of fewer than two images.
+        """
         if not 0 < held_out < 1:
             raise ValueError(f"held_out is {held_out}; expected a fraction strictly between 0 and 1")
         if len(self) < 2:

@@ -142,8 +142,10 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     - "googlenet": BVLC GoogLeNet (default mixed3b = inception_3b/output, 224 px). `weights` is its
       safetensors file; without it the file is looked for below the folder in the environment variable
       GROUPCC_DATA.
-    - "inceptionv1": Lucent's InceptionV1, see `_inceptionv1` (default mixed3b, 224 px).
+    - "inceptionv1": Lucent's InceptionV1, downloaded once, with the paper's response normalisation (default
+      mixed3b, 224 px).
     - "torchvision/<name>/<layer>": any torchvision classifier with its published weights.
+
     `weights="random"` gives untrained weights (seed 0) to any of them, as a control. `weights` may also be a
     safetensors file with the network's own state dict. `sha256` is compared with the weights file, whichever it is.
 

@@ -101,7 +101,9 @@ class OrbitStore(OrbitSource):
              seed: int = 0, images_per_shard: int = 32, amp: bool = False, progress: bool = True) -> OrbitStore:
         """Extract what is missing, then open. Interrupt it at any time and call it again.
 
-        ValueError if the folder holds a store made with other settings (it is never overwritten).
+        Sampling as by `sample_orbits`, whose arguments `points_per_image`, `mask_radius` (pixels), `registration`,
+        `seed` and `amp` are. `images_per_shard` is how much an interruption loses at most. ValueError if the folder
+        holds a store made with other settings (it is never overwritten).
         """
         folder = Path(folder)
         sampling = dict(points_per_image=points_per_image, registration=registration, seed=seed, amp=amp,
@@ -155,6 +157,7 @@ class OrbitStream(OrbitSource):
 
     Each epoch draws new points. Shuffling mixes the rows in the buffer: the larger it is, the nearer to a full shuffle.
     Resuming at batch `start` replays the shuffle on row names alone and recomputes only the images still buffered.
+    Sampling as by `sample_orbits`, `images_per_step` images at a time. ValueError for a buffer smaller than one step.
     """
 
     def __init__(self, model: BaseModel, action: PlanarAction, source: ImageSource, *, points_per_image: int = 16,

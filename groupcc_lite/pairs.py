@@ -8,34 +8,49 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from groupcc_lite.files import atomic_write
+from groupcc_lite.project import Project, repeated
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
 
 BOOTSTRAP = '''\
-# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
+import os
 import sys
+
+keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
 
 if "google.colab" in sys.modules:
     import subprocess
     from importlib.metadata import version
+    from pathlib import Path
 
-    keep = [f"{{name}}=={{version(name)}}" for name in ("torch", "torchvision", "numpy")]
-    with open("/tmp/keep.txt", "w") as file:
-        file.write("\\n".join(keep))
-    source = "git+{repository}@v{version}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    if keep_on_drive:
+        from google.colab import drive
+
+        drive.mount("/content/drive")
+    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
+    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
+    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
+        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
+    keep = [f"{{name}}=={{version(name)}}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
+    Path("/content/keep.txt").write_text("\\n".join(keep))
+    source = os.environ.get("GROUPCC_SOURCE", "git+{repository}@v{version}")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
+    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{{source}} could not be installed beside {{', '.join(keep)}}:\\n{{done.stdout}}")
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)'''
+    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
+    print("Results go to", os.environ["GROUPCC_WORK"])'''
 
 
 class BookError(RuntimeError):
@@ -97,8 +112,8 @@ def tagged(notebook: Any, tag: str) -> int | None:
 
 def bootstrap_source(root: Path) -> str:
     """Text of the cell that installs the library on Colab, from the address and version in pyproject.toml."""
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    return BOOTSTRAP.format(repository=project["urls"]["Repository"], version=project["version"])
+    project = Project.read(root)
+    return BOOTSTRAP.format(repository=project.repository, version=project.version)
 
 
 def _with_bootstrap(notebook: Any, root: Path, name: str) -> None:
@@ -166,14 +181,17 @@ def make_pair(source: Path, root: Path) -> tuple[str, str]:
 
 
 def sync(root: Path, *, check: bool = False) -> list[Path]:
-    """Bring every pair of `notebooks/` in step and return the files that were not; `check` only looks."""
-    stale = []
+    """Bring every pair of `notebooks/` in step, and the files that repeat version or address; `check` only looks.
+
+    Returns the files that were not in step.
+    """
+    wanted = repeated(root)
     for source in sources(root):
-        for path, text in zip((source, source.with_suffix(".ipynb")), make_pair(source, root), strict=True):
-            if not path.is_file() or path.read_text() != text:
-                stale.append(path)
-                if not check:
-                    atomic_write(path, text)
+        wanted |= zip((source, source.with_suffix(".ipynb")), make_pair(source, root), strict=True)
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    if not check:
+        for path in stale:
+            atomic_write(path, wanted[path])
     orphans = {p.stem for p in (root / "notebooks").glob("*.ipynb")} - {p.stem for p in sources(root)}
     if orphans:
         raise ValueError(f"notebooks/{min(orphans)}.ipynb has no Python file beside it; the .py is the source, "

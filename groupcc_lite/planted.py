@@ -25,8 +25,8 @@ from groupcc_lite.groups import FiniteGroup, parse_group
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.subgroups import Subgroup, representatives
 
-# The benchmark's standard difficulty: D_16 has 16 rotations and 16 mirrors.
 STANDARD: dict[str, Any] = dict(group="D_16", channels=64, superposition=2.0, noise=0.05, broken=0.0, active=4.0)
+"""The benchmark's standard difficulty: D_16 has 16 rotations and 16 mirrors."""
 
 _LOWEST, _HIGHEST = 0.5, 1.5  # of an active coefficient
 

@@ -5,7 +5,7 @@ absolute difference of their class means, the best 8 or 32 are kept, and three p
 reconstructed from them alone, or on the base activations. Thousands of fits are needed, so every probe is written for
 speed, and none gives up exactness for it but XGBoost, whose histograms have `BINS` bins instead of 256.
 
-- kNN: raw features, Euclidean distance; equal training samples share their votes (see `_knn`).
+- kNN: raw features, Euclidean distance; equal training samples share their votes.
 - Logistic regression: standardised features, fitted to convergence by Newton's method. The paper's learning rate
   belongs to gradient descent with an unknown number of steps and has no counterpart here.
 - XGBoost: raw features, whose scale trees do not mind; equal samples are merged.
@@ -32,6 +32,7 @@ from groupcc_lite.files import digest, read_json, write_json
 from groupcc_lite.progress import progress_bar
 
 PROBES = ("knn", "logistic", "xgboost")
+"""The probes, by name."""
 FORMAT = 1
 
 NEIGHBOURS = 16

@@ -60,7 +60,7 @@ class Profile:
     """The same as `vis_size` for the feature atlas, which draws every feature of two coders."""
     atlas_steps: int = 64
     amp: bool = True
-    """bfloat16 matrix products."""
+    """bfloat16 matrix products where the processor has them, see `precision`."""
 
 
 PROFILES = {profile.name: profile for profile in (
@@ -78,6 +78,7 @@ PROFILES = {profile.name: profile for profile in (
             l1_sparsities=(6.0, 12.0, 24.0), topk_ks=(16, 32, 64, 128), vis_count=1024, vis_steps=512,
             atlas_size=80, atlas_steps=256),
 )}
+"""All profiles of the chapters on one layer, by name."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ SCENE_PROFILES = {profile.name: profile for profile in (
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
                  repeated_ks=(8, 16, 32)),
 )}
+"""All profiles of chapter 7, by name."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ KEY_PROFILES = {profile.name: profile for profile in (
                orbits=65_536, noises=(0.0, 0.05, 0.1, 0.2, 0.5, 1.0), superpositions=(1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
                brokens=(0.0, 0.1, 0.2, 0.3, 0.45, 0.6)),
 )}
+"""All profiles of chapter 9, by name."""
 
 
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:

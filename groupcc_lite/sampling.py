@@ -21,8 +21,10 @@ from torch import Tensor
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.geometry import Geometry
 from groupcc_lite.models import BaseModel
+from groupcc_lite.precision import matrix_products
 
 REGISTRATIONS = ("image-centre", "grid-centre")
+"""What points turn about: the image's middle, which is right, or the grid's own, for comparison (chapter 2)."""
 
 
 class OrbitSample(NamedTuple):
@@ -109,8 +111,8 @@ def sample_orbits(model: BaseModel, action: PlanarAction, images: Float[Tensor, 
 
     `images` are source images, large enough to be rotated without showing a corner. `indices` name the images for the
     seeding (default 0, 1, ...): point choice depends on (seed, index) only. `mask_radius` in pixels defaults to the
-    largest that keeps every receptive field inside the input. `amp` computes the forward pass in bfloat16;
-    `batch_size` images at a time go through the network (small batches stay in a CPU's cache).
+    largest that keeps every receptive field inside the input. `amp` computes the forward pass in bfloat16 where the
+    processor has it; `batch_size` images at a time go through the network (small batches stay in a CPU's cache).
     Source: Gorton 2024, section 2.2. ValueError for images too small, a mask too large, or NaN activations.
     """
     if not len(images):
@@ -136,7 +138,7 @@ def _orbits_of_batch(model: BaseModel, action: PlanarAction, images: Tensor, reg
     blocks, cells, points = [], None, None
     for element in range(action.group.order):
         (view,) = action.images(images, size=model.input_size, elements=[element])
-        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+        with matrix_products(device, amp):
             grid = model(view)
         if cells is None:
             points = choose(grid)

@@ -29,9 +29,12 @@ from torch import Tensor
 
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, trivial
 
-TILE = 32  # px; side of a quadrant, half the side of an image
+TILE = 32
+"""Side of a quadrant in pixels, half the side of an image."""
 QUADRANTS = ("top right", "top left", "bottom left", "bottom right")
+"""In the order of their numbers."""
 FAMILIES = ("S", "SO", "SP", "SPO")
+"""Of questions, see `Task`."""
 
 Outline = Callable[[Tensor, Tensor], Tensor]
 
@@ -112,6 +115,7 @@ SCENE_SHAPES: tuple[SceneShape, ...] = (
     SceneShape("half-disc", 4, 0, _half_disc),
     SceneShape("arrow", 4, 0, _arrow),
 )
+"""The eight shapes that fill quadrants, in the order of their numbers."""
 SCENE_SHAPE_NAMES: tuple[str, ...] = tuple(shape.name for shape in SCENE_SHAPES)
 _ORIENTATIONS = torch.tensor([shape.orientations for shape in SCENE_SHAPES])
 _MIRRORED = torch.tensor([shape.mirrored for shape in SCENE_SHAPES])

@@ -23,8 +23,10 @@ from groupcc_lite.planted import Planted, Problem
 from groupcc_lite.stabilisers import TAU, stabilisers
 from groupcc_lite.symmetry import max_cosine, normalised
 
-RECOVERED = 0.9  # cosine with the truth above which a feature counts as recovered
-SIMILAR = 0.7  # mean similarity that makes clusters one family: of 1, features learnt with cosine 0.9 keep 0.9^2
+RECOVERED = 0.9
+"""Cosine with the truth above which a feature counts as recovered."""
+SIMILAR = 0.7
+"""Mean similarity that makes clusters one family: of 1, features learnt with cosine 0.9 keep 0.9^2."""
 
 class PlantedScores(NamedTuple):
     """How much of a planted problem a dictionary has found; shares and means are over all true features."""

@@ -3,8 +3,7 @@
 Every shape is a function of local coordinates (u, v): u along the shape's direction, v across it. All of them are
 mirror images of themselves across the u axis, so a shape turned by theta is one point of its orbit under O(2), and
 the subgroup that leaves it alone is named in `Shape.stabiliser`. Angles are counter-clockwise as seen on the screen,
-in radians; positions are pixels from the image centre, x right, y down. Edges are antialiased by their signed
-distance.
+in radians; positions are pixels from the image centre, x right, y down. Edges are antialiased.
 
 `draw` renders one clean shape, `stimuli` a systematic set of them, `sample_drawings` cluttered scenes: several shapes
 in all orientations, colours and contrasts, faint ones between them, on a smooth background, with noise. Nothing in a
@@ -162,6 +161,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("circle", 0, _circle),
     Shape("blob", 0, _blob),
 )
+"""All drawn shapes."""
 SHAPE_NAMES: tuple[str, ...] = tuple(shape.name for shape in SHAPES)
 
 

@@ -17,11 +17,13 @@ from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.subgroups import Subgroup
 from groupcc_lite.symmetry import normalised, self_similarity
 
-# Cosine from which an element counts as leaving a feature as it is. A dictionary vector that is learnt up to a relative
-# error u has c(h) = 1 / (1 + u^2) on its stabiliser. On planted dictionaries of D_4, D_8, D_16 and C_6 whose vectors
-# are disturbed to cosines of 0.90 to 0.99 with the truth, 0.7 makes no mistake; 0.8 makes 26 % at 0.90, where it sits
-# on 0.9^2 (`planted.calibrate_tau`).
 TAU = 0.7
+"""Cosine from which an element counts as leaving a feature as it is.
+
+A dictionary vector that is learnt up to a relative error u has c(h) = 1 / (1 + u^2) on its stabiliser. On planted
+dictionaries of D_4, D_8, D_16 and C_6 whose vectors are disturbed to cosines of 0.90 to 0.99 with the truth, 0.7 makes
+no mistake; 0.8 makes 26 % at 0.90, where it sits on 0.9^2 (`scoring.calibrate_tau`).
+"""
 
 
 class Stabiliser(NamedTuple):

@@ -27,18 +27,23 @@ from torch import Tensor
 from groupcc_lite.groups import FiniteGroup
 
 Array = np.ndarray | Tensor
+"""Numbers to draw: NumPy arrays and tensors alike."""
 
 INK, MUTED, FAINT, PAPER = "#22303c", "#5b6975", "#d5dbe0", "#ffffff"
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#6A4C93", "#7A5C3E")
+"""Colours of kinds, in this order."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Markers of kinds, in this order."""
 
-# Signed values: blue below zero, orange above, paper-white at zero. Lightness falls equally on both sides.
 DIVERGING = LinearSegmentedColormap.from_list(
     "groupcc_diverging", ["#08306b", "#1f6fb0", "#7fb5d9", "#dfeaf1", "#f8f7f4", "#fae3d0", "#f0a76b", "#cf5d0b",
                           "#7a2e00"])
-CYCLIC = "twilight"  # angles
-SMALL = 9.5  # points; nothing is set smaller
+"""Signed values: blue below zero, orange above, paper-white at zero. Lightness falls equally on both sides."""
+CYCLIC = "twilight"
+"""Colour map of angles."""
+SMALL = 9.5
+"""Points; nothing is set smaller."""
 
 _SETTINGS: dict[str, Any] = {
     "figure.dpi": 144, "savefig.dpi": 144, "figure.facecolor": PAPER, "savefig.facecolor": PAPER,

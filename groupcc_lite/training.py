@@ -28,6 +28,7 @@ from torch import Tensor
 from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder
 from groupcc_lite.files import atomic_path, atomic_write
 from groupcc_lite.orbits import OrbitSource
+from groupcc_lite.precision import matrix_products
 from groupcc_lite.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ class Trainable(Protocol):
     """What the loop asks of a module: a coder, a transform matrix, a base autoencoder."""
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where the weights lie, and batches are put."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -50,7 +52,8 @@ class Trainable(Protocol):
     def begin(self, x: Tensor) -> None:
         """Called once with a first batch."""
 
-    def loss(self, x: Tensor, **terms: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def loss(self, x: Tensor, **terms: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar that is minimised, and the parts that are logged."""
 
     def diagnostics(self, x: Tensor, parts: dict[str, float], dead_after: int) -> dict[str, float]:
         """More columns for the log."""
@@ -153,10 +156,10 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     """Minimise a model's loss with Adam over `steps` batches of a source; returns the logged rows.
 
     `warmup` and `decay` are fractions of `steps` over which the learning rate rises, and falls to zero at the end.
-    `amp` runs matrix products in bfloat16. With a `folder`, rows go to `metrics.jsonl` and a checkpoint is written
-    every `checkpoint_every` steps and on Ctrl-C; calling again with the same arguments goes on from it, to the same
-    numbers as a run without interruption. `on_log` sees each row as it is made. `terms(step)` are keywords for the
-    loss; `facts` names what they depend on, so that a checkpoint of another run is refused.
+    `amp` runs matrix products in bfloat16 where the processor has it. With a `folder`, rows go to `metrics.jsonl` and a
+    checkpoint is written every `checkpoint_every` steps and on Ctrl-C; calling again with the same arguments goes on
+    from it, to the same numbers as a run without interruption. `on_log` sees each row as it is made. `terms(step)` are
+    keywords for the loss; `facts` names what they depend on, so that a checkpoint of another run is refused.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected at least 1")
@@ -220,7 +223,7 @@ def _optimise(model: Trainable, optimiser: torch.optim.Optimizer, x: Tensor, lr:
     """One step of the optimiser. ValueError for a loss that is not finite, before it changes a weight."""
     for parameters in optimiser.param_groups:
         parameters["lr"] = lr
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
+    with matrix_products(x.device, amp):
         total, parts = model.loss(x, **terms)
     if not torch.isfinite(total):
         raise ValueError(f"the loss is {total.item()} with learning rate {lr:g}; lower lr or check the data for NaN")

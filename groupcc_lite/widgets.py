@@ -3,6 +3,8 @@
 A page of the book has no Python behind it, so `interact` is dead there. What works is a link that the browser itself
 follows: `feature_stack` holds one picture per feature and a slider whose position selects the picture. `explorer` calls
 Python on every change where there is a live kernel, and becomes such a stack where there is none.
+
+Google Colab brings ipywidgets 7, loaded before the first cell runs. It has no `Stack`, so there the kernel follows.
 """
 
 from __future__ import annotations
@@ -32,13 +34,12 @@ def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: 
     ValueError for no frames, for other numbers of labels or alt texts, and for empty or repeated ones.
     """
     _check(frames, labels, alt, start)
-    pictures = [_picture(png(frame), text, width) for frame, text in zip(frames, alt, strict=True)]
-    stack = ipywidgets.Stack(pictures, selected_index=start)
-    # Without a tooltip of its own, a page without a kernel shows "null" as one.
-    slider = ipywidgets.SelectionSlider(options=list(labels), index=start, description=description,
-                                        tooltip=description, continuous_update=True,
-                                        style=ipywidgets.SliderStyle(description_width="initial"),
-                                        layout=ipywidgets.Layout(width="100%", max_width=width))
+    tags = [_image_tag(png(frame), text, width) for frame, text in zip(frames, alt, strict=True)]
+    slider = _slider(labels, description, width, index=start, continuous_update=True)
+    if not hasattr(ipywidgets, "Stack"):
+        return _followed(slider, tags.__getitem__)
+    stack = ipywidgets.Stack([ipywidgets.HTML(tag) for tag in tags], selected_index=start)
+    slider.tooltip = description  # otherwise a page without a kernel shows "null" as one
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
     return ipywidgets.VBox([slider, stack], layout=ipywidgets.Layout(overflow="hidden"))
 
@@ -63,24 +64,26 @@ def explorer(callback: Callable[[Any], Figure], options: Mapping[str, Any] | Seq
         names = [names[round(k * (len(names) - 1) / max(count - 1, 1))] for k in range(count)]
         return feature_stack([callback(choices[name]) for name in names], names, [alt(choices[name]) for name in names],
                              description=description, width=width)
-    return _live_explorer(callback, choices, alt, description, width)
+    values = list(choices.values())
+    return _followed(_slider(list(choices), description, width, continuous_update=False),
+                     lambda index: _image_tag(png(callback(values[index])), alt(values[index]), width))
 
 
-def _live_explorer(callback: Callable[[Any], Figure], choices: dict[str, Any], alt: Callable[[Any], str],
-                   description: str, width: str) -> ipywidgets.VBox:
-    first = next(iter(choices.values()))
-    picture = _picture(png(callback(first)), alt(first), width)
-    slider = ipywidgets.SelectionSlider(options=list(choices), description=description, tooltip=description,
-                                        continuous_update=False,
-                                        style=ipywidgets.SliderStyle(description_width="initial"),
-                                        layout=ipywidgets.Layout(width="100%", max_width=width))
+def _slider(labels: Sequence[str], description: str, width: str, **settings: Any) -> ipywidgets.SelectionSlider:
+    return ipywidgets.SelectionSlider(options=list(labels), description=description,
+                                      style={"description_width": "initial"},
+                                      layout=ipywidgets.Layout(width="100%", max_width=width), **settings)
 
-    def redraw(change: dict[str, Any]) -> None:
-        chosen = choices[change["new"]]
-        picture.value = _image_tag(png(callback(chosen)), alt(chosen), width)
 
-    slider.observe(redraw, names="value")
-    return ipywidgets.VBox([slider, picture])
+def _followed(slider: ipywidgets.SelectionSlider, tag: Callable[[int], str]) -> ipywidgets.VBox:
+    """The slider above the picture `tag(index)`, which the kernel exchanges on every change."""
+    picture = ipywidgets.HTML(tag(slider.index))
+
+    def follow(change: dict[str, Any]) -> None:
+        picture.value = tag(change["new"])
+
+    slider.observe(follow, names="index")
+    return ipywidgets.VBox([slider, picture], layout=ipywidgets.Layout(overflow="hidden"))
 
 
 def has_live_kernel() -> bool:
@@ -103,12 +106,8 @@ def png(frame: bytes | Figure) -> bytes:
     return frame
 
 
-def _picture(data: bytes, alt: str, width: str) -> ipywidgets.HTML:
-    # ipywidgets.Image has no alt text, so the picture travels inside HTML.
-    return ipywidgets.HTML(_image_tag(data, alt, width))
-
-
 def _image_tag(data: bytes, alt: str, width: str) -> str:
+    # ipywidgets.Image has no alt text, so the picture travels inside HTML.
     source = base64.b64encode(data).decode()
     return (f'<img src="data:image/png;base64,{source}" alt="{html.escape(alt, quote=True)}" '
             f'style="width: 100%; max-width: {html.escape(width, quote=True)}; height: auto; background: white">')

@@ -16,6 +16,7 @@ import numpy as np
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
 
 Word = tuple[int, ...]
+"""A product of elements, by their numbers; the empty one is the identity."""
 
 
 class Words(NamedTuple):

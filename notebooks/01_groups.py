@@ -25,22 +25,37 @@
 # there.
 
 # %% tags=["bootstrap", "remove-cell"]
-# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
+import os
 import sys
+
+keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
 
 if "google.colab" in sys.modules:
     import subprocess
     from importlib.metadata import version
+    from pathlib import Path
 
-    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
-    with open("/tmp/keep.txt", "w") as file:
-        file.write("\n".join(keep))
-    source = "git+https://github.com/group-crosscoders/book@v0.1.0"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    if keep_on_drive:
+        from google.colab import drive
+
+        drive.mount("/content/drive")
+    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
+    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
+    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
+        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
+    Path("/content/keep.txt").write_text("\n".join(keep))
+    source = os.environ.get("GROUPCC_SOURCE", "git+https://github.com/group-crosscoders/book@v0.1.0")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
+    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{source} could not be installed beside {', '.join(keep)}:\n{done.stdout}")
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)
+    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
+    print("Results go to", os.environ["GROUPCC_WORK"])
 
 # %% tags=["parameters"]
 profile = "book"  # this chapter computes the same under every profile
@@ -232,7 +247,7 @@ print(C16, G, C4xC2, S3, sep="\n")
 assert G.order == 32
 assert (G.element_orders[16:] == 2).all()  # every reflection undoes itself
 
-# %% mystnb={"figure": {"name": "fig-cayley", "caption": "Cayley tables: row g, column h, one colour for each product gh; reflections are paler. In the cyclic group every row is the row above, shifted. The dihedral tables have four quarters. On the left the factor h is a rotation and stripes lean one way. On the right it is a reflection and they lean the other way: that is rs = sr\u207b\u00b9."}, "image": {"alt": "Three square tables of colours. The large one, D 4, has names in its cells. C 16 has diagonal stripes in one direction. D 16 falls into four quarters, and the stripes in the right-hand quarters lean the other way."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-cayley", "caption": "Cayley tables: row g, column h, one colour for each product gh; reflections are paler. In the cyclic group every row is the row above, shifted. The dihedral tables have four quarters. On the left the factor h is a rotation and stripes lean one way. On the right it is a reflection and they lean the other way: that is rs = sr⁻¹."}, "image": {"alt": "Three square tables of colours. The large one, D 4, has names in its cells. C 16 has diagonal stripes in one direction. D 16 falls into four quarters, and the stripes in the right-hand quarters lean the other way."}} tags=["hide-input"]
 with plots.house_style():
     fig, axes = plt.subplot_mosaic([["D4", "C16"], ["D4", "D16"]], figsize=(7.4, 5.4), width_ratios=[1.35, 1])
     for key, group in (("D4", G4), ("C16", C16), ("D16", G)):
@@ -299,7 +314,7 @@ for g in elements:
     for h in elements:
         assert torch.equal(apply(g, orbit[h]), orbit[G4.multiply(g, h)])
 
-# %% mystnb={"figure": {"name": "fig-act", "caption": "A drawn picture and its eight images under D\u2084. Upper row: rotations, counter-clockwise. Lower row: the same, then mirrored left to right. The white ring is drawn at gp, computed from the matrices alone; it always lands on the coral dot."}, "image": {"alt": "Two rows of four small pictures of a yellow arc, a coral dot and a blue bar. From left to right each is turned by a quarter turn; the lower row is the mirror image of the upper one. A white ring surrounds the coral dot in every one."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-act", "caption": "A drawn picture and its eight images under D₄. Upper row: rotations, counter-clockwise. Lower row: the same, then mirrored left to right. The white ring is drawn at gp, computed from the matrices alone; it always lands on the coral dot."}, "image": {"alt": "Two rows of four small pictures of a yellow arc, a coral dot and a blue bar. From left to right each is turned by a quarter turn; the lower row is the mirror image of the upper one. A white ring surrounds the coral dot in every one."}} tags=["hide-input"]
 with plots.house_style():
     fig, axes = plt.subplots(2, 4, figsize=(7, 4.1))
     for g, ax in enumerate(axes.flat):
@@ -342,7 +357,7 @@ scene_orbit = A.images(scene, 96)[:, 0]
 assert A.exact.sum() == 8
 assert len(scene_orbit.flatten(1).unique(dim=0)) == 32
 
-# %% mystnb={"figure": {"name": "fig-orbit", "caption": "The 32 images of one drawn scene under D\u2081\u2086, in the order that every table and heat map of this book uses: first the 16 rotations in steps of 22.5\u00b0, then the 16 reflections. No corner is empty, because the source is larger than the crop."}, "image": {"alt": "Thirty-two small pictures of the same scattered shapes on a pale yellow ground, sixteen turned further and further, then sixteen mirrored ones."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-orbit", "caption": "The 32 images of one drawn scene under D₁₆, in the order that every table and heat map of this book uses: first the 16 rotations in steps of 22.5°, then the 16 reflections. No corner is empty, because the source is larger than the crop."}, "image": {"alt": "Thirty-two small pictures of the same scattered shapes on a pale yellow ground, sixteen turned further and further, then sixteen mirrored ones."}} tags=["hide-input"]
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 4.9))
     plots.orbit_grid(scene_orbit, G, ax)
@@ -402,7 +417,7 @@ assert (sizes["curve"], sizes["line"], sizes["blob"]) == (16, 8, 1)
 # has only one mirror of its own. A family of line detectors needs 8. A blob needs one. {numref}`fig-profiles` shows
 # where these symmetries sit.
 
-# %% mystnb={"figure": {"name": "fig-profiles", "caption": "How much of a drawn shape is left after each transformation: the cosine c(g) between the shape and its image, for D\u2081\u2086. The stabiliser is where c reaches 1 (black rings). A curve has one mirror; a line the half turn and two mirrors; a cross quarter turns and four mirrors; a blob everything."}, "image": {"alt": "Four plots over the angle, for a curve, a line, a cross and a blob, each with one line for rotations and one for reflections. Black rings mark where they reach one: 2 elements for the curve, 4 for the line, 8 for the cross, all 32 for the blob."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-profiles", "caption": "How much of a drawn shape is left after each transformation: the cosine c(g) between the shape and its image, for D₁₆. The stabiliser is where c reaches 1 (black rings). A curve has one mirror; a line the half turn and two mirrors; a cross quarter turns and four mirrors; a blob everything."}, "image": {"alt": "Four plots over the angle, for a curve, a line, a cross and a blob, each with one line for rotations and one for reflections. Black rings mark where they reach one: 2 elements for the curve, 4 for the line, 8 for the cross, all 32 for the blob."}} tags=["hide-input"]
 with plots.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.2), sharex=True, sharey=True)
     for name, ax in zip(("curve", "line", "cross", "blob"), axes.flat, strict=True):
@@ -448,7 +463,7 @@ for coset in G4.left_cosets(H):
         equal = same(corner_orbit[g], corner_orbit[coset[0]])
         assert equal == (g in coset)
 
-# %% mystnb={"figure": {"name": "fig-cosets", "caption": "The eight images of a drawn corner under D\u2084, sorted into the left cosets of its stabiliser, one coset a column. Within a column the images are equal, between columns they differ: cosets are the points of the orbit."}, "image": {"alt": "Four columns of two pictures of a corner. In each column the two pictures are the same. From column to column the corner opens to the right, up, left and down."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-cosets", "caption": "The eight images of a drawn corner under D₄, sorted into the left cosets of its stabiliser, one coset a column. Within a column the images are equal, between columns they differ: cosets are the points of the orbit."}, "image": {"alt": "Four columns of two pictures of a corner. In each column the two pictures are the same. From column to column the corner opens to the right, up, left and down."}} tags=["hide-input"]
 with plots.house_style():
     fig, axes = plt.subplots(2, 4, figsize=(6.4, 3.9))
     for column, coset in enumerate(G4.left_cosets(H)):
@@ -585,7 +600,7 @@ assert G4.regular[s].tolist() == [4, 7, 6, 5, 0, 3, 2, 1]
 #
 # We call this map $S$ and keep it under the name `paper_reflection`. {numref}`fig-blocks` shows all of them.
 
-# %% mystnb={"figure": {"name": "fig-blocks", "caption": "Where the 16 blocks of D\u2088 go; each cell names the block that stands there. Rotating shifts both halves to the left. Our reflection swaps the halves and runs backwards in both. The paper's runs forwards in the first half and backwards in the second."}, "image": {"alt": "Four rows of sixteen coloured cells with the names of the elements of D 8, cut in the middle by a line. Second row: both halves shifted by one. Third row: halves swapped, both reversed. Fourth row: halves swapped, only the right one reversed."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-blocks", "caption": "Where the 16 blocks of D₈ go; each cell names the block that stands there. Rotating shifts both halves to the left. Our reflection swaps the halves and runs backwards in both. The paper's runs forwards in the first half and backwards in the second."}, "image": {"alt": "Four rows of sixteen coloured cells with the names of the elements of D 8, cut in the middle by a line. Second row: both halves shifted by one. Third row: halves swapped, both reversed. Fourth row: halves swapped, only the right one reversed."}} tags=["hide-input"]
 G8, names = dihedral(8), ("$x$", "$r \cdot x$", "$s \cdot x$", "paper's $S$")
 printed_order = paper_reflection(torch.arange(16)[None, :, None], G8).flatten()
 with plots.house_style():
@@ -605,7 +620,7 @@ print("wrong blocks:", [G4.names[g] for g in wrong])
 assert torch.equal(correct, truth)
 assert [G4.names[g] for g in wrong] == ["r", "r^3"]
 
-# %% mystnb={"figure": {"name": "fig-reflection", "caption": "What a reflection should do to the blocks of an orbit vector, for D\u2084, with the images themselves in the blocks. Rearranged by our rule, the orbit of I becomes the orbit of the mirrored picture sI. Rearranged as the paper prints it, the blocks r and r\u00b3 (red frames) are exchanged."}, "image": {"alt": "Four rows of eight small pictures. The second row, the orbit of the mirrored picture, and the third row, our rearrangement, are the same. In the fourth row, the paper's rearrangement, the second and fourth pictures have red frames: they stand in each other's place."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-reflection", "caption": "What a reflection should do to the blocks of an orbit vector, for D₄, with the images themselves in the blocks. Rearranged by our rule, the orbit of I becomes the orbit of the mirrored picture sI. Rearranged as the paper prints it, the blocks r and r³ (red frames) are exchanged."}, "image": {"alt": "Four rows of eight small pictures. The second row, the orbit of the mirrored picture, and the third row, our rearrangement, are the same. In the fourth row, the paper's rearrangement, the second and fourth pictures have red frames: they stand in each other's place."}} tags=["hide-input"]
 with plots.house_style():
     rows = [("orbit of $I$", orbit), ("orbit of $sI$", truth), ("$s \cdot x$, ours", correct), ("$S$, paper", printed)]
     fig, axes = plt.subplots(4, 8, figsize=(7.4, 4.3))
@@ -715,7 +730,7 @@ assert asymmetry[0] < 1e-5 and asymmetry[1] > 0.1
 assert ours[twins, twins + 100].min() > 0.9999
 assert 0.45 < of_twins.mean() < 0.65
 
-# %% mystnb={"figure": {"name": "fig-asymmetry", "caption": "Similarity of 200 random dictionary vectors under D\u2081\u2086, in both directions: each point is a pair. With the correct reflection (left) all pairs lie on the diagonal, and mirror twins are at 1. With the paper's (right) the value depends on the order of the pair, and twins look half similar."}, "image": {"alt": "Two scatter plots of the similarity of i and j against that of j and i. On the left all points lie on the diagonal, with the twins at one. On the right the points form a cloud around the diagonal and the twins are near one half."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-asymmetry", "caption": "Similarity of 200 random dictionary vectors under D₁₆, in both directions: each point is a pair. With the correct reflection (left) all pairs lie on the diagonal, and mirror twins are at 1. With the paper's (right) the value depends on the order of the pair, and twins look half similar."}, "image": {"alt": "Two scatter plots of the similarity of i and j against that of j and i. On the left all points lie on the diagonal, with the twins at one. On the right the points form a cloud around the diagonal and the twins are near one half."}} tags=["hide-input"]
 with plots.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 4.1), sharex=True, sharey=True)
     pairs = torch.triu_indices(100, 100, 1)

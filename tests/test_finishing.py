@@ -1,14 +1,13 @@
 """What the finished pages gain: the addresses of their packages, repairs for screen readers, and a social card."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
 from groupcc_lite import assets
-from groupcc_lite.finishing import CARD, CARD_SIZE, Site, configured, draw_card, finish, finished, site_address
+from groupcc_lite.finishing import CARD, CARD_SIZE, Site, configured, draw_card, finish, finished
 
 SITE = Site("https://who.github.io/book/", "A book", "About <things>")
 LOCAL = {name: f"_static/vendor/{name}/{package.entry}" for name, package in assets.PACKAGES.items()}
@@ -40,6 +39,9 @@ def test_the_configuration_learns_where_the_packages_are(text):
     ('<div class="citation" id="id2" role="doc-biblioentry">', '<div class="citation" id="id2">'),
     ('<div id="pst-primary-sidebar" class="a">',
      '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" class="a">'),
+    ('<a class="reference internal" href="api.html">The library</a><details><summary><span></span></summary>',
+     '<a class="reference internal" href="api.html">The library</a><details>'
+     '<summary aria-label="Pages below: The library"><span></span></summary>'),
     ('<th class="head"><p></p></th>', '<td class="head"></td>'),
     ("<th></th>", "<td></td>"),
 ])
@@ -105,18 +107,8 @@ def test_the_card_is_the_same_every_time(tmp_path, figure):
     assert len(card.crop((0, 0, 600, 630)).getcolors(maxcolors=10**6)) > 2  # the title
 
 
-def project(folder: Path, address: str) -> Path:
-    (folder / "pyproject.toml").write_text(f'[project]\ndescription = "D"\nurls = {{Repository = "{address}"}}\n')
-    (folder / "_config.yml").write_text("title: T\n")
-    return folder
-
-
-def test_the_address_of_the_site_comes_from_the_repository(tmp_path):
-    assert Site.of(project(tmp_path, "https://github.com/who/book")) == ("https://who.github.io/book/", "T", "D")
-    assert site_address(project(tmp_path, "https://github.com/who/book.git/")) == "https://who.github.io/book/"
-
-
-@pytest.mark.parametrize("address", ["https://example.org/who/book", "https://github.com/who"])
-def test_an_address_that_is_not_github_is_an_error(tmp_path, address):
-    with pytest.raises(ValueError, match="expected https://github.com/OWNER/NAME"):
-        site_address(project(tmp_path, address))
+def test_the_card_says_what_the_sources_say(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1"\ndescription = "D"\n'
+                                             'urls = {Repository = "https://github.com/who/book"}\n')
+    (tmp_path / "_config.yml").write_text("title: T\n")
+    assert Site.of(tmp_path) == ("https://who.github.io/book/", "T", "D")

@@ -12,15 +12,18 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from groupcc_lite.project import REPEATED, Project
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "groupcc_lite"
 
 # A module may import only from modules before it.
-ORDER = """files progress subgroups irreps groups actions colours shapes scenes geometry networks weightfiles
-    models tiny_training images sampling orbits words saving transforms reconstruction coders autoencoders
+ORDER = """files progress precision subgroups irreps groups actions colours shapes scenes geometry networks
+    weightfiles models tiny_training images sampling orbits words saving transforms reconstruction coders autoencoders
     training fourier symmetry stabilisers planted scoring drawn fitted answer_key families probing featurevis
     style pictures plots scene_plots symmetry_plots key_plots widgets profiles reports pipeline assets atlas
-    atlas_files scene_runs costs pairs execution pages audit atlas_page finishing book __main__""".split()
+    atlas_files scene_runs costs project pairs execution pages api_pages audit atlas_page finishing book
+    __main__""".split()
 
 # These run only where the extra `book` is installed.
 PAGE_MODULES = {"pairs", "execution", "pages", "audit", "finishing", "book", "__main__"}
@@ -154,17 +157,14 @@ def test_environment_yml_wraps_the_same_versions():
     assert plain == [f"python={floor}", "pip"]
 
 
-def test_versions_agree():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
-    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
-    assert f"version = {{{version}}}" in (ROOT / "book" / "citing.md").read_text()
+def test_the_changelog_knows_the_version():
+    assert f"## {Project.read(ROOT).version}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_address_is_the_same_everywhere():
-    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
-    assert yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"] == address
-    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"] == address
+def test_the_address_is_said_once_and_repeated_only_where_sync_puts_it():
+    kept = {ROOT / name for name in REPEATED} | {ROOT / "pyproject.toml", *ROOT.glob("notebooks/*")}
+    saying = {path for path in tracked() if Project.read(ROOT).repository.encode() in path.read_bytes()}
+    assert saying == kept
 
 
 def test_no_tracked_file_is_larger_than_a_megabyte():

@@ -1,12 +1,14 @@
 """The two files of a notebook: made twice they are the same bytes, and drifting apart is noticed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from tiny_book import make_tiny_book, write_chapter
 
 from groupcc_lite import pairs
+from groupcc_lite.project import Project
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def cells(root: Path, name: str) -> list[dict]:
 
 def test_sync_makes_twins_and_then_has_nothing_to_do(book):
     made = pairs.sync(book)
-    assert {path.name for path in made} == {"01_one.py", "01_one.ipynb", "02_two.py", "02_two.ipynb"}
+    assert {path.name for path in made} == {"_config.yml", "01_one.py", "01_one.ipynb", "02_two.py", "02_two.ipynb"}
     assert pairs.sync(book) == []
     assert pairs.sync(book, check=True) == []
 
@@ -88,24 +90,16 @@ def test_the_bootstrap_cell_does_nothing_outside_colab(book, monkeypatch):
     import subprocess
 
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("the cell tried to install something"))
-    scope: dict = {}
+    before, scope = dict(os.environ), {}
     exec(pairs.bootstrap_source(book), scope)
-    assert scope.keys() <= {"__builtins__", "sys"}
+    assert scope.keys() <= {"__builtins__", "sys", "os", "keep_on_drive"} and dict(os.environ) == before
 
 
-def test_the_bootstrap_cell_keeps_colabs_torch_and_installs_the_tag(book, monkeypatch, capsys):
-    import subprocess
-    import sys
-    from importlib.metadata import version
-
-    calls = []
-    monkeypatch.setitem(sys.modules, "google.colab", sys)
-    monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command))
-    exec(pairs.bootstrap_source(book), {})
-    assert calls[0][-1] == "git+https://github.com/group-crosscoders/book@v" + version("groupcc-lite")
-    constraints = Path(calls[0][calls[0].index("-c") + 1]).read_text().splitlines()
-    assert f"torch=={version('torch')}" in constraints
-    assert "GPU:" in capsys.readouterr().out
+def test_sync_brings_version_and_address_in_step(book):
+    (book / "_config.yml").write_text((book / "_config.yml").read_text().replace("url: anywhere", "url: elsewhere"))
+    assert book / "_config.yml" in pairs.sync(book, check=True)
+    assert book / "_config.yml" in pairs.sync(book)
+    assert f"  url: {Project.read(book).repository}\n" in (book / "_config.yml").read_text()
 
 
 def test_a_notebook_without_parameters_cell_is_an_error(book):

@@ -53,6 +53,15 @@ def test_slider_and_stack_are_linked_in_the_browser_by_their_indices():
     assert isinstance(stack, Stack)
 
 
+def test_where_widgets_have_no_stack_the_kernel_exchanges_the_pictures(monkeypatch):
+    monkeypatch.delattr("ipywidgets.Stack")
+    frames = [picture("red"), picture("blue")]
+    slider, shown = parts(feature_stack(frames, ["a", "b"], ["a red one", "a blue one"], start=1))
+    assert isinstance(shown, HTML) and shown_picture(shown) == frames[1]
+    slider.value = "a"
+    assert shown_picture(shown) == frames[0] and 'alt="a red one"' in shown.value
+
+
 def test_a_figure_is_rendered_and_closed_and_equal_figures_give_equal_bytes():
     first, second = figure(), figure()
     data = png(first)

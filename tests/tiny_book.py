@@ -47,7 +47,7 @@ def make_tiny_book(root: Path) -> Path:
         (root / folder).mkdir(parents=True)
     shutil.copy(ROOT / "pyproject.toml", root)
     (root / "_config.yml").write_text('title: T\nauthor: A\nexecute: {execute_notebooks: "off"}\n'
-                                      "only_build_toc_files: true\n")
+                                      "only_build_toc_files: true\nrepository:\n  url: anywhere\n")
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: notebooks/01_one\n"
                                    "- file: notebooks/02_two\n- file: book/results\n")
     (root / "book" / "index.md").write_text("# Start\n\n(profiles)=\n## Profiles\n\nText.\n")
