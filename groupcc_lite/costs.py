@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groupcc_lite import featurevis
 from groupcc_lite.answer_key import Budget, seconds_per_step
 from groupcc_lite.autoencoders import IMAGE_SHAPE, ImageAutoencoder
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
@@ -71,9 +72,20 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
         "trade-off curve": {"trainings": curve, "hours": per_step * settings.curve_steps * curve / 3600},
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
+        "feature atlas": _atlas_cost(run),
         "chapter 7": _scene_cost(get_scene_profile(settings.name)) if settings.name in SCENE_PROFILES else {},
         "chapter 9": _key_cost(get_key_profile(settings.name)) if settings.name in KEY_PROFILES else {},
     }
+
+
+def _atlas_cost(run: Run) -> dict[str, Any]:
+    """A picture of every feature of two coders, from a few steps of one batch; dead latents count too."""
+    settings, batch, steps = run.profile, 16, 8
+    directions = torch.randn(batch, run.model.channels)
+    seconds = _seconds(lambda: featurevis.render_features(run.model, directions, size=settings.atlas_size, steps=steps,
+                                                          batch=batch, progress=False))
+    pictures = 2 * settings.latents
+    return {"pictures": pictures, "hours": seconds / (batch * steps) * pictures * settings.atlas_steps / 3600}
 
 
 def _key_cost(settings: KeyProfile) -> dict[str, Any]:

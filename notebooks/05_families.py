@@ -25,22 +25,37 @@
 # there.
 
 # %% tags=["bootstrap", "remove-cell"]
-# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
+import os
 import sys
+
+keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
 
 if "google.colab" in sys.modules:
     import subprocess
     from importlib.metadata import version
+    from pathlib import Path
 
-    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
-    with open("/tmp/keep.txt", "w") as file:
-        file.write("\n".join(keep))
-    source = "git+https://github.com/group-crosscoders/book@v0.1.0"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    if keep_on_drive:
+        from google.colab import drive
+
+        drive.mount("/content/drive")
+    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
+    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
+    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
+        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
+    Path("/content/keep.txt").write_text("\n".join(keep))
+    source = os.environ.get("GROUPCC_SOURCE", "git+https://github.com/group-crosscoders/book@v0.1.0")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
+    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{source} could not be installed beside {', '.join(keep)}:\n{done.stdout}")
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)
+    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
+    print("Results go to", os.environ["GROUPCC_WORK"])
 
 # %% tags=["parameters"]
 profile = "book"  # smoke, book, inception or paper
@@ -344,6 +359,13 @@ if profile == "book":
 # group in the *comparison*. The training adds a smaller part on top. For the ARI on {term}`InceptionV1` the comparison
 # reaches about half, and that share varies from run to run. Training also adds convenience: its dictionary has the
 # blocks already, where the averaged orbits need another pass over the data.
+#
+# One caution about the third column. An averaged orbit {eq}`eq-averaged` holds what its latent writes and, besides,
+# what all *correlated* latents write. {doc}`09_answer_key` gives the same SAE blocks by least squares
+# ({prf:ref}`def-fitted`), which takes the others out, and in the reference run these reach only about half as much of
+# the advantage. That is the whole difference in construction ({prf:ref}`prop-averaged`), and chapter 9 walks from one
+# to the other on this run's network. So "the group in the comparison" is worth more or less, depending on how an SAE's
+# latents are turned into orbits.
 #
 # Also look at the size of the numbers, not only at their order. A purity well below 1 and an ARI far below 1
 # mean: neighbours share a preferred shape more often than by chance, and most of them still do not. And clusters

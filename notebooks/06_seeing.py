@@ -253,6 +253,13 @@ print(f"predicted rotation: {rank.mean():.1f} others do better, {(n - 1) / 2:.1f
 print(f"best rotation lies {steps_off.median() * 360 / n:.0f} degrees from the predicted one (median)")
 
 # %% mystnb={"figure": {"name": "fig-turned", "caption": "Response of the example feature to the picture of each relative (column), turned by each rotation (row), as a share of the column's largest. A ring marks the rotation that the dictionary vectors predict. On a perfect family the rings lie on the brightest cells."}, "image": {"alt": "A heat map with one column per relative and one row per rotation. Rings mark predicted cells along the diagonal."}} tags=["hide-input"]
+silent = heard.amax(0) <= 0
+near = (steps_off <= 1) & ~silent
+opposite = (steps_off >= n // 2 - 1) & ~silent & ~near
+for name, which, note in (("near", near, "best rotation within one step of the predicted one"),
+                          ("opposite", opposite, "best rotation within one step of half a turn away from it"),
+                          ("silent", silent, "no rotation excites the example feature")):
+    report.number(f"family_{name}", int(which.sum()), note=f"relatives' pictures, of {len(relatives)}: {note}")
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(5.6, 4.2))
     shares = ax.imshow(heard / heard.amax(0).clamp(min=1e-6), cmap="viridis", vmin=0, vmax=1, aspect="auto")
@@ -270,7 +277,7 @@ with plots.house_style():
 #
 # Each frame shows a feature's picture beside its heatmap from {doc}`chapter 4 <04_heatmaps>`. Does a picture with a
 # line come with the two stripes of a half turn? Does a round spot come with a flat heatmap? {numref}`fig-gallery` shows
-# the pictures side by side.
+# the pictures side by side. In Jupyter and on Colab the slider offers every feature that was drawn.
 
 # %%
 count = min(run.profile.vis_count, len(alive))
@@ -279,22 +286,21 @@ pictures = run.visualise(coder, alive[drawn].numpy())
 B = block_cosines(D)
 
 
-def frame(k):
-    fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3), dpi=90)
-    plots.feature_grid(pictures[[k]][:, field, field], left)
-    plots.block_heatmap(B[drawn[k]], G, right, n_rotations=n)
-    left.set_title(f"feature {alive[drawn[k]]}")
+# %% tags=["hide-input"]
+def card(k):
+    with plots.house_style():
+        fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3), dpi=90)
+        plots.feature_grid(pictures[[k]][:, field, field], left)
+        plots.block_heatmap(B[drawn[k]], G, right, n_rotations=n)
+        left.set_title(f"feature {alive[drawn[k]]}")
     return fig
 
 
-# %% tags=["hide-input"]
-shown = np.unique(np.linspace(0, len(drawn) - 1, min(24, len(drawn))).round().astype(int))
-with plots.house_style():
-    frames = [widgets.png(frame(k)) for k in shown]
-widgets.feature_stack(frames, [f"{alive[drawn[k]]}" for k in shown],
-                      [f"Picture of feature {alive[drawn[k]]} beside the heatmap of its blocks" for k in shown])
+widgets.explorer(card, {f"{alive[i]}": k for k, i in enumerate(drawn)}, frames=24,
+                 alt=lambda k: f"Picture of feature {alive[drawn[k]]} beside the heatmap of its blocks")
 
 # %% mystnb={"figure": {"name": "fig-gallery", "caption": "Evenly spaced features of this run, not hand-picked. Clear ones and unclear ones are shown alike."}, "image": {"alt": "A grid of feature pictures, each with a coloured pattern in the middle of a grey square."}} tags=["hide-input"]
+shown = np.unique(np.linspace(0, len(drawn) - 1, min(24, len(drawn))).round().astype(int))
 with plots.house_style():
     fig, ax = plt.subplots(figsize=(8, 4.4))
     plots.feature_grid(pictures[shown][:, field, field], ax, [str(int(alive[drawn[k]])) for k in shown])

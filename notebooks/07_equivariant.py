@@ -25,22 +25,37 @@
 # there.
 
 # %% tags=["bootstrap", "remove-cell"]
-# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
+import os
 import sys
+
+keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
 
 if "google.colab" in sys.modules:
     import subprocess
     from importlib.metadata import version
+    from pathlib import Path
 
-    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
-    with open("/tmp/keep.txt", "w") as file:
-        file.write("\n".join(keep))
-    source = "git+https://github.com/group-crosscoders/book@v0.1.0"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    if keep_on_drive:
+        from google.colab import drive
+
+        drive.mount("/content/drive")
+    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
+    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
+    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
+        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
+    Path("/content/keep.txt").write_text("\n".join(keep))
+    source = os.environ.get("GROUPCC_SOURCE", "git+https://github.com/group-crosscoders/book@v0.1.0")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
+    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{source} could not be installed beside {', '.join(keep)}:\n{done.stdout}")
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)
+    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
+    print("Results go to", os.environ["GROUPCC_WORK"])
 
 # %% tags=["parameters"]
 profile = "book"
@@ -56,7 +71,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import plots, scene_plots, transforms
+from groupcc_lite import plots, scene_plots, transforms, widgets
 from groupcc_lite.autoencoders import activations
 from groupcc_lite.groups import dihedral
 from groupcc_lite.orbits import TensorOrbits
@@ -77,25 +92,37 @@ print(study)
 # %% [markdown]
 # ## Another way to the same end
 #
-# A group {term}`crosscoder` stores what every feature does under every transformation: $\lvert G\rvert$ blocks per
-# {term}`dictionary` vector. Erdogan and Lucic {cite:p}`erdogan2025equivariant` store the transformation instead, once
-# for all features. Let $\psi(x)$ be a network's {term}`activations <activation>` for the image $x$, and let $g$
-# generate the group, here the quarter turn. One image of every {term}`orbit` is declared **canonical**. Two things are
-# learned, independently of each other:
+# A group {term}`crosscoder` ({prf:ref}`def-crosscoder`) stores what every feature does under every transformation:
+# $\lvert G\rvert$ blocks per {term}`dictionary` vector. Erdogan and Lucic {cite:p}`erdogan2025equivariant` store the
+# transformation instead, once for all features. Let $\psi(x) \in \mathbb{R}^d$ be a network's
+# {term}`activations <activation>` for the whole image $x$, and let $g$ generate the group, here the quarter turn. One
+# image of every {term}`orbit` is declared **canonical**.
 #
-# - an **invariant** {term}`sparse autoencoder <sparse autoencoder (SAE)>`, which maps the activations of any image of
-#   the orbit to those of the canonical one: $D(E(\psi(g^p x))) = \psi(x)$ for $p = 1, \dots, \lvert G\rvert$,
-# - a **matrix** $M$ that turns activations: $M^p\,\psi(x) = \psi(g^p x)$.
+# ```{prf:definition} Equivariant SAE
+# :label: def-equivariant-sae
 #
-# Together they reconstruct any image's activations, $M^p D(E(\psi(g^p x))) = \psi(g^p x)$. The
-# {term}`latents <latent>` say *what* is in the image, and $p$ says how it lies. The number of parameters does not grow
-# with the group. The price: one linear map has to do for all features.
+# An **equivariant SAE** has two parts, trained for canonical images $x$ and $p = 1, \dots, \lvert G\rvert$:
+#
+# - an **invariant {term}`sparse autoencoder <sparse autoencoder (SAE)>`**, an encoder $E$ that leaves few numbers
+#   different from zero, and an affine decoder $D$. It maps the activations of any image of an orbit to those of the
+#   canonical one, $D(E(\psi(g^p x))) \approx \psi(x)$.
+# - a **transformation matrix** $M \in \mathbb{R}^{d \times d}$, which turns activations,
+#   $M^p\,\psi(x) \approx \psi(g^p x)$.
+#
+# It reconstructs the activations of any image by
+#
+# $$ \hat\psi(g^p x) = M^p\, D(E(\psi(g^p x))) . $$ (eq-equivariant)
+# ```
+#
+# The two parts are learned independently of each other. The {term}`latents <latent>` say *what* is in the image, and
+# $p$ says how it lies. The number of parameters does not grow with the group. The price: one linear map has to do for
+# all features.
 #
 # ## Scenes
 #
 # The paper's images are simple enough to know everything about them. Each has 64 × 64 pixels and four quadrants, and in
-# each quadrant stands one of eight shapes. Six shapes look different in all four orientations, two repeat after half a
-# turn. A turn of the image moves the quadrants and turns the shapes.
+# each quadrant stands one of the eight shapes of {numref}`fig-scene-shapes`. Six of them look different in all four
+# orientations, two repeat after half a turn. A turn of the image moves the quadrants and turns the shapes.
 
 # %% mystnb={"figure": {"name": "fig-scene-shapes", "caption": "The eight shapes in the orientations that differ."}, "image": {"alt": "Eight small white shapes on black, each shown in up to four quarter turns: bar, diagonal, corner, tee, cup, triangle, half-disc, arrow."}} tags=["hide-input"]
 with plots.house_style():
@@ -108,10 +135,18 @@ with plots.house_style():
 # %% [markdown]
 # Which image of an orbit is the canonical one? The paper says that there is one and not which. We read it like this:
 # canonical scenes stand **upright**, all their shapes in the base orientation, and other orientations come from
-# turning the whole image. That makes the representative recognisable, as the {term}`invariant` autoencoder needs, and
-# it agrees with the shares of negative answers that the paper prints (below). There are $8^4$ upright scenes and,
-# because a few of them turn into each other, 4,090 orbits. A quarter of the scenes is held out: nothing here is
-# trained on any image of their orbits.
+# turning the whole image ({numref}`fig-scene-orbits`). That makes the representative recognisable, as the
+# {term}`invariant` autoencoder needs, and it agrees with the shares of negative answers that the paper prints (below).
+# There are $8^4$ upright scenes and, because a few of them turn into each other, 4,090 orbits. A quarter of the scenes
+# is held out: nothing here is trained on any image of their orbits.
+
+# %%
+codes = [part.orbit_codes(G) for part in (train_scenes, test_scenes)]
+orbits_of_scenes = len(torch.cat(codes).unique())
+print(f"{orbits_of_scenes:,} orbits, one upright scene of each: {len(train_scenes):,} to train on, "
+      f"{len(test_scenes):,} held out")
+assert orbits_of_scenes == len(train_scenes) + len(test_scenes) == 4090 and len(SCENE_SHAPES) == 8
+assert not set(codes[0].tolist()) & set(codes[1].tolist())
 
 # %% mystnb={"figure": {"name": "fig-scene-orbits", "caption": "Three scenes, one per row: the canonical image, then turned by one, two and three quarter turns."}, "image": {"alt": "Three rows of four square images. Each image holds four white shapes on black, one per quadrant; from left to right the image turns by ninety degrees."}} tags=["hide-input"]
 sample = train_scenes[[5, 1200, 2400]]
@@ -127,7 +162,8 @@ with plots.house_style():
 #
 # The networks $\psi$ are autoencoders that squeeze an image through 256 numbers: an **MLP**, which knows nothing of
 # images, and a **CNN**. We train them as the paper does, on images turned at random, and read the 256 numbers before
-# the encoder's last ReLU. Nothing asks them to be equivariant.
+# the encoder's last ReLU. Nothing asks them to be equivariant. {numref}`fig-base-models` shows what they make of scenes
+# that they have not seen.
 
 # %%
 images_held_out = scene_orbits(test_scenes.images(), G)[:, :, 0]
@@ -157,23 +193,72 @@ with plots.house_style():
 # %% [markdown]
 # ## One matrix
 #
-# The first claim of the paper: a single matrix explains over 98 % of the variance of the turned activations. It is
-# found by minimising
+# The first claim of the paper: a single matrix explains over 98 % of the variance of the turned activations. The paper
+# finds it with Adam, starting at $M = I$.
 #
-# $$ L_M = \mathbb{E}_{x,\,p}\; \lVert \psi(g^p x) - M^p \psi(x) \rVert^2 , \qquad p = 1, \dots, \lvert G\rvert , $$ (eq-transform)
+# ```{prf:definition} Loss of the transformation matrix
+# :label: def-transform-loss
 #
-# with Adam, starting at $M = I$. The power $p = \lvert G\rvert$ belongs to it: after four quarter turns $M$ must give
-# $\psi(x)$ back.
+# The loss of a transformation matrix $M$ is
 #
-# **What is $R^2$?** One minus the squared error divided by a total. But which total? About zero, it is the sum of
-# $\lVert \psi \rVert^2$: then a constant that all activations share counts as explained. About the mean, it is what is
-# left when each channel's mean is taken off: the variance. The paper does not say. We report both, for each power, on
-# {term}`held-out <held-out images>` scenes.
+# $$ L_M = \mathbb{E}_{x,\,p}\; \lVert \psi(g^p x) - M^p \psi(x) \rVert^2 , $$ (eq-transform)
+#
+# the mean over canonical images $x$ and over the powers $p = 1, \dots, \lvert G\rvert$.
+# ```
+#
+# The power $p = \lvert G\rvert$ belongs to it: after four quarter turns $M$ must give $\psi(x)$ back.
+#
+# A share of variance, $R^2$, is one minus the squared error divided by a total. But which total?
+#
+# ```{prf:definition} R² about zero and about the mean
+# :label: def-r2
+#
+# For each power $p$, let $\bar\psi_p$ be the mean of $\psi(g^p x)$ over {term}`held-out <held-out images>` canonical
+# scenes, and $Q_p = \sum \lVert \psi(g^p x) - M^p \psi(x) \rVert^2$ the squared error of $M$. With sums over the same
+# scenes,
+#
+# $$ R^2_0(p) = 1 - \frac{Q_p}{\sum \lVert \psi(g^p x) \rVert^2} , $$ (eq-r2-zero)
+#
+# $$ R^2_{\mathrm{mean}}(p) = 1 - \frac{Q_p}{\sum \lVert \psi(g^p x) - \bar\psi_p \rVert^2} . $$ (eq-r2)
+# ```
+#
+# $R^2_{\mathrm{mean}}$ is the fraction of variance explained of {prf:ref}`def-fve`. The paper does not say which of the
+# two it reports. We report both, because they can be far apart:
+#
+# ```{prf:proposition} About zero, a common mean counts as explained
+# :label: prop-r2
+#
+# Let $v_p = \sum \lVert \psi(g^p x) - \bar\psi_p \rVert^2 / \sum \lVert \psi(g^p x) \rVert^2$ be the share of the
+# squared length that varies from scene to scene. Then
+#
+# $$ 1 - R^2_0(p) = v_p\, \bigl( 1 - R^2_{\mathrm{mean}}(p) \bigr) , $$ (eq-r2-ratio)
+#
+# and $R^2_0(p) \ge R^2_{\mathrm{mean}}(p)$.
+# ```
+#
+# *Because* both have the same numerator, and $v_p$ is the quotient of their denominators. It is at most 1, since the
+# mean is the point from which squared distances are smallest.
 #
 # The paper calls closed forms impractical. For $M$ there is a simple one. If $M$ turns by a quarter, it has to do so
-# from every orientation to the next, and the best such matrix is a **least-squares** solution on the pairs
-# $(\psi(g^{p-1}x),\, \psi(g^p x))$: one linear system with 256 unknowns per row. If we ask besides that $M$ be
-# orthogonal, the solution is **Procrustes'**: one singular value decomposition.
+# from every orientation to the next. So let $y$ run through all images of all orbits, and ask for
+# $M \psi(y) = \psi(g y)$.
+#
+# ```{prf:proposition} Two closed forms
+# :label: prop-closed-forms
+#
+# Let $S = \mathbb{E}_y\, \psi(y)\psi(y)^\top$ be invertible, and let
+# $C = \mathbb{E}_y\, \psi(gy)\psi(y)^\top$ have the singular value decomposition $U \Sigma V^\top$. The error
+# $\mathbb{E}_y \lVert \psi(gy) - M\psi(y) \rVert^2$ is smallest
+#
+# - among all matrices for $M = C S^{-1}$ (**least squares**),
+# - among orthogonal matrices for $M = U V^\top$ (**Procrustes**).
+# ```
+#
+# *Because* the error is a convex function of $M$, and its derivative $2(MS - C)$ vanishes at $CS^{-1}$. An orthogonal
+# $M$ leaves lengths as they are, so the error is smallest where
+# $\operatorname{tr}(M^\top C) = \sum_i \Sigma_{ii}\, (U^\top M V)_{ii}$ is largest. No entry of an orthogonal matrix
+# exceeds 1, and for $M = UV^\top$ all of these are 1. (The code adds a tiny multiple of $I$ to $S$ and to $C$. Where
+# activations do not vary, that leaves $M = I$.)
 
 # %%
 METHODS = ("identity", "adam", "least squares", "procrustes")
@@ -205,6 +290,16 @@ for base in bases:
                     f"{seconds[base, method]:.1f} |")
 display(Markdown("\n".join(rows)))
 
+# %%
+for base in bases:
+    x = study.activations(base, "held-out")
+    varies = ((x - x.mean(0)).square().sum((0, 2)) / x.square().sum((0, 2))).float()
+    print(f"{base}: {100 * varies.mean():.1f} % of the squared length of the activations varies between scenes")
+    for method in METHODS:
+        of_method = fits[base, method, study.seed]
+        assert torch.allclose(1 - of_method["zero"], varies * (1 - of_method["mean"]), atol=1e-4)  # the proposition
+        assert (of_method["zero"] >= of_method["mean"] - 1e-4).all()
+
 # %% mystnb={"figure": {"name": "fig-transform-powers", "caption": "What each power of M leaves unexplained on held-out scenes of this run: 1 - R² about the mean, logarithmic. 1 is as good as the mean activations. The last power should give the activations back, which the identity does by definition (no mark)."}, "image": {"alt": "One panel per base model with a line per method over the powers one to four. The identity lies highest, above one; least squares lies lowest by orders of magnitude."}} tags=["hide-input"]
 powers = list(range(1, G.order)) + [0]  # the last entry is p = |G|, kept at the identity's place
 with plots.house_style():
@@ -221,19 +316,92 @@ with plots.house_style():
     report.figure("powers", fig)
 
 # %% [markdown]
-# Three things to take from this.
+# Three things to take from this and from {numref}`fig-transform-powers`.
 #
-# - **About what?** About zero, even $M = I$ looks fine, for the activations of all images have a large mean in common.
-#   About the mean it is worse than predicting the mean. The baselines that the paper prints, 0.49 (MLP) and 0.05 (CNN),
-#   lie between our two, in the same order. Ask for the total whenever somebody quotes an $R^2$.
-# - **The closed form wins.** Least squares reaches more than Adam, on both networks, and in a fraction of the time.
-#   Adam starts at the identity and has to find its way in a badly scaled landscape: the common mean is much longer
-#   than everything that varies. With the paper's long schedule, in the reference run, it gets to 0.99.
+# - **About what?** About zero, even $M = I$ looks fine, for the activations of all images have a large mean in common
+#   ({prf:ref}`prop-r2`). About the mean it is worse than predicting the mean. The baselines that the paper prints, 0.49
+#   (MLP) and 0.05 (CNN), lie between our two, in the same order. Ask for the total whenever somebody quotes an $R^2$.
+# - **The closed form wins.** Least squares looks at single steps only, and yet it reaches more than Adam, for all
+#   powers and on both networks, in a fraction of the time. Adam starts at the identity and has to find its way in a
+#   badly scaled landscape: the common mean is much longer than everything that varies. With the paper's long schedule,
+#   in the reference run, it gets to 0.99.
 # - **Orthogonal is too narrow.** A network may stretch what it sees in one orientation, and both do.
 #
-# Why is the prediction nearly perfect? The task is small. An upright scene is four choices out of eight, and its image
-# is a sum of four tiles, so all scenes of one orientation lie in $4 \cdot 7 + 1 = 29$ dimensions of pixel space. The
-# network can afford to keep them nearly linear, and the four orientations together have room in 256 dimensions:
+# ### Watch it turn
+#
+# Numbers hide what is going on, and here we can look: the base model has a decoder, so activations can be made visible.
+# Take held-out scenes, encode them *once*, as they stand. Multiply by the least-squares $M$, again and again, and
+# decode after every step. Nothing but the first activations enters.
+
+# %%
+@torch.no_grad()
+def walk(base, method="least squares"):
+    """Pictures decoded from psi(g^p x) and from M^p psi(x), p = 0 .. |G|, for all held-out scenes: (p, scene, h, w)."""
+    model, x = study.autoencoder(base), study.activations(base, "held-out")
+    M, y, seen, predicted = study.transform(base, method).cpu().M[0], x[:, 0], [], []
+    for p in range(G.order + 1):
+        for pictures, activity in ((seen, x[:, p % G.order]), (predicted, y)):
+            pictures.append(model.decode(activity.to(study.device)).cpu()[:, 0])
+        y = y @ M.T
+    return torch.stack(seen), torch.stack(predicted)
+
+
+seen, predicted = walk(bases[-1])
+spread = (seen - seen.mean(1, keepdim=True)).square().mean((1, 2, 3))
+unlike = (predicted - seen).square().mean((1, 2, 3)) / spread
+print("difference between the two pictures, as a share of the pixels' variance")
+print("\n".join(f"  p = {p}: {float(share):.4f}" for p, share in enumerate(unlike)))
+unmoved = (walk(bases[-1], "identity")[1] - seen)[1:-1].square().mean((1, 2, 3)) / spread[1:-1]
+print(f"for M = I {float(unmoved.min()):.2f} or more, until the image is back where it was")
+assert unlike[0] < 1e-6 and unlike.max() < unmoved.min() / 2
+
+# %% tags=["hide-input"]
+rows_shown = [3, 3 + len(test_scenes) // 2]
+
+
+def step_card(p):
+    fig, axes = plt.subplots(len(rows_shown), 4, figsize=(5.4, 3.0))
+    titles = (f"$g^{p}x$", f"from $\\psi(g^{p}x)$", f"from $M^{p}\\psi(x)$", "difference")
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title, fontsize=11, loc="center")
+    for line, scene in zip(axes, rows_shown, strict=True):
+        shown = images_held_out[scene, p % G.order], seen[p, scene], predicted[p, scene]
+        for ax, picture in zip(line, shown, strict=False):
+            ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        line[3].imshow(predicted[p, scene] - seen[p, scene], cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+        for ax in line:
+            ax.axis("off")
+    return fig
+
+
+with plots.house_style():
+    frames = [widgets.png(step_card(p)) for p in range(G.order + 1)]
+widgets.feature_stack(frames, [f"p = {p}" for p in range(G.order + 1)], [
+    f"Two scenes, number of quarter turns: {p}. The image, the picture decoded from its own activations, the picture "
+    f"decoded from M to the power {p} applied to the activations of the upright scene, and the pictures' difference."
+    for p in range(G.order + 1)], description="quarter turns", width="520px")
+
+# %% [markdown]
+# First column: the image, turned. Second: what the base model makes of it. Third: what it makes of $M^p\psi(x)$, which
+# has never seen the turned image. Fourth: third minus second, red where $M$ adds light and blue where it takes light
+# away. At $p = 4$ the scene is upright again, and $M$ has been applied four times. The difference that is left there is
+# the difference between $M^4$ and $I$.
+#
+# ### Why is it so easy?
+#
+# Because the task is small.
+#
+# ```{prf:proposition} Scenes of one orientation lie in few dimensions
+# :label: prop-few-dimensions
+#
+# All upright scenes, and all scenes turned by the same $g^p$, lie in an affine subspace of pixel space with at most
+# $4 \cdot 7 = 28$ dimensions.
+# ```
+#
+# *Because* an upright scene is the sum of four tiles, one for each quadrant, each chosen from eight. Eight points lie
+# in an affine subspace with at most 7 dimensions, and the four add up. A turn permutes the pixels, so it maps such a
+# subspace to another one. The network can afford to keep these few dimensions nearly linear, and the four orientations
+# together have room in 256:
 
 # %%
 for base in bases:
@@ -242,13 +410,25 @@ for base in bases:
         spectrum = torch.linalg.svdvals((rows - rows.mean(0)).double()).square()
         needed = int((spectrum.cumsum(0) / spectrum.sum() < 0.999).sum()) + 1
         print(f"{base}: {needed:3} dimensions hold 99.9 % of the variance of the activations of {name}")
+pixels = train_scenes[list(range(0, len(train_scenes), 15))].images().flatten(1).double()
+rank = int(torch.linalg.matrix_rank(pixels - pixels.mean(0)))
+print(f"pixels of {len(pixels)} upright scenes: {rank} dimensions hold everything")
+assert rank <= 28
 
 # %% [markdown]
 # ## The invariant half
 #
-# The autoencoder reads the activations of *any* image of the orbit and has to write those of the canonical one:
+# The autoencoder reads the activations of *any* image of the orbit and has to write those of the canonical one.
 #
-# $$ L_{\text{inv}} = \mathbb{E}_{x,\,p}\; \lVert \psi(x) - D(E(\psi(g^p x))) \rVert^2 . $$ (eq-invariance)
+# ```{prf:definition} Invariance loss
+# :label: def-invariance
+#
+# The loss of an invariant autoencoder with encoder $E$ and decoder $D$ is
+#
+# $$ L_{\text{inv}} = \mathbb{E}_{x,\,p}\; \lVert \psi(x) - D(E(\psi(g^p x))) \rVert^2 , $$ (eq-invariance)
+#
+# the mean over canonical images $x$ and over $p = 1, \dots, \lvert G\rvert$.
+# ```
 #
 # A linear encoder cannot do that well, so $E$ gets a hidden layer; $D$ stays linear, and TopK keeps $k$ latents. The
 # paper compares it with three autoencoders that reconstruct what they read: a regular **SAE**, a **wide** one with
@@ -264,7 +444,7 @@ for name, coder in coders.items():
     print(f"{CODER_NAMES[name]:16} {coder.latents:6,} latents, {parameters:10,} parameters")
 
 # %% [markdown]
-# **Is it invariant?** Its reconstruction should be: {eq}`eq-invariance` compares nothing else. But what about the
+# **Is it invariant?** Its reconstruction should be: {prf:ref}`def-invariance` compares nothing else. But what about the
 # latents, which the whole design is for? Look at the four images of an orbit in two ways. How similar are their
 # latents (cosine, 1 if they are the same)? And does a latent fire for all orientations alike (a quarter of the time
 # for each), or for one?
@@ -289,21 +469,29 @@ for name, (cosine, favourite) in invariances.items():
 assert invariances["equivariant"][0] > invariances["sae"][0] or profile == "smoke"
 
 # %% [markdown]
-# In the reference run the latents of the "invariant" SAE are **not** invariant. Their cosine is 0.34 to 0.41 on the
-# MLP and 0.2 on the CNN, and the typical latent fires for one orientation nearly exclusively, just as in a regular
-# SAE. The loss permits it: with more latents than the scenes need, the encoder can keep separate latents for each
-# orientation, as long as what they write adds up to the same canonical activations. So the saving that motivates the
-# design, one latent for all orientations of a feature, is possible and not enforced. One would have to ask for it,
-# with a term that compares the latents themselves.
-
-# %% [markdown]
+# In the reference run the latents of the "invariant" SAE are **not** invariant. On the CNN their cosine is 0.2, and the
+# typical latent fires for one orientation nearly exclusively, just as in a regular SAE. The loss permits it:
+#
+# ```{prf:proposition} An invariant reconstruction does not need invariant latents
+# :label: prop-not-enforced
+#
+# Suppose that no activation occurs for two different orientations $p$. Then for every encoder $E$ and decoder $D$ there
+# are $E'$ and $D'$ with $\lvert G\rvert$ times as many latents, the same reconstructions, the same number of active
+# latents, and no latent that is active for two different $p$.
+# ```
+#
+# *Because* $E'$ can keep $\lvert G\rvert$ copies of every latent and use copy $p$ for images turned $p$ times, while
+# all copies share one {term}`dictionary vector`. Neither the loss nor the number of active latents sees a difference.
+# So the saving that motivates the design, one latent for all orientations of a feature, is possible and not enforced.
+# One would have to ask for it, with fewer latents or with a term that compares the latents themselves.
+#
 # ## Seeing what turns
 #
 # The dictionary vectors of the equivariant SAE belong to canonical images. $M^p D$ is the dictionary for images turned
 # $p$ times, so it is a dictionary with $\lvert G\rvert$ blocks, as a crosscoder has, and everything in the earlier
 # chapters applies to it. Here we can do better than compare cosines. The base model has a decoder, and the decoder
 # makes pictures. So add a dictionary vector to the mean activations, turn it with $M$, and look at what changes in the
-# picture.
+# picture ({numref}`fig-turned-dictionary`).
 
 # %%
 @torch.no_grad()
@@ -351,9 +539,9 @@ print(f"correlation of M^p D's picture with D's picture, turned: {np.mean(agreem
 # ## Reconstruction and sparsity
 #
 # Put a coder in the middle of the base model: activations in, reconstruction out, decode. The pixel error of the
-# result says what the coder has lost. Against it the paper plots the L1 norm of the latents. (Rescaling a latent
-# against its dictionary vector changes that norm at will, so we measure it in units in which dictionary vectors have
-# length one.)
+# result says what the coder has lost. Against it the paper plots the L1 norm of the latents, as {numref}`fig-splice`
+# does. (Rescaling a latent against its dictionary vector changes that norm at will, so we measure it in units in which
+# dictionary vectors have length one.)
 
 # %%
 splices = {(base, name, k, start): study.splice(base, name, k, start)
@@ -383,19 +571,27 @@ with plots.house_style():
 # %% [markdown]
 # ## 180 questions
 #
-# Does a dictionary hold what one wants to know? The paper asks 180 yes-no questions about a scene, in four families:
+# Does a dictionary hold what one wants to know? The paper asks 180 yes-no questions about a scene.
 #
-# - **S**: is shape $s$ in the image? (8 questions)
-# - **SO**: is it there in orientation $o$? (28)
-# - **SP**: is it there at position $p$? (32)
-# - **SPO**: both? (112)
+# ```{prf:definition} Probing tasks
+# :label: def-tasks
 #
-# Only S is invariant under turns. The answers follow from the description of the scene. Here is the share of "no", over
-# all turned images, beside what the paper prints; and the same if every shape had an orientation of its own.
+# For every shape $s$, every orientation $o$ in which it looks different, and every quadrant $q$, the **tasks** ask
+# about an image:
+#
+# - **S**: is shape $s$ in it? (8 tasks)
+# - **SO**: is $s$ in it, in orientation $o$? (28)
+# - **SP**: is $s$ in quadrant $q$? (32)
+# - **SPO**: is $s$ in quadrant $q$, in orientation $o$? (112)
+# ```
+#
+# Only S is {term}`invariant` under turns. The answers follow from the description of the scene. Here is the share of
+# "no", over all turned images, beside what the paper prints; and the same if every shape had an orientation of its own.
 
 # %%
 tasks = study.tasks
 every_task = probing_tasks()
+assert [sum(t.family == family for t in every_task) for family in FAMILIES] == [8, 28, 32, 112]
 turned = train_scenes.orbit(G)
 loose = random_scenes(20_000, seed=seed)
 print("family   upright   independent   paper")
@@ -411,18 +607,17 @@ for family, printed in zip(FAMILIES, ("58", "87 to 89", "87 to 89", "97"), stric
 # and only the best 8 or 32 are kept. A **probe** is then trained to answer from these few: nearest neighbours, logistic
 # regression, or boosted trees (XGBoost). Ranking and training use images of training scenes, the score is for images of
 # held-out scenes. The score is {term}`F1`, because the answer is mostly no: with precision $P$ and recall $R$, $F_1 =
-# 2PR/(P+R)$. The paper reports XGBoost, its best {term}`probe`, so the figures do too; the table adds the best of the
-# three.
+# 2PR/(P+R)$. The paper reports XGBoost, its best {term}`probe`, so {numref}`fig-probes`, {numref}`fig-probes-few` and
+# {numref}`fig-probes-k` do too; the table adds the best of the three.
 #
 # Besides the latents, the paper probes **reconstructions**: keep the chosen latents, decode, and probe the resulting
 # 256 numbers. All coders then offer the same number of features, made from the same number of latents.
 #
 # ```{warning}
-# For the equivariant SAE this needs care. Its reconstruction of the activations of $g^p x$ is $M^p D(E(\cdot))$, and
-# **$p$ comes from outside**: it is the label of the transformation, not something read off the activations. In upright
-# scenes $p$ *is* the orientation, the very thing that SO and SPO ask for. So we probe three readings: with the true
-# $p$ (as in the paper), with the $p$ whose reconstruction fits the activations best (**element inferred**: nothing
-# from outside), and **without $M$**.
+# For the equivariant SAE this needs care. In its reconstruction {eq}`eq-equivariant`, **$p$ comes from outside**: it is
+# the label of the transformation, not something read off the activations. In upright scenes $p$ *is* the orientation,
+# the very thing that SO and SPO ask for. So we probe three readings: with the true $p$ (as in the paper), with the $p$
+# whose reconstruction fits the activations best (**element inferred**: nothing from outside), and **without $M$**.
 # ```
 
 # %%
@@ -557,20 +752,44 @@ for family in FAMILIES:
 # %% [markdown]
 # ## Open question: the relation $M^4 = I$
 #
-# Four quarter turns are no turn, so one should have $M^4 = I$. The paper asks in its outlook whether building this in
-# helps. There are two ways.
+# Four quarter turns are no turn, so one should have $M^4 = I$. Should one not get it for nothing?
+#
+# ```{prf:proposition} Where the relation holds by itself
+# :label: prop-order
+#
+# If $M \psi(y) = \psi(gy)$ for all images $y$ of all orbits, then $M^{\lvert G\rvert}$ is the identity on the span of
+# all activations. It need not be so elsewhere.
+# ```
+#
+# *Because* $M^{\lvert G\rvert} \psi(y) = \psi(g^{\lvert G\rvert} y) = \psi(y)$, and what holds for vectors holds for
+# their sums and multiples. On directions that no activation uses, $M$ may be anything. So a learned $M$ misses the
+# relation for two reasons: its predictions are not perfect, and part of it is not determined at all.
+#
+# The paper asks in its outlook whether building the relation in helps. There are two ways.
 #
 # As a **penalty**, the distance of $M^4$ from $I$ is added to {eq}`eq-transform`, and Adam goes on from where it was
 # for a tenth of the steps.
 #
-# As a **hard constraint**, $M$ must generate a representation of the group. A given $M$ can be repaired: the orbits
-# that it predicts, $\rho(h)\,\psi(x)$, have second moments $C(h) = \mathbb{E}_g\, \rho(hg)\,\Sigma\,\rho(g)^\top$. In
-# coordinates in which $C(e) = I$, an exact representation would be $C$ itself. Otherwise each direction belongs a
-# little to every irreducible part; give it to the one where it has most. Applied to Adam's $M$ this is called
-# *projected* below, applied to the least-squares solution *exact*.
+# As a **hard constraint**, $M$ must generate a representation of the group. A given $M$ can be repaired. Let $\rho(h)$
+# be the power of $M$ that belongs to $h$, and $\Sigma$ the second moments of $\psi(x)$. The orbits that $M$ predicts,
+# $\rho(h)\,\psi(x)$, have the second moments
+#
+# $$ C(h) = \mathbb{E}_{k \in G}\; \rho(hk)\,\Sigma\,\rho(k)^\top . $$ (eq-predicted-moments)
+#
+# ```{prf:proposition} An exact representation is its own second moments
+# :label: prop-exact
+#
+# In coordinates in which $C(e) = I$: if $\rho$ is a representation, then every $\rho(h)$ is orthogonal and equal to
+# $C(h)$.
+# ```
+#
+# *Because* $\rho(hk) = \rho(h)\rho(k)$ gives $C(h) = \rho(h)\, C(e) = \rho(h)$. And if $k$ runs through the group, so
+# does $hk$, so $C(e) = \rho(h)\, C(e)\, \rho(h)^\top$, that is, $\rho(h)\rho(h)^\top = I$. If $\rho$ is not a
+# representation, each direction belongs a little to every irreducible part of $C$; give it to the one where it has
+# most. Applied to Adam's $M$ this is called *projected* below, applied to the least-squares solution *exact*.
 #
 # What can be gained? High powers. An error of the unconstrained $M$ grows with every multiplication, and nothing says
-# that it stops growing after four.
+# that it stops growing after four ({numref}`fig-far-powers`).
 
 # %%
 CONSTRAINED = ("adam", "penalty", "adam, projected", "least squares", "exact", "procrustes, projected")
@@ -615,7 +834,9 @@ with plots.house_style():
 # %% [markdown]
 # In the reference run the exact representation explains as much as least squares without the relation (0.9998 against
 # 0.9999 on the MLP), and keeps doing so for all powers. Adam's $M$ loses a little with every round (0.980 at $p = 12$).
-# The penalty slows that down, and projecting Adam's $M$ stops it at no cost.
+# The penalty slows that down, and projecting Adam's $M$ stops it at no cost. On the MLP the least-squares $M^4$ differs
+# from $I$ by as much as 1 in an entry and predicts almost perfectly all the same: what is off acts on directions that
+# activations hardly use ({prf:ref}`prop-order`).
 #
 # Does it matter for probing? The equivariant SAE's reconstructions use powers up to three only. Exchange its $M$, keep
 # everything else:
@@ -655,16 +876,16 @@ for base in bases:
         print(f"{base:5}  {method:25} {turns:25.4f} {mirrors:9.4f} {error:16.1e}")
 
 # %% [markdown]
-# Two generators are no harder than one: least squares explains 0.9997 of the mirrored activations too, and the closest
-# representation of $D_4$ obeys all three relations.
+# Two generators are no harder than one. In the reference run least squares explains 0.9997 of the mirrored activations
+# of the MLP too, and the closest representation of $D_4$ obeys all three relations.
 #
 # ## Open question: a real network
 #
 # Scenes are simple, and the activations above are of whole images. In the earlier chapters an activation belongs to one
 # *point*, and turning moves the point along. Is one matrix still enough? Fit $M_r$ and $M_s$ for the layer of this
 # profile, and compare four predictions of $x[r^k]$ from $x[e]$, on held-out images: nothing changes ($I$); powers
-# $M_r^k$, with $M_r$ learned by Adam or by least squares; and for every $k$ a ridge regression of its own, the linear
-# ceiling of {doc}`chapter 3 <03_training>`.
+# $M_r^k$, with $M_r$ learned by Adam or by least squares; and for every $k$ a ridge regression of its own, the
+# {term}`linear ceiling` of {prf:ref}`def-ceiling`. {numref}`fig-linearity` shows them over the angle.
 
 # %%
 layer = Run(profile, seed=seed, images=images, weights=weights)
@@ -786,12 +1007,16 @@ for base in ("mlp", "cnn"):
         note(f"seconds_{short}_{base}", seconds[base, method] if here else ABSENT)
     for method, short in (("adam", "adam"), ("penalty", "penalty"), ("adam, projected", "adam_projected"),
                           ("least squares", "ls"), ("exact", "exact"), ("procrustes, projected", "procrustes_exact")):
-        note(f"relation_error_{short}_{base}", relation_errors[base, method] if here else ABSENT)
+        note(f"relation_error_{short}_{base}", relation_errors[base, method] if here else ABSENT,
+             f"largest entry of M⁴ - I, {method}, {base.upper()}")
         for p in (1, 4, 12):
-            note(f"far_r2_{short}_{base}_p{p}", far[base, method][p - 1] if here else ABSENT)
+            note(f"far_r2_{short}_{base}_p{p}", far[base, method][p - 1] if here else ABSENT,
+                 f"R² about the mean of M to the power {p}, {method}, {base.upper()}")
     for method, short in (("least squares", "ls"), ("exact", "exact"), ("identity", "identity")):
         for place, what in enumerate(("turns", "mirrors", "relation_error")):
-            note(f"pair_{what}_{short}_{base}", pair_fits[base, method][place] if here else ABSENT)
+            note(f"pair_{what}_{short}_{base}", pair_fits[base, method][place] if here else ABSENT,
+                 f"two generators, {method}, {base.upper()}: "
+                 + ("largest violation of a relation" if place == 2 else f"R² about the mean, {what}"))
     for name in ("equivariant", "shallow"):
         note(f"canonical_fve_{name}_{base}", float(linear[base, name]) if here else ABSENT,
              f"canonical activations explained, {CODER_NAMES.get(name, 'linear encoder')}, {base.upper()}")
@@ -886,12 +1111,15 @@ display(Markdown(report.compare(
     "r2_adam_mean_mlp", "r2_adam_mean_cnn", "r2_ls_mean_mlp", "r2_ls_mean_cnn", "latent_cosine_equivariant",
     "favourite_equivariant", "favourite_sae", "latents_equivariant_S",
     "latents_sae_S", "reconstructions_equivariant_SO", "reconstructions_inferred_SO", "reconstructions_sae_SO",
-    "layer_ls_one_step", "layer_ls_half_turn", "layer_per_angle_half_turn")))
+    "far_r2_exact_mlp_p1", "far_r2_ls_mlp_p1", "far_r2_adam_mlp_p12", "relation_error_ls_mlp", "pair_mirrors_ls_mlp",
+    "canonical_fve_equivariant_cnn", "canonical_fve_shallow_cnn", "layer_ls_one_step", "layer_per_angle_one_step",
+    "layer_ls_half_turn", "layer_per_angle_half_turn", digits=4)))
 
 # %% [markdown]
-# Chapter 7's *reference run* is the same code at the settings of the profile `inception`: both base models, three $k$,
-# all 180 tasks, and $M$ trained by the paper's schedule. SAEs see 400 batches of 1,024 activations, about 33 passes;
-# the paper makes 500.
+# Chapter 7's {term}`reference run` is the same code at the settings of the profile `inception`: both base models, three
+# $k$, all 180 tasks, and $M$ trained by the paper's schedule. SAEs see 400 batches of 1,024 activations, about 33
+# passes; the paper makes 500. {numref}`fig-probes-reference`, {numref}`fig-probes-k-inception`,
+# {numref}`fig-splice-reference` and {numref}`fig-linearity-inception` are the counterparts of the figures above.
 #
 # ```{figure} ../book/reference/07_equivariant/probes_few.png
 # :alt: Four panels of grouped bars of F1 by task family, for two base models, latents on the left and reconstructions on the right.
@@ -905,8 +1133,8 @@ display(Markdown(report.compare(
 # :alt: Eight panels of F1 over k, one row per base model and one column per task family, one line per coder.
 # :name: fig-probes-k-inception
 #
-# Reference run: the same F1, from 8 latents, over k; three seeds at k = 16. At every k the equivariant SAE leads on S and
-# trails on the rest, and the gaps are many standard deviations wide.
+# Reference run: the same F1, from 8 latents, over k; three seeds at k = 16. At every k the equivariant SAE leads on S
+# and trails on the rest, and the gaps are many standard deviations wide.
 # ```
 #
 # ```{figure} ../book/reference/07_equivariant/splice.png
@@ -926,13 +1154,15 @@ display(Markdown(report.compare(
 #
 # ## Summary
 #
-# - One matrix $M$ turns the activations of both base models almost perfectly on scenes that it has not seen. Adam gets
-#   there slowly; one least-squares step gets further at once.
-# - An $R^2$ needs its total: about zero, even the identity looks good.
-# - $M^4 = I$ can be had exactly and at next to no cost. Then powers stay right for ever.
-# - The invariance loss makes the *reconstruction* invariant. It does not make the latents so.
-# - With few latents kept, the equivariant SAE answers invariant questions best, as the paper says. With enough of
-#   them, all coders answer everything.
+# - An equivariant SAE ({prf:ref}`def-equivariant-sae`) has an invariant autoencoder and one matrix $M$ that turns what
+#   it writes. $M$ turns the activations of both base models almost perfectly on scenes that it has not seen. Adam gets
+#   there slowly; one least-squares step gets further at once ({prf:ref}`prop-closed-forms`).
+# - An $R^2$ needs its total ({prf:ref}`def-r2`): about zero, even the identity looks good.
+# - $M^4 = I$ can be had exactly and at next to no cost ({prf:ref}`prop-exact`). Then powers stay right for ever.
+# - The invariance loss ({prf:ref}`def-invariance`) makes the *reconstruction* invariant. It does not make the latents
+#   so, and given enough latents nothing in it could ({prf:ref}`prop-not-enforced`).
+# - With few latents kept, the equivariant SAE answers the invariant questions of {prf:ref}`def-tasks` best, as the
+#   paper says. With enough of them, all coders answer everything.
 # - On single points of a deeper network, powers of one matrix fall behind a map fitted for each angle.
 #
 # ## Limits

@@ -18,7 +18,8 @@
 # - how the same information looks as a spectrum over frequencies,
 # - that nothing of this is special to rotations and mirrors.
 #
-# **You need** the profile $c(h)$ from {doc}`04_heatmaps`. Subgroups, cosets and irreps are explained as they come up.
+# **You need** stabilisers and cosets from {doc}`01_groups`, and the profile $c(h)$ from {doc}`04_heatmaps`. Irreps are
+# explained as they come up.
 #
 # **Run time** about two minutes on two CPU cores when chapter 3 has been run, a few minutes otherwise.
 #
@@ -26,22 +27,37 @@
 # there.
 
 # %% tags=["bootstrap", "remove-cell"]
-# On Google Colab: install the library, keep Colab's own torch. Anywhere else this cell does nothing.
+# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
+import os
 import sys
+
+keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
 
 if "google.colab" in sys.modules:
     import subprocess
     from importlib.metadata import version
+    from pathlib import Path
 
-    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
-    with open("/tmp/keep.txt", "w") as file:
-        file.write("\n".join(keep))
-    source = "git+https://github.com/group-crosscoders/book@v0.1.0"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "/tmp/keep.txt", source], check=True)
+    if keep_on_drive:
+        from google.colab import drive
+
+        drive.mount("/content/drive")
+    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
+    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
+    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
+        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
+    Path("/content/keep.txt").write_text("\n".join(keep))
+    source = os.environ.get("GROUPCC_SOURCE", "git+https://github.com/group-crosscoders/book@v0.1.0")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
+    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{source} could not be installed beside {', '.join(keep)}:\n{done.stdout}")
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print("groupcc-lite", version("groupcc-lite"), *keep, "GPU:", gpu)
+    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
+    print("Results go to", os.environ["GROUPCC_WORK"])
 
 # %% tags=["parameters"]
 profile = "book"  # smoke, book, inception or paper
@@ -60,7 +76,7 @@ import torch
 from IPython.display import Markdown, display
 from scipy.stats import spearmanr
 
-from groupcc_lite import featurevis, plots, symmetry_plots
+from groupcc_lite import featurevis, plots, symmetry_plots, widgets
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.colours import ColourAction, product_action
 from groupcc_lite.drawn import drawing, drawn_features, responses, shape_stabiliser
@@ -88,10 +104,9 @@ assert n % 2 == 0
 # %% [markdown]
 # ## From profile to subgroup
 #
-# Chapter 4 sorted features by three numbers each: half turn, quarter turn, best mirror. That is a choice. The
-# complete answer to "what symmetry does this feature have?" is a set: *all* elements that leave it as it is. If $g$
-# and $h$ do, so does $gh$, and so does $g^{-1}$. So the set is a **subgroup**, and it has a name: the
-# {term}`stabiliser`.
+# Chapter 4 sorted features by three numbers each ({prf:ref}`def-kinds`): half turn, quarter turn, best mirror. That is
+# a choice. The complete answer to "what symmetry does this feature have?" is a set: *all* elements that leave it as it
+# is. This set is a {term}`subgroup`, the {term}`stabiliser` of {prf:ref}`def-orbit`.
 #
 # Which answers are possible? There are only finitely many, and the computer finds all of them from the Cayley
 # table.
@@ -108,10 +123,18 @@ assert G.name != "D_16" or (len(subgroups), len(classes)) == (36, 14)
 _ = report.number("subgroups", len(subgroups), note="subgroups of the group")
 
 # %% [markdown]
-# Two {term}`subgroups <subgroup>` are **conjugate**, $K = gHg^{-1}$, when one is the other seen after a turn of the
-# head. The mirror along one direction and the mirror along another are different subgroups, but the same kind of
-# symmetry. So classes are what we count. (Mirrors still fall into two classes, and an {ref}`exercise <ex-two-classes>`
-# asks why.)
+# The mirror along one direction and the mirror along another are different subgroups, but the same kind of symmetry.
+#
+# ```{prf:definition} Conjugate subgroups
+# :label: def-conjugate
+#
+# Two subgroups $H$ and $K$ of $G$ are **conjugate** if $K = gHg^{-1}$ for some $g \in G$. A **{term}`conjugacy class`**
+# consists of a subgroup and all that are conjugate to it.
+# ```
+#
+# One is the other, seen after a turn of the head: if a thing has the stabiliser $H$, its copy under $g$ has $gHg^{-1}$
+# ({prf:ref}`prop-conjugate`). So classes are what we count, and {numref}`fig-lattice` shows them all. (Mirrors still
+# fall into two classes, and an {ref}`exercise <ex-two-classes>` asks why.)
 
 # %% mystnb={"figure": {"name": "fig-lattice", "caption": "All subgroups of the profile's group. Conjugate ones share a box, with their number below the name; height is size. A line leads from a subgroup to the next larger ones that contain it. Every feature of the layer gets exactly one of these boxes."}, "image": {"alt": "A lattice of boxes joined by lines, from none at the bottom through half turn and mirrors to all at the top."}} tags=["hide-input"]
 with plots.house_style():
@@ -126,15 +149,17 @@ with plots.house_style():
 # ```{prf:definition} Stabiliser with a margin
 # :label: def-stabiliser
 #
-# The stabiliser of a feature is the largest subgroup $H$ of $G$ with $c(h) \ge \tau$ for all $h \in H$. Of several
+# Let $c$ be the {term}`self-similarity profile` of a feature ({prf:ref}`def-profile`) and $\tau$ a threshold. The
+# **stabiliser** of the feature is the largest subgroup $H$ of $G$ with $c(h) \ge \tau$ for all $h \in H$. Of several
 # of the same size, it is the one with the largest minimum of $c$. Its **margin** is how far the nearest cosine is
 # from the threshold,
 #
-# $$ \min\Bigl( \min_{h \in H} c(h) - \tau,\;\; \tau - \max_{h \notin H} c(h) \Bigr) . $$
+# $$ \min\Bigl( \min_{h \in H} c(h) - \tau,\;\; \tau - \max_{h \notin H} c(h) \Bigr) . $$ (eq-margin)
 # ```
 #
-# A small {term}`margin` says that a slightly different threshold would have given another answer. A negative one says
-# that some element outside $H$ passes, although the subgroup it would generate does not.
+# There always is one, for $\{e\}$ passes: $c(e) = 1$. A small {term}`margin` says that a slightly different threshold
+# would have given another answer. A negative one says that some element outside $H$ passes, although the subgroup that
+# it generates together with $H$ does not.
 #
 # ## Proved on drawings
 #
@@ -168,7 +193,8 @@ report.number("drawn_margin", min(s.margin for s in labels), note="smallest marg
 assert len(SHAPES) == 14 and all(right) and min(s.margin for s in labels) > 0
 
 # %% [markdown]
-# All fourteen are right: not only the size or the name, but the very elements.
+# All fourteen are right: not only the size or the name, but the very elements. {numref}`fig-drawn-stabilisers` shows
+# four of them.
 
 # %% mystnb={"figure": {"name": "fig-drawn-stabilisers", "caption": "Profiles of four drawn shapes through the exactly equivariant filters. The dashed line is the threshold; rings mark the elements of the stabiliser that was found. Blue rotations, orange mirrors."}, "image": {"alt": "Four line plots over the angle with a dashed horizontal line. The line has rings at 0, 180 and 360 degrees, the curve at 0 and 360 or on one mirror, the cross every 90 degrees, the blob everywhere."}} tags=["hide-input"]
 chosen = [SHAPE_NAMES.index(name) for name in ("curve", "line", "cross", "blob")]
@@ -205,9 +231,16 @@ else:
 # %% [markdown]
 # ### Through the network
 #
-# The same drawings as activations at the image centre of the profile's network, as in {doc}`04_heatmaps`. A
-# symmetry of the picture is a symmetry of every function of it, so nothing that belongs into the stabiliser can get
-# lost, up to interpolation. But more can get in: a network may not tell two pictures apart that differ.
+# The same drawings as activations at the image centre of the profile's network, as in {doc}`04_heatmaps`.
+#
+# ```{prf:proposition} A function of the picture keeps its symmetry
+# :label: prop-any-function
+#
+# Let $F[g] = \Phi(gI)$ for any function $\Phi$. If $kI = I$, then $k \cdot F = F$.
+# ```
+#
+# *Because* $(k \cdot F)[g] = F[gk] = \Phi(gkI) = \Phi(gI)$. So nothing that belongs into the stabiliser can get lost,
+# up to interpolation. But more can get in: a network may not tell two pictures apart that differ.
 
 # %%
 seen = torch.stack([centre_activations(model, drawing(shape, A, size)) for shape in SHAPES])
@@ -221,17 +254,96 @@ for shape, s, ok, row in zip(SHAPES, through, right, self_similarity(seen, G), s
 _ = report.number("network_right", sum(right), note="of 14 drawn shapes, stabilisers right, through the network")
 
 # %% [markdown]
+# How does the rule get there? Let us try subgroups one after another on the line, as the network sees it, from nothing
+# to everything. Of each kind, we take the member whose smallest cosine is largest. In the circles below, every element
+# has its place: rotations $r^k$ on the left, mirrors $sr^k$ on the right, both at the angle of $r^k$. The further out a
+# point is, the larger is $c(h)$, and the dashed circle is the threshold. A subgroup passes if *all* of its points, the
+# filled ones, lie on the dashed circle or beyond it. The margin is the distance from that circle to the nearest point.
+
+# %% tags=["hide-input"]
+LINE = SHAPE_NAMES.index("line")
+c_line, best_of_kind = self_similarity(seen, G)[LINE].numpy(), {}
+for H in sorted(subgroups, key=lambda H: -c_line[list(H.elements)].min().round(5)):
+    best_of_kind.setdefault(H.label, H)
+candidates = sorted(best_of_kind.values(), key=lambda H: H.order)
+accepted = through[LINE].subgroup
+
+
+def verdict(H):
+    """Smallest cosine inside H, largest outside (None if nothing is), and what follows."""
+    outside = [h for h in range(G.order) if h not in H.elements]
+    low, high = float(c_line[list(H.elements)].min()), float(c_line[outside].max()) if outside else None
+    if low < TAU:
+        return low, high, "fails: some of its elements do not reach the threshold"
+    return low, high, ("passes, but something larger does too" if H != accepted else
+                       f"passes, and nothing larger does: the stabiliser, margin {through[LINE].margin:.2f}")
+
+
+def candidate_card(H):
+    fig = plt.figure(figsize=(5.2, 2.7))
+    left, middle, right = (fig.add_subplot(1, 3, k, projection="polar" if k > 1 else None) for k in (1, 2, 3))
+    middle_part = slice(size // 4, -size // 4)
+    left.imshow(drawing(SHAPES[LINE], A, size)[0, 0, middle_part, middle_part], cmap="gray")
+    left.set_title(f"{H.label}\n{H.order} of {G.order} elements", fontsize=11, loc="center")
+    left.axis("off")
+    radius = np.maximum(c_line, -0.3)  # below its centre a polar plot would go on at the opposite side
+    for ax, half, title in ((middle, range(n), "rotations"), (right, range(n, G.order), "mirrors")):
+        for h in half:
+            member, passes = h in H.elements, c_line[h] >= TAU
+            colour = "0.7" if not member else plots.PALETTE[0] if passes else plots.PALETTE[1]
+            ax.plot([2 * math.pi * (h % n) / n] * 2, [-0.3, radius[h]], color=colour, linewidth=1)
+            ax.scatter(2 * math.pi * (h % n) / n, radius[h], s=42, facecolors=colour if member else "white",
+                       edgecolors=colour, marker="o" if passes or not member else "X", zorder=3, clip_on=False)
+        ax.plot(np.linspace(0, 2 * math.pi, 90), [TAU] * 90, "--", color="0.3", linewidth=1)
+        ax.set_ylim(-0.3, 1.05)
+        ax.set(yticks=[], theta_zero_location="N")
+        ax.set_xticks(np.radians([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"], fontsize=9)
+        ax.set_title(title, fontsize=11, loc="center")
+    low, high, text = verdict(H)
+    between = "" if high is None else f", largest outside {high:.2f}"
+    fig.supxlabel(f"smallest c inside {low:.2f}{between}\n{text}", fontsize=11)
+    return fig
+
+
+passing = [H for H in candidates if verdict(H)[0] >= TAU]
+assert accepted in passing and accepted.order == max(H.order for H in passing)
+with plots.house_style(), plt.rc_context({"savefig.dpi": 90}):
+    frames = [widgets.png(candidate_card(H)) for H in candidates]
+widgets.feature_stack(frames, [H.label for H in candidates], [
+    f"The line against the subgroup {H.label} of order {H.order}: smallest cosine inside {verdict(H)[0]:.2f}"
+    + ("" if verdict(H)[1] is None else f", largest outside {verdict(H)[1]:.2f}") + f". It {verdict(H)[2]}."
+    for H in candidates], description="subgroup", width="500px")
+
+# %% [markdown]
 # ## Where the threshold comes from
 #
-# On drawings any $\tau$ in a wide range does. A learned vector has errors. Let its cosine with the truth be $q$, and
-# let the error be independent in every block. Then, on average over errors, the profile is the true one, multiplied
-# by $q^2$. So on its stabiliser $c$ is not 1, but about $q^2$, and the threshold has to be below that. It also has to
-# be above whatever a feature without the symmetry reaches by chance.
+# On drawings any $\tau$ in a wide range does. A learned vector has errors.
+#
+# ```{prf:proposition} Errors shrink the profile
+# :label: prop-errors
+#
+# Let $F^*$ be a vector of length 1 with the profile $c^*$. Let $U$ be random, with mean 0, independent blocks, and
+# $\mathbb{E} \lVert U \rVert^2 = 1$. Let $0 \le q \le 1$ and $F = qF^* + \sqrt{1-q^2}\, U$. Then
+# $\mathbb{E} \lVert F \rVert^2 = 1$ and
+#
+# $$ \mathbb{E}\, \langle F, h \cdot F \rangle = q^2 c^*(h) \qquad \text{for } h \ne e . $$ (eq-shrunk)
+#
+# If $F'$ is another such vector, with an error independent of $U$, then $\mathbb{E} \langle F, F' \rangle = q^2$.
+# ```
+#
+# *Because* all terms in which an error stands once have mean 0, and so has
+# $\langle U, h \cdot U \rangle = \sum_g \langle U[g], U[gh] \rangle$, since the blocks $g$ and $gh$ are different and
+# therefore independent. What is left is $q^2 \langle F^*, h \cdot F^* \rangle$.
+#
+# Here $q$ is, nearly, the cosine of the learned vector with the truth. So on the stabiliser of the truth $c$ is not 1,
+# but about $q^2$, and the threshold has to be below that. It also has to be above whatever a feature without the
+# symmetry reaches by chance.
 #
 # Where exactly is a question for data with known answers. `planted.standard` makes them: an orthogonal representation
 # of $G$, and a family of features for every kind of stabiliser. `disturbed` gives the true
 # {term}`dictionary vectors <dictionary vector>` an error of known size, either independent in every block, or the same
 # for all blocks and moved along by the group. The second kind is what remains when a feature is mixed with others.
+# {numref}`fig-tau` counts the mistakes.
 
 # %%
 problem = standard(seed, group=G)
@@ -269,7 +381,8 @@ with plots.house_style():
 # The threshold is right for features that are learned well, and strict with the others: a feature learned with
 # a cosine below about $\sqrt\tau$ is called asymmetric whatever it is. How well are ours learned? Nobody knows the
 # truth, but there is a hint. Two coders with different random starts find similar features, and if each has
-# the cosine $q$ with a common truth, they have about $q^2$ with one another.
+# the cosine $q$ with a common truth, they have about $q^2$ with one another, by the last part of
+# {prf:ref}`prop-errors`.
 
 # %%
 def living_dictionary(coder):
@@ -294,7 +407,8 @@ print(f"nearest feature of another seed: {twin.median():.2f} in the median, so q
 #
 # ## The census
 #
-# Now all living features of the trained {term}`crosscoder`.
+# Now all living features of the trained {term}`crosscoder`, each with the stabiliser of {prf:ref}`def-stabiliser`
+# ({numref}`fig-census`).
 
 # %%
 c, found = self_similarity(D, G), stabilisers(D, G)
@@ -356,7 +470,8 @@ _ = report.number("exact_mirrors_chance", expected, note="share of exact mirrors
 # %% [markdown]
 # ### What to doubt
 #
-# Each label comes with its margin, so doubtful ones can be listed instead of discovered.
+# Each label comes with its margin {eq}`eq-margin`, so doubtful ones can be listed instead of discovered. We call a
+# label **doubtful** if its margin is below 0.05 ({numref}`fig-census-bars`).
 
 # %% mystnb={"figure": {"name": "fig-census-bars", "caption": "The census by label. Pale: margin below 0.05, that is, a slightly different threshold would change the label, or an element outside the stabiliser passes the threshold as well."}, "image": {"alt": "Horizontal bars, one for each kind of symmetry, each with a dark and a pale part."}} tags=["hide-input"]
 with plots.house_style():
@@ -383,8 +498,9 @@ _ = report.number("one_step", near / max(1, int(not_closed.sum())),
 # step of the group passes for that step. It is not symmetric under it, for then it would be symmetric under all
 # repetitions. This is what asking for a subgroup is good for, and why the margin is a warning but not a verdict.
 #
-# Three doubtful features, chosen by rule: the symmetric feature with the margin closest to zero, the asymmetric one
-# with the margin closest to zero, and of all others the one with the smallest margin.
+# {numref}`fig-doubtful-labels` shows three doubtful features, chosen by rule: the symmetric feature with the margin
+# closest to zero, the asymmetric one with the margin closest to zero, and of all others the one with the smallest
+# margin.
 
 # %% mystnb={"figure": {"name": "fig-doubtful-labels", "caption": "Three doubtful labels, chosen by rule, with heatmap and profile. Left: the symmetric feature with the margin closest to zero. Middle: the same among features without symmetry. Right: the smallest margin of all others, negative if there are such. Rings mark the stabiliser, the dashed line the threshold."}, "image": {"alt": "Three square heat maps above three profiles with a dashed line that some points just reach or just miss."}} tags=["hide-input"]
 def extreme(value, among):
@@ -408,8 +524,8 @@ with plots.house_style():
 # %% [markdown]
 # ### Moving the threshold
 #
-# A census without its threshold says nothing. So here it is for all thresholds that anyone could reasonably ask
-# for.
+# A census without its threshold says nothing. So {numref}`fig-census-sweep` has it for all thresholds that anyone could
+# reasonably ask for.
 
 # %%
 levels = np.linspace(0.5, 0.9, 9)
@@ -487,8 +603,22 @@ if len(partial) > 1:
 #
 # The stabiliser is all or nothing. A feature that comes back *nearly* after half a turn deserves a number. Here it is:
 # a dictionary vector is a function on the group, and functions on a group are sums of waves. For the rotations alone
-# that is the Fourier series over the angle; for any finite group the waves are its **irreps**. `irrep_power` says
-# which share of the squared length belongs to which.
+# that is the Fourier series over the angle; for any finite group the waves are its **irreps**.
+#
+# ```{prf:definition} Irrep power and spectrum
+# :label: def-irrep-power
+#
+# Let $\rho$ be an {term}`irrep` of $G$ by real orthogonal matrices, with dimension $d$ and type $e$, which is 1, 2 or 4
+# for irreps of real, complex and quaternionic type. The **part** of a dictionary vector $F$ that belongs to $\rho$ is
+#
+# $$ F_\rho = \frac{d}{e\,\lvert G\rvert} \sum_{h \in G} \operatorname{tr} \rho(h)\; (h \cdot F) . $$ (eq-part)
+#
+# The **{term}`irrep power`** is its share of the squared length, $p_\rho = \lVert F_\rho\rVert^2 / \lVert F\rVert^2$.
+# All shares together are the **spectrum** of $F$.
+# ```
+#
+# The maps $F \mapsto F_\rho$ are orthogonal projections on subspaces that are orthogonal to each other and together are
+# everything. So the shares add up to 1. `irrep_power` computes them.
 
 # %%
 for irrep in G.irreps():
@@ -501,7 +631,7 @@ assert P.min() > -1e-6
 # %% [markdown]
 # What do the frequencies mean? A part of frequency $k$ changes by $k$ full periods while the image turns once. So
 #
-# - the trivial {term}`irrep` holds what never changes, and an *invariant* feature has all its power there;
+# - the trivial irrep holds what never changes, and an *invariant* feature has all its power there;
 # - half a turn multiplies a part of frequency $k$ by $(-1)^k$, so a *line* has **even frequencies only**;
 # - a quarter turn leaves multiples of four, so a *cross* has 0, 4, 8, ...;
 # - a curve has one mirror and no rotation. It may use every frequency, but not A2, which changes sign with all
@@ -512,17 +642,17 @@ assert P.min() > -1e-6
 # ```{prf:proposition} The spectrum is a transform of the profile
 # :label: prop-spectrum
 #
-# For a dictionary vector of norm 1, the power in the irrep $\rho$ of dimension $d$ and type $e$ is
+# The power of a dictionary vector in the irrep $\rho$ of dimension $d$ and type $e$ is
 #
-# $$ p_\rho = \frac{d}{e\,\lvert G\rvert} \sum_{h \in G} \operatorname{tr} \rho(h)\; c(h) . $$
+# $$ p_\rho = \frac{d}{e\,\lvert G\rvert} \sum_{h \in G} \operatorname{tr} \rho(h)\; c(h) . $$ (eq-spectrum)
 #
 # In particular, the trivial share is the mean of $c$, and the shares of odd frequencies add up to
 # $\tfrac12 (1 - c(\text{half turn}))$.
 # ```
 #
-# *Because* $\frac{d}{e\lvert G\rvert}\sum_h \operatorname{tr}\rho(h)\,(h\,\cdot)$ is the projection on the part that
-# belongs to $\rho$, and the squared length of a projection is $\langle F, \text{projected } F\rangle$. The last
-# statement is the same for the projection on what half a turn reverses.
+# *Because* $F \mapsto F_\rho$ is an orthogonal projection, so that $\lVert F_\rho\rVert^2 = \langle F, F_\rho\rangle$;
+# put {eq}`eq-part` in and divide by $\lVert F\rVert^2$. For the trivial irrep all traces are 1. The last statement is
+# the same for $F \mapsto \tfrac12 (F - h \cdot F)$ with $h$ half a turn, the projection on what half a turn reverses.
 
 # %%
 def spectrum_from_profile(c, group):
@@ -537,7 +667,7 @@ assert torch.allclose(P[:, 0], c.mean(1), atol=1e-4)
 assert torch.allclose(P[:, odd].sum(1), (1 - c[:, HALF]) / 2, atol=1e-4)
 
 # %% [markdown]
-# The averages over the layer, and over the features of each kind:
+# {numref}`fig-spectrum` has the averages over the layer, and over the features of each kind.
 
 # %% mystnb={"figure": {"name": "fig-spectrum", "caption": "Mean power over the irreps for all living features and for kinds of features, by their stabilisers. A: constant over rotations, E and B: rising frequency. A half turn in the stabiliser leaves few odd frequencies (orange), and none if it is exact. Numbers in brackets: features of the kind."}, "image": {"alt": "Bar charts one below the other, one bar per irrep. The first bar is the tallest in most; orange bars are shorter for the kinds with a half turn."}} tags=["hide-input"]
 has_half = np.array([HALF in s.subgroup.elements for s in found])
@@ -560,7 +690,7 @@ report.number("power_odd", float(P[:, odd].sum(1).mean()), note="mean power at o
 if has_half.any():
     line_odd = P[torch.as_tensor(has_half)][:, odd].sum(1)
     report.number("line_odd", float(line_odd.mean()), note="the same for features with a half turn")
-    assert line_odd.max() <= (1 - TAU) / 2 + 1e-4  # by the proposition
+    assert line_odd.max() <= (1 - TAU) / 2 + 1e-4  # by the last part of the proposition
 
 # %% [markdown]
 # And *only* even, for a line that has its half turn exactly: the drawn one.
@@ -578,10 +708,24 @@ for shape, row in zip(SHAPES, P_drawn, strict=True):
 # ## How equivariant is the network?
 #
 # All of this reads a feature's *own* symmetry. Another matter is whether the network treats all orientations alike:
-# whether turning the image acts on the activations as one fixed orthogonal map. If so, $B[g, h]$ depends on
-# $g^{-1}h$ only, and `equivariance_score` is the share of $B$'s variance that such a function explains, the one that
-# chapter 4 measured by hand. We compare learned features with drawn shapes, through filters and through the network,
-# and with shuffled blocks. Where $B$ hardly varies, as for a disc, there is nothing to explain, and we leave it out.
+# whether turning the image acts on the activations as one fixed orthogonal map. If so, the {term}`block heatmap`
+# $B[g, h]$ depends on $g^{-1}h$ only ({prf:ref}`prop-stripes`). Chapter 4 measured by hand how far that holds.
+#
+# ```{prf:definition} Equivariance score
+# :label: def-equivariance-score
+#
+# Let $\bar B(k)$ be the mean of $B[g, gk]$ over all $g \in G$, and $\mu$ the mean of $B[g, h]$ over all $g \ne h$.
+# The **{term}`equivariance score`** of a dictionary vector is
+#
+# $$ 1 - \frac{\sum_{g \ne h} \bigl( B[g, h] - \bar B(g^{-1}h) \bigr)^2}
+# {\sum_{g \ne h} \bigl( B[g, h] - \mu \bigr)^2} , $$ (eq-equivariance-score)
+#
+# the share of the variance of $B$ off the diagonal that a function of $g^{-1}h$ explains.
+# ```
+#
+# We compare learned features with drawn shapes, through filters and through the network, and with shuffled blocks
+# ({numref}`fig-equivariance-scores`). Where $B$ hardly varies, as for a disc, there is nothing to explain, and we leave
+# it out.
 
 # %%
 def varying_score(vectors):
@@ -614,8 +758,8 @@ with plots.house_style():
 #
 # An ordinary SAE has seen no transformed image, so it has no blocks to read. But it can be given some afterwards: the
 # best linear map from its latents to the whole orbit that each sample came from (`run.fitted`; {doc}`09_answer_key`
-# tests on known answers that this works). Then everything above applies. Crosscoder and SAE side by side, the
-# mean over seeds and the standard deviation:
+# tests on known answers that this works). Then everything above applies. Here and in {numref}`fig-census-sae` are
+# crosscoder and SAE side by side, with the mean over seeds and the standard deviation:
 
 # %%
 def census_of(coder):
@@ -661,13 +805,28 @@ with plots.house_style():
 # %% [markdown]
 # ## Laws
 #
-# A rule that is applied to hundreds of features should be tested on more than examples. These hold for *every*
-# vector and every group, so they can be checked live, on learned features of all kinds.
+# A rule that is applied to hundreds of features should be tested on more than examples.
 #
-# - Moving a feature moves its stabiliser by conjugation,
-#   $\operatorname{stab}(h \cdot f) = h\,\operatorname{stab}(f)\,h^{-1}$.
-# - The class, the margin, the spectrum and the {term}`equivariance score` of $h \cdot f$ are those of $f$.
-# - $c(h) = c(h^{-1})$, and $S_{ij}$ is symmetric and does not change when either side is moved.
+# ```{prf:proposition} What moving a feature does
+# :label: prop-laws
+#
+# For every dictionary vector $F$, every group $G$ and every $h \in G$:
+#
+# 1. $c_{h \cdot F}(k) = c_F(h^{-1}kh)$ for all $k \in G$, and $c_F(k) = c_F(k^{-1})$.
+# 2. If $F$ has the stabiliser $H$ ({prf:ref}`def-stabiliser`), and no other subgroup of that size has the same smallest
+#    cosine, then $h \cdot F$ has the stabiliser $hHh^{-1}$, with the same margin.
+# 3. $F$ and $h \cdot F$ have the same spectrum, the same equivariance score, and the same similarity to any other
+#    dictionary vector ({prf:ref}`def-similarity`).
+# ```
+#
+# *Because* the block action keeps lengths and inner products. So
+# $\cos(h \cdot F, kh \cdot F) = \cos(F, h^{-1}kh \cdot F)$, and $\cos(F, k \cdot F) = \cos(k^{-1} \cdot F, F)$. That is
+# the first statement. The others follow from it. Subgroups of $h \cdot F$ that pass are those of $F$, conjugated.
+# Traces of $\rho$ do not change under conjugation, so neither does {eq}`eq-spectrum`. The block heatmap of
+# $h \cdot F$ has the value $B[gh, g'h]$ at $(g, g')$, and pairs with the same $g^{-1}g'$ stay together. And a maximum
+# over the whole group does not mind another element in front.
+#
+# So all of this can be checked live, on learned features of all kinds.
 
 # %%
 def check_laws(vectors, h):
@@ -764,8 +923,8 @@ for name, action in others.items():
 # ### Turns and colours
 #
 # The group need not move the plane at all. Let $C_4$ turn the image and $C_2$ swap its red and its blue channel. These
-# commute, so together they are $C_4 \times C_2$, with eight elements and more subgroups than $D_4$ has kinds. Which
-# symmetry has a red line? A grey one? A line that is red on one side and blue on the other?
+# commute, so together they are $C_4 \times C_2$, with eight elements. Which symmetry has a red line? A grey one? A line
+# that is red on one side and blue on the other? {numref}`fig-colours` has pictures of some.
 
 # %%
 quarter = PlanarAction(cyclic(4))
@@ -897,9 +1056,27 @@ found_hue = small_census("hue C_6", hue)
 #
 # The question is best asked together with another one, so that there is something to compare with: which features are
 # invariant to *turns*? The group $C_4 \times C_3$ of quarter turns and thirds of the hue answers both for the same
-# feature. All twelve elements are exact, nothing is interpolated, and nothing is faded. A dictionary vector is then a
-# table of $4 \times 3$ blocks. Counting the four blocks in a column as channels, it is a function on the hues alone,
-# and the share of its power that no turn of the hue changes is its power in the trivial irrep of $C_3$. The same with
+# feature. All twelve elements are exact, nothing is interpolated, and nothing is faded.
+#
+# ```{prf:definition} Invariant share
+# :label: def-invariant-share
+#
+# Let $N$ be a subgroup of $G$. The **invariant share** of a dictionary vector $F$ under $N$ is what averaging over $N$
+# leaves of its squared length,
+#
+# $$ q_N = \Bigl\lVert \frac{1}{\lvert N\rvert} \sum_{h \in N} h \cdot F \Bigr\rVert^2 \Big/ \lVert F\rVert^2
+# = \frac{1}{\lvert N\rvert} \sum_{h \in N} c(h) . $$ (eq-invariant-share)
+#
+# A feature is **invariant** under $N$ if $c(h) \ge \tau$ for all $h \in N$. Where $N$ holds the turns of the hue, it is
+# called **colour-invariant**.
+# ```
+#
+# The two sides of {eq}`eq-invariant-share` agree because averaging is an orthogonal projection, as in
+# {prf:ref}`prop-spectrum`. For $N = G$, $q_N$ is the power in the trivial irrep. Unrelated blocks have $c(h)$ about 0
+# for $h \ne e$, so for them $q_N$ is about $1 / \lvert N\rvert$.
+#
+# In code: a dictionary vector is a table of $4 \times 3$ blocks. Counting the four blocks in a column as channels, it
+# is a function on the hues alone, and the invariant share is its power in the trivial irrep of $C_3$. The same with
 # rows, for turns.
 #
 # This time it is the chapter's own network that we ask, with a part of its images. The control is the same network
@@ -951,8 +1128,9 @@ assert ratio["trained"] < min(1, ratio["untrained"]) and 0.1 < ratio["untrained"
 # built-in network had to name shapes that are drawn in random colours, so hue never helped it, and it has become
 # nearly blind to hue. Photographs are another matter: compare the column for InceptionV1 below.
 #
-# Now the features. For each living one we take the two invariant shares, and ask whether its stabiliser on each factor
-# is everything. As before, both are lower bounds: errors in the blocks look like a lack of symmetry.
+# Now the features. For each living one we take the two invariant shares, and ask under which factor it is invariant
+# ({prf:ref}`def-invariant-share`, {numref}`fig-colour-invariance`). As before, both are lower bounds: errors in the
+# blocks look like a lack of symmetry.
 
 # %%
 invariant, alive = {}, {}
@@ -963,7 +1141,8 @@ for name, small in own.items():
     invariant[name] = {part: irrep_power(on_factor(W, part), H)[:, 0].numpy() for part, H in factors.items()}
     everything = {part: np.mean([s.subgroup.label == "all" for s in stabilisers(on_factor(W, part), H)])
                   for part, H in factors.items()}
-    for part in factors:
+    for part, N in (("turns", [0, 3, 6, 9]), ("hue", [0, 1, 2])):  # the mean of c over N is the same number
+        assert np.allclose(self_similarity(W, both_ways.group)[:, N].mean(1), invariant[name][part], atol=1e-4)
         keys = [f"{part.removesuffix('s')}_{kind}" + ("" if name == "trained" else "_untrained")
                 for kind in ("power", "invariant")]
         report.number(keys[0], float(np.median(invariant[name][part])),
@@ -1011,9 +1190,9 @@ for part, H in factors.items():
 # For turns the two agree well on which features are more invariant than others. For hue they can only agree where there
 # is something to rank, that is, not in a network that hardly sees it.
 #
-# Last, pictures: of the three features with the smallest and the three with the largest invariant share under hue. Each
-# was drawn for its feature by gradient ascent, as in {doc}`06_seeing`, and then shown to it with the hue turned by one
-# and by two thirds.
+# Last, pictures: {numref}`fig-colour-features` has the three features with the smallest and the three with the largest
+# invariant share under hue. Each was drawn for its feature by gradient ascent, as in {doc}`06_seeing`, and then shown
+# to it with the hue turned by one and by two thirds.
 
 # %%
 ranked = invariant["trained"]["hue"].argsort()
@@ -1042,8 +1221,10 @@ with plots.house_style():
 # %% [markdown]
 # ## On InceptionV1
 #
-# The same cells, run with `profile="inception"`, give the right-hand column. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's.
+# The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
+# {term}`InceptionV1` (GoogLeNet), not the paper's. {numref}`fig-census-inception`, {numref}`fig-census-sae-inception`,
+# {numref}`fig-spectrum-inception` and {numref}`fig-colour-invariance-inception` are the counterparts of the figures
+# above.
 
 # %% tags=["hide-input"]
 report.save()
@@ -1180,14 +1361,18 @@ _ = report.number("symmetric_stable", float((label[stable] != "none").mean()),
 #
 # ## Summary
 #
-# - The stabiliser is the largest subgroup on which the profile stays above a threshold. It comes with a margin, and
-#   both are computed for every feature.
+# - The stabiliser ({prf:ref}`def-stabiliser`) is the largest subgroup on which the profile stays above a threshold. It
+#   comes with a margin, and both are computed for every feature.
 # - On drawn shapes with an exactly equivariant layer the rule is right for all fourteen, under every group tried here.
-#   On {term}`planted features` it is right as long as they are learned well enough for the threshold.
+#   On {term}`planted features` it is right as long as they are learned well enough for the threshold, for errors
+#   multiply the profile by $q^2$ ({prf:ref}`prop-errors`).
 # - The census of a layer depends on the threshold, so it is shown with it, and with how many labels are doubtful.
-# - Power over irreps is a view without a threshold. Odd frequencies measure the missing half turn, exactly.
+# - Power over irreps ({prf:ref}`def-irrep-power`) is a view without a threshold, and a transform of the profile
+#   ({prf:ref}`prop-spectrum`). Odd frequencies measure the missing half turn, exactly.
+# - How far the network itself is equivariant is another number, the equivariance score
+#   ({prf:ref}`def-equivariance-score`).
 # - Only the Cayley table enters. A colour swap is as good as a mirror, and a turn of the hue as good as one of the
-#   image. A feature is colour-invariant if all turns of the hue are in its stabiliser.
+#   image. A feature is colour-invariant if every turn of the hue leaves it as it is ({prf:ref}`def-invariant-share`).
 #
 # ## Limits
 #
@@ -1201,5 +1386,5 @@ _ = report.number("symmetric_stable", float((label[stable] != "none").mean()),
 #
 # ## What next
 #
-# Here only the rule was put to the test on planted features. The next question is how well each *method* recovers
+# Here only the rule was put to the test on planted features. {doc}`09_answer_key` asks how well each *method* recovers
 # planted features in the first place.

@@ -223,7 +223,7 @@ def test_profiles_lists_every_setting(capsys):
 def test_cost_shows_every_stage(capsys):
     assert cli.main(["cost", "--profile", "smoke"]) == 0
     out = capsys.readouterr().out
-    for word in ("smoke", "orbits", "crosscoder", "disk", "time"):
+    for word in ("smoke", "orbits", "crosscoder", "feature atlas", "disk", "time"):
         assert word in out
 
 
