@@ -154,10 +154,8 @@ def reproducibility(results: Results) -> str:
             continue
         facts = {chapter: report["provenance"] for chapter, report in reports.items()}
         parts += _common_and_table({chapter: _origin(f) for chapter, f in facts.items()})
-        for hardware in dict.fromkeys(str(f["hardware"]) for f in facts.values()):
-            parts.append(f"Hardware: {hardware}.")
-        for versions in dict.fromkeys(_versions(f) for f in facts.values()):
-            parts.append(f"Versions: {versions}.")
+        parts += _by_chapter("Hardware", {chapter: str(f["hardware"]) for chapter, f in facts.items()})
+        parts += _by_chapter("Versions", {chapter: _versions(f) for chapter, f in facts.items()})
     return "\n\n".join(parts)
 
 
@@ -229,7 +227,7 @@ def _origin(facts: dict[str, Any]) -> dict[str, str]:
     """What a report says of where its numbers come from, for people."""
     return {"Commit": _short(facts["commit"]), "Seed": str(facts.get("seed", "none")),
             "Model": _short(facts.get("model_fingerprint")), "Images": _short(facts.get("images_sha256")),
-            "Date": facts["date"][:16].replace("T", " "),
+            "Date": facts["date"][:10],
             "Peak memory": f"{facts['peak_memory_gib']} GiB" if facts.get("peak_memory_gib") else MISSING}
 
 
@@ -243,12 +241,22 @@ def _common_and_table(rows: dict[str, dict[str, str]]) -> list[str]:
     return [sentence, body] if common else [body]
 
 
+def _by_chapter(what: str, said: dict[str, str]) -> list[str]:
+    """A line for each thing said, with the numbers of the chapters that say it unless all do."""
+    lines = []
+    for text in dict.fromkeys(said.values()):
+        numbers = [str(int(chapter[:2])) for chapter in said if said[chapter] == text]
+        where = "" if len(numbers) == len(said) else f" (chapter{'s'[:len(numbers) > 1]} {', '.join(numbers)})"
+        lines.append(f"{what}{where}: {text}.")
+    return lines
+
+
 def _short(value: str | None) -> str:
     """The start of a fingerprint, with whatever remark follows it; chapters that use no weights have none."""
     if not value:
         return "none"
     head, *rest = value.split(" ", 1)
-    return " ".join([f"`{head[:12]}`", *rest])
+    return " ".join([f"`{head[:8]}`", *rest])
 
 
 def _versions(facts: dict[str, Any]) -> str:

@@ -184,4 +184,5 @@ def _hardware() -> str:
     if cpuinfo.is_file():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{model}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}"

@@ -64,7 +64,7 @@ def test_show(value, unit, expected):
 
 def test_reproducibility_lists_commit_seed_and_fingerprints():
     text = pages.reproducibility(results({"03_training": report()}))
-    assert "| `0123456789ab` | 4 | `ffffffffffff` | `eeeeeeeeeeee` | 2026-01-02 03:04 | not measured |" in text
+    assert "| `01234567` | 4 | `ffffffff` | `eeeeeeee` | 2026-01-02 | not measured |" in text
     assert "Hardware: a machine." in text and "Versions: torch 2.0." in text
     assert text.count("No chapter has left a report yet.") == 1
 
@@ -73,12 +73,19 @@ def test_reproducibility_says_once_what_all_chapters_share():
     other = report()
     other["provenance"] |= {"commit": "fedcba9876543210", "peak_memory_gib": 2.5}
     text = pages.reproducibility(results({"03_training": report(), "04_heatmaps": other}))
-    assert "All chapters: seed 4, model `ffffffffffff`, images `eeeeeeeeeeee`, date 2026-01-02 03:04." in text
-    assert "| Chapter | Commit | Peak memory |" in text and "| 04_heatmaps | `fedcba987654` | 2.5 GiB |" in text
+    assert "All chapters: seed 4, model `ffffffff`, images `eeeeeeee`, date 2026-01-02." in text
+    assert "| Chapter | Commit | Peak memory |" in text and "| 04_heatmaps | `fedcba98` | 2.5 GiB |" in text
+
+
+def test_machines_are_told_apart_by_chapter():
+    said = {"01_one": "a machine", "02_two": "another", "03_three": "a machine"}
+    assert pages._by_chapter("Hardware", said) == ["Hardware (chapters 1, 3): a machine.",
+                                                   "Hardware (chapter 2): another."]
+    assert pages._by_chapter("Hardware", {"01_one": "a machine", "02_two": "a machine"}) == ["Hardware: a machine."]
 
 
 def test_a_dirty_commit_stays_marked():
-    assert pages._short("0123456789abcdef with uncommitted changes") == "`0123456789ab` with uncommitted changes"
+    assert pages._short("0123456789abcdef with uncommitted changes") == "`01234567` with uncommitted changes"
     assert pages._short(None) == "none"
 
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
 NUMBER = r"(\d+(?:\.\d+)?|\w+)"
 
-# A passage of a chapter, its numbers left out, and the names under which the chapter's report has them.
+# A passage of a chapter, its numbers left out, and the names under which the chapter's report has them: "name", "100
+# name" for a percentage, or "name - other" for a difference.
 SAID = [
     ("06_seeing", f"{NUMBER} of the fifteen pictures excite the first feature best within one step", ["family_near"]),
     ("06_seeing", f"{NUMBER} do so half a turn away from it", ["family_opposite"]),
@@ -30,6 +31,16 @@ SAID = [
     ("07_equivariant", f"On the CNN their cosine is {NUMBER},", ["latent_cosine_equivariant"]),
     ("09_answer_key", f"they are just there, at {NUMBER} and {NUMBER}",
      ["any_pose_equivariant_sae_fve_equal", "any_pose_equivariant_sae_linear_encoder_fve_equal"]),
+    ("09_answer_key", f"the shares are {NUMBER} % for fitted blocks, {NUMBER} % for .{{1,14}} = 1\\$, {NUMBER} % for "
+     f".{{1,14}} = 10\\$, and {NUMBER} % for averaged orbits",
+     ["100 ridge_1e-06_share", "100 ridge_1_share", "100 ridge_10_share", "100 averaged_share"]),
+    ("09_answer_key", f"from {NUMBER} with fitted blocks to {NUMBER} with .{{1,14}} = 1\\$, where its own dictionary "
+     f"has {NUMBER}\\.", ["ridge_1e-06_crosscoder", "ridge_1_crosscoder", "network_crosscoder_neighbour_purity"]),
+    ("09_answer_key", f"are ahead by {NUMBER} with fitted blocks, {NUMBER} with .{{1,14}} = 1\\$, and {NUMBER} when "
+     "averaged", ["ridge_1e-06_crosscoder - ridge_1e-06_sae", "ridge_1_crosscoder - ridge_1_sae",
+      "ridge_1e+06_crosscoder - ridge_1e+06_sae"]),
+    ("09_answer_key", f"what is left of an advantage of {NUMBER} once",
+     ["network_crosscoder_neighbour_purity - network_sae_neighbour_purity"]),
 ]
 
 
@@ -37,6 +48,14 @@ def prose(chapter: str) -> str:
     """The text of a chapter in one line."""
     lines = (ROOT / "notebooks" / f"{chapter}.py").read_text().splitlines()
     return " ".join(" ".join(line.removeprefix("#") for line in lines if line.startswith("#")).split())
+
+
+def value_of(name: str, numbers: dict) -> float:
+    """The number of a report that a name in SAID means."""
+    if name.startswith("100 "):
+        return 100 * numbers[name.removeprefix("100 ")]["value"]
+    first, *rest = (numbers[part]["value"] for part in name.split(" - "))
+    return first - sum(rest)
 
 
 def agrees(said: str, value: float) -> bool:
@@ -51,7 +70,7 @@ def test_the_prose_says_what_was_measured(chapter, passage, names):
     numbers = read_json(ROOT / "book" / "reference" / f"{chapter}.json")["numbers"]
     (found,) = re.findall(passage, prose(chapter))
     said = [found] if isinstance(found, str) else list(found)
-    measured = {name: numbers[name]["value"] for name in names}
+    measured = {name: value_of(name, numbers) for name in names}
     assert len(said) == len(names) and all(map(agrees, said, measured.values())), (said, measured)
 
 
