@@ -97,10 +97,10 @@ def _key_cost(settings: KeyProfile) -> dict[str, Any]:
     step = {name: seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1)
             for name, (method, problem) in timed.items()}
     levels = len(settings.noises) + len(settings.superpositions) + len(settings.brokens)
-    trainings, swept = 13 * settings.seeds, (4 * levels + 10) * settings.sweep_seeds
-    seconds = (settings.steps * (trainings * step["crosscoder"] + settings.seeds * step["wide"])
-               + settings.sweep_steps * swept * step["swept"])
-    return {"trainings": trainings + settings.seeds + swept, "hours": seconds / 3600}
+    standing, drawn, swept = 7 * settings.seeds, 6 * settings.seeds, (4 * levels + 10) * settings.sweep_seeds
+    seconds = (settings.steps * (standing * step["crosscoder"] + settings.seeds * step["wide"])
+               + settings.drawing_steps * drawn * step["crosscoder"] + settings.sweep_steps * swept * step["swept"])
+    return {"trainings": standing + settings.seeds + drawn + swept, "hours": seconds / 3600}
 
 
 def _scene_cost(settings: SceneProfile) -> dict[str, Any]:

@@ -288,8 +288,8 @@ dots(results, competitors, "standard")
 # And what does it cost? One training step of each method, measured side by side in this run:
 
 # %%
-step = {m: seconds_per_step(m, problem, dataclasses.replace(budget, orbits=2048)) for m in competitors
-        if m != "SAE, blocks fitted"}
+step = {m: seconds_per_step(m, problem, dataclasses.replace(budget, orbits=2048), steps=(5, 15), repeats=2)
+        for m in competitors if m != "SAE, blocks fitted"}
 for m, seconds in step.items():
     ratio = report.number(f"cost_{slug(m)}", seconds / step["SAE"], note=f"time of a training step, {m} / SAE")
     print(f"{m:>24}: {ratio:5.1f} times the step of an SAE")
@@ -489,7 +489,8 @@ print(f"{drawings.features} features of {len(SHAPES)} shapes in {drawings.channe
 print(f"the true dictionary itself: stabilisers {truth.stabiliser_of_all:.2f}, ARI {truth.ari:.2f}")
 drawn_methods = ["SAE", "SAE, all poses", "SAE, blocks fitted", "crosscoder, L1", "crosscoder, TopK",
                  "crosscoder, BatchTopK"]
-drawn = study({"drawings": drawings}, drawn_methods, seeds, budget, folder=folder)
+of_drawings = dataclasses.replace(budget, steps=settings.drawing_steps)
+drawn = study({"drawings": drawings}, drawn_methods, seeds, of_drawings, folder=folder)
 table(drawn, drawn_methods, COLUMNS)
 note_scores(drawn, "drawings")
 _ = report.number("drawings_ceiling_ari", truth.ari, note="ARI of the true dictionary of drawings")
