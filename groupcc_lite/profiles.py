@@ -68,7 +68,7 @@ PROFILES = {profile.name: profile for profile in (
             drawings=160, points_per_image=16, latents=128, k=16, curve_steps=20, steps=80, batch_size=256,
             l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, transform_steps=20, vis_size=48, vis_steps=32,
             vis_count=8, atlas_size=48, atlas_steps=16),
-    Profile("book", "D_16 on the built-in model and drawings: the default"),
+    Profile("book", "D_16 on the built-in model and drawings: the default", curve_steps=100),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
             points_per_image=75, latents=1024, k=60, steps=600, curve_steps=100, l1_sparsities=(6.0, 12.0, 24.0),
             topk_ks=(16, 32, 64, 128), vis_count=128, atlas_size=80, atlas_steps=96),

@@ -62,8 +62,9 @@ def explorer(callback: Callable[[Any], Figure], options: Mapping[str, Any] | Seq
         names = list(choices)
         count = min(frames, len(names))
         names = [names[round(k * (len(names) - 1) / max(count - 1, 1))] for k in range(count)]
-        return feature_stack([callback(choices[name]) for name in names], names, [alt(choices[name]) for name in names],
-                             description=description, width=width)
+        pictures = [png(callback(choices[name])) for name in names]  # one open figure at a time
+        return feature_stack(pictures, names, [alt(choices[name]) for name in names], description=description,
+                             width=width)
     values = list(choices.values())
     return _followed(_slider(list(choices), description, width, continuous_update=False),
                      lambda index: _image_tag(png(callback(values[index])), alt(values[index]), width))

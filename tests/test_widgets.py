@@ -78,6 +78,17 @@ def test_without_a_kernel_an_explorer_becomes_a_stack_of_evenly_spaced_options()
     assert 'alt="value 5"' in stack.children[1].value
 
 
+def test_an_explorer_has_one_figure_open_at_a_time():
+    open_before, seen = len(plt.get_fignums()), []
+
+    def draw(k):
+        seen.append(len(plt.get_fignums()) - open_before)
+        return figure(k)
+
+    explorer(draw, range(3), alt=str, live=False)
+    assert seen == [0, 0, 0]
+
+
 def test_live_an_explorer_draws_what_is_chosen_and_nothing_before():
     drawn = []
     widget = explorer(lambda k: drawn.append(k) or figure(k), {"one": 1.0, "two": 2.0, "three": 3.0},
