@@ -350,7 +350,7 @@ seen, predicted = walk(bases[-1])
 spread = (seen - seen.mean(1, keepdim=True)).square().mean((1, 2, 3))
 unlike = (predicted - seen).square().mean((1, 2, 3)) / spread
 print("difference between the two pictures, as a share of the pixels' variance")
-print("\n".join(f"  p = {p}: {float(share):.4f}" for p, share in enumerate(unlike)))
+print("\n".join(f"  p = {p}: {float(share):.1e}" for p, share in enumerate(unlike)))
 unmoved = (walk(bases[-1], "identity")[1] - seen)[1:-1].square().mean((1, 2, 3)) / spread[1:-1]
 print(f"for M = I {float(unmoved.min()):.2f} or more, until the image is back where it was")
 assert unlike[0] < 1e-6 and unlike.max() < unmoved.min() / 2
