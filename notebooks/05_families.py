@@ -421,7 +421,7 @@ report.number("angle_pairs", len(error), note="pairs of one family, similarity a
 for key, errors, note in (("angle_error", error, "error of the predicted angle, median"),
                           ("angle_error_shuffled", shuffled, "the same with shuffled predictions")):
     median = report.number(key, float(np.median(errors)) if len(errors) else "no such pair", unit="°", note=note)
-    print(f"{note}: {median}")
+    print(f"{note}: {median:.1f}°" if len(errors) else f"{note}: {median}")
 if profile == "book":
     assert np.median(error) < 0.6 * np.median(shuffled)
 
