@@ -18,6 +18,8 @@ from groupcc_lite.profiles import get_profile
 
 MARKER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 MISSING = "not measured"
+UNBROKEN = "\u00a0"
+"""A space at which no line ends."""
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
 PAPERS = {"group crosscoders": "InceptionV1", "equivariant SAEs": "Reference run"}
@@ -167,7 +169,8 @@ def run_times(results: Results) -> str:
         total += seconds
         cells = [cell.metadata.get("papermill", {}).get("duration") or 0.0 for cell in notebook.cells]
         began = notebook.metadata["papermill"]["start_time"][:16].replace("T", " ")
-        rows.append([f"{{doc}}`../notebooks/{chapter}`", minutes(seconds), minutes(max(cells, default=0.0)), began])
+        told = [text.replace(" ", UNBROKEN) for text in (minutes(seconds), minutes(max(cells, default=0.0)), began)]
+        rows.append([f"{{doc}}`../notebooks/{chapter}`", *told])
     if not rows:
         return "No chapter has been run yet."
     return "\n\n".join([f"Profile `{results.profile}`, {minutes(total)} in all.",
