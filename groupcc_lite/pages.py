@@ -168,13 +168,13 @@ def run_times(results: Results) -> str:
         seconds = duration(notebook)
         total += seconds
         cells = [cell.metadata.get("papermill", {}).get("duration") or 0.0 for cell in notebook.cells]
-        began = notebook.metadata["papermill"]["start_time"][:16].replace("T", " ")
-        told = [text.replace(" ", UNBROKEN) for text in (minutes(seconds), minutes(max(cells, default=0.0)), began)]
-        rows.append([f"{{doc}}`../notebooks/{chapter}`", *told])
+        began = notebook.metadata["papermill"]["start_time"][:10]
+        told = [text.replace(" ", UNBROKEN) for text in (minutes(seconds), minutes(max(cells, default=0.0)))]
+        rows.append([f"{{doc}}`../notebooks/{chapter}`", *told, began])
     if not rows:
         return "No chapter has been run yet."
     return "\n\n".join([f"Profile `{results.profile}`, {minutes(total)} in all.",
-                        table(["Chapter", "Time", "Its longest cell", "Run on (UTC)"], rows)])
+                        table(["Chapter", "Time", "Its longest cell", "Run on"], rows)])
 
 
 def benchmarks(results: Results) -> str:
