@@ -8,7 +8,7 @@ block for every group element, as a crosscoder's decoder has. What the crosscode
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from einops import einsum
@@ -88,25 +88,46 @@ class FittedCrosscoder(nn.Module):
         return with_saved_weights(found, folder)
 
 
-@torch.no_grad()
-def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6,
-               batch_size: int = 1024) -> FittedCrosscoder:
-    """Least squares from an autoencoder's latents of x[e] to all blocks of x, over a source of orbits.
+class Moments(NamedTuple):
+    """How latents of x[e] vary together, and with the blocks of x: sums over a source, float64, the model's units.
 
-    `ridge` is in units of the mean variance of a latent. Memory: 8 m (m + |G| d) bytes. ValueError if the autoencoder
-    reads another number of channels, or if the source is empty.
+    Orbit vectors are flat here, n = |G| d numbers each.
     """
-    if not isinstance(sae, SparseAutoencoder):
-        raise ValueError(f"the coder belongs to {sae.group.name} and has its blocks already; expected a sparse "
-                         "autoencoder, which reads and writes one block")
-    if sae.channels != source.channels:
-        raise ValueError(f"the autoencoder reads {sae.channels} channels, the orbits have {source.channels}; take "
+
+    squares: Float[Tensor, "m m"]
+    """Products of the latents' deviations from their means; divided by `count`, their covariances."""
+    products: Float[Tensor, "m n"]
+    """The same of latents and orbit vectors: the averaged orbits of chapter 5."""
+    latents: Float[Tensor, " m"]
+    """Means."""
+    orbits: Float[Tensor, " n"]
+    """Means."""
+    count: int
+    """Orbits that were summed over."""
+
+    def blocks(self, ridge: float) -> Float[Tensor, "m n"]:
+        """What each latent adds to an orbit, by ridge regression; `ridge` is in units of a latent's mean variance.
+
+        A ridge of 0 gives least squares, a large one averaged orbits, shortened.
+        """
+        damping = (ridge * self.squares.diagonal().mean()).clamp(min=1e-12)
+        return torch.linalg.solve(self.squares + damping * torch.eye(len(self.squares)).double(), self.products)
+
+
+@torch.no_grad()
+def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *, batch_size: int = 1024) -> Moments:
+    """Of a coder's latents and a source's orbits. Memory: 8 m (m + |G| d) bytes.
+
+    ValueError if the coder reads another number of channels, or if the source is empty.
+    """
+    if coder.channels != source.channels:
+        raise ValueError(f"the autoencoder reads {coder.channels} channels, the orbits have {source.channels}; take "
                          "orbits of the layer that it was trained on")
-    found, m = FittedCrosscoder(sae, source.group).to(sae.device), sae.latents
+    m = coder.latents
     latents, orbits = torch.zeros(m).double(), torch.zeros(source.group.order * source.channels).double()
     squares, products, count = torch.zeros(m, m).double(), torch.zeros(m, len(orbits)).double(), 0
     for x in source.in_order(batch_size):
-        f, flat = sae.encode(x[:, 0].to(sae.device)).cpu(), x.flatten(1) * float(sae.scale)
+        f, flat = coder.encode(x[:, 0].to(coder.device)).cpu(), x.flatten(1)
         latents += f.sum(0)
         orbits += flat.sum(0)
         squares += f.T @ f
@@ -116,8 +137,22 @@ def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6
         raise ValueError("the source has no orbits; expected at least one")
     squares -= torch.outer(latents, latents) / count
     products -= torch.outer(latents, orbits) / count
-    damping = (ridge * squares.diagonal().mean()).clamp(min=1e-12) * torch.eye(m, dtype=torch.float64)
-    weights = torch.linalg.solve(squares + damping, products)
-    found.W_d.copy_(weights.view_as(found.W_d))
-    found.b_d.copy_(((orbits - latents @ weights) / count).view_as(found.b_d))
+    return Moments(squares, products, latents / count, orbits / count, count)
+
+
+@torch.no_grad()
+def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6,
+               batch_size: int = 1024) -> FittedCrosscoder:
+    """Least squares from an autoencoder's latents of x[e] to all blocks of x, over a source of orbits.
+
+    `ridge` is in units of the mean variance of a latent. Memory and errors as for `moments`; ValueError also for a
+    coder that has blocks already.
+    """
+    if not isinstance(sae, SparseAutoencoder):
+        raise ValueError(f"the coder belongs to {sae.group.name} and has its blocks already; expected a sparse "
+                         "autoencoder, which reads and writes one block")
+    found, summed = FittedCrosscoder(sae, source.group).to(sae.device), moments(sae, source, batch_size=batch_size)
+    weights, scale = summed.blocks(ridge), float(sae.scale)
+    found.W_d.copy_((weights * scale).view_as(found.W_d))
+    found.b_d.copy_(((summed.orbits - summed.latents @ weights) * scale).view_as(found.b_d))
     return found.eval()

@@ -77,6 +77,7 @@ from groupcc_lite import families, key_plots, plots
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answer_key import METHODS, Budget, seconds_per_step, study
 from groupcc_lite.drawn import drawn_problem
+from groupcc_lite.fitted import moments
 from groupcc_lite.groups import parse_group
 from groupcc_lite.pipeline import Run
 from groupcc_lite.planted import standard
@@ -565,17 +566,6 @@ print(f"of the crosscoder's advantage in purity, an ordinary SAE with fitted blo
 # from one construction to the other and watch the purity.
 
 # %%
-@torch.no_grad()
-def covariances(coder):
-    """Of the latents with each other (m, m), and with the training orbits (m, |G| d)."""
-    f_sum = x_sum = C = P = count = 0
-    for x in run.orbits("train").in_order():
-        f, flat = coder.encode(x[:, 0].to(coder.device)).cpu(), x.flatten(1)
-        C, P = C + (f.T @ f).double(), P + (f.T @ flat).double()
-        f_sum, x_sum, count = f_sum + f.sum(0).double(), x_sum + flat.sum(0).double(), count + len(x)
-    return C / count - torch.outer(f_sum, f_sum) / count**2, P / count - torch.outer(f_sum, x_sum) / count**2
-
-
 def purity_of(blocks, of_map):
     """Neighbour purity of the living features of a map, with these blocks instead of their own."""
     D = blocks.float().unflatten(1, (run.group.order, -1))[of_map.features]
@@ -583,18 +573,17 @@ def purity_of(blocks, of_map):
     return families.score(gap, of_map.embedding, of_map.clusters, of_map.labels.label).neighbour_purity
 
 
-# %%
 RIDGES = (1e-6, 0.01, 0.1, 1.0, 10.0, 1e6)
 by_ridge = {(name, ridge): [] for name in ("SAE, blocks fitted", "crosscoder") for ridge in RIDGES}
 for (name, _), of_map in maps.items():
     if name == "SAE":
         continue
-    C, P = covariances(of_map.coder)
-    unit = C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype)
+    summed = moments(of_map.coder, run.orbits("train"))
     for ridge in RIDGES:
-        F = (1 + ridge) * torch.linalg.solve(C + ridge * unit, P)  # the factor keeps lengths from vanishing
+        F = (1 + ridge) * summed.blocks(ridge)  # the factor keeps lengths from vanishing
         by_ridge[name, ridge].append(purity_of(F, of_map))
-    assert torch.cosine_similarity(F, P, dim=1)[P.norm(dim=1) > 0].min() > 0.999  # the averaged orbits
+    P = summed.products  # the averaged orbits
+    assert torch.cosine_similarity(F, P, dim=1)[P.norm(dim=1) > 0].min() > 0.999
     if name == "SAE, blocks fitted":
         assert abs(by_ridge[name, RIDGES[0]][-1] - of_map.scores.neighbour_purity) < 0.03  # the fitted blocks
 

@@ -40,6 +40,21 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The page of a planted atlas, see `atlas_browsing.Site`."""
+    from atlas_browsing import open_site
+
+    with open_site(tmp_path_factory.mktemp) as site:
+        yield site
+
+
+@pytest.fixture
+def visit(site):
+    """A function that opens an address of the atlas; afterwards nothing may have gone wrong there."""
+    yield from site.visits()
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root folder."""

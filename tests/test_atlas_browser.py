@@ -4,24 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from atlas_browsing import live, open_site, place, title, uncovered
+from atlas_browsing import live, place, title, uncovered
 from small_atlas import COPIES
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import dihedral
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    with open_site(tmp_path_factory.mktemp) as site:
-        yield site
-
-
-@pytest.fixture
-def visit(site):
-    yield from site.visits()
 
 
 # ------------------------------------------------------------------------------------------------------ the first look

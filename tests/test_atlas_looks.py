@@ -4,24 +4,13 @@ import re
 import shutil
 
 import pytest
-from atlas_browsing import open_site, place, uncovered
+from atlas_browsing import place, uncovered
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.colours import ColourAction
 from groupcc_lite.groups import cyclic, parse_group
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    with open_site(tmp_path_factory.mktemp) as site:
-        yield site
-
-
-@pytest.fixture
-def visit(site):
-    yield from site.visits()
 
 
 # ------------------------------------------------------------------------------------------- light, dark, small, still

@@ -5,7 +5,7 @@ import torch
 
 from groupcc_lite import training
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
-from groupcc_lite.fitted import FittedCrosscoder, fit_blocks
+from groupcc_lite.fitted import FittedCrosscoder, fit_blocks, moments
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import IdentityBlocks, TensorOrbits
 from groupcc_lite.planted import plant
@@ -38,6 +38,19 @@ def test_it_is_the_least_squares_decoder(sae, orbits):
     oracle = design @ torch.linalg.pinv(design) @ target
     found = (fitted.decode(f.float()) * sae.scale).flatten(1).double()
     torch.testing.assert_close(found, oracle, atol=1e-4, rtol=0)
+
+
+def test_moments_are_those_of_numpy_and_a_large_ridge_leads_to_averaged_orbits(sae, orbits):
+    f, x = sae.encode(orbits.blocks[:, 0]).detach().double(), orbits.blocks.flatten(1).double()
+    summed = moments(sae, orbits, batch_size=400)
+    together = torch.cov(torch.cat([f, x], dim=1).T, correction=0) * len(f)
+    torch.testing.assert_close(summed.squares, together[:20, :20], atol=1e-2, rtol=1e-5)
+    torch.testing.assert_close(summed.products, together[:20, 20:], atol=1e-2, rtol=1e-5)
+    torch.testing.assert_close(summed.latents, f.mean(0), atol=1e-5, rtol=1e-5)
+    averaged = torch.stack([(f[:, [i]] * (x - x.mean(0))).sum(0) for i in range(20)])
+    fires = averaged.norm(dim=1) > 0
+    assert torch.cosine_similarity(summed.blocks(1e6), averaged, dim=1)[fires].min() > 0.9999
+    assert torch.cosine_similarity(summed.blocks(0.0), averaged, dim=1)[fires].min() < 0.99  # not the same thing
 
 
 def test_latents_are_the_autoencoders_own(sae, orbits):
