@@ -65,7 +65,7 @@ $(VENV)/.env-%: $(VENV)/.made $(INPUTS)
 env: $(VENV)/.env-book,test ## make the virtual environment with exact versions
 
 book: env ## run every notebook, build the book, check its pages
-	$(PY) -m groupcc_lite book --profile $(PROFILE) --seed $(SEED)
+	$(PY) -m bookmaker book --profile $(PROFILE) --seed $(SEED)
 
 test: export OMP_NUM_THREADS      := 1
 test: export MKL_NUM_THREADS      := 1
@@ -75,23 +75,23 @@ test: env ## run all tests
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 serve: env ## show the built book at http://localhost:8000
-	$(PY) -m groupcc_lite serve --profile $(PROFILE) --port $(PORT)
+	$(PY) -m bookmaker serve --profile $(PROFILE) --port $(PORT)
 
 data-folder:
 	@test -d "$$GROUPCC_DATA" || { echo "make inception needs the folder with the weights and photographs: make inception DATA=folder"; exit 2; }
 
 inception: data-folder env ## the same chapters on InceptionV1: make inception DATA=folder
 	$(PY) -m groupcc_lite cost --profile inception
-	$(PY) -m groupcc_lite book --profile inception --seed $(SEED)
+	$(PY) -m bookmaker book --profile inception --seed $(SEED)
 
 bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain ways
 	$(PY) -m benchmarks
 
 sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address
-	$(PY) -m groupcc_lite sync
+	$(PY) -m bookmaker sync
 
 lint: env ## check style
-	$(PY) -m ruff check groupcc_lite tests benchmarks notebooks
+	$(PY) -m ruff check groupcc_lite bookmaker tests benchmarks notebooks
 
 constraints: ## write constraints.txt anew from the newest versions that work together
 	rm -rf _build/constraints && $(PYTHON) -m venv _build/constraints

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import coders, extraction, memory, similarity
-from groupcc_lite.files import read_json, write_json
-from groupcc_lite.reports import provenance
+from groupcc_lite.base import provenance, read_json, write_json
 
 SUBJECTS = {"extraction": extraction, "coders": coders, "similarity": similarity, "memory": memory}
 TABLE = Path(__file__).resolve().parents[1] / "book" / "reference" / "benchmarks.json"

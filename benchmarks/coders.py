@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from benchmarks.timing import interleaved
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.coders import GroupCrosscoder, train
 from groupcc_lite.groups import dihedral
 from groupcc_lite.orbits import OrbitSource
-from groupcc_lite.training import train
 
 plt.cm.get_cmap = plt.get_cmap  # overcomplete 0.3 still asks for the place it had before matplotlib 3.9
 from overcomplete.sae import TopKSAE, train_sae  # noqa: E402

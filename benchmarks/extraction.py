@@ -14,9 +14,8 @@ from torchvision.transforms.functional import center_crop, hflip, rotate
 from benchmarks.timing import interleaved
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import dihedral
-from groupcc_lite.models import load_model
-from groupcc_lite.networks import GoogLeNet, randomise
-from groupcc_lite.sampling import mask_points, sample_orbits
+from groupcc_lite.models import GoogLeNet, load_model, randomise
+from groupcc_lite.orbits import mask_points, sample_orbits
 
 IMAGES, POINTS = 8, 75
 

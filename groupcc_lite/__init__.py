@@ -9,5 +9,5 @@ The flow is images -> orbits -> coder -> symmetry -> page, one module for each a
     from groupcc_lite.coders import GroupCrosscoder
     from groupcc_lite.symmetry import max_cosine
 
-`groupcc_lite.pipeline.Run` does all of it from a profile, and `python -m groupcc_lite --help` does it from a terminal.
+`groupcc_lite.runs.Run` does all of it from a profile, and `groupcc --help` from a terminal.
 """

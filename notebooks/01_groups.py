@@ -69,12 +69,18 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from groupcc_lite import plots
+from groupcc_lite import figures
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, permutation_group, product
-from groupcc_lite.profiles import get_profile
-from groupcc_lite.reports import Report, work_folder
-from groupcc_lite.shapes import SHAPES, draw, sample_drawings
+from groupcc_lite.base import work_folder
+from groupcc_lite.groups import (
+    FiniteGroup,
+    cyclic,
+    dihedral,
+    permutation_group,
+    product,
+)
+from groupcc_lite.runs import Report, get_profile
+from groupcc_lite.stimuli import SHAPES, draw, sample_drawings
 from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
 
 folder = work_folder() / "reports" / get_profile(profile).name
@@ -118,7 +124,7 @@ def ring(ax, shape):
     ax.axis("off")
 
 
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(7, 6.4))
     for (left, right), shape, values in zip(axes, ("curve", "line"), (curve_responses, line_responses), strict=True):
         ring(left, shape)
@@ -248,10 +254,10 @@ assert G.order == 32
 assert (G.element_orders[16:] == 2).all()  # every reflection undoes itself
 
 # %% mystnb={"figure": {"name": "fig-cayley", "caption": "Cayley tables: row g, column h, one colour for each product gh; reflections are paler. In the cyclic group every row is the row above, shifted. The dihedral tables have four quarters. On the left the factor h is a rotation and stripes lean one way. On the right it is a reflection and they lean the other way: that is rs = sr⁻¹."}, "image": {"alt": "Three square tables of colours. The large one, D 4, has names in its cells. C 16 has diagonal stripes in one direction. D 16 falls into four quarters, and the stripes in the right-hand quarters lean the other way."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplot_mosaic([["D4", "C16"], ["D4", "D16"]], figsize=(7.4, 5.4), width_ratios=[1.35, 1])
     for key, group in (("D4", G4), ("C16", C16), ("D16", G)):
-        plots.cayley_table(group, axes[key])
+        figures.cayley_table(group, axes[key])
         axes[key].set_title(f"${group.name[0]}_{{{group.name[2:]}}}$", loc="center")
     for key in ("C16", "D16"):
         axes[key].set(xlabel="", ylabel="", xticks=[], yticks=[])
@@ -315,7 +321,7 @@ for g in elements:
         assert torch.equal(apply(g, orbit[h]), orbit[G4.multiply(g, h)])
 
 # %% mystnb={"figure": {"name": "fig-act", "caption": "A drawn picture and its eight images under D₄. Upper row: rotations, counter-clockwise. Lower row: the same, then mirrored left to right. The white ring is drawn at gp, computed from the matrices alone; it always lands on the coral dot."}, "image": {"alt": "Two rows of four small pictures of a yellow arc, a coral dot and a blue bar. From left to right each is turned by a quarter turn; the lower row is the mirror image of the upper one. A white ring surrounds the coral dot in every one."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 4, figsize=(7, 4.1))
     for g, ax in enumerate(axes.flat):
         ax.imshow(orbit[g].permute(1, 2, 0), extent=[-48.5, 48.5, 48.5, -48.5])
@@ -358,9 +364,9 @@ assert A.exact.sum() == 8
 assert len(scene_orbit.flatten(1).unique(dim=0)) == 32
 
 # %% mystnb={"figure": {"name": "fig-orbit", "caption": "The 32 images of one drawn scene under D₁₆, in the order that every table and heat map of this book uses: first the 16 rotations in steps of 22.5°, then the 16 reflections. No corner is empty, because the source is larger than the crop."}, "image": {"alt": "Thirty-two small pictures of the same scattered shapes on a pale yellow ground, sixteen turned further and further, then sixteen mirrored ones."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 4.9))
-    plots.orbit_grid(scene_orbit, G, ax)
+    figures.orbit_grid(scene_orbit, G, ax)
 
 # %% [markdown]
 # ## Orbits and stabilisers
@@ -418,11 +424,11 @@ assert (sizes["curve"], sizes["line"], sizes["blob"]) == (16, 8, 1)
 # where these symmetries sit.
 
 # %% mystnb={"figure": {"name": "fig-profiles", "caption": "How much of a drawn shape is left after each transformation: the cosine c(g) between the shape and its image, for D₁₆. The stabiliser is where c reaches 1 (black rings). A curve has one mirror; a line the half turn and two mirrors; a cross quarter turns and four mirrors; a blob everything."}, "image": {"alt": "Four plots over the angle, for a curve, a line, a cross and a blob, each with one line for rotations and one for reflections. Black rings mark where they reach one: 2 elements for the curve, 4 for the line, 8 for the cross, all 32 for the blob."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.2), sharex=True, sharey=True)
     for name, ax in zip(("curve", "line", "cross", "blob"), axes.flat, strict=True):
         profile_of = cosines[name][0]
-        plots.self_similarity_profile(profile_of, G, ax, legend=name == "curve")
+        figures.self_similarity_profile(profile_of, G, ax, legend=name == "curve")
         fixed = (profile_of > 0.95).nonzero()[:, 0]
         ax.scatter(360 / 16 * (fixed % 16), profile_of[fixed], s=130, facecolors="none", edgecolors="black", zorder=4,
                    clip_on=False)
@@ -464,7 +470,7 @@ for coset in G4.left_cosets(H):
         assert equal == (g in coset)
 
 # %% mystnb={"figure": {"name": "fig-cosets", "caption": "The eight images of a drawn corner under D₄, sorted into the left cosets of its stabiliser, one coset a column. Within a column the images are equal, between columns they differ: cosets are the points of the orbit."}, "image": {"alt": "Four columns of two pictures of a corner. In each column the two pictures are the same. From column to column the corner opens to the right, up, left and down."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 4, figsize=(6.4, 3.9))
     for column, coset in enumerate(G4.left_cosets(H)):
         for ax, g in zip(axes[:, column], coset, strict=True):
@@ -603,9 +609,9 @@ assert G4.regular[s].tolist() == [4, 7, 6, 5, 0, 3, 2, 1]
 # %% mystnb={"figure": {"name": "fig-blocks", "caption": "Where the 16 blocks of D₈ go; each cell names the block that stands there. Rotating shifts both halves to the left. Our reflection swaps the halves and runs backwards in both. The paper's runs forwards in the first half and backwards in the second."}, "image": {"alt": "Four rows of sixteen coloured cells with the names of the elements of D 8, cut in the middle by a line. Second row: both halves shifted by one. Third row: halves swapped, both reversed. Fourth row: halves swapped, only the right one reversed."}} tags=["hide-input"]
 G8, names = dihedral(8), ("$x$", "$r \cdot x$", "$s \cdot x$", "paper's $S$")
 printed_order = paper_reflection(torch.arange(16)[None, :, None], G8).flatten()
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 2.3))
-    plots.arrangements([range(16), G8.regular[1], G8.regular[8], printed_order.tolist()], names, G8, ax)
+    figures.arrangements([range(16), G8.regular[1], G8.regular[8], printed_order.tolist()], names, G8, ax)
 
 # %% [markdown]
 # What would a mirrored picture say? Put the images $gI$ themselves into the blocks, and compare with the orbit
@@ -621,7 +627,7 @@ assert torch.equal(correct, truth)
 assert [G4.names[g] for g in wrong] == ["r", "r^3"]
 
 # %% mystnb={"figure": {"name": "fig-reflection", "caption": "What a reflection should do to the blocks of an orbit vector, for D₄, with the images themselves in the blocks. Rearranged by our rule, the orbit of I becomes the orbit of the mirrored picture sI. Rearranged as the paper prints it, the blocks r and r³ (red frames) are exchanged."}, "image": {"alt": "Four rows of eight small pictures. The second row, the orbit of the mirrored picture, and the third row, our rearrangement, are the same. In the fourth row, the paper's rearrangement, the second and fourth pictures have red frames: they stand in each other's place."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     rows = [("orbit of $I$", orbit), ("orbit of $sI$", truth), ("$s \cdot x$, ours", correct), ("$S$, paper", printed)]
     fig, axes = plt.subplots(4, 8, figsize=(7.4, 4.3))
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.02)
@@ -731,7 +737,7 @@ assert ours[twins, twins + 100].min() > 0.9999
 assert 0.45 < of_twins.mean() < 0.65
 
 # %% mystnb={"figure": {"name": "fig-asymmetry", "caption": "Similarity of 200 random dictionary vectors under D₁₆, in both directions: each point is a pair. With the correct reflection (left) all pairs lie on the diagonal, and mirror twins are at 1. With the paper's (right) the value depends on the order of the pair, and twins look half similar."}, "image": {"alt": "Two scatter plots of the similarity of i and j against that of j and i. On the left all points lie on the diagonal, with the twins at one. On the right the points form a cloud around the diagonal and the twins are near one half."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 4.1), sharex=True, sharey=True)
     pairs = torch.triu_indices(100, 100, 1)
     for ax, values, name in zip(axes, (ours, papers), ("correct reflection", "as printed"), strict=True):

@@ -73,16 +73,21 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import plots, widgets
+from groupcc_lite import figures
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.files import sha256_of
+from groupcc_lite.base import sha256_of
+from groupcc_lite.figures import BLUE, GREEN, ORANGE, PINK
 from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.images import ImageSubset
-from groupcc_lite.orbits import OrbitStore, OrbitStream
-from groupcc_lite.pipeline import Run
-from groupcc_lite.sampling import mask_points, read_at, sample_orbits, transformed_cells
-from groupcc_lite.shapes import draw
-from groupcc_lite.style import BLUE, GREEN, ORANGE, PINK
+from groupcc_lite.orbits import (
+    OrbitStore,
+    OrbitStream,
+    mask_points,
+    read_at,
+    sample_orbits,
+    transformed_cells,
+)
+from groupcc_lite.runs import Run
+from groupcc_lite.stimuli import ImageSubset, draw
 from groupcc_lite.symmetry import act, linear_ceiling
 
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -122,10 +127,10 @@ assert example.blocks.shape == (5, G.order, model.channels)
 assert torch.allclose(moved.norm(dim=-1), example.points.norm(dim=-1).expand(G.order, -1), atol=1e-4)
 
 # %% mystnb={"figure": {"name": "fig-follow", "caption": "One image of this run's images under six elements of the group, with five points. A point keeps its colour: it stays on the same spot of the scene. The white ring is the mask: inside it, what a cell of the layer can see lies within the image, whatever the transformation."}, "image": {"alt": "Six copies of one image, three rotated and three mirrored and rotated. Five coloured dots inside a white circle move along with the scene."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 3, figsize=(7.4, 5.4))
     for g, ax in zip((0, 1, n // 2, n, n + 1, n + n // 2), axes.flat, strict=True):
-        plots.points_on_image(turned[g], moved[g], ax, mask_radius=geometry.max_mask_radius)
+        figures.points_on_image(turned[g], moved[g], ax, mask_radius=geometry.max_mask_radius)
         ax.set_title(G.latex[g])
 
 # %% [markdown]
@@ -173,10 +178,10 @@ print(f"mean length of the activation: {everywhere.mean():.3g} in the mask, {cho
 assert chosen.mean() > everywhere.mean()
 
 # %% mystnb={"figure": {"name": "fig-norms", "caption": "Where points are taken, for the image above. Left: the image with the mask and a quarter of its cells, drawn by activation norm. Right: the length of the activation in every cell of the layer. The grid's frame is not centred on the image, which has its centre at 0."}, "image": {"alt": "Left, an image with a white circle and dots on the conspicuous parts inside it. Right, a coarse heat map of activation norms, bright where the image has structure, with the same circle."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.7))
     own = drawn.points[drawn.image == 0]
-    plots.points_on_image(turned[0], own, axes[0], mask_radius=geometry.max_mask_radius)
+    figures.points_on_image(turned[0], own, axes[0], mask_radius=geometry.max_mask_radius)
     first, last = geometry.pixels(torch.tensor([-0.5, geometry.grid - 0.5])).tolist()
     shown = axes[1].imshow(grid[0].norm(dim=0), cmap="magma", extent=[first, last, last, first])
     axes[1].add_patch(plt.Circle((0, 0), geometry.max_mask_radius, fill=False, color="white", linewidth=1.6))
@@ -243,7 +248,7 @@ def blocks_after(h):
     column = min(0.45, 4.7 / n)  # inches
     fig, axes = plt.subplot_mosaic([["image", "rotations"], ["image", "reflections"]],
                                    figsize=(2.3 + column * n, 4.4 * column + 1.3), width_ratios=[2, column * n])
-    plots.points_on_image(views[h].clamp(0, 1), spots[[h]], axes["image"])
+    figures.points_on_image(views[h].clamp(0, 1), spots[[h]], axes["image"])
     axes["image"].set_title("$I$" if h == 0 else f"{G.latex[h]}$I$", loc="center")
     for half, name in enumerate(("rotations", "reflections")):
         ax, shown = axes[name], torch.as_tensor(G.regular[h])[half * n:half * n + n]
@@ -261,9 +266,9 @@ def blocks_after(h):
 
 
 path = [*range(n // 2 + 1), n, n + 1, n + 2]
-with plots.house_style():
-    frames = [widgets.png(blocks_after(h)) for h in path]
-widgets.feature_stack(frames, [G.names[h] for h in path], [
+with figures.house_style():
+    frames = [figures.png(blocks_after(h)) for h in path]
+figures.feature_stack(frames, [G.names[h] for h in path], [
     f"The drawing under {G.names[h]} and its blocks; the block that was e stands at {G.names[G.inverse[h]]}."
     for h in path], description="drawing moved by")
 
@@ -276,7 +281,7 @@ widgets.feature_stack(frames, [G.names[h] for h in path], [
 # $$ \text{first} + \text{stride} \cdot k , $$ (eq-cell)
 #
 # and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its
-# layers and can be checked by sending impulses through the network (`groupcc_lite.geometry`). {numref}`fig-geometry`
+# layers and can be checked by sending impulses through the network (`groupcc_lite.models.geometry`). {numref}`fig-geometry`
 # draws them to scale.
 
 # %%
@@ -288,7 +293,7 @@ middle_of_grid = geometry.first + geometry.stride * (geometry.grid - 1) / 2
 assert geometry.centre_offset == middle_of_grid - (S - 1) / 2 != 0
 
 # %% mystnb={"figure": {"name": "fig-geometry", "caption": "One row of the layer's cells (ticks) above the pixels of the input, drawn to scale. The middle of the grid and the middle of the image differ. The bar is what the cell next to the image centre can see."}, "image": {"alt": "A long grey bar for the input with evenly spaced ticks for cell centres. A vertical line marks the middle of the image and a dashed one, a few pixels beside it, the middle of the grid. A thick bar shows a receptive field."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 2.2))
     centres = geometry.pixels(torch.arange(geometry.grid).float())
     ax.barh(0, S, left=-S / 2, height=0.3, color="0.88", label="input")
@@ -379,7 +384,7 @@ print(f"the peak is {peak.norm():.1f} px from where we read, {(peak - shift).nor
 assert profile == "smoke" or (ours > theirs and peak.norm() < 3 and peak.norm() < (peak - shift).norm())
 
 # %% mystnb={"figure": {"name": "fig-where", "caption": "Where has a point gone after half a turn? Correlation between the response strength at p before and at gp + δ after, over the held-out images of this run. The cross is where we read, the square where the naive registration reads, the ring the best whole-pixel shift."}, "image": {"alt": "A heat map over horizontal and vertical shift in pixels with a single smooth maximum. A cross at zero lies near the ring that marks the maximum; a square lies several pixels away on the diagonal."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(5.2, 4.2))
     shown = ax.imshow(found, cmap="magma", extent=[-9.5, 9.5, 9.5, -9.5])
     ax.plot(*peak, "o", markersize=15, markerfacecolor="none", markeredgewidth=1.8, color="black", label="maximum")
@@ -430,10 +435,10 @@ for name, values in explained.items():
 assert profile == "smoke" or explained["image-centre"][1:].mean() > explained["grid-centre"][1:].mean()
 
 # %% mystnb={"figure": {"name": "fig-registration", "caption": "Points read about the image centre and about the grid's own centre, for every element. Top: how many pixels the naive reading is off. Bottom: the share of the variance of x[g] that the best linear map from x[e] misses on held-out images of this run. Lower is better; where both read the same pixels, they miss the same. At e a little is missed as well: the ridge penalty of the fit is one for all elements."}, "image": {"alt": "Two plots over the elements of the group. In the upper one the misplacement of the naive reading rises to its maximum at 180 degrees and falls again, twice; the other line stays at zero. In the lower one the naive line lies above the other, most where the misplacement is large."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 1, figsize=(7.4, 5.6), sharex=True)
-    plots.registration_error(torch.zeros(G.order), misplaced, G, axes[0], ylabel="misplaced by, pixels")
-    plots.registration_error(1 - explained["image-centre"], 1 - explained["grid-centre"], G, axes[1],
+    figures.registration_error(torch.zeros(G.order), misplaced, G, axes[0], ylabel="misplaced by, pixels")
+    figures.registration_error(1 - explained["image-centre"], 1 - explained["grid-centre"], G, axes[1],
                              ylabel="variance missed")
     axes[1].get_legend().remove()
     axes[0].set_xlabel("")
@@ -622,7 +627,7 @@ assert linear[others].mean() > copied[others].mean()
 assert profile == "smoke" or 0.3 < linear[others].mean() < 0.9
 
 # %% mystnb={"figure": {"name": "fig-equivariance", "caption": "How much of the response to a transformed image is settled by the response to the untransformed one, on held-out images of this run. Orange: copy it. Blue: the best linear map, one for each element; rings mark exact elements. Below zero a copy is worse than the mean."}, "image": {"alt": "Two lines over the elements of the group. The line for the linear map stays high everywhere. The line for copying starts at one for the identity and falls far below the other."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 3.4))
     ax.axhline(0, color="0.5", linewidth=0.8)
     for values, colour, name in ((linear, BLUE, "linear map"), (copied, ORANGE, "copy")):

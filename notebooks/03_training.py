@@ -70,13 +70,12 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import plots
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
+from groupcc_lite import figures
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, evaluate, train
+from groupcc_lite.figures import BLUE, INK, ORANGE
 from groupcc_lite.groups import cyclic
-from groupcc_lite.pipeline import Run
-from groupcc_lite.style import BLUE, INK, ORANGE
+from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import max_cosine, normalised
-from groupcc_lite.training import evaluate, train
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("03_training")
@@ -262,9 +261,9 @@ print(f"{settings.steps} steps of {settings.batch_size} orbits = {settings.steps
 assert history[-1]["step"] == settings.steps and history[-1]["fve"] > history[0]["fve"]
 
 # %% mystnb={"figure": {"name": "fig-history", "caption": "This run's training, with the model and images of the profile: the loss, the variance explained on the current batch over all blocks, and the share of latents that have not fired for long."}, "image": {"alt": "Three plots over training steps: the loss falls quickly and levels off, variance explained rises in the same way, the share of dead latents stays low."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.6))
-    plots.training_curves(history, axes, keys=("loss", "fve", "dead"))
+    figures.training_curves(history, axes, keys=("loss", "fve", "dead"))
     report.figure("history", fig)
 
 # %% [markdown]
@@ -309,9 +308,9 @@ assert profile == "smoke" or 0.5 < reached < 1.5
 assert ceiling[~identity].max() < metrics.fve_identity or profile != "book"
 
 # %% mystnb={"figure": {"name": "fig-fve-blocks", "caption": "Variance explained for each block on held-out images of this run, and the linear ceiling (black). Dark bars are exact elements, light bars resampled ones. The first bar is the block that the encoder sees. No transformed block is explained as well as that one, and no linear map could do that either."}, "image": {"alt": "A bar for each element of the group with a black tick above it. The first bar is the highest; the others are nearly level, each near its tick."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 3.4))
-    plots.fve_per_block(metrics.fve_per_block, G, ax, ceiling=ceiling, exact=exact)
+    figures.fve_per_block(metrics.fve_per_block, G, ax, ceiling=ceiling, exact=exact)
     report.figure("blocks", fig)
 
 # %% [markdown]
@@ -346,7 +345,7 @@ print(f"k was set to {coder.k}" if coder.k else "no k was set")
 # a short training that mean lags behind.
 
 # %% mystnb={"figure": {"name": "fig-frequency", "caption": "How often latents fire on held-out images of this run (logarithmic). The line is the mean, L0 divided by the number of latents. Dead latents, if any, are the bar on the far left."}, "image": {"alt": "A histogram of firing frequencies on a logarithmic axis with one broad hump around the line for the mean."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6.2, 3))
     floor = 0.3 / len(held_out)
     ax.hist(np.maximum(frequency, floor), bins=np.geomspace(floor, 1, 40), color=BLUE)
@@ -372,9 +371,9 @@ by_k = [row["fve"] for row in curve if row["activation"] == "topk"]
 assert by_k == sorted(by_k) or profile == "inception"  # more latents, better reconstruction
 
 # %% mystnb={"figure": {"name": "fig-tradeoff", "caption": "Variance explained on held-out images of this run against L0, for ReLU with an L1 penalty and for TopK. Every point is a short training with the same number of samples. The dashed line is the linear ceiling, averaged over all blocks."}, "image": {"alt": "Two lines of points. The TopK line rises from left to right with its k. The points of ReLU with L1 form a line of their own at larger L0. A dashed horizontal line marks the ceiling."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6.4, 4))
-    plots.tradeoff(curve, ax)
+    figures.tradeoff(curve, ax)
     ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2, label="linear ceiling")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     report.figure("tradeoff", fig)

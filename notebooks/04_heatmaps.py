@@ -72,12 +72,18 @@ import torch
 from IPython.display import Markdown, display
 from scipy.stats import spearmanr
 
-from groupcc_lite import plots, widgets
-from groupcc_lite.families import centre_activations, label_by_response
-from groupcc_lite.pipeline import Run
-from groupcc_lite.shapes import SHAPE_NAMES, SHAPES, draw, stimuli
-from groupcc_lite.style import element_colours
-from groupcc_lite.symmetry import act, block_cosines, normalised, self_similarity
+from groupcc_lite import figures
+from groupcc_lite.figures import element_colours
+from groupcc_lite.runs import Run
+from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, draw, stimuli
+from groupcc_lite.symmetry import (
+    act,
+    block_cosines,
+    centre_activations,
+    label_by_response,
+    normalised,
+    self_similarity,
+)
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("04_heatmaps")
@@ -131,18 +137,18 @@ print("shapes, blocks, pixels:", tuple(drawn.shape))
 def show_heatmaps(B, names, caption_of=str):
     fig, axes = plt.subplots(1, len(names), figsize=(6, 2.7))  # small, so that its type is large on a phone
     for ax, matrix, name in zip(axes, B, names, strict=True):
-        plots.block_heatmap(matrix, G, ax)
+        figures.block_heatmap(matrix, G, ax)
         ax.set_title(caption_of(name), fontsize=10)
         if ax is not axes[0]:
             ax.set_yticklabels([])
-    plots.colour_bar(axes, "cosine")
+    figures.colour_bar(axes, "cosine")
     return fig
 
 
 three = [SHAPE_NAMES.index(name) for name in ("blob", "line", "curve")]
 
 # %% mystnb={"figure": {"name": "fig-drawn-heatmaps", "caption": "Block heatmaps of three drawings, computed from their pixels; no network. A blob is the same under everything. A line comes back after half a turn, so there is a second diagonal beside the main one. A curve comes back only after a full turn."}, "image": {"alt": "Three square heat maps, each cut into four quarters. The blob's is uniformly dark orange. The line's quarters are crossed by two stripes each, the curve's by one."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     report.figure("drawn", show_heatmaps(block_cosines(drawn[three]), [SHAPE_NAMES[i] for i in three]))
 
 # %% [markdown]
@@ -163,7 +169,7 @@ def rows_up_to(g):
         left.imshow(pictures[g].mean(0), cmap="gray", vmin=0.1, vmax=1)
         left.axis("off")
         left.set_title(f"{SHAPE_NAMES[i]}, {G.latex[g]}", loc="center")
-        plots.block_heatmap(B_full, G, right)
+        figures.block_heatmap(B_full, G, right)
         right.axhspan(g + 0.5, G.order, color="white", zorder=3)
         right.axhspan(g - 0.5, g + 0.5, fill=False, edgecolor="black", linewidth=1.5, zorder=5)
         right.set_ylim(G.order - 0.5, -0.5)
@@ -171,9 +177,9 @@ def rows_up_to(g):
 
 
 stops = sorted({*range(0, n, max(1, n // 8)), *range(n, G.order, max(1, n // 4)), G.order - 1})
-with plots.house_style():
-    frames = [widgets.png(rows_up_to(g)) for g in stops]
-widgets.feature_stack(frames, [G.names[g] for g in stops], [
+with figures.house_style():
+    frames = [figures.png(rows_up_to(g)) for g in stops]
+figures.feature_stack(frames, [G.names[g] for g in stops], [
     f"A line and a curve moved by {G.names[g]}, and their heatmaps, filled from the top to the row of {G.names[g]}."
     for g in stops], description="rows up to", width="440px")
 
@@ -199,9 +205,9 @@ for a in range(n):
         assert quotient[a, n + b] == quotient[n + a, b] == n + (a + b) % n
 
 # %% mystnb={"figure": {"name": "fig-quotient", "caption": "Which element leads from block g to block h: one colour per element. Rotations (top left and bottom right) are constant along falling diagonals, reflections (pale, the other two quarters) along rising ones. A heatmap that depends on this element alone has its stripes exactly here."}, "image": {"alt": "A square of colours in four quarters. Top left and bottom right have diagonal stripes that fall to the right, the other two have paler stripes that rise to the right."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(4.2, 4.2))
-    plots.block_heatmap(torch.zeros(G.order, G.order), G, ax)
+    figures.block_heatmap(torch.zeros(G.order, G.order), G, ax)
     ax.imshow(element_colours(G)[quotient], interpolation="nearest")
     ax.set_title("$g^{-1}h$")
 
@@ -279,7 +285,7 @@ seen = seen - mean
 of_network = equivariance_share(block_cosines(seen))
 
 # %% mystnb={"figure": {"name": "fig-network-heatmaps", "caption": "The same three drawings, now as activations of the profile's network at the image centre. Stripes are where they should be, although the network was never told about rotations; between the stripes they are less even than for pixels."}, "image": {"alt": "Three square heat maps like the ones for pixels: uniform for the blob, two stripes in each quarter for the line, one for the curve, with blue, negative areas between the stripes."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig = show_heatmaps(block_cosines(seen[three]), [SHAPE_NAMES[i] for i in three])
     report.figure("network", fig)
 
@@ -363,10 +369,10 @@ for h in range(G.order):
     assert torch.allclose(c_seen[:, h], (w * w[:, gh] * B[:, g, gh]).sum(1), atol=1e-4)
 
 # %% mystnb={"figure": {"name": "fig-drawn-profiles", "caption": "Self-similarity profiles of the drawn blob, line and curve through the network. Blue: rotations, where the line returns to 1 at 180° and the curve does not. Orange: reflections, where the line reaches 1 twice and the curve once. Where only orange is seen, both coincide."}, "image": {"alt": "Three line plots over the angle. For the blob both lines stay at one. For the line, rotations peak at 0, 180 and 360 degrees. For the curve only at 0 and 360 degrees."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, 3, figsize=(6, 2.9), sharey=True)
     for ax, i in zip(axes, three, strict=True):
-        plots.self_similarity_profile(c_seen[i], G, ax, legend=False)
+        figures.self_similarity_profile(c_seen[i], G, ax, legend=False)
         ax.set_title(SHAPE_NAMES[i])
         ax.set_ylabel("$c(h)$" if i == three[0] else "")
         ax.set_xticks([0, 180, 360], ["0°", "180°", "360°"])
@@ -499,18 +505,18 @@ def title(i):
 
 
 # %% mystnb={"figure": {"name": "fig-three", "caption": "Block heatmaps of three learned features, chosen by rule, after the paper's Figure 5. Left: a curve-like feature, blocks alike only after a full turn. Middle: in between. Right: the clearest line-like feature, with additional diagonals at 180°."}, "image": {"alt": "Three square heat maps. From left to right a second diagonal, half a turn away from the main one, grows from absent to strong."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     report.figure("three_in_a_row", show_heatmaps(B[row], row, title))
 
 # %% mystnb={"figure": {"name": "fig-kinds", "caption": "The three clearest features of each kind, selected by rule. Columns from left to right: curve-like, line-like, invariant. A kind with fewer than three features shows the next best, so read the number above each: it is c at half a turn."}, "image": {"alt": "Nine square heat maps in three rows. The left column has single diagonals, the middle column double ones, the right column is evenly coloured."}} tags=["hide-input"]
 scores = {"curve-like": mirror - half, "line-like": half - quarter, "invariant": c.amin(1)}
 columns = {name: torch.where(found[name], score, score - 10).topk(3).indices.tolist()
            for name, score in scores.items()}
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(3, 3, figsize=(6, 7))
     for column, (name, chosen) in zip(axes.T, columns.items(), strict=True):
         for ax, i in zip(column, chosen, strict=True):
-            plots.block_heatmap(B[i], G, ax)
+            figures.block_heatmap(B[i], G, ax)
             ax.set_title(f"f/{features[i]}: {half[i]:.2f}", fontsize=11)
             if column[0] is not axes[0, 0]:
                 ax.set_yticklabels([])
@@ -560,7 +566,7 @@ for kind in ("curve-like", "line-like", "quarter-turn", "invariant"):
               f"{r[:, QUARTER].median():5.2f}, mean over all elements {r[:, 1:].mean(1).median():5.2f}")
 
 # %% mystnb={"figure": {"name": "fig-encoder", "caption": "Half-turn similarity of every feature: by its dictionary vector (across) and by its encoder's responses to drawn shapes (up). Dashed lines are the two thresholds. The two halves of the coder were trained for different jobs, so agreement is evidence, and the upper left and lower right corners hold the features to doubt."}, "image": {"alt": "A scatter plot of features with line-like and curve-like features in different colours. Line-like features lie to the right, mostly high up; curve-like features lie to the left and spread from bottom to top."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4.6))
     codes = torch.full((len(D),), -1)
     for code, name in enumerate(found):
@@ -618,7 +624,7 @@ def doubt(i):
 
 
 # %% mystnb={"figure": {"name": "fig-doubtful", "caption": "Three doubtful features, chosen by rule. Above each: half-turn similarity by dictionary vector and by encoder, and the share of the heatmap that g⁻¹h explains. Left: decoder and encoder disagree. Middle: neither present nor absent. Right: a symmetry is there on average, but the heatmap is patchy."}, "image": {"alt": "Three square heat maps with weak, broken or patchy diagonals."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     report.figure("doubtful", show_heatmaps(B[doubtful], doubtful, doubt))
 
 # %% [markdown]
@@ -687,7 +693,7 @@ for name in found:
           f"{len(values)} seeds")
 
 # %% mystnb={"figure": {"name": "fig-sweep", "caption": "How many features are of each kind when the threshold for present moves (absent is always 0.2 below). The dashed line marks 0.5, used in this chapter. Counts change gradually: there is no gap in the data that would make one threshold the right one."}, "image": {"alt": "Four falling curves on a logarithmic scale, curve-like on top, line-like, quarter-turn and invariant far below."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4))
     for (name, counts), marker in zip(sweep.items(), "os^D", strict=True):
         ax.plot(levels, counts, marker=marker, label=name)
@@ -710,10 +716,10 @@ with plots.house_style():
 
 # %% tags=["hide-input"]
 def card(i):
-    with plots.house_style():
+    with figures.house_style():
         fig, (left, right) = plt.subplots(1, 2, figsize=(6.2, 3))
-        plots.block_heatmap(B[i], G, left)
-        plots.self_similarity_profile(c[i], G, right)
+        figures.block_heatmap(B[i], G, left)
+        figures.self_similarity_profile(c[i], G, right)
         left.set_title(f"f/{features[i]}")
     return fig
 
@@ -724,7 +730,7 @@ def describe(i):
 
 
 ordered = {f"f/{features[i]}: {half[i]:.2f}": int(i) for i in half.argsort().tolist()}
-widgets.explorer(card, ordered, alt=describe, description="c(180°)", frames=9)
+figures.explorer(card, ordered, alt=describe, description="c(180°)", frames=9)
 
 # %% [markdown]
 # ## On InceptionV1

@@ -74,9 +74,9 @@ import torch
 from einops import einsum
 from IPython.display import Markdown, display
 
-from groupcc_lite import families, plots
-from groupcc_lite.pipeline import Run
-from groupcc_lite.shapes import SHAPE_NAMES, SHAPES
+from groupcc_lite import figures, symmetry
+from groupcc_lite.runs import Run
+from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
 
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -118,7 +118,7 @@ print(f"nearest neighbour by plain cosine:      {(plain - 2 * torch.eye(len(D)))
 print(f"nearest neighbour by cosine over group: {(S - 2 * torch.eye(len(D))).amax(1).mean():.2f} on average")
 
 # %% mystnb={"figure": {"name": "fig-similarity", "caption": "Similarity of all pairs of features of the trained crosscoder, by plain cosine and by the largest cosine over the group. The group lifts every pair, related or not, because it takes the best of many; what counts is the tail of close pairs on the right."}, "image": {"alt": "Two overlapping histograms on a logarithmic scale. Plain cosines are centred near zero, cosines over the group are shifted to the right and reach higher."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.4))
     for values, name in ((plain, "plain cosine"), (S, "largest over the group")):
         ax.hist(values[*pairs], bins=np.linspace(-0.6, 1, 65), histtype="stepfilled", alpha=0.6, label=name)
@@ -160,7 +160,7 @@ for key, value, note in (
 
 # %%
 try:
-    families.distance(printed)
+    symmetry.distance(printed)
 except ValueError as error:
     print("families.distance:", error)
 else:
@@ -201,9 +201,9 @@ for k, count in Counter(labels[labels >= 0].tolist()).most_common():
 
 # %%
 def show_map(found, name):
-    with plots.house_style():
+    with figures.house_style():
         fig, ax = plt.subplots(figsize=(6, 6.2))
-        plots.umap_scatter(found.embedding.two, ax, labels=found.labels.label, names=SHAPE_NAMES)
+        figures.umap_scatter(found.embedding.two, ax, labels=found.labels.label, names=SHAPE_NAMES)
         ax.set_title(name)
     return fig
 
@@ -265,9 +265,9 @@ def averaged_orbits(coder, samples=20_000):
 def averaged_map(other_seed):
     """Scores of the SAE's features, compared over the group by their averaged orbits."""
     base = run.family_map("sae", seed=other_seed)
-    gap = families.distance(max_cosine(averaged_orbits(base.coder)[base.features], G))
-    points = families.embed(gap, seed=other_seed)
-    return families.score(gap, points, families.cluster(points.four), base.labels.label)
+    gap = symmetry.distance(max_cosine(averaged_orbits(base.coder)[base.features], G))
+    points = symmetry.embed(gap, seed=other_seed)
+    return symmetry.score_families(gap, points, symmetry.cluster(points.four), base.labels.label)
 
 
 # %%
@@ -298,10 +298,10 @@ print(f"mean ± standard deviation over {len(seeds)} seeds, each with coders and
 # %% mystnb={"figure": {"name": "fig-scores", "caption": "Four scores for the four combinations of training and comparison, each dot one seed, bars the mean. Short lines in the first panel: purity by chance. First and third: compared over the group. First and second: trained on whole orbits. The panels differ in scale."}, "image": {"alt": "Four small panels, one per score, each with four bars, for the group crosscoder, the crosscoder with plain cosine, the autoencoder with averaged orbits and the autoencoder with plain cosine, and one dot for each seed."}} tags=["hide-input"]
 short = {"crosscoder": "group\ncross-\ncoder", "plain": "cross-\ncoder,\nplain",
          "averaged": "SAE,\naver-\naged", "sae": "SAE,\nplain"}
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(6, 6))
     for ax, field in zip(axes.flat, ("neighbour_purity", "ari", "ami", "cluster_silhouette"), strict=True):
-        for x, (method, colour) in enumerate(zip(short, plots.PALETTE, strict=False)):
+        for x, (method, colour) in enumerate(zip(short, figures.PALETTE, strict=False)):
             values = [getattr(row, field) for row in scores[method]]
             ax.bar(x, np.nanmean(values), color=colour, alpha=0.35, width=0.7)
             ax.scatter(x + 0.12 * (np.arange(len(values)) - (len(values) - 1) / 2), values, color=colour, zorder=3)
@@ -374,8 +374,8 @@ if profile == "book":
 # **And the misprint?** Symmetrised by averaging both directions, the printed similarity gives a purity of its own:
 
 # %%
-as_printed = families.distance((printed + printed.T) / 2)
-purity_printed = families.score(as_printed, found.embedding, found.clusters, labels).neighbour_purity
+as_printed = symmetry.distance((printed + printed.T) / 2)
+purity_printed = symmetry.score_families(as_printed, found.embedding, found.clusters, labels).neighbour_purity
 report.number("erratum_purity", purity_printed, note="neighbour purity with the printed reflection")
 report.number("correct_purity", found.scores.neighbour_purity, note="the same with the correct reflection, same seed")
 print(f"neighbour purity, printed {purity_printed:.3f}, correct {found.scores.neighbour_purity:.3f}, "
@@ -441,12 +441,12 @@ print(f"{len(members)} features that prefer “{name}”, reference f/{features[
       f"the angle {np.median(circular(turned - relative)):.0f}°")
 
 # %% mystnb={"figure": {"name": "fig-ring", "caption": "One family of the crosscoder. Left: its members on their first two principal components, coloured by the angle of the group element that maps the reference (ringed) onto them; where the family is complete they form a ring, in the order of their angles. Right: that angle, from the decoder, against the difference of preferred orientations, from the encoder's responses to drawings; in colour the same family, in grey all pairs with one such label and a similarity of at least 0.5. On the line both agree."}, "image": {"alt": "Left, a scatter of points coloured by angle. Right, a scatter of two angles against each other with a diagonal line."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2))
     family = F[members] - F[members].mean(0)
     basis = torch.linalg.svd(family, full_matrices=False).Vh[:2]
     xy = (family @ basis.T).numpy()
-    plots.umap_scatter(xy, left, angles=turned, size=46, legend=False)
+    figures.umap_scatter(xy, left, angles=turned, size=46, legend=False)
     left.scatter(*xy[members.index(reference)], s=190, facecolors="none", edgecolors="black")
     left.set_title(f"“{name}”, {len(members)} features")
     right.axline((0, 0), slope=1, color="0.6", linewidth=1)
@@ -553,9 +553,9 @@ print(f"length of the average of a feature: {average.norm(dim=1).median():.2f} i
 # %%
 noise = torch.randn(len(D), 40, generator=torch.Generator().manual_seed(seed))
 noise = noise / noise.norm(dim=1, keepdim=True)
-gap = families.distance(noise @ noise.T)
-points = families.embed(gap, seed=seed)
-nothing = families.score(gap, points, families.cluster(points.four), labels)
+gap = symmetry.distance(noise @ noise.T)
+points = symmetry.embed(gap, seed=seed)
+nothing = symmetry.score_families(gap, points, symmetry.cluster(points.four), labels)
 print(f"{nothing.clusters} clusters hold {nothing.clustered:.0%} of the points; ARI {nothing.ari:.3f}, "
       f"purity {nothing.neighbour_purity:.3f}, chance {nothing.chance_purity:.3f}")
 assert abs(nothing.neighbour_purity - nothing.chance_purity) < 0.06
@@ -579,8 +579,8 @@ assert nothing.clusters > 1 or profile == "smoke"
 # ```
 
 # %%
-rotations_only = families.distance((similarity + similarity.T) / 2)
-purity = families.score(rotations_only, found.embedding, found.clusters, labels).neighbour_purity
+rotations_only = symmetry.distance((similarity + similarity.T) / 2)
+purity = symmetry.score_families(rotations_only, found.embedding, found.clusters, labels).neighbour_purity
 mirrored = float((element[*pairs] >= n).float().mean())
 print(f"purity: rotations only {purity:.3f}, whole group {found.scores.neighbour_purity:.3f}")
 print(f"a reflection is the best element for {mirrored:.0%} of the pairs")

@@ -68,12 +68,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import plots, widgets
-from groupcc_lite.featurevis import render_features, render_steps, responses
+from groupcc_lite import figures
+from groupcc_lite.figures import rotations_of
 from groupcc_lite.orbits import IdentityBlocks
-from groupcc_lite.pipeline import Run
-from groupcc_lite.style import rotations_of
-from groupcc_lite.symmetry import block_cosines, max_cosine, self_similarity
+from groupcc_lite.runs import Run
+from groupcc_lite.symmetry import (
+    block_cosines,
+    max_cosine,
+    render_features,
+    render_steps,
+    responses,
+    self_similarity,
+)
 
 run = Run(profile, seed, images=images, weights=weights)
 report = run.report("06_seeing")
@@ -168,9 +174,9 @@ kept_plain = report.number("kept_plain", shifted["no transformations"] / direct[
                            note="the same, drawn without transformations")
 
 # %% mystnb={"figure": {"name": "fig-parts", "caption": "One feature drawn in four ways: with everything; without random transformations; without decorrelated colours; with plain pixels and no transformations. All took the same number of steps from noise; shown is what the central cell can see. Without transformations the pattern is made of single pixels."}, "image": {"alt": "Four pictures of the same feature in a row. The first shows a smooth pattern in the middle on grey. The last is covered with fine noise."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(8, 2.5))
-    plots.feature_grid(np.stack(list(trials.values()))[:, field, field], ax,
+    figures.feature_grid(np.stack(list(trials.values()))[:, field, field], ax,
                        ["everything", "no transf.", "plain colours", "pixels"], columns=4)
     report.figure("parts", fig, caption="One feature, drawn in four ways", alt="Four pictures of one feature")
 
@@ -187,9 +193,9 @@ growth = responses(run.model, way, W[[example]])[:, 0]
 assert growth.max() > growth[0]  # it works at all
 
 # %% mystnb={"figure": {"name": "fig-steps", "caption": "The example feature of this run after the given numbers of steps. A smooth spot comes first and detail follows."}, "image": {"alt": "A row of pictures that begins with faint noise and ends with a clear pattern in the middle of a grey square."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7, 3.9))
-    plots.feature_grid(way[:, field, field], ax, [f"step {s}" for s in stops])
+    figures.feature_grid(way[:, field, field], ax, [f"step {s}" for s in stops])
     report.figure("steps", fig, caption="One feature from noise to picture", alt="A pattern grows out of noise")
 
 # %% [markdown]
@@ -225,9 +231,9 @@ print(f"relatives at {len(relatives)} of {n - 1} rotations, similarity "
 
 # %% mystnb={"figure": {"name": "fig-family", "caption": "The example feature e and, for each rotation, its most similar relative. The number is the cosine of the dictionary vectors after the rotation named above it. If families are real, the picture marked r to the k, turned by r to the k, looks like the first. Shown is the receptive field of one cell."}, "image": {"alt": "A grid of feature pictures in the order of rotations. From one to the next, the pattern in the middle turns clockwise where the cosine is high."}} tags=["hide-input"]
 names = ["$e$", *(f"{G.latex[h]}  {S[example, j]:.2f}" for h, j in relatives.items())]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.5, 3.6 if len(members) > 6 else 2.2))
-    plots.feature_grid(family[:, field, field], ax, names, columns=min(8, len(members)))
+    figures.feature_grid(family[:, field, field], ax, names, columns=min(8, len(members)))
     report.figure("family", fig, caption="A family in the order of rotations", alt="Pictures of a feature family")
 
 # %% [markdown]
@@ -260,7 +266,7 @@ for name, which, note in (("near", near, "best rotation within one step of the p
                           ("opposite", opposite, "best rotation within one step of half a turn away from it"),
                           ("silent", silent, "no rotation excites the example feature")):
     report.number(f"family_{name}", int(which.sum()), note=f"relatives' pictures, of {len(relatives)}: {note}")
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(5.6, 4.2))
     shares = ax.imshow(heard / heard.amax(0).clamp(min=1e-6), cmap="viridis", vmin=0, vmax=1, aspect="auto")
     for colour, width in (("black", 4), ("white", 1.8)):
@@ -288,22 +294,22 @@ B = block_cosines(D)
 
 # %% tags=["hide-input"]
 def card(k):
-    with plots.house_style():
+    with figures.house_style():
         fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3), dpi=90)
-        plots.feature_grid(pictures[[k]][:, field, field], left)
-        plots.block_heatmap(B[drawn[k]], G, right, n_rotations=n)
+        figures.feature_grid(pictures[[k]][:, field, field], left)
+        figures.block_heatmap(B[drawn[k]], G, right, n_rotations=n)
         left.set_title(f"feature {alive[drawn[k]]}")
     return fig
 
 
-widgets.explorer(card, {f"{alive[i]}": k for k, i in enumerate(drawn)}, frames=24,
+figures.explorer(card, {f"{alive[i]}": k for k, i in enumerate(drawn)}, frames=24,
                  alt=lambda k: f"Picture of feature {alive[drawn[k]]} beside the heatmap of its blocks")
 
 # %% mystnb={"figure": {"name": "fig-gallery", "caption": "Evenly spaced features of this run, not hand-picked. Clear ones and unclear ones are shown alike."}, "image": {"alt": "A grid of feature pictures, each with a coloured pattern in the middle of a grey square."}} tags=["hide-input"]
 shown = np.unique(np.linspace(0, len(drawn) - 1, min(24, len(drawn))).round().astype(int))
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(8, 4.4))
-    plots.feature_grid(pictures[shown][:, field, field], ax, [str(int(alive[drawn[k]])) for k in shown])
+    figures.feature_grid(pictures[shown][:, field, field], ax, [str(int(alive[drawn[k]])) for k in shown])
     report.figure("gallery", fig, caption="Features, evenly spaced, not hand-picked", alt="Feature pictures")
 
 # %% [markdown]

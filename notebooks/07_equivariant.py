@@ -71,16 +71,23 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import plots, scene_plots, transforms, widgets
-from groupcc_lite.autoencoders import activations
+from groupcc_lite import figures
+from groupcc_lite.answers import chance_f1
+from groupcc_lite.coders import TransformMatrix, least_squares, r2
+from groupcc_lite.figures import CODER_NAMES
 from groupcc_lite.groups import dihedral
+from groupcc_lite.models import activations
 from groupcc_lite.orbits import TensorOrbits
-from groupcc_lite.pipeline import Run
-from groupcc_lite.probing import chance_f1
-from groupcc_lite.scene_plots import CODER_NAMES
-from groupcc_lite.scene_runs import SceneRun
-from groupcc_lite.scenes import FAMILIES, SCENE_SHAPES, probing_tasks, random_scenes, scene_orbits, task_labels, tile
-from groupcc_lite.transforms import r2
+from groupcc_lite.runs import Run, SceneRun
+from groupcc_lite.stimuli import (
+    FAMILIES,
+    SCENE_SHAPES,
+    probing_tasks,
+    random_scenes,
+    scene_orbits,
+    task_labels,
+    tile,
+)
 
 study = SceneRun(profile, seed=seed)
 report = study.report("07_equivariant")
@@ -125,11 +132,11 @@ print(study)
 # orientations, two repeat after half a turn. A turn of the image moves the quadrants and turns the shapes.
 
 # %% mystnb={"figure": {"name": "fig-scene-shapes", "caption": "The eight shapes in the orientations that differ."}, "image": {"alt": "Eight small white shapes on black, each shown in up to four quarter turns: bar, diagonal, corner, tee, cup, triangle, half-disc, arrow."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 2.4))
     pairs = [(s, o) for s, shape in enumerate(SCENE_SHAPES) for o in range(shape.orientations)]
     titles = [SCENE_SHAPES[s].name if o == 0 else "" for s, o in pairs]
-    plots.feature_grid(torch.stack([tile(s, o) for s, o in pairs]), ax, titles, columns=14)
+    figures.feature_grid(torch.stack([tile(s, o) for s, o in pairs]), ax, titles, columns=14)
     report.figure("shapes", fig)
 
 # %% [markdown]
@@ -152,9 +159,9 @@ assert not set(codes[0].tolist()) & set(codes[1].tolist())
 sample = train_scenes[[5, 1200, 2400]]
 orbit = scene_orbits(sample.images(), G)
 assert torch.equal(orbit[:, 3], sample.act(G, 3).images())  # turning the picture or the description: the same
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(5.2, 4))
-    plots.feature_grid(orbit[:, :, 0].flatten(0, 1), ax, columns=4)
+    figures.feature_grid(orbit[:, :, 0].flatten(0, 1), ax, columns=4)
     report.figure("orbits", fig)
 
 # %% [markdown]
@@ -185,9 +192,9 @@ rows = [chosen]
 for base in bases:
     with torch.no_grad():
         rows.append(study.autoencoder(base)(chosen[:, None].to(study.device)).cpu()[:, 0].clamp(0, 1))
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 1.0 * len(rows)))
-    plots.feature_grid(torch.cat(rows), ax, columns=8)
+    figures.feature_grid(torch.cat(rows), ax, columns=8)
     report.figure("base_models", fig)
 
 # %% [markdown]
@@ -302,13 +309,13 @@ for base in bases:
 
 # %% mystnb={"figure": {"name": "fig-transform-powers", "caption": "What each power of M leaves unexplained on held-out scenes of this run: 1 - R² about the mean, logarithmic. 1 is as good as the mean activations. The last power should give the activations back, which the identity does by definition (no mark)."}, "image": {"alt": "One panel per base model with a line per method over the powers one to four. The identity lies highest, above one; least squares lies lowest by orders of magnitude."}} tags=["hide-input"]
 powers = list(range(1, G.order)) + [0]  # the last entry is p = |G|, kept at the identity's place
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, len(bases), figsize=(3.7 * len(bases), 3.2), sharey=True, squeeze=False)
     for base, ax in zip(bases, axes[0], strict=True):
         left = {method: [np.mean([1 - float(fits[base, method, s]["mean"][p]) for s in study.seeds]) for p in powers]
                 for method in METHODS}
         curves = {method: [v if v > 1e-7 else np.nan for v in values] for method, values in left.items()}
-        scene_plots.power_curves(curves, ax, labels=[f"$M^{p}$" for p in range(1, G.order + 1)],
+        figures.power_curves(curves, ax, labels=[f"$M^{p}$" for p in range(1, G.order + 1)],
                                  ylabel="$1 - R^2$ about the mean" if base == bases[0] else "", legend=False)
         ax.set(title=base.upper(), yscale="log")
     handles, names = axes[0, 0].get_legend_handles_labels()
@@ -374,9 +381,9 @@ def step_card(p):
     return fig
 
 
-with plots.house_style():
-    frames = [widgets.png(step_card(p)) for p in range(G.order + 1)]
-widgets.feature_stack(frames, [f"p = {p}" for p in range(G.order + 1)], [
+with figures.house_style():
+    frames = [figures.png(step_card(p)) for p in range(G.order + 1)]
+figures.feature_stack(frames, [f"p = {p}" for p in range(G.order + 1)], [
     f"Two scenes, number of quarter turns: {p}. The image, the picture decoded from its own activations, the picture "
     f"decoded from M to the power {p} applied to the activations of the upright scene, and the pictures' difference."
     for p in range(G.order + 1)], description="quarter turns", width="520px")
@@ -511,7 +518,7 @@ def decoded_dictionary(base, k, count=6):
 
 # %% mystnb={"figure": {"name": "fig-turned-dictionary", "caption": "Six latents of the equivariant SAE (rows of four, two to a line): what the dictionary vector, turned by M zero to three times, adds to the picture. Red adds light, blue takes it away. A feature that is equivariant turns with p; one that is invariant stays."}, "image": {"alt": "A grid of small pictures in red, white and blue. In each row of four the pattern of a latent turns by ninety degrees from picture to picture."}} tags=["hide-input"]
 pictures, chosen_latents = decoded_dictionary(base, k)
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(3, 8, figsize=(7.4, 3.1))
     limit = float(pictures.abs().flatten().quantile(0.995))
     for ax, picture, place in zip(axes.flat, pictures.flatten(0, 1), range(24), strict=True):
@@ -558,13 +565,13 @@ for base in bases:
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-splice", "caption": "Pixel error of the base model with a coder in its middle, divided by that of the base model alone (dashed), against the L1 norm of the latents, on held-out scenes of this run; numbers are k. Left and down is better. Whiskers are standard deviations over seeds where there are several."}, "image": {"alt": "One panel per base model with a line of points for each coder, relative pixel error across and L1 norm upwards."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, len(bases), figsize=(3.7 * len(bases), 3.4), squeeze=False)
     for base, ax in zip(bases, axes[0], strict=True):
         points = {name: {k_row: [(splice.loss / splice.base_loss, splice.l1) for splice in
                                  (splices[base, name, k_row, s] for s in study.coder_seeds(k_row))] for k_row in ks}
                   for name in coders}
-        scene_plots.splice_curves(points, ax, base=1.0, legend=base == bases[-1])
+        figures.splice_curves(points, ax, base=1.0, legend=base == bases[-1])
         ax.set(title=base.upper(), ylabel="L1 norm of the latents" if base == bases[0] else "")
     report.figure("splice", fig)
 
@@ -666,7 +673,7 @@ def probe_figure(k, truncation):
     for base, of_base in zip(bases, axes, strict=True):
         for ax, chosen in zip(of_base, (LATENTS, RECONSTRUCTIONS), strict=True):
             bars = {label: scores_of(base, label, view, k, truncation) for label, view in chosen}
-            scene_plots.task_bars({label: {f: v[f] for f in FAMILIES} for label, v in bars.items()}, ax, legend=False)
+            figures.task_bars({label: {f: v[f] for f in FAMILIES} for label, v in bars.items()}, ax, legend=False)
             ax.set_ylabel(f"F1, {base.upper()}" if chosen is LATENTS else "")
     axes[0, 0].set_title(f"{truncation} latents")
     axes[0, 1].set_title(f"reconstructions from {truncation}")
@@ -675,11 +682,11 @@ def probe_figure(k, truncation):
     return fig
 
 
-with plots.house_style():
+with figures.house_style():
     report.figure("probes", probe_figure(k, max(settings.truncations)))
 
 # %% mystnb={"figure": {"name": "fig-probes-few", "caption": "The same with the smallest number of latents kept."}, "image": {"alt": "Two panels per base model of grouped bars as before; bars are lower for the task families in which one answer is spread over many latents."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     report.figure("probes_few", probe_figure(k, min(settings.truncations)))
 
 # %% [markdown]
@@ -707,13 +714,13 @@ for base in bases:
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-probes-k", "caption": "XGBoost's F1 over k, by task family (columns) and base model (rows), for probes on the fewest latents kept. Whiskers are standard deviations over seeds, at the k that have several."}, "image": {"alt": "A grid of small line plots, one row per base model and one column per task family, one line per coder."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(len(bases), len(FAMILIES), figsize=(8, 2.3 * len(bases)), sharey=True, squeeze=False)
     for base, of_base in zip(bases, axes, strict=True):
         for family, ax in zip(FAMILIES, of_base, strict=True):
             lines = {name: {k_row: scores_of(base, name, "latents", k_row, min(settings.truncations))[family]
                             for k_row in ks} for name in coders}
-            scene_plots.score_lines(lines, ax)
+            figures.score_lines(lines, ax)
             ax.set(title=f"{base.upper()}, {family}", ylim=(0, 1.03))
     for ax in axes[-1]:
         ax.set_xlabel("k")
@@ -820,10 +827,10 @@ display(Markdown("\n".join(rows)))
 assert all(relation_errors[base, method] < 1e-4 for base in bases for method in ("exact", "procrustes, projected"))
 
 # %% mystnb={"figure": {"name": "fig-far-powers", "caption": "Held-out R² about the mean of M^p far beyond p = 4, this run. With the relation built in, the curve repeats every four powers."}, "image": {"alt": "One panel per base model; lines over powers one to twelve. Unconstrained lines fall with the power, constrained ones repeat with period four."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, len(bases), figsize=(3.9 * len(bases), 3.2), sharey=True, squeeze=False)
     for base, ax in zip(bases, axes[0], strict=True):
-        scene_plots.power_curves({m: far[base, m] for m in CONSTRAINED}, ax, labels=[str(p) for p in range(1, 13)],
+        figures.power_curves({m: far[base, m] for m in CONSTRAINED}, ax, labels=[str(p) for p in range(1, 13)],
                                  ylabel="$R^2$ about the mean" if base == bases[0] else "", legend=False)
         lowest = min(min(far[base, method]) for method in ("least squares", "exact"))
         ax.set(title=base.upper(), xlabel="power $p$", ylim=(min(0.5, lowest), 1.02))
@@ -893,7 +900,7 @@ D = layer.group
 n = D.order // 2 if D.name.startswith("D_") else D.order
 held_out = torch.cat(list(layer.orbits("held-out").in_order()))
 by_least_squares = layer.transform("least squares").cpu()
-predictions = {"identity": transforms.TransformMatrix(D, held_out.shape[-1]),
+predictions = {"identity": TransformMatrix(D, held_out.shape[-1]),
                "powers of M, Adam": layer.transform("adam").cpu(),
                "powers of M, least squares": by_least_squares}
 linearity = {name: r2(M, held_out, about="mean") for name, M in predictions.items()}
@@ -903,11 +910,11 @@ for name, values in linearity.items():
           f"mirrors {float(values[n:].mean()) if len(values) > n else float('nan'):6.3f}")
 
 # %% mystnb={"figure": {"name": "fig-linearity", "caption": "How well the activation at a point predicts the one after a rotation, for the layer of this run's profile, on held-out images. One map per angle is the best that any linear prediction can do; powers of one matrix accumulate their errors."}, "image": {"alt": "Lines over the rotation angle from 0 to 360 degrees: the identity falls at once, powers of M fall with the angle, one map per angle stays high and nearly level."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6.6, 3.6))
     curves = {name: [float(v) for v in values[1:n]] for name, values in linearity.items()}
     angles = [f"{360 * p / n:g}°" if n <= 8 or p % 2 == 0 else "" for p in range(1, n)]
-    scene_plots.power_curves(curves, ax, labels=angles, ylabel="$R^2$ about the mean")
+    figures.power_curves(curves, ax, labels=angles, ylabel="$R^2$ about the mean")
     ax.set(xlabel="rotation", ylim=(max(-1, min(min(c) for c in curves.values()) - 0.05), 1))
     report.figure("linearity", fig)
 
@@ -972,7 +979,7 @@ assert profile == "smoke" or min(linear.values()) > 0.8
 
 # %%
 loose_orbits = activations(study.autoencoder(bases[0]), random_scenes(2000, seed=seed + 1), G)
-fitted = transforms.least_squares(TensorOrbits(loose_orbits[:1500], G).in_order(), G)
+fitted = least_squares(TensorOrbits(loose_orbits[:1500], G).in_order(), G)
 for name, M in (("fitted on upright scenes", study.transform(bases[0], "least squares").cpu()),
                 ("fitted on loose scenes", fitted)):
     print(f"M {name}: R² about the mean on loose scenes {float(r2(M, loose_orbits[1500:], about='mean').mean()):.3f}")

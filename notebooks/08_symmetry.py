@@ -76,21 +76,35 @@ import torch
 from IPython.display import Markdown, display
 from scipy.stats import spearmanr
 
-from groupcc_lite import featurevis, plots, symmetry_plots, widgets
-from groupcc_lite.actions import PlanarAction
-from groupcc_lite.colours import ColourAction, product_action
-from groupcc_lite.drawn import drawing, drawn_features, responses, shape_stabiliser
-from groupcc_lite.families import centre_activations
-from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.images import ImageSubset
+from groupcc_lite import figures, symmetry
+from groupcc_lite.actions import ColourAction, PlanarAction, product_action
+from groupcc_lite.answers import (
+    calibrate_tau,
+    disturbed,
+    drawing,
+    drawn_features,
+    plant,
+    responses,
+    score,
+    shape_stabiliser,
+    standard,
+)
+from groupcc_lite.groups import cyclic, dihedral, representatives
 from groupcc_lite.models import load_model
-from groupcc_lite.pipeline import Run
-from groupcc_lite.planted import plant, standard
-from groupcc_lite.scoring import calibrate_tau, disturbed, score
-from groupcc_lite.shapes import SHAPE_NAMES, SHAPES, draw
-from groupcc_lite.stabilisers import TAU, equivariance_score, irrep_power, stabilisers
-from groupcc_lite.subgroups import representatives
-from groupcc_lite.symmetry import act, block_cosines, max_cosine, normalised, self_similarity
+from groupcc_lite.runs import Run
+from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, ImageSubset, draw
+from groupcc_lite.symmetry import (
+    TAU,
+    act,
+    block_cosines,
+    centre_activations,
+    equivariance_score,
+    irrep_power,
+    max_cosine,
+    normalised,
+    self_similarity,
+    stabilisers,
+)
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("08_symmetry")
@@ -137,9 +151,9 @@ _ = report.number("subgroups", len(subgroups), note="subgroups of the group")
 # fall into two classes, and an {ref}`exercise <ex-two-classes>` asks why.)
 
 # %% mystnb={"figure": {"name": "fig-lattice", "caption": "All subgroups of the profile's group. Conjugate ones share a box, with their number below the name; height is size. A line leads from a subgroup to the next larger ones that contain it. Every feature of the layer gets exactly one of these boxes."}, "image": {"alt": "A lattice of boxes joined by lines, from none at the bottom through half turn and mirrors to all at the top."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 1.3 + 0.72 * len({H.order for H in classes})))
-    report.figure("lattice", symmetry_plots.subgroup_lattice(G, ax).figure)
+    report.figure("lattice", figures.subgroup_lattice(G, ax).figure)
 
 # %% [markdown]
 # A learned vector is never left *exactly* as it is. We need a threshold $\tau$ for the cosine. And once there is
@@ -199,10 +213,10 @@ assert len(SHAPES) == 14 and all(right) and min(s.margin for s in labels) > 0
 # %% mystnb={"figure": {"name": "fig-drawn-stabilisers", "caption": "Profiles of four drawn shapes through the exactly equivariant filters. The dashed line is the threshold; rings mark the elements of the stabiliser that was found. Blue rotations, orange mirrors."}, "image": {"alt": "Four line plots over the angle with a dashed horizontal line. The line has rings at 0, 180 and 360 degrees, the curve at 0 and 360 or on one mirror, the cross every 90 degrees, the blob everywhere."}} tags=["hide-input"]
 chosen = [SHAPE_NAMES.index(name) for name in ("curve", "line", "cross", "blob")]
 c_drawn = self_similarity(drawn, G)
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(6, 5), sharex=True, sharey=True)
     for ax, i in zip(axes.flat, chosen, strict=True):
-        symmetry_plots.stabiliser_profile(c_drawn[i], labels[i], G, ax, legend=False)
+        figures.stabiliser_profile(c_drawn[i], labels[i], G, ax, legend=False)
         ax.set_title(f"{SHAPE_NAMES[i]}: {labels[i].subgroup.label}")
         ax.set_xticks([0, 90, 180, 270], ["0°", "90°", "180°", "270°"])
         ax.label_outer()
@@ -290,7 +304,7 @@ def candidate_card(H):
     for ax, half, title in ((middle, range(n), "rotations"), (right, range(n, G.order), "mirrors")):
         for h in half:
             member, passes = h in H.elements, c_line[h] >= TAU
-            colour = "0.7" if not member else plots.PALETTE[0] if passes else plots.PALETTE[1]
+            colour = "0.7" if not member else figures.PALETTE[0] if passes else figures.PALETTE[1]
             ax.plot([2 * math.pi * (h % n) / n] * 2, [-0.3, radius[h]], color=colour, linewidth=1)
             ax.scatter(2 * math.pi * (h % n) / n, radius[h], s=42, facecolors=colour if member else "white",
                        edgecolors=colour, marker="o" if passes or not member else "X", zorder=3, clip_on=False)
@@ -307,9 +321,9 @@ def candidate_card(H):
 
 passing = [H for H in candidates if verdict(H)[0] >= TAU]
 assert accepted in passing and accepted.order == max(H.order for H in passing)
-with plots.house_style(), plt.rc_context({"savefig.dpi": 90}):
-    frames = [widgets.png(candidate_card(H)) for H in candidates]
-widgets.feature_stack(frames, [H.label for H in candidates], [
+with figures.house_style(), plt.rc_context({"savefig.dpi": 90}):
+    frames = [figures.png(candidate_card(H)) for H in candidates]
+figures.feature_stack(frames, [H.label for H in candidates], [
     f"The line against the subgroup {H.label} of order {H.order}: smallest cosine inside {verdict(H)[0]:.2f}"
     + ("" if verdict(H)[1] is None else f", largest outside {verdict(H)[1]:.2f}") + f". It {verdict(H)[2]}."
     for H in candidates], description="subgroup", width="500px")
@@ -371,9 +385,9 @@ for q in cosines:
     assert q < 0.9 or np.mean(wrong) <= 0.02
 
 # %% mystnb={"figure": {"name": "fig-tau", "caption": "Share of wrong stabilisers on planted features against the threshold, one line for each cosine between the disturbed vector and the truth, both kinds of error averaged. Too low a threshold finds symmetries that are not there, too high a one misses those that are. The worse a feature is learned, the lower and narrower is the range that works. Dashed: the threshold of this chapter."}, "image": {"alt": "Five valley-shaped curves over the threshold. Each has a flat bottom near zero that ends the earlier on the right the smaller the cosine is."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4))
-    symmetry_plots.threshold_curves({f"cosine {q}": values for q, values in errors.items()}, taus, ax,
+    figures.threshold_curves({f"cosine {q}": values for q, values in errors.items()}, taus, ax,
                                     ylabel="share of wrong stabilisers")
     report.figure("tau", fig)
 
@@ -425,9 +439,9 @@ assert sum(Counter(label.tolist()).values()) == len(D)
 
 # %% mystnb={"figure": {"name": "fig-census", "caption": "The census: how many living features of the trained crosscoder have which stabiliser, on the lattice of subgroups. Darker boxes hold more features."}, "image": {"alt": "The lattice of subgroups with a number of features in each box; the box for none is the darkest."}} tags=["hide-input"]
 counts = dict(Counter(s.subgroup.conjugacy_class for s in found))
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 1.3 + 0.72 * len({H.order for H in classes})))
-    report.figure("census", symmetry_plots.subgroup_lattice(G, ax, counts=counts).figure)
+    report.figure("census", figures.subgroup_lattice(G, ax, counts=counts).figure)
 
 # %% [markdown]
 # ### Is it noise?
@@ -474,9 +488,9 @@ _ = report.number("exact_mirrors_chance", expected, note="share of exact mirrors
 # label **doubtful** if its margin is below 0.05 ({numref}`fig-census-bars`).
 
 # %% mystnb={"figure": {"name": "fig-census-bars", "caption": "The census by label. Pale: margin below 0.05, that is, a slightly different threshold would change the label, or an element outside the stabiliser passes the threshold as well."}, "image": {"alt": "Horizontal bars, one for each kind of symmetry, each with a dark and a pale part."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 1.2 + 0.36 * len(names)))
-    report.figure("bars", symmetry_plots.census_bars(found, G, ax).figure)
+    report.figure("bars", figures.census_bars(found, G, ax).figure)
 
 # %%
 doubtful = report.number("doubtful_share", float((margin < 0.05).mean()), note="features with a margin below 0.05")
@@ -509,11 +523,11 @@ def extreme(value, among):
 
 doubts = [extreme(np.abs(margin), label != "none"), extreme(np.abs(margin), label == "none")]
 doubts.append(extreme(margin, ~np.isin(np.arange(len(D)), doubts)))
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(2, 3, figsize=(6, 4.8))
     for (top, bottom), i in zip(axes.T, doubts, strict=True):
-        plots.block_heatmap(block_cosines(D[[i]])[0], G, top)
-        symmetry_plots.stabiliser_profile(c[i], found[i], G, bottom, legend=False)
+        figures.block_heatmap(block_cosines(D[[i]])[0], G, top)
+        figures.stabiliser_profile(c[i], found[i], G, bottom, legend=False)
         bottom.set_xticks([0, 180], ["0°", "180°"])
         top.set_title(f"f/{features[i]}: {label[i]}\nmargin {margin[i]:.3f}", fontsize=10)
         if bottom is not axes[1, 0]:
@@ -539,9 +553,9 @@ invariant = [counts["all"] for counts in sweep]
 assert invariant == sorted(invariant, reverse=True)
 
 # %% mystnb={"figure": {"name": "fig-census-sweep", "caption": "The census against the threshold: share of living features with each label. Dashed: the threshold in use. Where a line is steep, the count is a matter of convention."}, "image": {"alt": "Lines over the threshold, the one for none rising, those for symmetric kinds falling."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4))
-    symmetry_plots.threshold_curves(curves, levels, ax, ylabel="share of features")
+    figures.threshold_curves(curves, levels, ax, ylabel="share of features")
     report.figure("sweep", fig)
 
 # %% [markdown]
@@ -675,10 +689,10 @@ groups = {"all features": np.ones(len(D), bool), "no symmetry": label == "none",
           "curve-like: one mirror": label == "one mirror", "line-like: half turn, not all": has_half & (label != "all"),
           "invariant: all": label == "all"}
 spectra = {name: P[torch.as_tensor(among)].mean(0) for name, among in groups.items() if among.any()}
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(len(spectra), 1, figsize=(6, 1.0 + 1.25 * len(spectra)), sharex=True, squeeze=False)
     for ax, (name, spectrum) in zip(axes.flat, spectra.items(), strict=True):
-        symmetry_plots.irrep_bars(spectrum, G, ax, legend=False)
+        figures.irrep_bars(spectrum, G, ax, legend=False)
         ax.set(ylim=(0, 1), yticks=(0, 0.5, 1))
         ax.set_title(f"{name} ({int(groups[name].sum())})", fontsize=11, pad=4)
     report.figure("spectrum", fig)
@@ -743,7 +757,7 @@ assert scores["drawn, filters"].min() > 0.9
 assert scores["shuffled blocks"].median() < scores["learned features"].median()
 
 # %% mystnb={"figure": {"name": "fig-equivariance-scores", "caption": "Equivariance score of every living feature, and of the same features after shuffling their blocks. Vertical lines: medians for drawn shapes through the network (dashed) and through the exactly equivariant filters (dotted)."}, "image": {"alt": "Two histograms, the one for learned features to the right of the one for shuffled blocks, with two vertical lines."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.6))
     for name in ("learned features", "shuffled blocks"):
         ax.hist(scores[name], bins=np.linspace(0, 1, 41), histtype="stepfilled", alpha=0.65, label=name)
@@ -790,7 +804,7 @@ for key in compared["crosscoder"][0]:
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-census-sae", "caption": "The census of the crosscoder and of an SAE with fitted blocks: share of living features with each label. Means over seeds, whiskers are standard deviations."}, "image": {"alt": "Grouped horizontal bars, two for each kind of symmetry, one for the crosscoder and one for the SAE."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 1.2 + 0.42 * len(names)))
     for offset, (name, of_seeds) in zip((-0.2, 0.2), compared.items(), strict=True):
         values = np.array([[of_seed[key] for key in names] for of_seed in of_seeds])
@@ -961,7 +975,7 @@ for (name, (_, wanted)), s in zip(pictures.items(), marked, strict=True):
     assert s.subgroup.label == wanted
 
 # %% mystnb={"figure": {"name": "fig-colours", "caption": "Five of the drawings, their middle enlarged, for the group of quarter turns and the red-blue swap, with the stabilisers that were found. The fourth and fifth combine a turn and a swap: neither alone leaves the picture as it is."}, "image": {"alt": "Five small pictures: a grey cross, a red line, a red cross, a line that is half red and half blue, and a cross with one red and one blue stroke."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(1, 5, figsize=(6, 1.8))
     picked = ("grey cross", "red line", "red cross", "half red, half blue line", "red and blue cross")
     for ax, name in zip(axes, picked, strict=True):
@@ -1155,7 +1169,7 @@ rank = report.number("hue_turn_rank", float(spearmanr(invariant["trained"]["hue"
 print(f"rank correlation of the two over the features: {rank:.2f}")
 
 # %% mystnb={"figure": {"name": "fig-colour-invariance", "caption": "Every living feature of a crosscoder for quarter turns and thirds of the hue circle: the share of its power that turns of the hue leave alone, and the share that turns of the image leave alone. Blue: this profile's network. Orange: the same network with random weights. The dashed lines are what a vector of unrelated blocks has."}, "image": {"alt": "A scatter plot of blue and orange points. The blue ones lie towards the right edge, spread from low to high; the orange ones reach further to the left."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4.2))
     for (name, shares), marker in zip(invariant.items(), "o^", strict=True):
         ax.scatter(shares["hue"], shares["turns"], s=22, alpha=0.7, marker=marker, linewidths=0, label=name)
@@ -1201,7 +1215,7 @@ drawn_for = small.visualise(small_coder, alive["trained"][shown_features], size=
                             steps=run.profile.vis_steps)
 turned_hue = ColourAction(cyclic(3)).images(torch.as_tensor(drawn_for.transpose(0, 3, 1, 2).copy()))
 directions = small_coder.W_e.detach()[torch.as_tensor(alive["trained"][shown_features])]
-answer_to = torch.stack([featurevis.responses(model, pixels.permute(0, 2, 3, 1).numpy(), directions).diagonal()
+answer_to = torch.stack([symmetry.responses(model, pixels.permute(0, 2, 3, 1).numpy(), directions).diagonal()
                          for pixels in turned_hue])
 kept = answer_to / answer_to[0]
 for key, part, which in (("hue_kept_least", slice(3), "least"), ("hue_kept_most", slice(3, 6), "most")):
@@ -1213,9 +1227,9 @@ edge = max(0, (run.profile.vis_size - model.geometry.receptive_field) // 2)
 field = slice(edge, run.profile.vis_size - edge)
 titles = [f"{share:.2f}" for share in invariant["trained"]["hue"][shown_features]] + [
     f"{share:.0%}" for share in kept[1:].flatten().tolist()]
-with plots.house_style():
+with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.9))
-    plots.feature_grid(turned_hue.flatten(0, 1)[:, :, field, field].clamp(0, 1), ax, titles, columns=6)
+    figures.feature_grid(turned_hue.flatten(0, 1)[:, :, field, field].clamp(0, 1), ax, titles, columns=6)
     report.figure("colour_features", fig)
 
 # %% [markdown]

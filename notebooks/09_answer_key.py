@@ -73,19 +73,30 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import families, key_plots, plots
+from groupcc_lite import figures, symmetry
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.answer_key import METHODS, Budget, seconds_per_step, study
-from groupcc_lite.drawn import drawn_problem
-from groupcc_lite.fitted import moments
+from groupcc_lite.answers import (
+    METHODS,
+    RECOVERED,
+    SIMILAR,
+    Budget,
+    drawn_problem,
+    score,
+    seconds_per_step,
+    standard,
+    study,
+)
+from groupcc_lite.coders import moments
 from groupcc_lite.groups import parse_group
-from groupcc_lite.pipeline import Run
-from groupcc_lite.planted import standard
-from groupcc_lite.profiles import get_key_profile
-from groupcc_lite.scoring import RECOVERED, SIMILAR, score
-from groupcc_lite.shapes import SHAPES
-from groupcc_lite.stabilisers import TAU, equivariance_score
-from groupcc_lite.symmetry import block_cosines, max_cosine, self_similarity
+from groupcc_lite.runs import Run, get_key_profile
+from groupcc_lite.stimuli import SHAPES
+from groupcc_lite.symmetry import (
+    TAU,
+    block_cosines,
+    equivariance_score,
+    max_cosine,
+    self_similarity,
+)
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("09_answer_key")
@@ -147,13 +158,13 @@ assert (problem.superposition, problem.noise) == (2.0, 0.05) or profile == "smok
 _ = report.number("features", problem.features, note="planted features at standard difficulty")
 
 # %% mystnb={"figure": {"name": "fig-planted", "caption": "Block heatmaps of planted features, one for each kind of stabiliser. This is what chapter 4 looked for, and here it is there by construction."}, "image": {"alt": "A row of square heat maps with diagonal stripes, from one stripe for no symmetry to a single colour for full symmetry."}} tags=["hide-input"]
-with plots.house_style():
+with figures.house_style():
     shown = [next(j for j, H in enumerate(problem.stabiliser) if H.label == name) for name in list(kinds)[:8]]
     fig, axes = plt.subplots(2, 4, figsize=(7, 4))
     for ax in axes.flat[len(shown):]:
         ax.set_axis_off()
     for ax, j in zip(axes.flat, shown, strict=False):
-        plots.block_heatmap(block_cosines(problem.dictionary[[j]])[0], G, ax)
+        figures.block_heatmap(block_cosines(problem.dictionary[[j]])[0], G, ax)
         ax.set(title=problem.stabiliser[j].label, xticks=[], yticks=[], xlabel="", ylabel="")
     report.figure("planted", fig)
 
@@ -274,11 +285,11 @@ for key, target in (("cosine", 0.95), ("stabiliser_of_all", 0.98), ("ari", 0.95)
 
 # %% mystnb={"figure": {"name": "fig-standard", "caption": "The planted problem of standard difficulty. One dot per seed, a bar at the mean. FVE counts only the k strongest latents of each sample, so that all methods are compared at the same L0."}, "image": {"alt": "Four panels of dots, one row per method: cosine, stabilisers, families and variance explained. Crosscoders and the SAE with fitted blocks are at the right in all of them; SAEs have no answer for stabilisers; the equivariant SAE is at the left."}} tags=["hide-input"]
 def dots(results, methods, name):
-    with plots.house_style():
+    with figures.house_style():
         fig, axes = plt.subplots(1, 4, figsize=(9, 0.9 + 0.38 * len(methods)), sharey=True)
         for ax, (key, title) in zip(axes, list(COLUMNS.items())[:4], strict=True):
             values = {m: [row[key] for trial, row in results.items() if trial.method == m] for m in methods}
-            key_plots.method_dots(values, ax)
+            figures.method_dots(values, ax)
             ax.set(title=title, xlim=(-0.04, 1.04))
         report.figure(name, fig)
 
@@ -397,13 +408,13 @@ sweeps = {name: study({str(level): p for level, p in problems.items()}, rivals,
 # %% mystnb={"figure": {"name": "fig-sweeps", "caption": "Three difficulties (columns) and three scores (rows). Lines are means over seeds, bands their range. The dashed line in the stabilisers' row is what the true dictionary itself scores: broken equivariance changes the truth."}, "image": {"alt": "A grid of nine line plots falling to the right, one line per method; the crosscoder with L1 and the others cross."}} tags=["hide-input"]
 SCORES = dict(cosine="cosine", stabiliser_of_all="stabilisers right", ari="ARI of families")
 own = {name: {level: score(p.dictionary, p) for level, p in problems.items()} for name, problems in swept.items()}
-with plots.house_style():
+with figures.house_style():
     fig, axes = plt.subplots(3, 3, figsize=(8, 6.4), sharex="col", sharey="row")
     for column, (name, of_sweep) in zip(axes.T, sweeps.items(), strict=True):
         for ax, key in zip(column, SCORES, strict=True):
             lines = {m: {level: [row[key] for t, row in of_sweep.items() if (t.problem, t.method) == (str(level), m)]
                          for level in levels[name]} for m in rivals}
-            key_plots.difficulty_lines(lines, ax)
+            figures.difficulty_lines(lines, ax)
             if key == "stabiliser_of_all":
                 ax.plot(levels[name], [own[name][level].stabiliser_of_all for level in levels[name]], "--", color="0.3",
                         linewidth=1.2)
@@ -569,8 +580,8 @@ print(f"of the crosscoder's advantage in purity, an ordinary SAE with fitted blo
 def purity_of(blocks, of_map):
     """Neighbour purity of the living features of a map, with these blocks instead of their own."""
     D = blocks.float().unflatten(1, (run.group.order, -1))[of_map.features]
-    gap = families.distance(max_cosine(D, run.group))
-    return families.score(gap, of_map.embedding, of_map.clusters, of_map.labels.label).neighbour_purity
+    gap = symmetry.distance(max_cosine(D, run.group))
+    return symmetry.score_families(gap, of_map.embedding, of_map.clusters, of_map.labels.label).neighbour_purity
 
 
 RIDGES = (1e-6, 0.01, 0.1, 1.0, 10.0, 1e6)

@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from groupcc_lite.project import REPEATED, Project
+from bookmaker.project_facts import REPEATED, Project
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "groupcc_lite"

@@ -1,0 +1,199 @@
+"""The two files of a notebook: the Python file that people edit, the .ipynb that Jupyter, Colab and the book read.
+
+The Python file (percent format) is the source. Its twin is made from it and from nothing else: cell ids come from
+the cells' text, so making it twice gives the same bytes, and a test can tell that the two have drifted apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from bookmaker.project_facts import Project, repeated
+from groupcc_lite.base import atomic_write
+
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
+
+BOOTSTRAP = '''\
+# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
+import os
+import sys
+
+keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
+
+if "google.colab" in sys.modules:
+    import subprocess
+    from importlib.metadata import version
+    from pathlib import Path
+
+    if keep_on_drive:
+        from google.colab import drive
+
+        drive.mount("/content/drive")
+    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
+    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
+    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
+        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
+    keep = [f"{{name}}=={{version(name)}}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
+    Path("/content/keep.txt").write_text("\\n".join(keep))
+    source = os.environ.get("GROUPCC_SOURCE", "git+{repository}@v{version}")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
+    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{{source}} could not be installed beside {{', '.join(keep)}}:\\n{{done.stdout}}")
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
+    print("Results go to", os.environ["GROUPCC_WORK"])'''
+
+
+class BookError(RuntimeError):
+    """A step of making the book failed; the message says all that a reader needs."""
+
+
+def find_root(start: str | Path | None = None) -> Path:
+    """The folder with the book's sources that contains `start` (default: the current folder).
+
+    FileNotFoundError outside a checkout.
+    """
+    from groupcc_lite.base import repository_root
+
+    here = Path(start or Path.cwd())
+    root = repository_root(here)
+    if root is None:
+        raise FileNotFoundError(f"{here.resolve()} is not inside the book's sources (no _config.yml beside "
+                                "groupcc_lite); clone the repository and call this from there")
+    return root
+
+
+def sources(root: Path) -> list[Path]:
+    """The notebooks' Python files in the order of the chapters."""
+    return sorted((root / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def select(root: Path, names: list[str]) -> list[Path]:
+    """The Python files that `names` mean: "all", a number such as "3" or "03", or a name such as "03_training".
+
+    ValueError for a name that no notebook has, listing those there are.
+    """
+    available = {path.stem: path for path in sources(root)}
+    if not available:
+        raise FileNotFoundError(f"there is no notebook in {root / 'notebooks'}")
+    if not names or "all" in names:
+        return list(available.values())
+    chosen = []
+    for name in names:
+        stem = Path(name).stem
+        hits = [s for s in available if s == stem or (stem.isdigit() and int(s[:2]) == int(stem))]
+        if not hits:
+            raise ValueError(f"there is no notebook {name!r}; there are {', '.join(available)}, or all")
+        chosen.append(available[hits[0]])
+    return chosen
+
+
+def tags(cell: Any) -> list[str]:
+    """A cell's tags."""
+    return cell.metadata.get("tags", [])
+
+
+def tagged(notebook: Any, tag: str) -> int | None:
+    """Position of the one cell with `tag`, None if there is none; ValueError if there are several."""
+    found = [i for i, cell in enumerate(notebook.cells) if tag in tags(cell)]
+    if len(found) > 1:
+        raise ValueError(f"cells {found} are all tagged {tag!r}; exactly one may be")
+    return found[0] if found else None
+
+
+def bootstrap_source(root: Path) -> str:
+    """Text of the cell that installs the library on Colab, from the address and version in pyproject.toml."""
+    project = Project.read(root)
+    return BOOTSTRAP.format(repository=project.repository, version=project.version)
+
+
+def _with_bootstrap(notebook: Any, root: Path, name: str) -> None:
+    from nbformat.v4 import new_code_cell
+
+    at = tagged(notebook, "parameters")
+    if at is None:
+        raise ValueError(f'{name} has no cell tagged "parameters"; add one with literals only, '
+                         'such as `# %% tags=["parameters"]` above `profile = "book"`')
+    # remove-cell: the page leaves it out, Jupyter and Colab show it.
+    cell = new_code_cell(bootstrap_source(root), metadata={"tags": ["bootstrap", "remove-cell"]})
+    old = tagged(notebook, "bootstrap")
+    if old is None:
+        notebook.cells.insert(at, cell)
+    else:
+        notebook.cells[old] = cell
+
+
+def _with_stable_ids(notebook: Any) -> None:
+    seen: Counter[str] = Counter()
+    for cell in notebook.cells:
+        text = f"{cell.cell_type}\n{cell.source}"
+        cell["id"] = hashlib.sha256(f"{seen[text]}\n{text}".encode()).hexdigest()[:8]
+        seen[text] += 1
+
+
+def _same_cells(one: Any, other: Any) -> bool:
+    def content(notebook: Any) -> list[tuple[str, str, dict[str, Any]]]:
+        return [(c.cell_type, c.source, {k: c.metadata.get(k) for k in ("tags", "mystnb")}) for c in notebook.cells]
+
+    return content(one) == content(other) and one.metadata.get("kernelspec") == other.metadata.get("kernelspec")
+
+
+def _python_text(notebook: Any, source: Path, root: Path) -> str:
+    """The Python file for `notebook`: the file as it is if it says the same, so that its layout stays the author's."""
+    import jupytext
+    from jupytext.config import load_jupytext_config
+
+    if _same_cells(jupytext.read(source, fmt="py:percent"), notebook):
+        return source.read_text()
+    config = load_jupytext_config(str(root / "notebooks" / source.name))
+    lines = jupytext.writes(notebook, fmt="py:percent", config=config).split("\n")
+    # jupytext escapes letters such as the subscript in D₁₆ in the metadata behind `# %%`; people edit that line.
+    return "\n".join(ESCAPED.sub(lambda code: chr(int(code[1], 16)), line) if line.startswith("# %%") else line
+                     for line in lines)
+
+
+def make_pair(source: Path, root: Path) -> tuple[str, str]:
+    """The texts that the Python file and its .ipynb twin should have, from the Python file as it is."""
+    import jupytext
+    import nbformat
+
+    notebook = jupytext.read(source, fmt="py:percent")
+    _with_bootstrap(notebook, root, source.name)
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
+    text = _python_text(notebook, source, root)
+    _with_stable_ids(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    nbformat.validate(notebook)
+    return text, nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
+
+
+def sync(root: Path, *, check: bool = False) -> list[Path]:
+    """Bring every pair of `notebooks/` in step, and the files that repeat version or address; `check` only looks.
+
+    Returns the files that were not in step.
+    """
+    wanted = repeated(root)
+    for source in sources(root):
+        wanted |= zip((source, source.with_suffix(".ipynb")), make_pair(source, root), strict=True)
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    if not check:
+        for path in stale:
+            atomic_write(path, wanted[path])
+    orphans = {p.stem for p in (root / "notebooks").glob("*.ipynb")} - {p.stem for p in sources(root)}
+    if orphans:
+        raise ValueError(f"notebooks/{min(orphans)}.ipynb has no Python file beside it; the .py is the source, "
+                         "so make it with `jupytext --to py:percent` or delete the .ipynb")
+    return stale

@@ -1,0 +1,152 @@
+"""How much of a planted problem a dictionary has found, and where the threshold for stabilisers belongs.
+
+Scores compare directions only: dictionary vectors may come in any order and of any length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import adjusted_rand_score
+from torch import Tensor
+
+from groupcc_lite.answers.planted import Planted, Problem
+from groupcc_lite.groups import trivial
+from groupcc_lite.symmetry import TAU, max_cosine, normalised, stabilisers
+
+RECOVERED = 0.9
+"""Cosine with the truth above which a feature counts as recovered."""
+SIMILAR = 0.7
+"""Mean similarity that makes clusters one family: of 1, features learnt with cosine 0.9 keep 0.9^2."""
+
+class PlantedScores(NamedTuple):
+    """How much of a planted problem a dictionary has found; shares and means are over all true features."""
+
+    cosine: float
+    """Mean cosine of true features with their partners; 0 for those without one."""
+    recovered: float
+    """Share of true features whose cosine is above `recovered`."""
+    stabiliser: float | None
+    """Share of recovered features whose stabiliser is exactly the true one; NaN for none, None for single blocks."""
+    stabiliser_of_all: float | None
+    """The same over all true features, however bad their partners are; those without one count as wrong."""
+    ari: float
+    """Adjusted Rand index of similarity clusters against families, over recovered features; NaN for fewer than two."""
+    cosines: Float[Tensor, " m"]
+    """Each true feature's cosine with its partner."""
+    partner: Int[Tensor, " m"]
+    """Each true feature's dictionary vector, -1 for none."""
+
+
+def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TAU, recovered: float = RECOVERED,
+          similar: float = SIMILAR) -> PlantedScores:
+    """Compare dictionary vectors, in any order and of any length, with the truth.
+
+    `dictionary` (k, |G|, n), or (k, 1, n) from a coder of single blocks, such as a plain SAE: it is compared with the
+    v_j alone. Partners maximise the sum of cosines (Hungarian method). Stabilisers are those of `stabilisers` at `tau`.
+    Families are clusters of recovered features by `max_cosine` (plain cosine for single blocks) with average linkage,
+    cut at the mean similarity `similar`. ValueError for a dictionary that does not fit or is not finite.
+    """
+    found, cosines, partner = _match(dictionary, truth)
+    good = cosines > recovered
+    right = None if found.shape[1] == 1 else _right(found, partner, truth, tau)
+    ari = math.nan
+    if good.sum() > 1:
+        gap = 1 - max_cosine(found[partner[good]], truth.group if found.shape[1] > 1 else trivial())
+        # Average linkage, because one accidental likeness must not join two families.
+        clusters = AgglomerativeClustering(n_clusters=None, metric="precomputed", linkage="average",
+                                           distance_threshold=1 - similar).fit_predict(gap.clamp(min=0).numpy())
+        ari = float(adjusted_rand_score(truth.family[good].numpy(), clusters))
+    shares = (None, None) if right is None else (float(right[good].float().mean()), float(right.float().mean()))
+    return PlantedScores(float(cosines.mean()), float(good.float().mean()), *shares, ari, cosines, partner)
+
+
+def _match(dictionary: Tensor, truth: Problem) -> tuple[Float[Tensor, "k g n"], Tensor, Tensor]:
+    """Normalised dictionary vectors, and each true feature's cosine and partner."""
+    if (dictionary.ndim != 3 or not len(dictionary) or dictionary.shape[1] not in (1, truth.group.order)
+            or dictionary.shape[2] != truth.channels):
+        raise ValueError(f"dictionary has shape {tuple(dictionary.shape)}; expected (latents, {truth.group.order} or "
+                         f"1, {truth.channels}) for {truth.group.name} with {truth.channels} channels")
+    if not torch.isfinite(dictionary).all():
+        raise ValueError("dictionary holds NaN or infinite values; was it trained to the end?")
+    found = normalised(dictionary.detach().float().cpu())
+    table = normalised(truth.dictionary[:, :found.shape[1]]).flatten(1) @ found.flatten(1).T
+    rows, columns = map(torch.from_numpy, linear_sum_assignment(table.numpy(), maximize=True))
+    cosines, partner = torch.zeros(truth.features), torch.full((truth.features,), -1)
+    cosines[rows], partner[rows] = table[rows, columns], columns
+    partner[rows[found[columns].flatten(1).norm(dim=1) < 0.5]] = -1  # a zero vector is nobody's partner
+    return found, cosines, partner
+
+
+def _right(found: Float[Tensor, "k g n"], partner: Int[Tensor, " m"], truth: Problem, tau: float) -> Bool[Tensor, " m"]:
+    """Which true features have a partner with the same stabiliser."""
+    right, known = torch.zeros(len(partner), dtype=torch.bool), torch.nonzero(partner >= 0).flatten()
+    labels = stabilisers(found[partner[known]], truth.group, tau=tau)
+    for s, j in zip(labels, known.tolist(), strict=True):
+        right[j] = s.subgroup.elements == truth.stabiliser[j].elements
+    return right
+
+
+# -------------------------------------------------------------------------------------------------- calibration
+
+class Calibration(NamedTuple):
+    """Where to put the threshold of `stabilisers`."""
+
+    tau: float
+    """The middle of `best`."""
+    best: tuple[float, float]
+    """Both ends of the longest run of thresholds with the fewest errors."""
+    taus: Float[np.ndarray, " t"]
+    errors: Float[np.ndarray, "c t"]
+    """Share of wrong stabilisers for each case at each threshold; "fewest" refers to the mean over cases."""
+
+
+def disturbed(truth: Planted, cosine: float, *, equivariant: bool = False, seed: int = 0) -> Float[Tensor, "m g n"]:
+    """The true dictionary with a random error, so that every vector has exactly this cosine with the truth.
+
+    The error is independent in every block, or, if `equivariant`, one of v_j that all blocks share, as a crosscoder
+    makes it that mixes features up.
+    """
+    if not 0 < cosine <= 1:
+        raise ValueError(f"cosine is {cosine}; expected above 0 and up to 1")
+    generator = torch.Generator().manual_seed(seed)
+    true = truth.directions if equivariant else normalised(truth.dictionary).flatten(1)
+    error = torch.randn(true.shape, generator=generator)
+    error -= (error * true).sum(1, keepdim=True) * true
+    tilted = cosine * true + (1 - cosine**2) ** 0.5 * torch.nn.functional.normalize(error, dim=1)
+    if equivariant:
+        return einsum(truth.maps, tilted, "g a b, m b -> m g a")
+    return tilted.unflatten(1, truth.dictionary.shape[1:])
+
+
+def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Problem]],
+                  taus: Sequence[float] | Float[np.ndarray, " t"] | None = None) -> Calibration:
+    """The threshold with the fewest wrong stabilisers over pairs of a dictionary, such as `disturbed` gives, and truth.
+
+    All true features with a partner count. `taus` rises, by default from 0.3 to 0.98. ValueError for no cases, for
+    dictionaries of single blocks, or where not one feature has a partner.
+    """
+    taus = np.linspace(0.3, 0.98, 35) if taus is None else np.asarray(taus, dtype=np.float64)
+    errors = []
+    for dictionary, truth in cases:
+        found, _, partner = _match(dictionary, truth)
+        known = partner >= 0
+        if found.shape[1] != truth.group.order or not known.any():
+            raise ValueError(f"dictionary has {found.shape[1]} blocks and {int(known.sum())} vectors with a partner; "
+                             f"expected {truth.group.order} blocks and at least one vector that is not zero")
+        errors.append([1 - float(_right(found, partner, truth, tau)[known].float().mean()) for tau in taus.tolist()])
+    if not errors or not len(taus) or (np.diff(taus) <= 0).any():
+        raise ValueError(f"{len(errors)} cases, thresholds {taus}; expected at least one case and rising thresholds")
+    mean = np.mean(errors, axis=0)
+    few = np.flatnonzero(mean <= mean.min() + 1e-9)
+    run = max(np.split(few, np.flatnonzero(np.diff(few) > 1) + 1), key=len)
+    low, high = float(taus[run[0]]), float(taus[run[-1]])
+    return Calibration((low + high) / 2, (low, high), taus, np.array(errors))

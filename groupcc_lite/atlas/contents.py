@@ -1,0 +1,296 @@
+"""The feature atlas: everything its page shows about every feature of a crosscoder and of an SAE, as plain arrays.
+
+`make_atlas` asks a `Run` for both maps, measures the features and draws their pictures. `atlas_files` knows how this
+lies on disk, and `atlas_page` puts a page around it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from groupcc_lite.actions import ColourAction, PlanarAction, standard_matrices
+from groupcc_lite.base import digest, provenance
+from groupcc_lite.coders import GroupCrosscoder, Metrics
+from groupcc_lite.figures import rotations_of
+from groupcc_lite.groups import FiniteGroup, Subgroup
+from groupcc_lite.models import BaseModel
+from groupcc_lite.runs import KINDS, FamilyMap, Run
+from groupcc_lite.stimuli import SHAPE_NAMES
+from groupcc_lite.symmetry import (
+    TAU,
+    block_cosines,
+    equivariance_score,
+    irrep_power,
+    max_cosine,
+    self_similarity,
+    stabilisers,
+)
+
+
+class Relatives(NamedTuple):
+    """For each feature the features most similar to it when the group may move them, best first."""
+
+    row: Int[np.ndarray, "m r"]
+    """Their rows, not their numbers."""
+    cosine: Float[np.ndarray, "m r"]
+    element: Int[np.ndarray, "m r"]
+    """The h with which F_i and h . F_row agree best: moved by h, the relative's picture should look like i's."""
+
+
+class Symmetries(NamedTuple):
+    """What the blocks of dictionary vectors say, a row for each feature."""
+
+    blocks: Float[np.ndarray, "m g g"]
+    profile: Float[np.ndarray, "m g"]
+    spectrum: Float[np.ndarray, "m k"]
+    """Power in each irrep of `G.irreps()`."""
+    subgroup: Int[np.ndarray, " m"]
+    """Which of `G.subgroups()` is the stabiliser."""
+    inside: Float[np.ndarray, " m"]
+    outside: Float[np.ndarray, " m"]
+    margin: Float[np.ndarray, " m"]
+    equivariance: Float[np.ndarray, " m"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureTable:
+    """One map of the atlas: all living features of one coder."""
+
+    kind: str
+    """"crosscoder" or "sae"."""
+    latents: int
+    """How many the coder has, dead ones included."""
+    features: Int[np.ndarray, " m"]
+    """Latent numbers of the rows, increasing."""
+    xy: Float[np.ndarray, "m 2"]
+    """Places on the map, in [0, 1], the longer side filled: UMAP's, pushed apart by `spread`."""
+    frequency: Float[np.ndarray, " m"]
+    """Share of held-out samples on which the feature fires."""
+    family: Int[np.ndarray, " m"]
+    """Cluster number, -1: none."""
+    drawing: Int[np.ndarray, " m"]
+    """Number of the drawn shape that excites the feature most, -1: not clear."""
+    metrics: dict[str, float]
+    """The coder's on held-out images."""
+    relatives: Relatives
+    symmetries: Symmetries | None
+    """None for an SAE: without blocks there is nothing to compare."""
+
+    def __post_init__(self) -> None:
+        if (np.diff(self.features) <= 0).any() or not 0 <= self.features.min() <= self.features.max() < self.latents:
+            raise ValueError(f"features of the {self.kind} are not increasing numbers from 0 to {self.latents - 1}")
+
+
+class Pictures(NamedTuple):
+    """Feature visualisations of some rows of a table."""
+
+    row: Int[np.ndarray, " k"]
+    """Which rows, increasing."""
+    image: UInt8[np.ndarray, "k s s 3"]
+
+
+class Atlas(NamedTuple):
+    """Everything the page shows; tables and pictures by kind of coder."""
+
+    facts: dict[str, Any]
+    tables: dict[str, FeatureTable]
+    pictures: dict[str, Pictures]
+
+
+def relatives(D: Float[Tensor, "m g d"], G: FiniteGroup, count: int = 8) -> Relatives:
+    """The `count` most similar other features of each, by `max_cosine`, with the element that carries them over."""
+    if not 1 <= count < len(D):
+        raise ValueError(f"count is {count}; expected 1 to {len(D) - 1}, the number of other features")
+    similarity, element = max_cosine(D, G, elements=True)
+    similarity.fill_diagonal_(-torch.inf)
+    cosine, row = similarity.topk(count, dim=1)
+    return Relatives(row.cpu().numpy(), cosine.cpu().numpy(), element.gather(1, row).cpu().numpy())
+
+
+def symmetries(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Symmetries:
+    """Heatmap, profile, spectrum and stabiliser of every dictionary vector."""
+    found, order = stabilisers(D, G), {H.elements: k for k, H in enumerate(G.subgroups())}
+    inside, outside, margin = (np.array([getattr(s, name) for s in found]) for name in ("inside", "outside", "margin"))
+    return Symmetries(block_cosines(D).cpu().numpy(), self_similarity(D, G).cpu().numpy(),
+                      irrep_power(D, G).cpu().numpy(), np.array([order[s.subgroup.elements] for s in found]),
+                      inside, outside, margin, equivariance_score(D, G).cpu().numpy())
+
+
+def feature_table(found: FamilyMap, metrics: Metrics, *, count: int = 8) -> FeatureTable:
+    """A family map with what is known about each of its features; `count` relatives each, or all if there are fewer."""
+    coder, alive = found.coder, found.features
+    D, G = coder.dictionary.detach().cpu()[torch.as_tensor(alive)], coder.group
+    return FeatureTable(
+        kind="sae" if G.order == 1 else "crosscoder", latents=coder.latents, features=alive,
+        xy=spread(found.embedding.two), frequency=metrics.frequency[alive], family=found.clusters,
+        drawing=found.labels.label, metrics=metrics.row(), relatives=relatives(D, G, min(count, len(D) - 1)),
+        symmetries=None if G.order == 1 else symmetries(D, G))
+
+
+def spread(points: Float[np.ndarray, "m 2"], *, rounds: int = 400) -> Float[np.ndarray, "m 2"]:
+    """Points of a map in [0, 1], pushed apart where one would hide another; islands grow, their order stays.
+
+    Circles around the points, so large that all of them together would cover a quarter of the square, no longer
+    overlap much: every feature can be pointed at. Points in the same place leave it in different directions.
+    """
+    def fitted(p: np.ndarray) -> np.ndarray:
+        return (p - p.min(0)) / max(float(np.ptp(p, axis=0).max()), 1e-9)
+
+    p, apart = fitted(points.astype(np.float64)), (1 / (np.pi * len(points))) ** 0.5
+    turns = 2.4 * np.arange(len(p))  # the golden angle: neighbours in number point in different directions
+    p += 1e-6 * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    for _ in range(rounds):
+        i, j = cKDTree(p).query_pairs(apart, output_type="ndarray").T
+        if not len(i):
+            break
+        gap = p[i] - p[j]
+        distance = np.linalg.norm(gap, axis=1, keepdims=True)
+        push = 0.3 * (apart - distance) * gap / np.maximum(distance, 1e-12)
+        np.add.at(p, i, push)
+        np.add.at(p, j, -push)
+    return fitted(p)
+
+
+# ---------------------------------------------------------------------------------------------------- the group
+
+def group_facts(action: PlanarAction) -> dict[str, Any]:
+    """The group for the page: names, angles, irreps, and how each element moves a picture.
+
+    `circle` holds the angle in degrees, counter-clockwise from the right, at which an element stands on its circle:
+    rotations by their angle and, where the group acts on the plane in the usual way, mirrors by their axis, which has
+    two ends 180 degrees apart. It is None for groups that are neither cyclic nor dihedral.
+    """
+    G, n = action.group, rotations_of(action.group)
+    usual = standard_matrices(G)
+    planar = n is not None and usual is not None and np.allclose(action.matrices, usual)
+    circle = None
+    if n is not None:
+        turns = 360 * np.arange(n) / n
+        circle = np.concatenate([turns, (90 - turns / 2) % 180 if planar else turns])[:G.order].tolist()
+    return dict(name=G.name, order=G.order, elements=list(G.names), rotations=n, planar=planar, circle=circle,
+                matrices=action.matrices.reshape(G.order, 4).tolist(),
+                colours=action.colours.reshape(G.order, 9).tolist() if isinstance(action, ColourAction) else None,
+                irreps=[dict(name=irrep.name, dim=irrep.dim, meaning=irrep.meaning) for irrep in G.irreps()])
+
+
+def symmetry_words(H: Subgroup, action: PlanarAction) -> str:
+    """Which elements a subgroup holds, for people: "half turn and 2 mirrors", "all 32 elements"."""
+    G, n = action.group, rotations_of(action.group)
+    if H.order == 1:
+        return "nothing but the identity"
+    if H.order == G.order:
+        return f"all {G.order} elements"
+    if n is None or not group_facts(action)["planar"]:
+        names = [G.names[h] for h in H.elements[1:]]
+        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    turns = sum(h < n for h in H.elements)
+    mirrors = H.order - turns
+    rotations = {1: "", 2: "the half turn"}.get(turns, f"turns by multiples of {360 / turns:g}°")
+    reflections = {0: "", 1: "one mirror"}.get(mirrors, f"{mirrors} mirrors")
+    return " and ".join(filter(None, (rotations, reflections)))
+
+
+# ------------------------------------------------------------------------------------------------- the pictures
+
+def drawing_order(count: int) -> Int[np.ndarray, " count"]:
+    """0 .. count - 1 such that every beginning is spread evenly: the numbers by their reversed bits.
+
+    A rendering that stops early then leaves a sample of all features, and one that goes on repeats nothing.
+    """
+    bits = max(1, (count - 1).bit_length())
+    reversed_bits = [int(f"{k:0{bits}b}"[::-1], 2) for k in range(2**bits)]
+    return np.array([k for k in reversed_bits if k < count], dtype=np.int64)
+
+
+def central_window(model: BaseModel, size: int) -> slice:
+    """Rows, and columns, of a picture of this size that lie in its central cell's receptive field, evenly around it.
+
+    The pattern's centre becomes the centre of what is cut out, so that turning the cut turns the pattern on the spot.
+    """
+    geometry = (model if size == model.input_size else model.at_size(size)).geometry
+    centre = round(geometry.first + geometry.stride * geometry.centre_cell)
+    reach = min(geometry.receptive_field // 2, centre, size - 1 - centre)
+    return slice(centre - reach, centre + reach + 1)
+
+
+def feature_pictures(run: Run, coder: GroupCrosscoder, features: Int[np.ndarray, " m"], *, size: int, steps: int,
+                     limit: int | None = None) -> Pictures:
+    """Feature visualisations by encoder direction, of all features or of `limit` of them, evenly spread.
+
+    Finished batches stay in the work folder, so that an interrupted call goes on, and a larger limit adds to a smaller
+    one.
+    """
+    from groupcc_lite import symmetry  # Lucent takes seconds to import, and only this needs it
+
+    rows = drawing_order(len(features))[:limit]
+    if not len(rows):
+        return Pictures(np.zeros(0, dtype=np.int64), np.zeros((0, 1, 1, 3), dtype=np.uint8))
+    directions = coder.W_e.detach()[torch.as_tensor(features[rows])]
+    settings = dict(size=size, steps=steps, seed=run.seed)
+    folder = run.work / "visualisations" / f"atlas-{digest([run.model.fingerprint, settings])}"
+    images = symmetry.render_features(run.model, directions, folder=folder, **settings)
+    window = central_window(run.model, size)
+    ordered = np.argsort(rows)
+    cut: UInt8[np.ndarray, "k s s 3"] = (images[ordered][:, window, window] * 255).round().astype(np.uint8)
+    return Pictures(rows[ordered], cut)
+
+
+# ---------------------------------------------------------------------------------------------------- the atlas
+
+def make_atlas(run: Run, *, pictures: int | None = None, size: int | None = None, steps: int | None = None,
+               count: int = 8) -> Atlas:
+    """The atlas of a run's crosscoder and SAE; whatever they need is made first. Interrupted, the next call goes on.
+
+    Settings as for `atlas_settings`.
+    """
+    settings = atlas_settings(run, pictures=pictures, size=size, steps=steps, count=count)
+    drawing = {key: settings[key] for key in ("size", "steps")}
+    tables, drawn = {}, {}
+    for kind in KINDS:
+        found = run.family_map(kind)
+        tables[kind] = feature_table(found, run.evaluate(found.coder), count=count)
+        drawn[kind] = feature_pictures(run, found.coder, found.features, limit=pictures, **drawing)
+    return Atlas(dict(fingerprint=fingerprint(run, settings), **run_facts(run, tables, **drawing)), tables, drawn)
+
+
+def atlas_settings(run: Run, *, pictures: int | None = None, size: int | None = None, steps: int | None = None,
+                   count: int = 8) -> dict[str, int | None]:
+    """The settings of an atlas, complete and possible, before anything long starts.
+
+    `pictures`: draw so many features of each map, evenly spread, instead of all. `size` and `steps` of a picture
+    default to the profile's `atlas_size` and `atlas_steps`. `count`: relatives per feature. ValueError for numbers
+    that are too small, and for pictures smaller than the network takes.
+    """
+    size = run.profile.atlas_size if size is None else size
+    steps = run.profile.atlas_steps if steps is None else steps
+    for name, value, least in (("size", size, 1), ("steps", steps, 1), ("count", count, 1), ("pictures", pictures, 0)):
+        if value is not None and value < least:
+            raise ValueError(f"{name} is {value}; expected at least {least}")
+    central_window(run.model, size)
+    return dict(pictures=pictures, size=size, steps=steps, count=count)
+
+
+def fingerprint(run: Run, settings: dict[str, int | None]) -> str:
+    """Name of everything an atlas depends on: both coders, the images that judge them, and `atlas_settings`."""
+    weights = [digest(run.coder(kind).W_e.detach().double().cpu().numpy().tobytes().hex()) for kind in KINDS]
+    return digest([weights, run.model.fingerprint, run.source("held-out").fingerprint, settings])
+
+
+def run_facts(run: Run, tables: dict[str, FeatureTable], **drawing: int) -> dict[str, Any]:
+    """Where an atlas comes from, its group, the stabilisers that occur in it, and the names of the drawn shapes."""
+    origin = provenance(**run.report("atlas").facts)
+    keys = ("commit", "date", "seed", "model", "layer", "model_fingerprint", "images", "images_sha256")
+    used = sorted({k for table in tables.values() if table.symmetries is not None
+                   for k in table.symmetries.subgroup.tolist()})
+    subgroups = [(k, run.group.subgroups()[k]) for k in used]
+    return dict(profile=run.profile.name, **{key: origin[key] for key in keys}, drawing=drawing, tau=TAU,
+                group=group_facts(run.action), shapes=list(SHAPE_NAMES),
+                subgroups={str(k): dict(label=H.label, elements=list(H.elements), words=symmetry_words(H, run.action))
+                           for k, H in subgroups})

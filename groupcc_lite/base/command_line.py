@@ -1,0 +1,76 @@
+"""What both command lines share: `groupcc` for the library, `python -m bookmaker` for the book.
+
+Results go to standard output, what happens on the way to standard error, and every failure is one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+class Verbs:
+    """A command line of verbs, each a function of its options, with the options that several of them take."""
+
+    def __init__(self, program: str, description: str):
+        self.program = program
+        self.parser = argparse.ArgumentParser(prog=program, description=description)
+        self._verbs = self.parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+        self.profile = argparse.ArgumentParser(add_help=False)
+        self.profile.add_argument("--profile", default="book", help="smoke, book, inception or paper (default: book)")
+        self.inputs = argparse.ArgumentParser(add_help=False)
+        self.inputs.add_argument("--images", metavar="FOLDER", help="photographs instead of the profile's images")
+        self.inputs.add_argument("--weights", metavar="FILE", help="weights file of the profile's model")
+        self.inputs.add_argument("--data", metavar="FOLDER", help="folder that GROUPCC_DATA would name")
+
+    def add(self, name: str, function: Any, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        """One more verb; returns its parser, for options of its own."""
+        sub = self._verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=parents)
+        sub.set_defaults(function=function)
+        return sub
+
+    def run(self, arguments: list[str] | None = None, *, failures: tuple[type[Exception], ...] = ()) -> int:
+        """Run one verb; 0 when all went well, 1 for one of `failures`, 2 for a wrong request, 130 when interrupted."""
+        options = self.parser.parse_args(arguments)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+        for package in ("groupcc_lite", "bookmaker"):
+            logging.getLogger(package).setLevel(logging.INFO)
+        try:
+            options.function(options)
+        except failures as error:
+            return self._fail(str(error), 1)
+        except (ValueError, OSError) as error:
+            return self._fail(str(error), 2)
+        except ModuleNotFoundError as error:
+            return self._fail(f"{error.name} is not installed; pip install 'groupcc-lite[all]'", 2)
+        except KeyboardInterrupt:
+            return self._fail("interrupted; the same command goes on from here", 130)
+        return 0
+
+    def _fail(self, message: str, code: int) -> int:
+        sys.stderr.write(f"{self.program}: {message}\n")
+        return code
+
+
+def use_data(folder: str | None) -> None:
+    """Make --data the folder that GROUPCC_DATA names, for this process and those it starts."""
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f"--data is {folder!r}, which is not a folder")
+        os.environ["GROUPCC_DATA"] = str(Path(folder).resolve())
+
+
+def say(text: str) -> None:
+    """One line of the result."""
+    sys.stdout.write(text + "\n")
+
+
+def say_table(rows: list[tuple[str, ...]]) -> None:
+    """Rows of the result as columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

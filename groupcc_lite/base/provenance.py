@@ -1,0 +1,69 @@
+"""Where a result comes from: commit, date, versions, hardware, threads, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from groupcc_lite.base.workspace import repository_root
+
+PACKAGES = ("groupcc-lite", "torch", "torchvision", "numpy", "scikit-learn", "umap-learn", "torch-lucent")
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Commit, date, versions and hardware of this run, and what else it depended on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return dict(commit=_commit(), date=datetime.now(UTC).isoformat(timespec="seconds"),
+                versions={"python": platform.python_version(), **versions}, hardware=_hardware(),
+                peak_memory_gib=peak_memory(), **facts)
+
+
+def peak_memory() -> float | None:
+    """Largest resident memory of this process so far in GiB; None where the system does not say."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else []:
+        if line.startswith("VmHWM"):  # ru_maxrss would on Linux begin with the peak of whoever started this process
+            return round(int(line.split()[1]) / 2**20, 2)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+
+
+def _commit() -> str:
+    root = repository_root()
+    if root is None or shutil.which("git") is None:
+        return "unknown"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
+    dirty = subprocess.run(["git", "status", "--porcelain", "groupcc_lite", "notebooks"], cwd=root,
+                           capture_output=True, text=True, check=False).stdout.strip()
+    return head.stdout.strip() + (" with uncommitted changes" if dirty else "")
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    threads = torch.get_num_threads()
+    return f"{model}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}"

@@ -1,0 +1,41 @@
+"""figures."""
+
+from groupcc_lite.figures.answers import difficulty_lines, method_dots
+from groupcc_lite.figures.census import census_bars, irrep_bars, stabiliser_profile, subgroup_lattice, threshold_curves
+from groupcc_lite.figures.features import (
+    arrangements,
+    block_heatmap,
+    cayley_table,
+    colour_bar,
+    fve_per_block,
+    registration_error,
+    self_similarity_profile,
+    tradeoff,
+    training_curves,
+    umap_scatter,
+)
+from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
+from groupcc_lite.figures.probes import CODER_NAMES, power_curves, score_lines, splice_curves, task_bars
+from groupcc_lite.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PALETTE,
+    PAPER,
+    PINK,
+    element_colours,
+    house_style,
+    rotations_of,
+)
+from groupcc_lite.figures.widgets import explorer, feature_stack, png
+
+__all__ = [
+    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
+    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "explorer",
+    "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "method_dots", "orbit_grid",
+    "png", "points_on_image", "power_curves", "registration_error", "rotations_of", "score_lines",
+    "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_bars",
+    "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
+]

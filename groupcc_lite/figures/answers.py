@@ -1,0 +1,58 @@
+"""Results of chapter 9 drawn on matplotlib axes, by the rules of `plots`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from groupcc_lite.figures.style import INK, MARKERS, PALETTE
+
+_ORDER = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "crosscoder, TopK", "crosscoder, L1",
+          "crosscoder, BatchTopK", "equivariant SAE", "equivariant SAE, linear encoder")
+
+
+def style_of(method: str) -> tuple[str, str]:
+    """(colour, marker) of a method, the same in every figure; ValueError for an unknown one."""
+    if method not in _ORDER:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(_ORDER)}")
+    place = _ORDER.index(method)
+    return (PALETTE[place], MARKERS[place]) if place < len(PALETTE) else (INK, "P")
+
+
+def method_dots(values: Mapping[str, Sequence[float | None]], ax: Axes, *, names: bool = True) -> Axes:
+    """One row per method: a dot per seed and a bar at their mean; a method without numbers gets the words "no answer".
+
+    The first method is at the top. None and NaN count as no number.
+    """
+    for row, (method, of_seeds) in enumerate(values.items()):
+        colour, marker = style_of(method)
+        numbers = np.array([v for v in of_seeds if v is not None and not np.isnan(v)])
+        if len(numbers):
+            ax.scatter(numbers, np.full(len(numbers), row), color=colour, marker=marker, s=34, alpha=0.8, zorder=3,
+                       linewidths=0)
+            ax.plot([numbers.mean()] * 2, [row - 0.3, row + 0.3], color=colour, linewidth=2.5)
+        else:
+            ax.text(0.5, row, "no answer", ha="center", va="center", fontsize=9.5, color=INK,
+                    transform=ax.get_yaxis_transform())
+    ax.set_yticks(range(len(values)), list(values) if names else [""] * len(values))
+    ax.set_ylim(len(values) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def difficulty_lines(values: Mapping[str, Mapping[float, Sequence[float | None]]], ax: Axes) -> Axes:
+    """One line per method over the levels of a difficulty: the mean over seeds, with the range of seeds behind it.
+
+    `values`: method -> level -> one number per seed. None and NaN leave a gap.
+    """
+    for method, levels in values.items():
+        colour, marker = style_of(method)
+        kept = {level: found for level, of_seeds in levels.items()
+                if (found := [v for v in of_seeds if v is not None and not np.isnan(v)])}
+        x = list(kept)
+        ax.plot(x, [np.mean(kept[level]) for level in x], color=colour, marker=marker, label=method)
+        ax.fill_between(x, [min(kept[level]) for level in x], [max(kept[level]) for level in x], color=colour,
+                        alpha=0.15, linewidth=0)
+    return ax

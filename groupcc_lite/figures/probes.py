@@ -1,0 +1,90 @@
+"""Results of chapter 7 drawn on matplotlib axes, by the rules of `plots`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from groupcc_lite.figures.style import INK, MARKERS, PALETTE, PAPER
+
+CODER_NAMES = {"activations": "activations", "sae": "SAE", "wide": "wide SAE", "deep": "two-layer SAE",
+               "equivariant": "equivariant SAE", "inferred": "element inferred", "invariant": "without M"}
+"""What figures and tables call the coders, and the readings of an equivariant SAE's reconstruction."""
+_ORDER = list(CODER_NAMES)
+
+
+def colour_of(name: str) -> str:
+    """One colour per coder, the same in every figure; the base activations are dark."""
+    return INK if name == "activations" else PALETTE[(_ORDER.index(name) - 1) % len(PALETTE)]
+
+
+def task_bars(scores: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes, *, legend: bool = True) -> Axes:
+    """Grouped bars: for each coder (key) and task family (inner key) the mean over seeds and its standard deviation.
+
+    ValueError when two coders were scored on different families.
+    """
+    families = list(next(iter(scores.values())))
+    if any(list(of_coder) != families for of_coder in scores.values()):
+        raise ValueError(f"coders were scored on different families; expected {families} for each")
+    width = 0.84 / len(scores)
+    for number, (name, of_coder) in enumerate(scores.items()):
+        places = np.arange(len(families)) + (number - (len(scores) - 1) / 2) * width
+        values = [np.asarray(of_coder[family], dtype=float) for family in families]
+        spread = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in values]
+        ax.bar(places, [v.mean() for v in values], width * 0.92, yerr=spread if any(spread) else None,
+               color=colour_of(name), label=CODER_NAMES[name], error_kw=dict(elinewidth=1, ecolor=INK))
+    ax.set_xticks(range(len(families)), families)
+    ax.set(ylim=(0, 1), ylabel="F1")
+    if legend:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return ax
+
+
+def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]]]], ax: Axes, *,
+                  base: float | None = None, legend: bool = True) -> Axes:
+    """Loss of the spliced base model against the L1 norm of the latents (Erdogan & Lucic 2025, Figure 4).
+
+    `points`: per coder and k one (loss, l1) per seed, the loss relative to the base model's own; the means are joined
+    by a line, whiskers are standard deviations. `base` is the loss without a coder.
+    """
+    for number, (name, of_coder) in enumerate(points.items()):
+        seeds = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
+        means = np.array([of_k.mean(0) for of_k in seeds])
+        spread = np.array([of_k.std(0, ddof=1) if len(of_k) > 1 else (0.0, 0.0) for of_k in seeds])
+        ax.errorbar(*means.T, xerr=spread[:, 0], yerr=spread[:, 1], marker=MARKERS[number % len(MARKERS)],
+                    color=colour_of(name), label=CODER_NAMES[name], elinewidth=1)
+        for k, (loss, norm) in zip(of_coder, means, strict=True):
+            ax.annotate(str(k), (loss, norm), xytext=(4, 3), textcoords="offset points", fontsize=9.5,
+                        color=colour_of(name), bbox=dict(facecolor=PAPER, edgecolor="none", pad=0.3, alpha=0.7))
+    if base is not None:
+        ax.axvline(base, color=INK, linestyle="--", linewidth=1, label="no coder")
+    ax.set(xlabel="pixel loss / the base model's", ylabel="L1 norm of the latents")
+    if legend:
+        ax.legend()
+    return ax
+
+
+def score_lines(scores: Mapping[str, Mapping[int, Sequence[float]]], ax: Axes) -> Axes:
+    """F1 over k, one line per coder: the mean over seeds with its standard deviation as whiskers."""
+    for number, (name, of_coder) in enumerate(scores.items()):
+        values = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
+        spread = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in values]
+        ax.errorbar(range(len(values)), [v.mean() for v in values], yerr=spread, color=colour_of(name), elinewidth=1,
+                    marker=MARKERS[number % len(MARKERS)], markersize=4.5, label=CODER_NAMES[name])
+    ax.set_xticks(range(len(next(iter(scores.values())))), [str(k) for k in next(iter(scores.values()))])
+    return ax
+
+
+def power_curves(r2: Mapping[str, Sequence[float]], ax: Axes, *, labels: Sequence[str], ylabel: str = "$R^2$",
+                 legend: bool = True) -> Axes:
+    """One line per method over the elements or powers named by `labels`."""
+    for number, (name, values) in enumerate(r2.items()):
+        ax.plot(range(len(values)), values, marker=MARKERS[number % len(MARKERS)], markersize=5, label=name,
+                color=PALETTE[number % len(PALETTE)])
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_ylabel(ylabel)
+    if legend:
+        ax.legend()
+    return ax

@@ -1,0 +1,125 @@
+"""Weights files: where they lie, whether they are the right ones, and reading them.
+
+A file is found before anything large starts, compared with its sha256 where one is known, and one that is missing, cut
+short or made for another network is a ValueError that says what to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import urllib.error
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from groupcc_lite.base import atomic_path, atomic_write, sha256_of
+
+log = logging.getLogger(__name__)
+
+TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny_inception.safetensors"
+_GOOGLENET_FILE = "googlenet-bvlc/googlenet_bvlc.safetensors"
+
+
+def weights_file(name: str, weights: str | Path | None = None) -> Path | None:
+    """The file that `load_model` would read, found but not opened; None if there is none to read.
+
+    That is so for untrained weights, and where the file would be downloaded. ValueError if it should be there but is
+    not.
+    """
+    if weights is not None:
+        return None if weights == "random" else existing_file(weights, f"weights of {name}")
+    if name == "tiny-inception":
+        return TINY_WEIGHTS
+    if name == "googlenet":
+        return bundled_googlenet()
+    cached = _inceptionv1_download()[1] if name == "inceptionv1" else None
+    return cached if cached is not None and cached.is_file() else None
+
+
+def verified_file(name: str, weights: str | Path | None, sha256: str | None) -> Path | None:
+    """`weights_file`, downloaded if it is InceptionV1's, after comparing its sha256."""
+    file = weights_file(name, weights)
+    if name == "inceptionv1" and weights is None:
+        file = file or _download(*_inceptionv1_download())
+        _check_pinned(file, sha256)
+    elif sha256 is not None and file is None:
+        raise ValueError(f"sha256 is given, but {name} with weights={weights!r} reads no file that it could be "
+                         "compared with; leave it out, or give weights=FILE")
+    elif sha256 is not None and (actual := sha256_of(file)) != sha256.lower():
+        raise ValueError(f"{file} has sha256 {actual}, expected {sha256}; it is not the file you asked for")
+    return file
+
+
+def existing_file(weights: str | Path, what: str) -> Path:
+    """`weights` as a path; ValueError saying `what` was expected if there is no such file."""
+    path = Path(weights)
+    if not path.is_file():
+        raise ValueError(f"weights={str(weights)!r}: no such file; expected {what}, or \"random\" for an untrained "
+                         "network")
+    return path
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a .pth file that holds nothing but tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as weights ({error}); it may be cut short: fetch it again") from error
+
+
+def load_state(network: nn.Module, path: Path) -> nn.Module:
+    """Fill `network` from a file with its state dict; ValueError if it does not fit."""
+    state = read_weights(path)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit {type(network).__name__}: {error}") from error
+    return network
+
+
+def bundled_googlenet() -> Path:
+    """BVLC GoogLeNet below the folder in GROUPCC_DATA; ValueError if it is not there."""
+    data = os.environ.get("GROUPCC_DATA")
+    path = Path(data) / _GOOGLENET_FILE if data else None
+    if path is None or not path.is_file():
+        where = f"{path} does not exist" if path else "the environment variable GROUPCC_DATA is not set"
+        raise ValueError(f"no weights for googlenet: {where}. Give weights=<the BVLC GoogLeNet safetensors file>, "
+                         f"or set GROUPCC_DATA to a folder that holds {_GOOGLENET_FILE}")
+    return path
+
+
+def _inceptionv1_download() -> tuple[str, Path]:
+    """The address of InceptionV1's weights, and where a download of them lies."""
+    from lucent.modelzoo.inceptionv1.InceptionV1 import model_urls
+
+    url = model_urls["inceptionv1"]
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+
+
+def _download(url: str, path: Path) -> Path:
+    try:
+        with atomic_path(path) as temporary:
+            torch.hub.download_url_to_file(url, str(temporary), progress=True)
+    except (urllib.error.URLError, OSError) as error:
+        raise ConnectionError(f"cannot download InceptionV1's weights ({error}). With internet access try again; or "
+                              f"put {path.name} at {path}; or use \"googlenet\", the same architecture") from error
+    return path
+
+
+def _check_pinned(path: Path, sha256: str | None) -> None:
+    """Compare a download with the sha256 asked for, or with the one recorded when it was first used."""
+    record, actual = path.with_name(path.name + ".sha256"), sha256_of(path)
+    expected = sha256 or (record.read_text().strip() if record.is_file() else None)
+    if expected is None:
+        log.info("first use of %s: recording its sha256 %s", path, actual)
+        atomic_write(record, actual + "\n")
+    elif actual != expected.lower():
+        raise ValueError(f"{path} has sha256 {actual}, expected {expected}; the file is damaged or was replaced. "
+                         f"Delete it (and {record.name}) to download it again")

@@ -1,0 +1,154 @@
+"""From images to orbit vectors: which points to take, and where they go when the image turns.
+
+An orbit vector of image I at point p is x[g] = a(g I)(g p), one block of `d` channels per group element
+(Gorton 2024, section 2.2). Points are chosen once, on the untransformed image, and live in pixels from the image
+centre. They become cell coordinates only when an activation grid is read. Warping whole grids back, as the paper
+describes it, reads the same numbers (the bilinear weights are the same) at a much higher price;
+`tests/test_sampling.py` keeps that slow way as the oracle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.base import matrix_products
+from groupcc_lite.models import BaseModel, Geometry
+
+REGISTRATIONS = ("image-centre", "grid-centre")
+"""What points turn about: the image's middle, which is right, or the grid's own, for comparison (chapter 2)."""
+
+
+class OrbitSample(NamedTuple):
+    """Orbit vectors with where they come from."""
+
+    blocks: Float[Tensor, "n g d"]
+    """Activations x[g] of each sampled point."""
+    image: Int[Tensor, " n"]
+    """Index of the image in the batch that was sampled."""
+    points: Float[Tensor, "n 2"]
+    """Pixels from the centre of the untransformed image, x right, y down."""
+
+
+def mask_points(geometry: Geometry, radius: float) -> Float[Tensor, "k 2"]:
+    """Centres of the grid cells within `radius` pixels of the image centre, in pixels from the image centre."""
+    axis = torch.arange(geometry.grid, dtype=torch.float32)
+    cells = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(-1, 2)
+    points = geometry.pixels(cells)
+    return points[points.norm(dim=-1) <= radius]
+
+
+def choose_points(activations: Float[Tensor, "b d h w"], geometry: Geometry, count: int, mask_radius: float,
+                  generators: Sequence[torch.Generator]) -> Float[Tensor, "b p 2"]:
+    """Cells inside the circular mask, drawn without replacement, with probability proportional to the L2 norm there.
+
+    One generator per image, so that an image's points do not depend on the batch it came in.
+    Source: Gorton 2024, section 2.2, steps 1-3. ValueError if the mask holds fewer than `count` cells.
+    """
+    points = mask_points(geometry, mask_radius)
+    if not len(points):
+        raise ValueError(f"no point is left inside a mask of {mask_radius:g} px: each reads {geometry.receptive_field} "
+                         f"px of {geometry.input_size}; take an earlier layer, a larger input_size, or a mask_radius")
+    if not 0 < count <= len(points):
+        raise ValueError(f"points_per_image is {count}, but a mask of {mask_radius:g} px holds {len(points)} cells of "
+                         f"stride {geometry.stride}; take 1 to {len(points)} points or another mask_radius")
+    norms = read_at(activations.float(), geometry.cells(points).expand(len(activations), -1, -1)).norm(dim=-1)
+    # A blank image has no norms to be proportional to; the tiny floor makes its points uniform instead of an error.
+    weights = (norms + 1e-6).cpu()
+    chosen = [torch.multinomial(w, count, generator=g) for w, g in zip(weights, generators, strict=True)]
+    return points[torch.stack(chosen)]
+
+
+def read_at(grid: Float[Tensor, "b d h w"], cells: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p d"]:
+    """Bilinear read of activation grids at cell coordinates (x, y); coordinates must lie on the grid."""
+    height, width = grid.shape[-2:]
+    limit = torch.tensor([width - 1, height - 1], device=grid.device)
+    cells = cells.to(grid.device)
+    if (cells < -1e-4).any() or (cells > limit + 1e-4).any():
+        raise ValueError(f"points reach outside the {height} x {width} activation grid; use a smaller mask_radius")
+    low = cells.floor().clamp(min=torch.zeros_like(limit), max=(limit - 1).clamp(min=0)).long()
+    high = torch.minimum(low + 1, limit)
+    fraction = (cells - low).to(grid.dtype)
+    rows = rearrange(grid, "b d h w -> b h w d")  # a view without copy for channels-last activations
+    image = torch.arange(len(grid), device=grid.device)[:, None]
+    (x0, y0), (x1, y1) = low.unbind(-1), high.unbind(-1)
+    fx, fy = fraction[..., :1], fraction[..., 1:]
+    top = rows[image, y0, x0] * (1 - fx) + rows[image, y0, x1] * fx
+    bottom = rows[image, y1, x0] * (1 - fx) + rows[image, y1, x1] * fx
+    return top * (1 - fy) + bottom * fy
+
+
+def transformed_cells(points: Float[Tensor, "b p 2"], action: PlanarAction, geometry: Geometry,
+                      registration: str = "image-centre") -> Float[Tensor, "g b p 2"]:
+    """Cell coordinates of g p for every element.
+
+    `image-centre` turns points about the image centre, where the image itself turns. `grid-centre` is the naive way,
+    kept for comparison: it turns them about the middle of the activation grid, which lies `geometry.centre_offset`
+    pixels away along both axes (up to twice that is lost at 180 degrees).
+    """
+    if registration == "image-centre":
+        return geometry.cells(action.points(points))
+    if registration == "grid-centre":
+        middle = (geometry.grid - 1) / 2
+        return action.points(geometry.cells(points) - middle) + middle
+    raise ValueError(f"registration is {registration!r}; expected one of {', '.join(REGISTRATIONS)}")
+
+
+@torch.no_grad()
+def sample_orbits(model: BaseModel, action: PlanarAction, images: Float[Tensor, "b 3 s s"], *,
+                  points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
+                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False,
+                  batch_size: int = 8) -> OrbitSample:
+    """Orbit vectors x[g] = a(g I)(g p) of points in each image, blocks float32.
+
+    `images` are source images, large enough to be rotated without showing a corner. `indices` name the images for the
+    seeding (default 0, 1, ...): point choice depends on (seed, index) only. `mask_radius` in pixels defaults to the
+    largest that keeps every receptive field inside the input. `amp` computes the forward pass in bfloat16 where the
+    processor has it; `batch_size` images at a time go through the network (small batches stay in a CPU's cache).
+    Source: Gorton 2024, section 2.2. ValueError for images too small, a mask too large, or NaN activations.
+    """
+    if not len(images):
+        raise ValueError("images is empty; expected at least one image")
+    numbers = list(range(len(images)) if indices is None else indices)
+    generators = [torch.Generator().manual_seed(_mix(seed, number)) for number in numbers]
+    radius = model.geometry.max_mask_radius if mask_radius is None else mask_radius
+    choose = partial(choose_points, geometry=model.geometry, count=points_per_image, mask_radius=radius)
+    parts = [_orbits_of_batch(model, action, images[first:first + batch_size], registration, amp,
+                              partial(choose, generators=generators[first:first + batch_size]))
+             for first in range(0, len(images), batch_size)]
+    blocks, points = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    if not torch.isfinite(blocks).all():
+        raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
+    return OrbitSample(blocks, torch.arange(len(images)).repeat_interleave(points_per_image), points)
+
+
+def _orbits_of_batch(model: BaseModel, action: PlanarAction, images: Tensor, registration: str, amp: bool,
+                     choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Blocks (n, g, d) and points (n, 2) of a few images: one forward pass per element, points chosen on the first."""
+    device = next(model.parameters()).device
+    images = images.to(device)
+    blocks, cells, points = [], None, None
+    for element in range(action.group.order):
+        (view,) = action.images(images, size=model.input_size, elements=[element])
+        with matrix_products(device, amp):
+            grid = model(view)
+        if cells is None:
+            points = choose(grid)
+            cells = transformed_cells(points, action, model.geometry, registration)
+        blocks.append(read_at(grid, cells[element]).float())
+    assert points is not None
+    return rearrange(blocks, "g b p d -> (b p) g d"), points.reshape(-1, 2)
+
+
+def _mix(seed: int, number: int) -> int:
+    """One 63-bit seed from two integers; consecutive seeds must not give overlapping streams (splitmix64 constants)."""
+    z = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    return (z ^ (z >> 31)) % 2**63

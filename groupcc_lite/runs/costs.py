@@ -1,0 +1,168 @@
+"""What a profile will cost on this machine, measured on a small sample before anything large starts."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from groupcc_lite import symmetry
+from groupcc_lite.answers import Budget, probe_task, seconds_per_step, standard
+from groupcc_lite.base import matrix_products
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Trainable
+from groupcc_lite.groups import cyclic
+from groupcc_lite.models import IMAGE_SHAPE, ImageAutoencoder, load_model
+from groupcc_lite.orbits import sample_orbits
+from groupcc_lite.runs.layer_run import Run
+from groupcc_lite.runs.profiles import (
+    KEY_PROFILES,
+    SCENE_PROFILES,
+    KeyProfile,
+    SceneProfile,
+    get_key_profile,
+    get_scene_profile,
+)
+from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes, probing_tasks
+
+IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
+SAMPLE_PHOTOS = 800
+
+
+def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str, dict[str, Any]]:
+    """Disk, memory and time of a profile's main artefacts, by stage: {"orbits": {...}, "training": {...}, ...}.
+
+    Times are extrapolated from one timed extraction of two images and one timed training step; untrained weights do,
+    since only shapes matter, so neither weights nor photographs nor network are needed.
+    """
+    model_name = Run(profile).profile.model
+    run = Run(profile, model=load_model(model_name, Run(profile).profile.layer, weights="random"))
+    settings, group, device = run.profile, run.group, run.device
+    count = _image_count(settings.model, settings.drawings, images)
+    rows = round(count * (1 - settings.held_out)) * settings.points_per_image
+    noise = torch.rand(2, 3, *[run.action.source_size(run.model.input_size)] * 2)
+    per_image = _seconds(lambda: sample_orbits(run.model, run.action, noise, mask_radius=settings.mask_radius,
+                                               points_per_image=settings.points_per_image)) / 2
+    coder = GroupCrosscoder(group, run.model.channels, settings.latents, activation=settings.activation, k=settings.k)
+    x = torch.randn(settings.batch_size, group.order, run.model.channels)
+    per_step = _seconds(_training_step(coder.to(device), x, settings.amp))
+    curve = len(settings.l1_sparsities) + len(settings.topk_ks)
+    row_bytes = group.order * run.model.channels * 2
+    trained = settings.steps * settings.seeds * 2 + settings.curve_steps * curve  # both kinds of coder, every seed
+    stored = _stored(count, settings.held_out, settings.store_images)
+    passes = stored + (trained * settings.batch_size / settings.points_per_image if settings.stream else 0)
+    return {
+        "images": {"count": count, "points each": settings.points_per_image, "training orbits": rows},
+        "orbits": {"forward passes": round(passes * group.order), "hours": per_image * passes / 3600,
+                   "disk GB": stored * settings.points_per_image * row_bytes / 1e9},
+        "crosscoder": {"parameters": sum(p.numel() for p in coder.parameters()), "steps": settings.steps,
+                       "epochs": settings.steps * settings.batch_size / rows, "hours": per_step * settings.steps / 3600,
+                       "disk GB": 4 * sum(p.numel() for p in coder.parameters()) * (settings.seeds + curve) / 1e9},
+        "trade-off curve": {"trainings": curve, "hours": per_step * settings.curve_steps * curve / 3600},
+        "comparison over seeds": {"trainings": settings.seeds - 1,
+                                  "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
+        "feature atlas": _atlas_cost(run),
+        "chapter 7": _scene_cost(get_scene_profile(settings.name)) if settings.name in SCENE_PROFILES else {},
+        "chapter 9": _key_cost(get_key_profile(settings.name)) if settings.name in KEY_PROFILES else {},
+    }
+
+
+def _atlas_cost(run: Run) -> dict[str, Any]:
+    """A picture of every feature of two coders, from a few steps of one batch; dead latents count too."""
+    settings, batch, steps = run.profile, 16, 8
+    directions = torch.randn(batch, run.model.channels)
+    seconds = _seconds(lambda: symmetry.render_features(run.model, directions, size=settings.atlas_size, steps=steps,
+                                                          batch=batch, progress=False))
+    pictures = 2 * settings.latents
+    return {"pictures": pictures, "hours": seconds / (batch * steps) * pictures * settings.atlas_steps / 3600}
+
+
+def _key_cost(settings: KeyProfile) -> dict[str, Any]:
+    """The answer key, from a few steps of a crosscoder and of the wide SAE; other methods cost at most as much."""
+    budget = Budget(orbits=1024)
+    whole = standard(group=settings.group, channels=settings.channels)
+    part = standard(group=settings.sweep_group, channels=settings.sweep_channels)
+    timed = dict(crosscoder=("crosscoder, TopK", whole), wide=("wide SAE", whole), swept=("crosscoder, TopK", part))
+    step = {name: seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1)
+            for name, (method, problem) in timed.items()}
+    levels = len(settings.noises) + len(settings.superpositions) + len(settings.brokens)
+    standing, drawn, swept = 7 * settings.seeds, 6 * settings.seeds, (4 * levels + 10) * settings.sweep_seeds
+    seconds = (settings.steps * (standing * step["crosscoder"] + settings.seeds * step["wide"])
+               + settings.drawing_steps * drawn * step["crosscoder"] + settings.sweep_steps * swept * step["swept"])
+    return {"trainings": standing + settings.seeds + drawn + swept, "hours": seconds / 3600}
+
+
+def _scene_cost(settings: SceneProfile) -> dict[str, Any]:
+    """Base models, coders and probes of the equivariant-SAE chapter, from one step of each and one probing task."""
+    group, width = cyclic(4), 256
+    batches = math.ceil(len(canonical_scenes()) * (1 - settings.held_out)) // settings.base_batch
+    base = sum(_seconds(_training_step(ImageAutoencoder(kind), torch.rand(settings.base_batch, *IMAGE_SHAPE), False))
+               for kind in settings.base_models) * batches * settings.base_epochs * settings.seeds
+    coders = {name: SparseAutoencoder(width, settings.latents * (group.order if name == "wide" else 1), k=8,
+                                      activation="topk", hidden=settings.hidden if name == "deep" else None)
+              for name in ("sae", "wide", "deep")}
+    x = torch.randn(settings.batch_size, 1, width)
+    per_step = {name: _seconds(_training_step(coder, x, settings.amp)) for name, coder in coders.items()}
+    trained = len(settings.base_models) * sum(settings.coder_seeds if k in settings.repeated_ks else 1
+                                              for k in settings.ks)
+    # the equivariant SAE costs what the two-layer one does
+    training = (sum(per_step.values()) + per_step["deep"]) * settings.steps * trained
+    features = np.random.default_rng(0).normal(size=(settings.probe_train + settings.probe_test, width))
+    features, labels = features.astype(np.float32), features[:, 0] > 0
+    split = np.split(np.arange(len(features)), [settings.probe_train])
+    per_task = _seconds(lambda: probe_task(*(features[part] for part in split), *(labels[part] for part in split)))
+    tasks = len(probing_tasks()) if settings.tasks is None else 4 * settings.tasks
+    # four coders, and two further readings of the equivariant one; probes on a few latents cost next to nothing
+    fits = 6 * trained * len(settings.truncations) * tasks
+    probing = per_task * fits / (os.cpu_count() or 1)
+    return {"base models": len(settings.base_models) * settings.seeds, "coders": 4 * trained,
+            "probing tasks": fits, "hours": (base + training + probing) / 3600}
+
+
+def _stored(count: int, held_out: float, limit: int | None) -> int:
+    """Images whose orbits are kept on disk."""
+    parts = (round(count * (1 - held_out)), round(count * held_out))
+    return sum(part if limit is None else min(part, limit) for part in parts)
+
+
+def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
+    if images is not None:
+        files = [p for p in Path(images).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
+        if not files:
+            raise ValueError(f"no image in {images}; give a folder of photographs")
+        return len(files)
+    return {"tiny-inception": drawings, "inceptionv1": IMAGENET_TRAIN}.get(model, SAMPLE_PHOTOS)
+
+
+def _training_step(model: Trainable, x: Tensor, amp: bool) -> Callable[[], None]:
+    optimiser = torch.optim.Adam(model.parameters(), fused=True)
+    x = x.to(model.device)
+
+    def step() -> None:
+        with matrix_products(x.device, amp):
+            loss, _ = model.loss(x)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()  # the first call allocates and compiles
+    began = _clock()
+    work()
+    return _clock() - began
+
+
+def _clock() -> float:
+    """Seconds, read when the GPU has finished what it was given before."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

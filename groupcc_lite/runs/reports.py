@@ -1,0 +1,113 @@
+"""What a chapter measured: numbers with provenance, and figures, as one JSON per chapter.
+
+A notebook opens a report, hands it every number it states and every figure that may be shown again, and saves it. The
+reports of the reference run on InceptionV1 are published to `book/reference/` and shown beside the reader's own run;
+nothing in there is written by hand.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from groupcc_lite.base import atomic_path, provenance, read_json, repository_root, write_json
+
+# The reference run stands for the paper's network; both are trainings of its architecture.
+REFERENCE_MODELS = ("googlenet", "inceptionv1")
+
+
+
+class Report:
+    """Collects one chapter's numbers and figures; `save` writes them whole or not at all."""
+
+    def __init__(self, folder: str | Path, chapter: str, profile: str, **facts: Any):
+        self.folder, self.chapter, self.profile, self.facts = Path(folder), chapter, profile, facts
+        self.numbers: dict[str, dict[str, Any]] = {}
+        self.figures: list[dict[str, str]] = []
+        self._began = time.perf_counter()
+
+    def number(self, key: str, value: Any, unit: str = "", note: str = "") -> Any:
+        """Record one number (or list, or word) under `key` and hand it back."""
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        self.numbers[key] = dict(value=value, unit="" if isinstance(value, str) else unit, note=note)
+        return value
+
+    def numbers_from(self, row: dict[str, Any], prefix: str = "", note: str = "") -> None:
+        """Record several numbers at once, their keys prefixed."""
+        for key, value in row.items():
+            self.number(f"{prefix}{key}", value, note=note)
+
+    def figure(self, key: str, figure: Figure, *, caption: str = "", alt: str = "", dpi: int = 110) -> Figure:
+        """Keep a figure that may be published; never one that shows a photograph."""
+        name = f"{self.chapter}/{key}.png"
+        with atomic_path(self.folder / name) as temporary:
+            figure.savefig(temporary, dpi=dpi, bbox_inches="tight", format="png")
+        self.figures.append(dict(file=name, caption=caption, alt=alt))
+        return figure
+
+    def save(self) -> Path:
+        """Write `<chapter>.json` beside the figures' folder."""
+        path = self.folder / f"{self.chapter}.json"
+        facts = provenance(**self.facts, seconds=round(time.perf_counter() - self._began, 1))
+        write_json(path, dict(chapter=self.chapter, profile=self.profile, provenance=facts, numbers=self.numbers,
+                              figures=self.figures))
+        return path
+
+    def compare(self, *keys: str, digits: int = 3) -> str:
+        """Markdown table: this run beside the published run on InceptionV1."""
+        other = reference(self.chapter)
+        published = other["numbers"] if other else {}
+        model = (other or {}).get("provenance", {}).get("model")
+        there = "InceptionV1 (reference run)" if model in REFERENCE_MODELS else "reference run"
+        rows = [f"| quantity | this run (`{self.profile}`) | {there} |", "|---|---|---|"]
+        for key in keys or self.numbers:
+            here, there = self.numbers.get(key), published.get(key)
+            label = (here or there or {}).get("note") or key.replace("_", " ")
+            rows.append(f"| {label} | {_cell(here, digits)} | {_cell(there, digits)} |")
+        return "\n".join(rows)
+
+
+def reference(chapter: str, folder: str | Path | None = None) -> dict[str, Any] | None:
+    """The published report of a chapter (book/reference), or None outside a checkout or before it was published."""
+    root = Path(folder) if folder is not None else (repository_root() or Path()) / "book" / "reference"
+    path = root / f"{chapter}.json"
+    return read_json(path) if path.is_file() else None
+
+
+def publish(source: str | Path, target: str | Path, *, force: bool = False) -> list[Path]:
+    """Copy saved reports and the figures they list; returns the JSON files written.
+
+    ValueError if there are none, or if they come from more than one commit, unless `force`: then no single state of the
+    code stands for them.
+    """
+    source, target = Path(source), Path(target)
+    reports = sorted(source.glob("*.json"))
+    if not reports:
+        raise ValueError(f"{source} holds no reports; run the chapters with this profile first")
+    contents = {path: read_json(path) for path in reports}
+    commits = {path.stem: report["provenance"]["commit"].split(" ", 1)[0] for path, report in contents.items()}
+    if len(set(commits.values())) > 1 and not force:
+        listed = ", ".join(f"{chapter} {commit[:12]}" for chapter, commit in commits.items())
+        raise ValueError(f"the reports in {source} come from several commits ({listed}); run the chapters again from "
+                         "one commit, or publish them with --force")
+    written = []
+    for path, report in contents.items():
+        for figure in report["figures"]:
+            with atomic_path(target / figure["file"]) as temporary:
+                shutil.copyfile(source / figure["file"], temporary)
+        write_json(target / path.name, report)
+        written.append(target / path.name)
+    return written
+
+
+def _cell(entry: dict[str, Any] | None, digits: int) -> str:
+    if entry is None:
+        return "not measured"
+    value = entry["value"]
+    text = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    return f"{text} {entry['unit']}".strip()

@@ -1,0 +1,354 @@
+"""The equivariant-SAE experiments, from a profile to artefacts on disk: base autoencoders, M, coders, probes.
+
+`SceneRun` is to chapter 7 what `Run` is to the chapters before: each artefact is made once, named by the settings that
+made it, and resumed after an interruption. Source of the experiments: Erdogan & Lucic 2025, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from groupcc_lite import answers, coders
+from groupcc_lite.base import digest, work_folder
+from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix
+from groupcc_lite.groups import FiniteGroup, cyclic
+from groupcc_lite.models import ImageAutoencoder, SceneImages, activations
+from groupcc_lite.orbits import TensorOrbits
+from groupcc_lite.runs.profiles import SceneProfile, get_scene_profile
+from groupcc_lite.runs.reports import Report
+from groupcc_lite.stimuli import Scenes, Task, probing_tasks, scene_orbits, split_scenes, task_labels
+
+PARTS = ("train", "held-out")
+CODERS = ("sae", "wide", "deep", "equivariant", "shallow")
+"""Regular SAE; one with |G| times the latents; one with a two-layer encoder; the equivariant SAE; the equivariant SAE
+with a linear encoder."""
+METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "exact", "adam, projected",
+           "procrustes, projected")
+"""Ways to M. "penalty" goes on from Adam's result for a tenth of the steps, with the relations added to the loss;
+"exact" and "projected" make them hold afterwards, for least squares and for the others."""
+VIEWS = ("activations", "latents", "reconstructions", "inferred", "invariant")
+"""What a probe sees. "inferred" and "invariant" are other readings of an equivariant SAE's reconstruction: with the
+element that fits best instead of the true one, and without M."""
+FORMAT = 1  # raise it when the same settings train to other weights
+
+
+class Splice(NamedTuple):
+    """A base model with a coder in its middle, on held-out images (Erdogan & Lucic 2025, Figure 4)."""
+
+    loss: float
+    """Mean squared error per pixel of the decoded reconstruction."""
+    base_loss: float
+    """The same without a coder."""
+    invariant_loss: float
+    """The same without M; for a coder without M, the same again."""
+    fve: float
+    """Fraction of variance explained of the activations themselves."""
+    l1: float
+    """Mean L1 norm of the latents, in units in which dictionary vectors have length one."""
+    l0: float
+    dead: float
+
+
+class SceneRun:
+    """Artefacts of one scene profile. Keywords change profile fields; ValueError for anything unknown.
+
+    Methods take a `base` ("mlp", "cnn") and a `seed` for everything trained: base model, M and coder alike. Which
+    scenes are held out depends on the run's own seed only.
+    """
+
+    def __init__(self, profile: str | SceneProfile = "book", seed: int = 0, *, group: FiniteGroup | None = None,
+                 work: str | Path | None = None, device: str | None = None, **changes: Any):
+        self.profile = get_scene_profile(profile, **changes)
+        self.seed, self.group = seed, group or cyclic(4)
+        self.work = work_folder(work) / "scenes"
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._split = dict(zip(PARTS, split_scenes(self.profile.held_out, seed), strict=True))
+        self._orbits: dict[tuple[str, str, int], Tensor] = {}
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(scenes)} {part}" for part, scenes in self._split.items())
+        return f"SceneRun({self.profile.name!r}, seed={self.seed}): {self.group.name} on scenes ({counts})"
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of base models and M."""
+        return range(self.seed, self.seed + self.profile.seeds)
+
+    def coder_seeds(self, k: int) -> range:
+        """Those of them that coders with this k, and their probes, are repeated with."""
+        return self.seeds[:self.profile.coder_seeds if k in self.profile.repeated_ks else 1]
+
+    def scenes(self, part: str = "train") -> Scenes:
+        """Canonical scenes to train on, or those that nothing is trained on ("held-out")."""
+        if part not in PARTS:
+            raise ValueError(f"part is {part!r}; expected one of {', '.join(PARTS)}")
+        return self._split[part]
+
+    # ----------------------------------------------------------------------------------------- base models
+
+    def autoencoder(self, base: str, seed: int | None = None) -> ImageAutoencoder:
+        """The trained base model."""
+        profile, seed = self.profile, self.seed if seed is None else seed
+        source = SceneImages(self.scenes("train"), cyclic(4))
+        steps = profile.base_epochs * source.batches_per_epoch(profile.base_batch)
+        settings = dict(steps=steps, batch_size=profile.base_batch, lr=profile.base_lr, seed=seed)
+        folder = self._folder("base", base, settings)
+        if not (folder / "config.json").is_file():
+            model = ImageAutoencoder(base, seed=seed).to(self.device)
+            self._train(coders.optimise, model, source, folder, **settings)
+        return ImageAutoencoder.load(folder).to(self.device)
+
+    def activations(self, base: str, part: str = "train", seed: int | None = None) -> Float[Tensor, "b g d"]:
+        """psi(g x) of every scene x: the pre-activation encoder output, block 0 canonical."""
+        seed = self.seed if seed is None else seed
+        key = (base, part, seed)
+        if key not in self._orbits:
+            self._orbits[key] = activations(self.autoencoder(base, seed), self.scenes(part), self.group)
+        return self._orbits[key]
+
+    # ---------------------------------------------------------------------------------------------------- M
+
+    def transform(self, base: str, method: str = "adam", seed: int | None = None, *,
+                  relations: float = 1.0) -> TransformMatrix:
+        """M by one of METHODS, from the training scenes. `relations` is the weight of the penalty."""
+        if method not in METHODS:
+            raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+        first, _, projected = method.partition(", ")
+        blocks = self.activations(base, "train", seed)
+        if projected:
+            return coders.project(self.transform(base, first, seed).cpu(), orthogonal=first == "procrustes")
+        if method == "identity":
+            return TransformMatrix(self.group, blocks.shape[-1])
+        if method == "least squares":
+            return coders.least_squares([blocks], self.group)
+        if method == "procrustes":
+            return coders.procrustes([blocks], self.group)
+        if method == "exact":
+            return coders.project(self.transform(base, "least squares", seed))
+        return self._adam_transform(base, seed, relations if method == "penalty" else 0.0)
+
+    def transform_history(self, base: str, seed: int | None = None) -> list[dict[str, Any]]:
+        """The logged rows of Adam's training of M."""
+        self.transform(base, "adam", seed)
+        path = self._transform_folder(base, self.seed if seed is None else seed, 0.0) / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def _transform_settings(self, seed: int, relations: float) -> dict[str, Any]:
+        profile, count = self.profile, len(self.scenes("train"))
+        steps = profile.transform_steps // 10 if relations else profile.transform_steps
+        return dict(steps=max(1, steps), batch_size=min(profile.transform_batch, count), lr=profile.transform_lr,
+                    seed=seed)
+
+    def _transform_folder(self, base: str, seed: int, relations: float) -> Path:
+        settings = self._transform_settings(seed, relations) | dict(relations=relations)
+        return self._folder("transform", base, settings, self._base_digest(base, seed))
+
+    def _adam_transform(self, base: str, seed: int | None, relations: float) -> TransformMatrix:
+        seed = self.seed if seed is None else seed
+        source = TensorOrbits(self.activations(base, "train", seed), self.group)
+        settings, folder = self._transform_settings(seed, relations), self._transform_folder(base, seed, relations)
+        if not (folder / "config.json").is_file():
+            model = TransformMatrix(self.group, source.channels, scale=source.scale)
+            if relations:
+                model.load_state_dict(self._adam_transform(base, seed, 0.0).state_dict())
+            self._train(coders.optimise, model.to(self.device), source, folder, **settings,
+                        terms=lambda step: dict(relations=relations), facts=dict(relations=relations))
+        return TransformMatrix.load(folder, group=self.group).to(self.device)
+
+    # ----------------------------------------------------------------------------------------------- coders
+
+    def coder(self, base: str, name: str, k: int, seed: int | None = None) -> SparseAutoencoder | EquivariantSAE:
+        """A trained coder, one of CODERS, with TopK; the equivariant one with M by Adam, as in the paper."""
+        if name not in CODERS:
+            raise ValueError(f"name is {name!r}; expected one of {', '.join(CODERS)}")
+        profile, seed = self.profile, self.seed if seed is None else seed
+        latents = profile.latents * (self.group.order if name == "wide" else 1)
+        hidden = profile.hidden if name in ("deep", "equivariant") else None
+        settings = dict(steps=profile.steps, lr=profile.lr, amp=profile.amp, seed=seed)
+        build = dict(activation="topk", k=k, hidden=hidden, seed=seed)
+        folder = self._folder("coder", f"{base}-{name}", settings | build,
+                              self._base_digest(base, seed) + [latents, profile.batch_size])
+        if name in ("equivariant", "shallow"):
+            return self._equivariant(folder, base, seed, latents, settings, build)
+        if not (folder / "config.json").is_file():
+            rows = rearrange(self.activations(base, "train", seed), "b g d -> (b g) 1 d")
+            source = TensorOrbits(rows, cyclic(1))
+            coder = SparseAutoencoder(source.channels, latents, scale=source.scale, **build).to(self.device)
+            self._train(coders.train, coder, source, folder, batch_size=profile.batch_size, **settings)
+        return SparseAutoencoder.load(folder).to(self.device)
+
+    def _equivariant(self, folder: Path, base: str, seed: int, latents: int, settings: dict[str, Any],
+                     build: dict[str, Any]) -> EquivariantSAE:
+        if not (folder / "config.json").is_file():
+            source = TensorOrbits(self.activations(base, "train", seed), self.group)
+            coder = EquivariantSAE(self.group, source.channels, latents, scale=source.scale,
+                                   transform=self.transform(base, "adam", seed), **build).to(self.device)
+            batch = max(1, self.profile.batch_size // self.group.order)
+            self._train(coders.train, coder, source, folder, batch_size=batch, **settings)
+        return EquivariantSAE.load(folder, group=self.group).to(self.device)
+
+    @torch.no_grad()
+    def splice(self, base: str, name: str, k: int, seed: int | None = None) -> Splice:
+        """What is left of the base model's reconstruction when its activations pass through a coder."""
+        model, coder = self.autoencoder(base, seed), self.coder(base, name, k, seed)
+        rows, elements = self._rows(base, "held-out", seed)
+        images = rearrange(scene_orbits(self.scenes("held-out").images(), self.group), "b g c h w -> (b g) c h w")
+        latents = coder.encode(rows)
+        sae, rho = _parts(coder)
+        without_M = sae.decode(latents)[:, 0]
+        turns = _turns(coder, rows, elements, "reconstructions").cpu().numpy()
+        found = torch.from_numpy(_turned(without_M.cpu().numpy(), rho, turns)).to(rows.device)
+        lengths = sae.W_d[:, 0].norm(dim=1)
+
+        def loss(z: Tensor) -> float:
+            return float((model.decode(z) - images.to(z.device)).square().mean())
+
+        return Splice(
+            loss=loss(found), base_loss=loss(rows), invariant_loss=loss(without_M),
+            fve=float(1 - (rows - found).square().sum() / (rows - rows.mean(0)).square().sum()),
+            l1=float((latents * lengths).sum(1).mean() / sae.scale), l0=float((latents > 0).float().sum(1).mean()),
+            dead=float((latents == 0).all(0).float().mean()))
+
+    # ---------------------------------------------------------------------------------------------- probing
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The probing tasks of this profile: all 180, or a few of each family, evenly spread."""
+        tasks = list(probing_tasks())
+        if self.profile.tasks is None:
+            return tasks
+        chosen = []
+        for family in dict.fromkeys(task.family for task in tasks):
+            of_family = [task for task in tasks if task.family == family]
+            places = np.linspace(0, len(of_family) - 1, min(self.profile.tasks, len(of_family))).round().astype(int)
+            chosen += [of_family[place] for place in places]
+        return chosen
+
+    def probe(self, base: str, name: str, k: int, view: str, truncation: int,
+              seed: int | None = None) -> answers.ProbeScores:
+        """F1 of every task and probe, from one of VIEWS of a coder cut to its `truncation` best latents per task.
+
+        For the view "activations" the coder plays no part: pass any. Latents are ranked on the probes' training images.
+        """
+        if view not in VIEWS:
+            raise ValueError(f"view is {view!r}; expected one of {', '.join(VIEWS)}")
+        seed = self.seed if seed is None else seed
+        what = [view] if view == "activations" else [name, k, view, truncation, self.profile.steps, self.profile.lr]
+        settings = dict(what=what, train=self.profile.probe_train, test=self.profile.probe_test,
+                        tasks=[task.name for task in self.tasks])
+        path = self._folder("probes", f"{base}-{view}", settings, self._base_digest(base, seed)) / "scores.json"
+        labels = [self.labels(part) for part in PARTS]
+        return answers.probe_all(_on_first_use(lambda: self._features(base, name, k, view, truncation, seed)), *labels,
+                                 path=path, description=" ".join(map(str, [base, *what])))
+
+    def _features(self, base: str, name: str, k: int, view: str, truncation: int,
+                  seed: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+        """Per task: what its probes see of the training and of the held-out images."""
+        rows, elements = zip(*(self._rows(base, part, seed, sampled=True) for part in PARTS), strict=True)
+        if view == "activations":
+            both = tuple(part.cpu().numpy() for part in rows)
+            return lambda task: both
+        coder = self.coder(base, name, k, seed)
+        with torch.no_grad():
+            latents = [coder.encode(part).cpu().numpy() for part in rows]
+            turns = [_turns(coder, x, g, view).cpu().numpy() for x, g in zip(rows, elements, strict=True)]
+        ranked = answers.ranked_latents(latents[0], self.labels("train"), truncation)
+        if view == "latents":
+            return lambda task: tuple(f[:, ranked[task]] for f in latents)
+        sae, rho = _parts(coder)
+        D, b_d, scale = (t.detach().cpu().numpy() for t in (sae.W_d[:, 0], sae.b_d[0], sae.scale))
+
+        def reconstructed(task: int) -> tuple[np.ndarray, np.ndarray]:  # in numpy: it runs in the probes' threads
+            kept = ranked[task]
+            plain = [(f[:, kept] @ D[kept] + b_d) / scale for f in latents]
+            return tuple(_turned(x, rho, g) for x, g in zip(plain, turns, strict=True))
+
+        return reconstructed
+
+    def report(self, chapter: str) -> Report:
+        """An empty report for a chapter, with this run's provenance."""
+        facts = dict(seed=self.seed, group=self.group.name, scenes={p: len(s) for p, s in self._split.items()},
+                     settings=dataclasses.asdict(self.profile))
+        return Report(self.work.parent / "reports" / self.profile.name, chapter, self.profile.name, **facts)
+
+    # ---------------------------------------------------------------------------------------------- helpers
+
+    def _rows(self, base: str, part: str, seed: int | None, *, sampled: bool = False) -> tuple[Tensor, Tensor]:
+        """Activations of every turned image one below the other, and the element that turned it."""
+        blocks = self.activations(base, part, seed).to(self.device)
+        elements = torch.arange(self.group.order, device=blocks.device).repeat(len(blocks))
+        rows = rearrange(blocks, "b g d -> (b g) d")
+        chosen = self._sample(part) if sampled else slice(None)
+        return rows[chosen], elements[chosen]
+
+    def _sample(self, part: str) -> Tensor:
+        """Rows that probes use; the same for every coder."""
+        total = len(self.scenes(part)) * self.group.order
+        wanted = self.profile.probe_train if part == "train" else self.profile.probe_test
+        return torch.from_numpy(np.random.default_rng([self.seed, PARTS.index(part)]).permutation(total)[:wanted])
+
+    def labels(self, part: str) -> Bool[np.ndarray, "n t"]:
+        """Answers to `tasks` for the images that probes use."""
+        scenes = self.scenes(part)
+        turned = [task_labels(scenes.act(self.group, g), self.tasks) for g in range(self.group.order)]
+        labels = rearrange(np.stack([np.asarray(t) for t in turned], 1), "b g t -> (b g) t")
+        return labels[self._sample(part).numpy()]
+
+    def _base_digest(self, base: str, seed: int) -> list[Any]:
+        return [self.autoencoder(base, seed).fingerprint, self.seed, self.profile.held_out, self.group.table.tolist()]
+
+    def _folder(self, what: str, name: str, settings: dict[str, Any], *others: Any) -> Path:
+        address = digest([FORMAT, settings, self.seed, self.profile.held_out, *others])
+        return self.work / what / f"{name}-{address}"
+
+    def _train(self, loop: Callable[..., Any], model: Any, source: Any, folder: Path, **settings: Any) -> None:
+        loop(model, source, folder=folder, **settings)
+        model.save(folder)
+        (folder / "checkpoint.safetensors").unlink()  # finished: the saved model is all that is needed
+
+
+def _on_first_use(make: Callable[[], Callable[[int], Any]]) -> Callable[[int], Any]:
+    """What `make` returns, made by one thread at the first call: finished scores are read without any features."""
+    lock, made = threading.Lock(), []
+
+    def call(task: int) -> Any:
+        with lock:
+            if not made:
+                made.append(make())
+        return made[0](task)
+
+    return call
+
+
+def _parts(coder: SparseAutoencoder | EquivariantSAE) -> tuple[SparseAutoencoder, Float[np.ndarray, "g d d"]]:
+    """The autoencoder inside a coder, and the matrices that turn what it writes: the identity alone if it has none."""
+    if isinstance(coder, EquivariantSAE):
+        return coder.sae, coder.transform.matrices().detach().cpu().numpy()
+    return coder, np.eye(coder.channels, dtype=np.float32)[None]
+
+
+def _turns(coder: SparseAutoencoder | EquivariantSAE, x: Float[Tensor, "n d"], elements: Int[Tensor, " n"],
+           view: str) -> Int[Tensor, " n"]:
+    """By which element each reconstruction is turned, as one of VIEWS has it."""
+    if not isinstance(coder, EquivariantSAE) or view == "invariant":
+        return torch.zeros_like(elements)
+    return coder.nearest_element(x) if view == "inferred" else elements
+
+
+def _turned(x: Float[np.ndarray, "n d"], rho: Float[np.ndarray, "g d d"],
+            elements: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+    out = np.empty_like(x)
+    for g in range(len(rho)):
+        out[elements == g] = x[elements == g] @ rho[g].T
+    return out

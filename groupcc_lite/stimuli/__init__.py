@@ -1,0 +1,34 @@
+"""stimuli."""
+
+from groupcc_lite.stimuli.images import (
+    IMAGE_SUFFIXES,
+    DrawingSource,
+    ImageSource,
+    ImageSubset,
+    PhotoFolder,
+    TensorImages,
+    photo_folder,
+)
+from groupcc_lite.stimuli.scenes import (
+    FAMILIES,
+    SCENE_SHAPES,
+    TILE,
+    Scenes,
+    Task,
+    act_on_images,
+    canonical_scenes,
+    probing_tasks,
+    random_scenes,
+    scene_orbits,
+    split_scenes,
+    task_labels,
+    tile,
+)
+from groupcc_lite.stimuli.shapes import SHAPE_NAMES, SHAPES, Drawings, Shape, Stimuli, draw, sample_drawings, stimuli
+
+__all__ = [
+    "DrawingSource", "Drawings", "FAMILIES", "IMAGE_SUFFIXES", "ImageSource", "ImageSubset", "PhotoFolder",
+    "SCENE_SHAPES", "SHAPES", "SHAPE_NAMES", "Scenes", "Shape", "Stimuli", "TILE", "Task", "TensorImages",
+    "act_on_images", "canonical_scenes", "draw", "photo_folder", "probing_tasks", "random_scenes",
+    "sample_drawings", "scene_orbits", "split_scenes", "stimuli", "task_labels", "tile",
+]

@@ -1,0 +1,180 @@
+"""Where images come from: a folder of photographs, procedural drawings, or a tensor of your own.
+
+Every source hands out *source images*: square, larger than the network's input by at least sqrt 2, so that a rotated
+crop never shows a corner (`PlanarAction.source_size`). Photographs are scaled once, antialiased, and only if their
+short side differs from the size asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from groupcc_lite.base import progress_bar, sha256_of
+from groupcc_lite.stimuli.shapes import sample_drawings
+
+log = logging.getLogger(__name__)
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+"""Endings of the files that `PhotoFolder` looks at."""
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for damaged files
+
+
+def photo_folder(images: str | Path | None, profile: str) -> Path:
+    """The folder given, or else GROUPCC_DATA's photographs; ValueError if neither is there."""
+    data = os.environ.get("GROUPCC_DATA")
+    if images is None and not data:
+        raise ValueError(f"profile {profile!r} needs photographs: give images=FOLDER, or set GROUPCC_DATA to a folder "
+                         "that holds imagenet-sample/images")
+    return Path(images) if images is not None else Path(data, "imagenet-sample", "images")
+
+
+class ImageSource:
+    """A finite, ordered set of square images of one size, loaded by index.
+
+    Attributes: `size` in pixels, `names` (one per image), `fingerprint` (sha256 that changes with any image).
+    """
+
+    size: int
+    names: list[str]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+        """Images of these indices, RGB in [0, 1], float32."""
+        raise NotImplementedError
+
+    def split(self, held_out: float | int, seed: int = 0) -> tuple[ImageSubset, ImageSubset]:
+        """Two disjoint sources (train, held-out): whole images, never points of one image, change sides.
+
+        `held_out` is the share of the second, strictly between 0 and 1; each side gets at least one image. ValueError
+        for another share, and for a source of fewer than two images.
+        """
+        if not 0 < held_out < 1:
+            raise ValueError(f"held_out is {held_out}; expected a fraction strictly between 0 and 1")
+        if len(self) < 2:
+            raise ValueError(f"a split needs at least 2 images, this source has {len(self)}")
+        order = np.random.default_rng(seed).permutation(len(self))
+        count = min(max(round(held_out * len(self)), 1), len(self) - 1)
+        return ImageSubset(self, sorted(order[count:].tolist())), ImageSubset(self, sorted(order[:count].tolist()))
+
+
+class ImageSubset(ImageSource):
+    """Some images of another source, in the given order."""
+
+    def __init__(self, parent: ImageSource, indices: Sequence[int]):
+        self.parent, self.indices, self.size = parent, list(indices), parent.size
+        self.names = [parent.names[i] for i in self.indices]
+        self.fingerprint = _fingerprint(parent.fingerprint, *self.names)
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+        return self.parent.load([self.indices[i] for i in indices])
+
+
+class PhotoFolder(ImageSource):
+    """All readable photographs below a folder, centre-cropped to squares of `size` pixels.
+
+    Files that cannot be decoded, and images whose short side is under half of `size`, are left out with one summary
+    line. Up to 20,000 files are decoded and hashed once when the folder is opened; in larger folders only headers are
+    read, and names and sizes stand for the content. Raises ValueError for a folder without usable images.
+    """
+
+    def __init__(self, folder: str | Path, size: int, limit: int | None = None):
+        self.folder, self.size = Path(folder), size
+        if not self.folder.is_dir():
+            raise ValueError(f"images={str(folder)!r} is not a folder; give the folder that holds the photographs")
+        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
+        thorough = len(files) <= 20_000
+        look = progress_bar(len(files) > 5000, iterable=files, desc="checking images", unit="file")
+        problems = {path: _unusable(path, minimum=size // 2, decode=thorough) for path in look}
+        self.paths = [path for path in files if problems[path] is None]
+        skipped = [f"{path.name} ({reason})" for path, reason in problems.items() if reason]
+        if skipped:
+            log.warning("skipped %d of %d images: %s%s", len(skipped), len(files), ", ".join(skipped[:5]),
+                        " ..." if len(skipped) > 5 else "")
+        if not self.paths:
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise ValueError(f"no usable image in {self.folder} ({len(files)} files with {kinds} found, "
+                             f"{len(skipped)} of them unreadable or smaller than {size // 2} px)")
+        self.names = [str(path.relative_to(self.folder)) for path in self.paths]
+        marks = [sha256_of(path) if thorough else str(path.stat().st_size) for path in self.paths]
+        self.fingerprint = _fingerprint("photos", size, *self.names, *marks)
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+        return torch.stack([self._load_one(self.paths[i]) for i in indices])
+
+    def _load_one(self, path: Path) -> Float[Tensor, "3 h w"]:
+        try:
+            with Image.open(path) as file:
+                image = file.convert("RGB")
+        except UNREADABLE as error:
+            raise ValueError(f"{path} cannot be decoded ({error}); remove it and run again") from error
+        short = min(image.size)
+        if short != self.size:
+            scaled = [max(self.size, round(side * self.size / short)) for side in image.size]
+            image = image.resize(scaled, Image.Resampling.BICUBIC)  # Pillow's resize is antialiased
+        left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
+        pixels = np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+class DrawingSource(ImageSource):
+    """`count` procedural drawings of known symmetry (`shapes.sample_drawings`); `labels` holds their shape class."""
+
+    def __init__(self, count: int, size: int, seed: int = 0):
+        if count < 1:
+            raise ValueError(f"count is {count}; expected at least one drawing")
+        self.size, self.seed = size, seed
+        self.names = [f"drawing-{seed}-{i}" for i in range(count)]
+        self.fingerprint = _fingerprint("drawings", count, size, seed, sample_drawings([0], size, seed=seed).images)
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+        return sample_drawings(list(indices), self.size, seed=self.seed).images
+
+
+class TensorImages(ImageSource):
+    """Images you already hold as one float tensor (b, 3, size, size), RGB in [0, 1]."""
+
+    def __init__(self, images: Tensor, names: Sequence[str] | None = None):
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or not len(images):
+            raise ValueError(f"images have shape {tuple(images.shape)}; expected (b, 3, size, size) with b > 0")
+        if not torch.isfinite(images).all() or images.min() < 0 or images.max() > 1:
+            raise ValueError("images must be finite RGB values in [0, 1]; divide bytes by 255")
+        self.images, self.size = images.float(), images.shape[-1]
+        self.names = list(names) if names is not None else [f"image-{i}" for i in range(len(images))]
+        if len(self.names) != len(images):
+            raise ValueError(f"{len(self.names)} names for {len(images)} images")
+        self.fingerprint = _fingerprint("tensor", self.images)
+
+    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+        return self.images[list(indices)]
+
+
+def _unusable(path: Path, minimum: int, decode: bool) -> str | None:
+    """Why a file cannot be used, or None; only decoding finds a truncated file, but it takes time."""
+    try:
+        with Image.open(path) as image:
+            if decode:
+                image.convert("RGB")
+            short = min(image.size)
+    except UNREADABLE as error:
+        return f"unreadable: {type(error).__name__}"
+    return f"short side {short} px" if short < minimum else None
+
+
+def _fingerprint(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.cpu().contiguous().numpy().tobytes() if isinstance(part, Tensor) else str(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,168 @@
+"""Feature families: a map of all features by their symmetric similarity, clusters, and numbers that judge them.
+
+The paper's recipe (Gorton 2024, section 3.1): distance 1 - S, UMAP to four dimensions with that precomputed distance,
+then UMAP to two with the cosine metric. For a sparse autoencoder the first step uses the plain cosine instead
+(its Figure 4). The paper judges the result by eye; the functions here also put numbers on it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.cluster import HDBSCAN
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, silhouette_score
+from torch import Tensor
+
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.models import BaseModel
+from groupcc_lite.orbits import read_at
+
+
+class Embedding(NamedTuple):
+    """A feature map in two steps."""
+
+    four: Float[np.ndarray, "m 4"]
+    """UMAP of the distances; clusters are found here."""
+    two: Float[np.ndarray, "m 2"]
+    """UMAP of `four` with the cosine metric; this is what is drawn."""
+
+
+class FamilyScores(NamedTuple):
+    """How well a map and its clusters agree with labels they never saw; all but the counts in [-1, 1]."""
+
+    clusters: int
+    clustered: float
+    """Fraction of features that HDBSCAN puts into any cluster."""
+    cluster_silhouette: float
+    """Silhouette of the clusters in the four-dimensional map."""
+    label_silhouette: float
+    """Silhouette of the labels in the original distance."""
+    ari: float
+    """Adjusted Rand index of clusters against labels, over the features that have both."""
+    ami: float
+    """Adjusted mutual information of the same."""
+    neighbour_purity: float
+    """Mean fraction of a labelled feature's nearest labelled neighbours (by distance) with its label."""
+    chance_purity: float
+    """What `neighbour_purity` would be if neighbours were drawn at random."""
+
+
+def distance(similarity: Float[Tensor, "m n"]) -> Float[np.ndarray, "m m"]:
+    """1 - S, made exactly symmetric with a zero diagonal, as precomputed metrics require."""
+    gap = (1 - similarity.double().cpu().numpy()).clip(min=0)
+    if gap.ndim != 2 or gap.shape[0] != gap.shape[1]:
+        raise ValueError(f"similarity has shape {gap.shape}; expected a square matrix of all pairs")
+    if not np.isfinite(gap).all():
+        raise ValueError("similarity holds NaN or infinite values; check the dictionary it was computed from")
+    if np.abs(gap - gap.T).max() > 1e-3:
+        raise ValueError("similarity is not symmetric, so 1 - S is no distance; was the group action a real one?")
+    gap = (gap + gap.T) / 2
+    np.fill_diagonal(gap, 0)
+    return gap
+
+
+def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0) -> Embedding:
+    """UMAP to four dimensions from a distance matrix, then to two by cosine; deterministic for a seed.
+
+    Source: Gorton 2024, section 3.1. ValueError for fewer features than a neighbourhood needs.
+    """
+    if len(gap) < 8:
+        raise ValueError(f"a map of {len(gap)} features makes no sense; expected at least 8")
+    neighbours = min(neighbours, len(gap) - 1)
+    from umap import UMAP  # compiles for several seconds on its first import, so only when it is used
+
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="using precomputed metric")
+        # Four spectral dimensions need more than five features per component; small maps start at random.
+        start = "spectral" if len(gap) > 32 else "random"
+        four = UMAP(n_components=4, metric="precomputed", n_neighbors=neighbours, min_dist=0.0, init=start,
+                    random_state=seed, n_jobs=1).fit_transform(gap)
+        two = UMAP(n_components=2, metric="cosine", n_neighbors=neighbours, min_dist=0.1, init=start,
+                   random_state=seed, n_jobs=1).fit_transform(four)
+    torch.set_num_threads(threads)  # numba shares OpenMP with torch and sets its own number of threads for both
+    return Embedding(np.asarray(four, dtype=np.float32), np.asarray(two, dtype=np.float32))
+
+
+def cluster(points: Float[np.ndarray, "m k"], *, smallest: int | None = None) -> Int[np.ndarray, " m"]:
+    """HDBSCAN clusters, -1 for features in none; `smallest` defaults to 1 % of the features, at least 5."""
+    smallest = max(5, len(points) // 100) if smallest is None else smallest
+    if not 2 <= smallest <= len(points):
+        raise ValueError(f"smallest is {smallest}; expected 2 to {len(points)}, the number of features")
+    return HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(points)
+
+
+class ResponseLabels(NamedTuple):
+    """What drawn stimuli say about each feature, independently of its dictionary vector's symmetry."""
+
+    label: Int[np.ndarray, " m"]
+    """Number of the shape class that excites the feature most; -1 where the choice is not clear."""
+    selectivity: Float[np.ndarray, " m"]
+    """(best - second) / best class response, in [0, 1]."""
+    response: Float[np.ndarray, "m c"]
+    """Largest response to any drawing of a class, whatever its orientation."""
+
+
+@torch.no_grad()
+def centre_activations(model: BaseModel, images: Float[Tensor, "k 3 s s"], *,
+                       batch_size: int = 8) -> Float[Tensor, "k d"]:
+    """The layer's activations at the image centre, read bilinearly, on the CPU; small batches stay in its cache."""
+    centre, device = model.geometry.cells(torch.zeros(1, 1, 2)), next(model.parameters()).device
+    return torch.cat([read_at(model(part.to(device)), centre.expand(len(part), -1, -1))[:, 0].float().cpu()
+                      for part in images.split(batch_size)])
+
+
+@torch.no_grad()
+def label_by_response(coder: GroupCrosscoder, activations: Float[Tensor, "k d"], shape: Int[Tensor, " k"], *,
+                      margin: float = 0.1) -> ResponseLabels:
+    """Name every feature after the class of drawn shapes that excites it most.
+
+    `activations` are the layer's responses to the shapes (`centre_activations`), `shape` their classes. A feature's
+    response is the encoder's rectified pre-activation, so that the top-k of a few strong features does not hide the
+    others. Taking the maximum over orientations makes the label blind to orientation. Features whose best class leads
+    by less than `margin` (relative) get no label.
+    """
+    by_image = coder.preactivations(activations.to(coder.W_e.device)).relu().cpu().numpy()
+    shape = shape.numpy()
+    table = np.stack([by_image[shape == c].max(0) for c in range(shape.max() + 1)], axis=1)
+    second, best = np.sort(table, axis=1)[:, -2:].T
+    selectivity = np.where(best > 0, (best - second) / np.maximum(best, 1e-12), 0.0)
+    return ResponseLabels(np.where(selectivity >= margin, table.argmax(1), -1), selectivity, table)
+
+
+def score_families(gap: Float[np.ndarray, "m m"], embedding: Embedding, clusters: Int[np.ndarray, " m"],
+          labels: Int[np.ndarray, " m"], *, neighbours: int = 10) -> FamilyScores:
+    """Numbers for a map: validity of its clusters, and their agreement with independent labels (-1: no label)."""
+    if not len(gap) == len(clusters) == len(labels) == len(embedding.four):
+        raise ValueError(f"{len(gap)} distances, {len(embedding.four)} points, {len(clusters)} clusters and "
+                         f"{len(labels)} labels; expected one of each per feature")
+    inside, labelled = clusters >= 0, labels >= 0
+    both = inside & labelled
+    found, named = len(set(clusters[inside])), len(set(labels[labelled]))
+    near = np.where(labelled[None, :], gap, np.inf)[labelled]
+    near[np.arange(len(near)), np.flatnonzero(labelled)] = np.inf
+    count = min(neighbours, int(labelled.sum()) - 1)
+    purity = chance = float("nan")
+    if count > 0:
+        nearest = np.argsort(near, axis=1, kind="stable")[:, :count]
+        purity = float((labels[nearest] == labels[labelled][:, None]).mean())
+        share = np.bincount(labels[labelled])
+        chance = float((share * (share - 1)).sum() / (labelled.sum() * (labelled.sum() - 1)))
+    return FamilyScores(
+        clusters=found, clustered=float(inside.mean()),
+        cluster_silhouette=_silhouette(embedding.four[inside], clusters[inside], found),
+        label_silhouette=_silhouette(gap[np.ix_(labelled, labelled)], labels[labelled], named, "precomputed"),
+        ari=float(adjusted_rand_score(labels[both], clusters[both])) if both.any() else float("nan"),
+        ami=float(adjusted_mutual_info_score(labels[both], clusters[both])) if both.any() else float("nan"),
+        neighbour_purity=purity, chance_purity=chance)
+
+
+def _silhouette(points: np.ndarray, labels: np.ndarray, groups: int, metric: str = "euclidean") -> float:
+    """NaN where a silhouette is not defined: fewer than two groups, or every point its own."""
+    if not 2 <= groups < len(points):
+        return float("nan")
+    return float(silhouette_score(points, labels, metric=metric))

@@ -1,0 +1,144 @@
+"""Scores mean what they say, and the threshold is where the errors are fewest."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from groupcc_lite.answers.planted import Planted, plant, standard
+from groupcc_lite.answers.scoring import calibrate_tau, disturbed, score
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.symmetry import TAU
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Planted:
+    return standard()
+
+
+@pytest.fixture(scope="module")
+def small() -> Planted:
+    return plant(dihedral(4), channels=24, active=3.0, seed=5)
+
+
+def test_the_truth_scores_perfectly_in_any_order_and_size(small):
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(small.features, generator=generator)
+    sizes = 0.1 + torch.rand(small.features, generator=generator) * 5
+    spare = torch.randn(7, 8, 24, generator=generator)
+    D = torch.cat([spare, (small.dictionary * sizes[:, None, None])[order]])
+    s = score(D, small)
+    assert s[:5] == pytest.approx((1, 1, 1, 1, 1))
+    assert torch.equal(s.partner[order], 7 + torch.arange(small.features))
+    assert s.cosines.tolist() == pytest.approx([1] * small.features, abs=1e-5)
+
+
+def test_negative_control_random_vectors_score_next_to_nothing(benchmark):
+    D = torch.randn(256, 32, 64, generator=torch.Generator().manual_seed(1))
+    s = score(D, benchmark)
+    assert s.cosine < 0.1 and s.recovered == 0 and math.isnan(s.stabiliser) and math.isnan(s.ari)
+    free = np.mean([H.order == 1 for H in benchmark.stabiliser])
+    assert s.stabiliser_of_all == pytest.approx(free)  # only those without symmetry, and by chance
+    assert score(-benchmark.dictionary, benchmark).cosine < 0.7  # a negative feature is another feature
+
+
+def test_a_missing_family_is_missed(small):
+    largest = int(torch.bincount(small.family).argmax())
+    kept = small.family != largest
+    s = score(small.dictionary[kept], small)
+    assert (s.recovered, s.cosine, s.stabiliser_of_all) == pytest.approx([float(kept.float().mean())] * 3)
+    assert s.stabiliser == 1 and s.ari == pytest.approx(1)
+    assert torch.equal(s.partner >= 0, kept) and (s.cosines[~kept] == 0).all()
+    zeros = torch.where(kept[:, None, None], small.dictionary, 0.0)  # dead latents are nobody's partners
+    again = score(zeros, small)
+    assert again[:5] == pytest.approx(s[:5]) and torch.equal(again.partner >= 0, kept)
+    assert score(torch.zeros(3, 8, 24), small)[:2] == (0, 0)
+
+
+def test_wrong_stabilisers_are_counted(small):
+    """Blocks of some features are shuffled slightly: cosine stays above 0.9, the symmetry goes."""
+    j = next(j for j, H in enumerate(small.stabiliser) if H.order == 8)
+    D = small.dictionary.clone()
+    D[j, 1:] = D[j, 1:] * torch.linspace(1, -0.2, 7)[:, None]
+    s = score(D, small, recovered=0.3, tau=0.9)
+    assert s.stabiliser == s.stabiliser_of_all == pytest.approx(1 - 1 / small.features)
+
+
+def test_families_by_hand():
+    """Three families of C_2 with two members each, seen as {1, 1, 2, 2, 3, 3} against {1, 1, 2, 2, 2, 2}.
+
+    Of 15 pairs 3 are together in the truth, 1 + 6 = 7 in the clusters, 3 in both; by chance 3 x 7 / 15 = 1.4 would be,
+    at best (3 + 7) / 2 = 5. So the adjusted Rand index is (3 - 1.4) / (5 - 1.4) = 4 / 9.
+    """
+    G = cyclic(2)
+    p = plant(G, channels=40, families=[("none", 3)], active=1.0)
+    assert p.family.tolist() == [0, 0, 1, 1, 2, 2] and score(p.dictionary, p).ari == pytest.approx(1)
+    D = p.dictionary.clone()
+    D[4:] = 0.45 * D[4:] + 0.55 * D[2:4]  # the third family leans towards the second
+    assert score(D, p, recovered=0.3).ari == pytest.approx(4 / 9)
+    assert score(D, p, recovered=0.3, similar=0.999).ari == pytest.approx(1)
+
+
+def test_single_blocks_have_no_symmetry_and_no_families(benchmark):
+    s = score(benchmark.dictionary[:, :1], benchmark)
+    assert s.cosine == pytest.approx(1) and s.recovered == 1 and s.stabiliser is s.stabiliser_of_all is None
+    assert s.ari < 0.05  # an SAE's cosine does not know which features are the same, turned
+    assert score(disturbed(benchmark, 0.92), benchmark).ari > 0.99
+
+
+# ------------------------------------------------------------------------------------------------ calibration
+
+@pytest.mark.parametrize("equivariant", [False, True])
+@pytest.mark.parametrize("cosine", [0.5, 0.95, 1.0])
+def test_disturbed_has_the_stated_cosine(small, cosine, equivariant):
+    D = disturbed(small, cosine, equivariant=equivariant, seed=1)
+    found = torch.cosine_similarity(D.flatten(1), small.dictionary.flatten(1))
+    assert found.tolist() == pytest.approx([cosine] * small.features, abs=1e-5)
+    carried = torch.einsum("gab,mb->mga", small.maps, D[:, 0])
+    assert torch.allclose(carried, D, atol=1e-5) == (equivariant or cosine == 1)
+
+
+def test_calibration_finds_the_gap_between_both_kinds_of_error(small):
+    """Inside a stabiliser cosines are about 0.95^2 = 0.90, outside below 0.5."""
+    taus = np.linspace(0.1, 0.98, 23)
+    result = calibrate_tau([(disturbed(small, 0.95, equivariant=e), small) for e in (False, True)], taus)
+    assert 0.5 < result.tau < 0.9 and result.best[0] < result.tau < result.best[1]
+    assert result.errors.shape == (2, 23) and np.array_equal(result.taus, taus)
+    mean = result.errors.mean(0)
+    assert mean[(taus >= result.best[0]) & (taus <= result.best[1])].max() == 0
+    assert mean[0] > 0.1 and mean[-1] > 0.3  # too low: everything is symmetric; too high: nothing is
+    at_tau = 1 - score(disturbed(small, 0.95), small, tau=result.tau).stabiliser
+    assert at_tau == pytest.approx(result.errors[0, np.abs(taus - result.tau).argmin()])
+
+
+def test_the_librarys_threshold_is_right_for_features_that_are_learnt_well():
+    for group in ("C_6", "D_8"):
+        p = standard(group=group, seed=1)
+        for cosine in (0.95, 0.99):
+            assert score(disturbed(p, cosine, equivariant=True), p, tau=TAU).stabiliser_of_all >= 0.98
+
+
+# --------------------------------------------------------------------------------------------------- bad input
+
+def test_bad_dictionaries(small, unchecked):
+    for shape in ((4, 8, 23), (4, 2, 24), (0, 8, 24), (4, 192)):
+        with pytest.raises(ValueError, match=r"expected \(latents, 8 or 1, 24\) for D_4"):
+            score(torch.ones(shape), small)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        score(small.dictionary * float("nan"), small)
+    with pytest.raises(ValueError, match="tau is 1"):
+        score(small.dictionary, small, tau=1)
+
+
+def test_bad_calls(small):
+    with pytest.raises(ValueError, match="cosine is 1.2"):
+        disturbed(small, 1.2)
+    with pytest.raises(ValueError, match="0 cases"):
+        calibrate_tau([])
+    with pytest.raises(ValueError, match="rising"):
+        calibrate_tau([(small.dictionary, small)], [0.9, 0.5])
+    with pytest.raises(ValueError, match="1 blocks"):
+        calibrate_tau([(small.dictionary[:, :1], small)])
+    with pytest.raises(ValueError, match="0 vectors with a partner"):
+        calibrate_tau([(torch.zeros(3, 8, 24), small)])

@@ -1,0 +1,29 @@
+import pytest
+
+from groupcc_lite.base.files import atomic_path, atomic_write, digest, read_json, sha256_of, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    atomic_write(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half of the new")
+        raise RuntimeError("killed")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_json_round_trip_and_a_damaged_file(tmp_path):
+    write_json(tmp_path / "x" / "a.json", {"ä": [1, 2.5]})
+    assert read_json(tmp_path / "x" / "a.json") == {"ä": [1, 2.5]}
+    (tmp_path / "b.json").write_text('{"a": ')
+    with pytest.raises(ValueError, match="b.json is not valid JSON"):
+        read_json(tmp_path / "b.json")
+
+
+def test_sha256_is_the_published_one_of_abc(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+
+
+def test_digest_ignores_key_order_and_sees_values():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})

@@ -1,0 +1,34 @@
+"""bfloat16 products where the processor has them, and nowhere else."""
+
+import pytest
+import torch
+
+from groupcc_lite.base.precision import has_bfloat16, matrix_products
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("amp, dtype", [(True, torch.bfloat16), (False, torch.float32)])
+def test_products_have_the_precision_asked_for(amp, dtype):
+    a = torch.ones(2, 2)
+    with matrix_products(CPU, amp):
+        assert (a @ a).dtype == dtype
+    assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.parametrize("capability, has", [((7, 5), False), ((8, 0), True), ((8, 9), True), ((9, 0), True)])
+def test_a_gpu_without_bfloat16_computes_in_float32(monkeypatch, capability, has):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert has_bfloat16(torch.device("cuda")) is has
+
+
+def test_only_cuda_is_asked_for_its_capability(monkeypatch):
+    def refuse(device):
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", refuse)
+    assert has_bfloat16(CPU)
+    with pytest.raises(AssertionError, match="asked"):
+        monkeypatch.setattr(torch.version, "hip", None)
+        has_bfloat16(torch.device("cuda"))

@@ -1,0 +1,202 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from groupcc_lite.coders.crosscoder import GroupCrosscoder
+from groupcc_lite.coders.training import _schedule, evaluate, train
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.orbits import OrbitSource
+
+
+class Planted(OrbitSource):
+    """Orbits that a few known dictionary vectors generate, so that training has something to find."""
+
+    def __init__(self, count=512, group=None, channels=8, features=6, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        self.group, self.channels, self.scale = group or dihedral(2), channels, 1.0
+        self.exact = np.arange(self.group.order) % 2 == 0
+        truth = torch.randn(features, self.group.order, channels, generator=torch.Generator().manual_seed(99))
+        on = (torch.rand(count, features, generator=generator) < 0.3).float()
+        amounts = on * torch.rand(count, features, generator=generator)
+        self.x = torch.einsum("bm,mgd->bgd", amounts, truth)
+
+    def __len__(self):
+        return len(self.x)
+
+    def in_order(self, batch_size=1024):
+        yield from self.x.split(batch_size)
+
+    def batches(self, batch_size, *, seed=0, epoch=0, start=0):
+        order = np.random.default_rng([seed, epoch]).permutation(len(self))
+        for n in range(start, self.batches_per_epoch(batch_size)):
+            yield self.x[order[n * batch_size:(n + 1) * batch_size]]
+
+
+def make(activation="topk", k=3, group=None):
+    return GroupCrosscoder(group or dihedral(2), 8, 16, activation=activation, k=k, seed=1)
+
+
+SETTINGS = dict(steps=60, batch_size=64, lr=5e-3, progress=False)
+
+
+@pytest.mark.parametrize("activation, k, sparsity", [("topk", 3, 0.0), ("batchtopk", 3, 0.0), ("relu", None, 0.05)])
+def test_training_explains_planted_orbits_that_it_has_not_seen(activation, k, sparsity):
+    coder = make(activation, k)
+    before = evaluate(coder, Planted(seed=1)).fve
+    train(coder, Planted(seed=0), sparsity=sparsity, **(SETTINGS | {"steps": 300}))
+    metrics = evaluate(coder, Planted(seed=1))
+    assert metrics.fve > 0.85 > before
+    assert metrics.fve_per_block.shape == (4,) and metrics.frequency.shape == (16,)
+
+
+def test_metrics_on_paper():
+    coder = GroupCrosscoder(cyclic(2), 1, 1)
+    with torch.no_grad():
+        coder.W_e.fill_(1)
+        coder.W_d.copy_(torch.tensor([[[1.0], [0.0]]]))
+    source = Planted(group=cyclic(2), channels=1, features=1)
+    source.x = torch.tensor([[[0.0], [1.0]], [[2.0], [3.0]]])
+    source.exact = np.array([True, False])
+    metrics = evaluate(coder, source)
+    # Block e is reproduced; block r is guessed as 0: residual 1 + 9 against a variance of 2 about the mean.
+    assert metrics.fve_per_block.tolist() == [1.0, 1 - 10 / 2]
+    assert metrics.fve == pytest.approx(1 - 10 / 4) and metrics.fve_identity == 1.0
+    assert np.isnan(metrics.fve_exact) and metrics.fve_resampled == -4.0
+    assert metrics.l0 == 0.5 and metrics.dead == 0 and metrics.frequency.tolist() == [0.5]
+
+
+def test_resumed_equals_uninterrupted(tmp_path):
+    straight = make("batchtopk")
+    rows = train(straight, Planted(), **SETTINGS)
+
+    class Stop(Exception):
+        pass
+
+    def stop_at_30(row):
+        if row["step"] == 30:
+            raise Stop
+
+    halted = make("batchtopk")
+    with pytest.raises(Stop):
+        train(halted, Planted(), folder=tmp_path, checkpoint_every=20, on_log=stop_at_30, **SETTINGS)
+    resumed = make("batchtopk")
+    resumed_rows = train(resumed, Planted(), folder=tmp_path, checkpoint_every=20, **SETTINGS)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert [r["loss"] for r in rows] == [r["loss"] for r in resumed_rows]
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert logged == resumed_rows
+
+
+def test_ctrl_c_saves_before_it_stops(tmp_path):
+    def interrupt(row):
+        if row["step"] == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make(), Planted(), folder=tmp_path, on_log=interrupt, **SETTINGS)
+    seen = []
+    train(make(), Planted(), folder=tmp_path, on_log=lambda row: seen.append(row["step"]), **SETTINGS)
+    assert seen[0] == 20
+
+
+def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path):
+    straight = make("batchtopk")
+    train(straight, Planted(), **SETTINGS)
+    halted, seen = make("batchtopk"), []
+
+    def interrupt_in_backward(grad):
+        seen.append(1)
+        if len(seen) == 25:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    halted.W_e.register_hook(interrupt_in_backward)
+    with pytest.raises(KeyboardInterrupt):
+        train(halted, Planted(), folder=tmp_path, **SETTINGS)
+    assert len(seen) == 25
+    resumed = make("batchtopk")
+    train(resumed, Planted(), folder=tmp_path, **SETTINGS)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+KILLED = """
+import sys
+import time
+sys.path.insert(0, "tests")
+from test_training import SETTINGS, Planted, make
+from groupcc_lite.training import train
+train(make("batchtopk"), Planted(), folder=sys.argv[1], checkpoint_every=10,
+      on_log=lambda row: time.sleep(0.3), **SETTINGS)
+"""
+
+
+def test_training_survives_kill_minus_nine(tmp_path, root):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root,
+                               env=os.environ | {"PYTHONPATH": str(root)})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "checkpoint.safetensors").is_file():
+        assert process.poll() is None and time.monotonic() < deadline, "the child ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed, straight, seen = make("batchtopk"), make("batchtopk"), []
+    train(resumed, Planted(), folder=tmp_path, on_log=lambda row: seen.append(row["step"]), **SETTINGS)
+    assert 10 < seen[0] <= 60  # it went on, and did not start again
+    train(straight, Planted(), **SETTINGS)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    train(make(), Planted(), folder=tmp_path, **SETTINGS)
+    for other, settings, differing in ((make(), SETTINGS | {"lr": 1e-4}, "lr"), (make(k=5), SETTINGS, "coder"),
+                                       (make(), SETTINGS | {"dead_after": 7}, "dead_after")):
+        with pytest.raises(ValueError, match=f"other settings .{differing} differ"):
+            train(other, Planted(), folder=tmp_path, **settings)
+    with pytest.raises(ValueError, match="orbits differ"):
+        train(make(), Planted(count=300), folder=tmp_path, **SETTINGS)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="checkpoint.safetensors is damaged"):
+        train(make(), Planted(), folder=tmp_path, **SETTINGS)
+
+
+def test_group_mismatch_nan_and_nonsense_are_one_clear_error():
+    with pytest.raises(ValueError, match="the coder is for C_4 with 8 channels, the orbits are for D_2"):
+        train(make(group=cyclic(4)), Planted(), **SETTINGS)
+    with pytest.raises(ValueError, match="steps is 0"):
+        train(make(), Planted(), **(SETTINGS | {"steps": 0}))
+    broken = Planted()
+    broken.x[:] = float("nan")
+    with pytest.raises(ValueError, match="the loss is nan with learning rate"):
+        train(make(), broken, **SETTINGS)
+
+
+def test_tqdms_own_switch_hides_the_bar(monkeypatch, capsys):
+    from groupcc_lite.base import progress_bar
+
+    progress_bar(total=3).close()
+    assert "0/3" in capsys.readouterr().err
+    progress_bar(False, total=3).close()
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    progress_bar(total=3).close()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_learning_rate_rises_holds_and_falls():
+    rates = [_schedule(step, 100, 0.1, 0.2) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9:81] == [1.0] * 72 and rates[-1] == pytest.approx(0.05)
+
+
+def test_the_logged_parts_add_up_to_the_optimised_loss():
+    rows = train(make("relu", None), Planted(), sparsity=0.1, **SETTINGS)
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["reconstruction"] + row["l1"], rel=1e-5)

@@ -1,0 +1,59 @@
+"""A book of two small chapters, for tests of the machinery that runs and builds the real one."""
+
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CHAPTER = '''# %% [markdown]
+# # Chapter {number}
+#
+# Text.
+
+# %% tags=["parameters"]
+profile = "book"  # which settings
+seed = 0
+images = None
+weights = None
+
+# %%
+print("the seed is", seed)
+{extra}
+'''
+
+CLAIMS = '''
+- id: first
+  paper: group crosscoders
+  title: A first claim
+  section: section 1
+  claim: The value is large.
+  chapter: 01_one
+  numbers: {value: the value, other: another one}
+  holds: [[value, ">", 3]]
+  deviation: None.
+'''
+
+
+def write_chapter(root: Path, name: str, extra: str = "") -> Path:
+    """One notebook of the book."""
+    path = root / "notebooks" / f"{name}.py"
+    path.write_text(CHAPTER.format(number=int(name[:2]), extra=extra))
+    return path
+
+
+def make_tiny_book(root: Path) -> Path:
+    """Write the book into an empty folder."""
+    for folder in ("notebooks", "book", "groupcc_lite"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "pyproject.toml", root)
+    (root / "_config.yml").write_text('title: T\nauthor: A\nexecute: {execute_notebooks: "off"}\n'
+                                      "only_build_toc_files: true\nrepository:\n  url: anywhere\n")
+    (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: notebooks/01_one\n"
+                                   "- file: notebooks/02_two\n- file: book/results\n")
+    (root / "book" / "index.md").write_text("# Start\n\n(profiles)=\n## Profiles\n\nText.\n")
+    (root / "book" / "results.md").write_text("# Results\n\n<!-- generated: replication -->\n\n"
+                                              "<!-- generated: reproducibility -->\n\n<!-- generated: run-times -->\n")
+    (root / "book" / "claims.yml").write_text(CLAIMS)
+    write_chapter(root, "01_one")
+    write_chapter(root, "02_two")
+    return root

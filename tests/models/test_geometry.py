@@ -1,0 +1,140 @@
+"""Geometry: the numbers of known networks, laws, a brute-force oracle, and an impulse test that can fail."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from groupcc_lite.models.geometry import Geometry, check_geometry, derive_geometry, measure_geometry
+from groupcc_lite.models.networks import randomise
+from groupcc_lite.models.zoo import load_model
+
+KNOWN = {  # name: (stride, first centre, receptive field, grid, offset of the grid's middle)
+    "tiny-inception": (4, 0.0, 59, 24, -1.5),
+    "googlenet": (8, 6.0, 91, 28, 2.5),
+    "inceptionv1": (8, 7.0, 91, 28, 3.5),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_networks(name):
+    geometry = load_model(name, weights="random").geometry
+    found = (geometry.stride, geometry.first, geometry.receptive_field, geometry.grid, geometry.centre_offset)
+    assert found == KNOWN[name]
+
+
+@given(st.sampled_from([1, 2, 4, 8]), st.floats(-4, 12), st.floats(-100, 100), st.floats(-100, 100))
+def test_cells_and_pixels_are_inverse(stride, first, x, y):
+    geometry = Geometry(stride, first, 9, 96, 20)
+    point = torch.tensor([[x, y]], dtype=torch.float64)
+    assert torch.allclose(geometry.pixels(geometry.cells(point)), point)
+
+
+def test_cells_of_googlenet():
+    geometry = Geometry(8, 6.0, 91, 224, 28)
+    assert geometry.cells(torch.tensor([114 - 111.5, 6 - 111.5])).tolist() == [13.5, 0.0]
+    assert geometry.image_centre == 111.5 and geometry.max_mask_radius == 66.5 and geometry.centre_cell == 13
+    assert geometry.box(13) == (110 - 45, 110 + 45) and geometry.box(0) == (0, 51)
+
+
+windows = st.lists(st.tuples(st.sampled_from(["conv", "pool", "pad"]), st.integers(1, 5), st.integers(1, 2),
+                             st.integers(0, 2)), min_size=1, max_size=4)
+
+
+@given(windows)
+def test_against_brute_force(layers):
+    """With positive weights every pixel of the box moves the cell, so the gradient's extent is the truth."""
+    network = nn.Sequential()
+    channels = 3
+    for kind, kernel, stride, padding in layers:
+        if kind == "conv":
+            network.append(nn.Conv2d(channels, 2, kernel, stride=stride, padding=padding))
+            channels = 2
+        elif kind == "pool":
+            network.append(nn.AvgPool2d(kernel, stride, padding=min(padding, kernel // 2)))
+        else:
+            network.append(nn.ZeroPad2d((padding, stride, padding, stride)))
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 1.0)
+    network.append(nn.Identity())
+    geometry = derive_geometry(network, 120)
+    cell = geometry.centre_cell
+    images = torch.zeros(1, 3, 120, 120, requires_grad=True)
+    network(images)[0, 0, cell, cell].backward()
+    rows = images.grad[0, 0].abs().sum(1).nonzero().flatten()
+    assert (rows.min().item(), rows.max().item()) == geometry.box(cell)
+    assert geometry.first + geometry.stride * cell == (rows.min() + rows.max()).item() / 2
+
+
+class Pooled(nn.Module):
+    """Written with functions instead of layers, with TensorFlow's uneven padding and two branches."""
+
+    def forward(self, x):
+        x = F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=float("-inf")), 3, stride=2)
+        return torch.cat([F.relu(x), F.max_pool2d(x, (3, 3), (1, 1), 1)], 1) * 0.5
+
+
+def test_functions_and_branches():
+    geometry = derive_geometry(Pooled(), 32)
+    assert (geometry.stride, geometry.first, geometry.receptive_field, geometry.grid) == (2, 1.0, 7, 16)
+    check_geometry(Pooled(), geometry)
+
+
+def test_ceil_mode_adds_a_cell():
+    floor, ceil = (derive_geometry(nn.MaxPool2d(3, 2, ceil_mode=mode), 32) for mode in (False, True))
+    assert (floor.grid, ceil.grid) == (15, 16) and floor.first == ceil.first == 1.0
+
+
+@pytest.mark.parametrize("module, word", [
+    (nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(4)), "AdaptiveAvgPool2d"),
+    (nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten()), "Flatten"),
+    (nn.Sequential(nn.ConvTranspose2d(3, 2, 3)), "ConvTranspose2d"),
+    (nn.Sequential(nn.Upsample(scale_factor=2)), "Upsample"),
+    (nn.Sequential(nn.Conv2d(3, 2, (3, 5))), "square"),
+])
+def test_no_place_in_the_image(module, word):
+    with pytest.raises(ValueError, match=word):
+        derive_geometry(module, 32)
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 1, 1), (5, 2, 0), (4, 3, 2)])
+def test_measured_equals_derived(kernel, stride, padding):
+    network = randomise(nn.Sequential(nn.Conv2d(3, 4, kernel, stride, padding), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1)))
+    assert measure_geometry(network, 48) == derive_geometry(network, 48)
+
+
+class Excited(nn.Module):
+    """Every cell is scaled by something that depends on the whole image."""
+
+    def forward(self, x):
+        return x * F.adaptive_avg_pool2d(x, 1)
+
+
+def test_what_sees_the_whole_image_cannot_be_measured():
+    with pytest.raises(ValueError, match="no grid of receptive fields"):
+        measure_geometry(Excited(), 32)
+    with pytest.raises(ValueError, match="adaptive_avg_pool2d"):
+        derive_geometry(Excited(), 32)
+
+
+class Mismatch(nn.Module):
+    def forward(self, x):
+        return torch.cat([F.max_pool2d(x, 2), x], 1)
+
+
+def test_branches_must_step_alike():
+    with pytest.raises(ValueError, match="strides"):
+        derive_geometry(Mismatch(), 32)
+
+
+@pytest.mark.parametrize("change", [{"first": 2.0}, {"first": -2.0}, {"receptive_field": 57},
+                                    {"receptive_field": 61}, {"stride": 3}])
+def test_impulse_test_notices_wrong_geometry(change):
+    model = load_model("tiny-inception", weights="random")
+    check_geometry(model.network, model.geometry)
+    with pytest.raises(ValueError, match="impulse test failed"):
+        check_geometry(model.network, replace(model.geometry, **change))

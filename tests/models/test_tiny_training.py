@@ -1,0 +1,106 @@
+"""The built-in network: the shipped weights are what their record says, and training makes both files."""
+
+import json
+
+import pytest
+import torch
+
+from groupcc_lite.base import sha256_of
+from groupcc_lite.models.networks import TinyInception, randomise
+from groupcc_lite.models.tiny_training import (
+    HELD_OUT_SEED,
+    SIZE,
+    STEPS,
+    STRIDE,
+    evaluate_tiny,
+    orientation_tuning,
+    targets,
+    train_tiny,
+)
+from groupcc_lite.models.weight_files import TINY_WEIGHTS
+from groupcc_lite.models.zoo import load_model, load_tiny
+from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, sample_drawings
+
+
+@pytest.fixture(scope="module")
+def record():
+    return json.loads(TINY_WEIGHTS.with_suffix(".json").read_text())
+
+
+def test_shipped_weights_are_the_recorded_ones(record):
+    assert sha256_of(TINY_WEIGHTS) == record["sha256"]
+    assert TINY_WEIGHTS.stat().st_size < 1_000_000
+    assert sum(p.numel() for p in load_tiny().parameters()) == record["parameters"]
+    assert record["training"]["steps"] == STEPS
+    assert set(record["held_out"]["accuracy_per_class"]) == set(SHAPE_NAMES)
+
+
+def test_shipped_weights_reach_the_recorded_accuracy(record):
+    """On a few hundred drawings of another seed than the record's, within three standard errors."""
+    stated = record["held_out"]["accuracy"]
+    found = evaluate_tiny(load_tiny(), 256, seed=HELD_OUT_SEED + 1)
+    error = (stated * (1 - stated) / found["questions"]) ** 0.5
+    assert abs(found["accuracy"] - stated) < 3 * error + 0.005
+    assert stated > 0.95 and min(record["held_out"]["accuracy_per_class"].values()) > 0.85
+    turned = found["orientation_error_degrees"]
+    assert max(turned.values()) < 8 and max(record["held_out"]["orientation_error_degrees"].values()) < 6
+
+
+def test_an_untrained_network_is_at_chance():
+    found = evaluate_tiny(randomise(TinyInception(len(SHAPES))), 128)
+    assert found["accuracy"] < 0.2 and found["orientation_error_degrees"]["curve"] > 60
+
+
+def test_features_follow_the_angle(record):
+    """The reason for the orientation task: at mixed3b most active channels change as one curve or line turns."""
+    stated = record["orientation_tuning"]["mixed3b"]
+    for name, counts in orientation_tuning(load_tiny()).items():
+        assert counts["active"] > 30 and counts["tuned"] > 0.5 * counts["active"]
+        assert all(abs(counts[key] - stated[name][key]) <= 2 for key in counts)  # rounding may tip one channel
+    round_shape = orientation_tuning(load_tiny(), shapes=("circle",))["circle"]  # negative control
+    assert round_shape["tuned"] == 0 and round_shape["steady"] == round_shape["active"] > 10
+
+
+def test_questions_lie_on_the_models_grid():
+    geometry = load_model(weights="random").geometry
+    assert (geometry.stride, geometry.first, geometry.input_size) == (STRIDE, 0.0, SIZE)
+    drawings = sample_drawings(8, SIZE, seed=3)
+    where, kind, direction = targets(drawings)
+    first = where[where[:, 0] == 0][0]
+    cells = geometry.cells(drawings.positions[0, 0])
+    assert (first[1:].flip(0) - cells).abs().max() <= 0.5 and kind[0] == drawings.labels[0]
+    lengths = direction.norm(dim=1)
+    round_ones = torch.tensor([SHAPES[i].fold == 0 for i in kind])
+    assert torch.allclose(lengths, (~round_ones).float(), atol=1e-5)
+    assert not drawings.faint[drawings.shapes >= 0].all() and len(kind) < (drawings.shapes >= 0).sum()
+
+
+def test_training_writes_weights_and_record(tmp_path):
+    train_tiny(tmp_path, steps=3, batch_size=4, seed=1, held_out=8)
+    written = json.loads((tmp_path / TINY_WEIGHTS.with_suffix(".json").name).read_text())
+    assert written["training"]["steps"] == 3 and written["training"]["seed"] == 1
+    assert written["sha256"] == sha256_of(tmp_path / TINY_WEIGHTS.name)
+    trained = load_tiny(tmp_path / TINY_WEIGHTS.name)
+    untrained = randomise(TinyInception(len(SHAPES)), 1)
+    assert not torch.equal(trained.conv2d0.weight, untrained.conv2d0.weight)
+
+
+@pytest.mark.parametrize("given, steps", [([], STEPS), (["--steps", "3"], 3)])
+def test_the_command_leaves_the_packages_weights_alone(tmp_path, monkeypatch, capsys, given, steps):
+    from groupcc_lite.__main__ import main
+    from groupcc_lite.models import tiny_training
+
+    asked = []
+    monkeypatch.setattr(tiny_training, "train_tiny", lambda folder, **settings: asked.append((folder, settings)))
+    monkeypatch.setenv("GROUPCC_WORK", str(tmp_path))
+    assert main(["train-tiny", *given]) == 0
+    assert asked == [(tmp_path / "tiny-inception", {"steps": steps, "seed": 0})]
+    assert f"The weights lie at {tmp_path / 'tiny-inception' / TINY_WEIGHTS.name}" in capsys.readouterr().out
+    assert main(["train-tiny", "--folder", str(TINY_WEIGHTS.parent)]) == 0
+    assert "own weights were replaced" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"held_out": -1}])
+def test_bad_settings(tmp_path, change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        train_tiny(tmp_path, **change)

@@ -1,0 +1,65 @@
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from groupcc_lite.runs.reports import Report, publish, reference
+
+
+@pytest.fixture
+def saved(tmp_path):
+    report = Report(tmp_path / "reports", "03_training", "inception", seed=0)
+    assert report.number("fve", 0.48765, note="FVE of all blocks") == 0.48765
+    report.numbers_from({"l0": 64, "per_block": np.array([0.5, 0.25])}, prefix="final_")
+    figure, _ = plt.subplots(figsize=(2, 1))
+    report.figure("curve", figure, caption="c", alt="a")
+    plt.close(figure)
+    report.save()
+    return tmp_path
+
+
+def test_a_report_carries_numbers_figures_and_provenance(saved):
+    content = json.loads((saved / "reports" / "03_training.json").read_text())
+    assert content["numbers"]["fve"] == {"value": 0.48765, "unit": "", "note": "FVE of all blocks"}
+    assert content["numbers"]["final_per_block"]["value"] == [0.5, 0.25]
+    assert content["figures"] == [{"file": "03_training/curve.png", "caption": "c", "alt": "a"}]
+    facts = content["provenance"]
+    assert facts["seed"] == 0 and facts["versions"]["torch"] and facts["hardware"] and facts["seconds"] >= 0
+    assert (saved / "reports" / "03_training" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_publishing_copies_reports_and_their_figures(saved):
+    (path,) = publish(saved / "reports", saved / "reference")
+    assert path.is_file() and (saved / "reference" / "03_training" / "curve.png").is_file()
+    assert reference("03_training", saved / "reference")["profile"] == "inception"
+    assert reference("04_heatmaps", saved / "reference") is None
+    with pytest.raises(ValueError, match="holds no reports"):
+        publish(saved / "empty", saved / "reference")
+
+
+def test_reports_of_several_commits_are_published_only_by_force(saved):
+    first = saved / "reports" / "03_training.json"
+    content = json.loads(first.read_text())
+    for chapter, commit in (("03_training", "a" * 40), ("04_heatmaps", "b" * 40)):
+        content["provenance"]["commit"] = commit
+        (saved / "reports" / f"{chapter}.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="several commits .03_training aaaaaaaaaaaa, 04_heatmaps bbbbbbbbbbbb"):
+        publish(saved / "reports", saved / "reference")
+    assert not (saved / "reference").exists()
+    assert len(publish(saved / "reports", saved / "reference", force=True)) == 2
+    content["provenance"]["commit"] = "a" * 40 + " with uncommitted changes"
+    (saved / "reports" / "04_heatmaps.json").write_text(json.dumps(content))
+    assert len(publish(saved / "reports", saved / "reference")) == 2
+
+
+def test_the_comparison_shows_both_runs(saved, monkeypatch):
+    publish(saved / "reports", saved / "book" / "reference")
+    (saved / "groupcc_lite").mkdir()
+    (saved / "_config.yml").write_text("")
+    monkeypatch.chdir(saved)
+    mine = Report(saved / "mine", "03_training", "book")
+    mine.number("fve", 0.7)
+    mine.number("extra", 1)
+    table = mine.compare("fve", "extra")
+    assert "| fve | 0.7 | 0.488 |" in table and "| extra | 1 | not measured |" in table and "`book`" in table

@@ -1,0 +1,128 @@
+"""The experiments of chapter 7 as artefacts: made once, named by their settings, and saying what they are."""
+
+import numpy as np
+import pytest
+import torch
+
+from groupcc_lite.coders import EquivariantSAE, r2, training
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.runs.profiles import SceneProfile
+from groupcc_lite.runs.scene_run import CODERS, SceneRun
+
+TINY = SceneProfile("smoke", base_models=("mlp",), base_epochs=1, base_batch=512, transform_steps=3, transform_batch=64,
+                    latents=32, hidden=16, ks=(4,), steps=3, batch_size=64, truncations=(4,), tasks=1, probe_train=150,
+                    probe_test=100, seeds=1, amp=False)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return SceneRun(TINY, seed=0, work=tmp_path_factory.mktemp("work"))
+
+
+def test_every_coder_is_trained_once_and_loaded_afterwards(study, monkeypatch):
+    first = {name: study.coder("mlp", name, 4) for name in CODERS}
+    assert [first[name].latents for name in CODERS] == [32, 128, 32, 32, 32]
+    assert isinstance(first["equivariant"], EquivariantSAE) and first["deep"].hidden == 16
+    monkeypatch.setattr(training, "optimise", None)
+    monkeypatch.setattr(training, "train", None)
+    again = SceneRun(TINY, seed=0, work=study.work.parent)
+    x = study.activations("mlp", "held-out")[:5, 0]
+    for name, coder in first.items():
+        assert torch.equal(again.coder("mlp", name, 4).encode(x), coder.encode(x))
+
+
+def test_other_settings_are_other_artefacts(study):
+    folders = {study._folder("coder", "x", dict(k=k), study._base_digest("mlp", 0)) for k in (4, 8)}
+    folders.add(SceneRun(TINY, seed=1, work=study.work.parent)._folder("coder", "x", dict(k=4)))
+    assert len(folders) == 3
+
+
+def test_scenes_are_held_out_by_orbit(study):
+    train, held_out = (set(study.scenes(part).orbit_codes(dihedral(4)).tolist()) for part in ("train", "held-out"))
+    assert not train & held_out
+
+
+def test_block_p_is_the_activation_of_the_image_turned_p_times(study):
+    images = study.scenes("held-out").images()[:4]
+    x = study.activations("mlp", "held-out")[:4]
+    with torch.no_grad():
+        found = study.autoencoder("mlp").encode(torch.rot90(images, 3, (-2, -1)))
+    assert torch.allclose(x[:, 3], found, atol=1e-5)
+
+
+def test_transforms_by_every_method(study):
+    x = study.activations("mlp", "held-out")
+    fits = {method: float(r2(study.transform("mlp", method), x).mean())
+            for method in ("identity", "adam", "penalty", "least squares", "procrustes")}
+    assert fits["least squares"] >= max(fits.values()) - 1e-6
+    assert study.transform("mlp", "exact").relation_error() < 1e-5
+
+
+def test_labels_and_rows_belong_together(study):
+    rows, elements = study._rows("mlp", "held-out", 0, sampled=True)
+    labels, chosen = study.labels("held-out"), study._sample("held-out")
+    assert rows.shape == (100, 256) and labels.shape == (100, len(study.tasks))
+    for row in (0, 17, 99):
+        scene, g = divmod(int(chosen[row]), 4)
+        assert int(elements[row]) == g
+        described = study.scenes("held-out")[[scene]].act(cyclic(4), g)
+        for column, task in enumerate(study.tasks):
+            places = range(4) if task.position is None else [task.position]
+            wanted = any(int(described.shape[0, q]) == task.shape
+                         and task.orientation in (None, int(described.orientation[0, q])) for q in places)
+            assert labels[row, column] == wanted
+
+
+def test_reconstructions_come_from_the_kept_latents_only(study):
+    from groupcc_lite.answers import ranked_latents
+
+    coder = study.coder("mlp", "sae", 4)
+    rows = [study._rows("mlp", part, 0, sampled=True)[0] for part in ("train", "held-out")]
+    kept = ranked_latents(coder.encode(rows[0]).detach().numpy(), study.labels("train"), 4)[0]
+    assert len(kept) == 4
+    f = torch.zeros(100, 32)
+    f[:, kept] = coder.encode(rows[1]).detach()[:, kept]
+    expected = (f @ coder.W_d[:, 0] + coder.b_d) / coder.scale
+    found = study._features("mlp", "sae", 4, "reconstructions", 4, 0)(0)[1]
+    assert np.allclose(found, expected.detach().numpy(), atol=1e-4)
+
+
+def test_the_three_readings_of_an_equivariant_reconstruction(study):
+    coder = study.coder("mlp", "equivariant", 4)
+    x, elements = study._rows("mlp", "held-out", 0, sampled=True)
+    views = {view: study._features("mlp", "equivariant", 4, view, 32, 0)(0)[1]
+             for view in ("reconstructions", "inferred", "invariant")}
+    with torch.no_grad():
+        orbit = coder.decode(coder.encode(x))
+    assert np.allclose(views["invariant"], orbit[:, 0], atol=1e-4)
+    assert np.allclose(views["reconstructions"], orbit[torch.arange(100), elements], atol=1e-4)
+    assert np.allclose(views["inferred"], orbit[torch.arange(100), coder.nearest_element(x)], atol=1e-4)
+    assert not np.allclose(views["invariant"], views["reconstructions"], atol=1e-3)
+
+
+def test_probes_are_scored_once(study, monkeypatch):
+    scores = study.probe("mlp", "sae", 4, "latents", 4)
+    assert scores.f1.shape == (4, 3) and ((0 <= scores.f1) & (scores.f1 <= 1)).all()
+    monkeypatch.setattr("groupcc_lite.answers.probing.probe_task", None)
+    monkeypatch.setattr(study, "_features", None)
+    assert np.array_equal(study.probe("mlp", "sae", 4, "latents", 4).f1, scores.f1)
+
+
+def test_splicing_a_perfect_coder_would_change_nothing(study):
+    spliced = study.splice("mlp", "wide", 4)
+    assert spliced.base_loss > 0 and spliced.l0 <= 4 and 0 <= spliced.dead <= 1
+    assert spliced.invariant_loss == spliced.loss  # there is no M to leave out
+    turned = study.splice("mlp", "equivariant", 4)
+    assert turned.invariant_loss != turned.loss
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda s: s.scenes("test"), "part is 'test'; expected one of train, held-out"),
+    (lambda s: s.coder("mlp", "deeper", 4), "name is 'deeper'; expected one of sae"),
+    (lambda s: s.transform("mlp", "magic"), "method is 'magic'; expected one of identity"),
+    (lambda s: s.probe("mlp", "sae", 4, "pixels", 4), "view is 'pixels'; expected one of activations"),
+    (lambda s: SceneRun("large"), "profile is 'large'; expected one of smoke"),
+    (lambda s: SceneRun("smoke", epochs=3), "a profile has no field epochs")])
+def test_nonsense_is_one_clear_error(study, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(study)

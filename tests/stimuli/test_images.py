@@ -1,0 +1,83 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from groupcc_lite.stimuli.images import DrawingSource, PhotoFolder, TensorImages
+
+
+def write_photo(path, width=60, height=48, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def test_a_photo_of_the_right_size_is_cropped_and_not_resampled(tmp_path):
+    pixels = write_photo(tmp_path / "a.png", width=60, height=48)
+    (image,) = PhotoFolder(tmp_path, 48).load([0])
+    assert torch.equal((image * 255).round().byte(), torch.from_numpy(pixels[:, 6:54]).permute(2, 0, 1))
+
+
+def test_other_sizes_are_scaled_to_the_short_side(tmp_path):
+    write_photo(tmp_path / "a.jpg", width=90, height=64)
+    images = PhotoFolder(tmp_path, 48).load([0])
+    assert images.shape == (1, 3, 48, 48) and 0 <= images.min() and images.max() <= 1
+
+
+def test_unusable_files_are_skipped_with_one_line(tmp_path, caplog):
+    write_photo(tmp_path / "good.png")
+    write_photo(tmp_path / "tiny.png", width=10, height=10)
+    (tmp_path / "text.jpg").write_text("not an image")
+    whole = tmp_path / "whole.png"
+    write_photo(whole)
+    (tmp_path / "truncated.png").write_bytes(whole.read_bytes()[:2000])
+    with caplog.at_level(logging.WARNING):
+        source = PhotoFolder(tmp_path, 48)
+    assert source.names == ["good.png", "whole.png"]
+    assert len(caplog.records) == 1 and "skipped 3 of 5" in caplog.text and "text.jpg" in caplog.text
+
+
+@pytest.mark.parametrize("fill", ["nothing", "text"])
+def test_a_folder_without_images_is_one_clear_error(tmp_path, fill):
+    if fill == "text":
+        (tmp_path / "a.jpg").write_text("text")
+    with pytest.raises(ValueError, match="no usable image"):
+        PhotoFolder(tmp_path, 48)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere.*is not a folder"):
+        PhotoFolder(tmp_path / "nowhere", 48)
+
+
+def test_split_is_disjoint_complete_and_repeatable():
+    source = DrawingSource(20, 48, seed=1)
+    train, held_out = source.split(0.25, seed=3)
+    assert len(held_out) == 5 and sorted(train.names + held_out.names) == sorted(source.names)
+    assert source.split(0.25, seed=3)[1].names == held_out.names != source.split(0.25, seed=4)[1].names
+    assert torch.equal(held_out.load([2]), source.load([held_out.indices[2]]))
+    assert len({source.fingerprint, train.fingerprint, held_out.fingerprint}) == 3
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5])
+def test_split_needs_a_proper_fraction(fraction):
+    with pytest.raises(ValueError, match="held_out"):
+        DrawingSource(4, 48).split(fraction)
+
+
+def test_fingerprints_follow_the_content(tmp_path):
+    write_photo(tmp_path / "a.png", seed=0)
+    before = PhotoFolder(tmp_path, 48).fingerprint
+    assert PhotoFolder(tmp_path, 48).fingerprint == before
+    write_photo(tmp_path / "a.png", seed=1)
+    assert PhotoFolder(tmp_path, 48).fingerprint != before
+
+
+def test_tensor_images_reject_bytes_wrong_shapes_and_nan():
+    good = torch.rand(2, 3, 8, 8)
+    assert torch.equal(TensorImages(good).load([1]), good[1:])
+    for bad in (good * 255, good[:, :1], good[:0], torch.full_like(good, float("nan"))):
+        with pytest.raises(ValueError, match="images"):
+            TensorImages(bad)

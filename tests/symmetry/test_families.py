@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from small import small_model
+
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.stimuli import SHAPES, stimuli
+from groupcc_lite.symmetry.families import Embedding, centre_activations, cluster, distance, embed, label_by_response
+from groupcc_lite.symmetry.similarity import act, max_cosine
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Six families of twelve features: noisy copies of one base vector, each moved by a random element."""
+    G = dihedral(4)
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(6, 8, 5, generator=generator)
+    D = torch.cat([act(base, G, int(h)) for h in torch.randint(8, (12,), generator=generator)])
+    D += 0.25 * torch.randn(D.shape, generator=generator)
+    return G, D, np.tile(np.arange(6), 12)
+
+
+@pytest.fixture(scope="module")
+def mapped(planted):
+    G, D, labels = planted
+    gap = distance(max_cosine(D, G))
+    return gap, embed(gap, seed=1), labels
+
+
+def test_planted_families_are_recovered(mapped):
+    gap, embedding, labels = mapped
+    result = score_families(gap, embedding, cluster(embedding.four), labels)
+    assert result.clusters == 6 and result.ari > 0.95 and result.ami > 0.95 and result.clustered > 0.95
+    assert result.neighbour_purity > 0.98 and result.chance_purity == pytest.approx(11 / 71)
+    assert result.label_silhouette > 0.5 and result.cluster_silhouette > 0.5
+
+
+def test_negative_control_the_plain_cosine_does_not_see_the_families(planted):
+    _, D, labels = planted
+    flat = torch.nn.functional.normalize(D.flatten(1), dim=1)
+    gap = distance(flat @ flat.T)
+    plain = score_families(gap, Embedding(np.zeros((72, 4), np.float32), np.zeros((72, 2), np.float32)),
+                  np.full(72, -1), labels)
+    assert plain.label_silhouette < 0.3 and plain.clusters == 0 and np.isnan(plain.ari)
+
+
+def test_negative_control_shuffled_labels_score_at_chance(mapped):
+    gap, embedding, labels = mapped
+    shuffled = np.random.default_rng(0).permutation(labels)
+    result = score_families(gap, embedding, cluster(embedding.four), shuffled)
+    assert abs(result.ari) < 0.1 and abs(result.neighbour_purity - result.chance_purity) < 0.1
+
+
+def test_the_map_is_deterministic(mapped):
+    gap, embedding, _ = mapped
+    again = embed(gap, seed=1)
+    assert np.array_equal(again.four, embedding.four) and np.array_equal(again.two, embedding.two)
+    assert embedding.four.shape == (72, 4) and embedding.two.shape == (72, 2)
+
+
+def test_distance_refuses_what_is_no_similarity():
+    S = torch.eye(3)
+    assert distance(S).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    lopsided = S + torch.triu(torch.ones(3, 3), 1)
+    for bad, message in ((S[:2], "square"), (S * float("nan"), "NaN"), (lopsided, "symmetric")):
+        with pytest.raises(ValueError, match=message):
+            distance(bad)
+    with pytest.raises(ValueError, match="at least 8"):
+        embed(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="smallest is 1"):
+        cluster(np.zeros((10, 4)), smallest=1)
+
+
+def test_labels_name_the_shape_that_excites_a_feature_most():
+    model, shown = small_model(input_size=64), stimuli(64, orientations=8)
+    x0 = centre_activations(model, shown.images)
+    (cell,) = model.geometry.cells(torch.zeros(1, 2)).round().long()
+    near = model(shown.images)[:, :, cell[1], cell[0]]
+    assert x0.shape == (len(shown.images), 6)
+    assert torch.nn.functional.cosine_similarity(x0 - x0.mean(0), near - near.mean(0)).median() > 0.5
+    coder = GroupCrosscoder(cyclic(1), 6, 4)
+    target = int(x0.norm(dim=1).argmax())
+    with torch.no_grad():
+        coder.W_e[0] = x0[target] / x0[target].norm()
+        coder.W_e[1], coder.b_e[1] = 0, -1.0
+    result = label_by_response(coder, x0, shown.shape, margin=0.0)
+    by_image = coder.preactivations(x0).relu()[:, 0]
+    assert result.label[0] == int(shown.shape[int(by_image.argmax())])
+    assert result.response.shape == (4, len(SHAPES)) and result.response[1].max() == 0
+    assert result.selectivity[1] == 0 and 0 <= result.selectivity.min() <= result.selectivity.max() <= 1
+    assert label_by_response(coder, x0, shown.shape, margin=0.1).label[1] == -1

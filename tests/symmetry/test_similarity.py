@@ -1,0 +1,214 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groupcc_lite.groups import cyclic, dihedral, permutation_group, product, trivial
+from groupcc_lite.symmetry import similarity
+from groupcc_lite.symmetry.similarity import (
+    act,
+    block_cosines,
+    linear_ceiling,
+    max_cosine,
+    normalised,
+    paper_reflection,
+    self_similarity,
+)
+
+A4 = permutation_group([(1, 2, 0, 3), (0, 2, 3, 1)], name="A4")
+S4 = permutation_group([(1, 0, 2, 3), (1, 2, 3, 0)], name="S4")
+Q8 = permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], name="Q8")  # quaternionic irreps
+GROUPS = st.sampled_from([*(cyclic(n) for n in range(1, 9)), *(dihedral(n) for n in range(1, 7)),
+                          *(product(cyclic(a), dihedral(b)) for a in range(1, 5) for b in range(1, 4)), A4, S4, Q8])
+
+
+def random_dictionary(G, m=5, d=3, seed=0):
+    return torch.randn(m, G.order, d, generator=torch.Generator().manual_seed(seed))
+
+
+def max_cosine_direct(D, G):
+    """One matrix product per element, and the first element that is best up to rounding: the oracle for max_cosine."""
+    F = normalised(D.double()).flatten(1)
+    C = torch.stack([F @ normalised(act(D.double(), G, h)).flatten(1).T for h in range(G.order)])
+    S = C.amax(0)
+    return S, (C >= S - 5e-6).byte().argmax(0)  # numbers of a kind for which argmax is the first
+
+
+@given(GROUPS, st.integers(0, 2**16))
+def test_the_block_action_is_a_left_action(G, seed):
+    D = random_dictionary(G, seed=seed)
+    a, b = seed % G.order, seed // 7 % G.order
+    assert torch.equal(act(act(D, G, b), G, a), act(D, G, int(G.table[a, b])))
+    assert torch.equal(act(D, G, 0), D)
+    assert torch.equal(act(D, G, a)[:, 0], D[:, a])
+
+
+@given(GROUPS, st.integers(0, 2**16))
+def test_similarity_is_symmetric_bounded_and_blind_to_the_group(G, seed):
+    D = random_dictionary(G, seed=seed)
+    S = max_cosine(D, G)
+    torch.testing.assert_close(S, S.T, atol=1e-5, rtol=0)
+    torch.testing.assert_close(S.diagonal(), torch.ones(len(D)))
+    assert S.abs().max() <= 1 + 1e-5
+    h = seed % G.order
+    moved = torch.cat([act(D[:2], G, h), D[2:]])
+    torch.testing.assert_close(max_cosine(moved, G), S, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("G", [dihedral(4), product(cyclic(3), cyclic(2))], ids=str)
+def test_max_cosine_equals_the_naive_definition(G):
+    D = random_dictionary(G, m=4)
+    S, element = max_cosine(D, G, elements=True)
+    for i in range(4):
+        for j in range(4):
+            cosines = []
+            for h in range(G.order):
+                moved = torch.stack([D[j, int(G.table[g, h])] for g in range(G.order)])
+                cosines.append(float(torch.cosine_similarity(D[i].flatten(), moved.flatten(), dim=0)))
+            assert float(S[i, j]) == pytest.approx(max(cosines), abs=1e-5)
+            assert cosines[int(element[i, j])] == pytest.approx(max(cosines), abs=1e-5)
+
+
+@given(GROUPS, st.integers(0, 2**16))
+def test_max_cosine_equals_the_direct_products_in_every_tile(G, seed):
+    D = random_dictionary(G, m=11, d=3, seed=seed)
+    D[:3] = torch.stack([act(D[:3], G, h) for h in G.subgroups()[seed % len(G.subgroups())].elements]).mean(0)  # ties
+    D[5] = 0
+    S, element = max_cosine_direct(D, G)
+    for tile in (4, 100):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(similarity._Correlations, "tile", tile)
+            ours = max_cosine(D, G, elements=True)
+            assert torch.equal(max_cosine(D, G), ours.similarity) and torch.equal(ours.similarity, ours.similarity.T)
+        torch.testing.assert_close(ours.similarity, S.float(), atol=1e-5, rtol=0)
+        assert torch.equal(ours.element, element) and not ours.element.diagonal().any()
+
+
+def test_moving_either_side_of_a_pair_by_any_element_changes_nothing():
+    for G in (dihedral(3), A4, Q8):
+        D = random_dictionary(G, m=2)
+        S = max_cosine(D, G)[0, 1]
+        moved = torch.cat([act(D[k:k + 1], G, h) for k in (0, 1) for h in range(G.order)])
+        between = max_cosine(moved, G)[:G.order, G.order:]
+        torch.testing.assert_close(between, S.expand(G.order, G.order), atol=1e-5, rtol=0)
+
+
+def test_elements_align_pairs_whichever_comes_first():
+    G = dihedral(5)
+    D = random_dictionary(G, m=1, d=8)
+    D = torch.cat([D, act(D, G, 7), act(D, G, 3)])
+    S, element = max_cosine(D, G, elements=True)
+    torch.testing.assert_close(S, torch.ones(3, 3), atol=1e-5, rtol=0)
+    for i in range(3):
+        for j in range(3):
+            torch.testing.assert_close(act(D[j], G, int(element[i, j])), D[i])
+    assert element[0, 1] == G.inverse[7] == 7 and element[0, 2] == G.inverse[3] == 2 and element[2, 0] == 3
+
+
+def test_max_cosine_of_the_trivial_group_is_the_cosine_and_takes_other_types():
+    D = random_dictionary(trivial(), m=30, d=6)
+    expected = torch.nn.functional.cosine_similarity(D, D.transpose(0, 1), dim=-1)
+    torch.testing.assert_close(max_cosine(D, trivial()), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(max_cosine(D.double(), trivial()), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(max_cosine(D.bfloat16(), trivial()), expected, atol=0.05, rtol=0)
+    assert max_cosine(torch.nn.Parameter(D), trivial()).requires_grad is False
+    assert max_cosine(D[:0], trivial()).shape == (0, 0)
+
+
+def test_max_cosine_keeps_what_is_not_a_number():
+    D = random_dictionary(dihedral(3), m=3)
+    D[1, 0, 0] = float("nan")
+    assert max_cosine(D, dihedral(3)).isnan().tolist() == [[False, True, False], [True] * 3, [False, True, False]]
+
+
+def test_shifts_and_reversals_are_the_ones_of_the_conventions():
+    """Block order [e, r, r2, r3 | s, sr, sr2, sr3]: r shifts both halves left, s swaps and reverses both."""
+    G = dihedral(4)
+    D = torch.arange(8.0).view(1, 8, 1)
+    assert act(D, G, 1)[0, :, 0].tolist() == [1, 2, 3, 0, 5, 6, 7, 4]
+    assert act(D, G, 4)[0, :, 0].tolist() == [4, 7, 6, 5, 0, 3, 2, 1]
+    assert paper_reflection(D, G)[0, :, 0].tolist() == [4, 5, 6, 7, 0, 3, 2, 1]
+
+
+def test_erratum_the_printed_reflection_has_order_four_and_generates_512_arrangements():
+    G = dihedral(16)
+    blocks = torch.arange(32.0).view(1, 32, 1)
+
+    def as_permutation(move):
+        return tuple(move(blocks).flatten().int().tolist())
+
+    def generated(generators):
+        seen, frontier = {tuple(range(32))}, [tuple(range(32))]
+        while frontier:
+            frontier = [tuple(p[i] for i in g) for p in frontier for g in generators]
+            frontier = [p for p in dict.fromkeys(frontier) if p not in seen]
+            seen.update(frontier)
+        return seen
+
+    R, right = as_permutation(lambda D: act(D, G, 1)), as_permutation(lambda D: act(D, G, 16))
+    printed = as_permutation(lambda D: paper_reflection(D, G))
+    twice = tuple(printed[i] for i in printed)
+    assert twice != tuple(range(32)) and tuple(twice[i] for i in twice) == tuple(range(32))
+    assert len(generated([R, right])) == 32 and len(generated([R, printed])) == 512
+
+
+def test_negative_control_the_printed_reflection_makes_similarity_asymmetric():
+    G = dihedral(8)
+    F = normalised(random_dictionary(G, m=12)).flatten(1)
+    moves = [act(F.view(12, 16, 3), G, k) for k in range(8)]
+    moves += [paper_reflection(move, G) for move in moves]
+    S = torch.stack([F @ move.flatten(1).T for move in moves]).amax(0)
+    assert (S - S.T).abs().max() > 0.05
+
+
+def test_self_similarity_sees_planted_stabilisers():
+    G = dihedral(4)
+    base = random_dictionary(G, m=1, seed=3)
+    invariant = torch.stack([act(base, G, h) for h in range(8)]).mean(0)
+    halfturn = (base + act(base, G, 2)) / 2
+    profile = self_similarity(torch.cat([base, invariant, halfturn]), G)
+    assert profile.shape == (3, 8)
+    torch.testing.assert_close(profile[:, 0], torch.ones(3))
+    torch.testing.assert_close(profile[1], torch.ones(8))
+    assert float(profile[2, 2]) == pytest.approx(1, abs=1e-5) and profile[2, 1] < 0.9 and profile[0, 1:].max() < 0.9
+    torch.testing.assert_close(profile, profile[:, torch.tensor(G.inverse)], atol=1e-5, rtol=0)
+
+
+def test_block_cosines_are_those_of_the_blocks():
+    D = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]])
+    assert block_cosines(D)[0].tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
+
+
+def test_the_ceiling_is_one_for_linear_orbits_and_zero_for_independent_ones():
+    generator = torch.Generator().manual_seed(0)
+    x0 = torch.randn(3000, 5, generator=generator)
+    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
+    blocks = torch.stack([x0, x0 @ rotation, torch.randn(3000, 5, generator=generator), x0 @ rotation + 3], dim=1)
+    blocks[:, 3] += torch.randn(3000, 5, generator=generator)  # as much noise as signal
+    ceiling = linear_ceiling(blocks[:2000].split(200), blocks[2000:].split(200))
+    assert ceiling[:2].min() > 0.999 and abs(float(ceiling[2])) < 0.02
+    assert float(ceiling[3]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_ceiling_equals_scikit_learns_ridge():
+    from sklearn.linear_model import Ridge
+
+    generator = torch.Generator().manual_seed(1)
+    blocks = torch.randn(400, 2, 4, generator=generator)
+    blocks[:, 1] += blocks[:, 0].roll(1, 1)
+    ours = linear_ceiling(blocks[:300].split(30), blocks[300:].split(50), ridges=(0.01,))
+    kept = torch.cat([b for n, b in enumerate(blocks[:300].split(30)) if n % 5 != 1]).numpy()
+    covariance = np.cov(kept[:, 0].T, bias=True)
+    model = Ridge(alpha=len(kept) * 0.01 * np.trace(covariance) / 4).fit(kept[:, 0], kept[:, 1])
+    test = blocks[300:].numpy()
+    residual = np.square(test[:, 1] - model.predict(test[:, 0])).sum()
+    variance = np.square(test[:, 1] - test[:, 1].mean(0)).sum()
+    assert float(ours[1]) == pytest.approx(1 - residual / variance, abs=1e-4)
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"expected \(..., 8, channels\) for D_4"):
+        act(torch.zeros(3, 6, 2), dihedral(4), 1)
+    with pytest.raises(ValueError, match="at least 2 training batches"):
+        linear_ceiling([torch.zeros(3, 2, 2)], [torch.zeros(3, 2, 2)])
