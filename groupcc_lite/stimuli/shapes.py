@@ -22,7 +22,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from groupcc_lite.actions import PlanarAction
+from groupcc_lite.actions import Action
 
 _SOFTNESS = 1.4  # px over which an edge fades; over 1, so that a bilinear rotation of a drawing is close to exact
 _PATCH = 44  # px; holds every shape at the largest scale of a scene, turned anyhow
@@ -219,7 +219,7 @@ class Stimuli:
     def __len__(self) -> int:
         return len(self.shape)
 
-    def act(self, action: PlanarAction, h: int) -> list[int]:
+    def act(self, action: Action, h: int) -> list[int]:
         """The number of the drawing that each drawing becomes when element h turns or mirrors it.
 
         Colours play no part: the drawings are grey. So responses z to all drawings, moved by h, are `z[self.act(action,
