@@ -42,7 +42,7 @@ class Action(Protocol):
 
     def images(self, x: Float[Tensor, "b c h w"], size: int | None = None,
                elements: Sequence[SupportsIndex] | None = None) -> Float[Tensor, "g b c s s"]:
-        """The images g I, cropped at the centre to `size` pixels; for all elements or the given ones, in their order."""
+        """The images g I, cropped at the centre to `size` pixels: of all elements or the given ones, in order."""
 
     def points(self, p: Float[Tensor, "*p 2"],
                elements: Sequence[SupportsIndex] | None = None) -> Float[Tensor, "g *p 2"]:
