@@ -6,7 +6,7 @@ such as `groupcc_lite.figures`, `groupcc_lite.atlas` and `groupcc_lite.stimuli`.
 
 >>> from groupcc_lite import GroupCrosscoder, dihedral, self_similarity, stabilisers
 >>> G = dihedral(4)
->>> coder = GroupCrosscoder(16, 3, G)  # 16 channels, 3 features, one block for each of 8 transformations
+>>> coder = GroupCrosscoder(G, channels=16, latents=3)  # one block for each of the 8 transformations
 >>> self_similarity(coder.dictionary, G).shape, len(stabilisers(coder.dictionary, G))
 (torch.Size([3, 8]), 3)
 
