@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from einops import einsum
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from groupcc_lite.answers.planted import Planted, Problem
@@ -71,6 +70,8 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
 
 def _match(dictionary: Tensor, truth: Problem) -> tuple[Float[Tensor, "k g n"], Tensor, Tensor]:
     """Normalised dictionary vectors, and each true feature's cosine and partner."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only scores need it
+
     if (dictionary.ndim != 3 or not len(dictionary) or dictionary.shape[1] not in (1, truth.group.order)
             or dictionary.shape[2] != truth.channels):
         raise ValueError(f"dictionary has shape {tuple(dictionary.shape)}; expected (latents, {truth.group.order} or "
