@@ -233,5 +233,4 @@ def _checked(model: BaseModel, directions: Tensor, **counts: int) -> Tensor:
                          f"in the activations of {model.name}'s {model.layer} per feature, k > 0")
     if not directions.isfinite().all() or (directions == 0).all(1).any():
         raise ValueError("a direction is zero, NaN or infinite; nothing can be drawn for it")
-    device = next(model.parameters()).device
-    return directions.detach().to(device=device, dtype=torch.float32)
+    return directions.detach().to(device=model.device, dtype=torch.float32)
