@@ -1,16 +1,21 @@
-"""models."""
+"""Networks that are cut off after one layer, and where the cells of that layer look.
+
+A reader first meets `load_model` (a network by name) and `wrap_model` (your own): both give a `BaseModel`, which takes
+RGB images in [0, 1] and returns a layer's grid of activations. Its `geometry` says which pixels a cell sees; points are
+read by it. The package also holds the built-in network with its training, and small autoencoders of images.
+"""
 
 from groupcc_lite.models.autoencoders import IMAGE_SHAPE, ImageAutoencoder, SceneImages, activations
 from groupcc_lite.models.base import BaseModel
 from groupcc_lite.models.cut import truncate
 from groupcc_lite.models.geometry import Geometry, derive_geometry
 from groupcc_lite.models.networks import GoogLeNet, randomise
-from groupcc_lite.models.tiny_training import STEPS, answers, train_tiny
+from groupcc_lite.models.tiny_training import STEPS, train_tiny
 from groupcc_lite.models.weight_files import TINY_WEIGHTS, weights_file
 from groupcc_lite.models.zoo import load_model, wrap_model
 
 __all__ = [
     "BaseModel", "Geometry", "GoogLeNet", "IMAGE_SHAPE", "ImageAutoencoder", "STEPS", "SceneImages", "TINY_WEIGHTS",
-    "activations", "answers", "derive_geometry", "load_model", "randomise", "train_tiny", "truncate",
-    "weights_file", "wrap_model",
+    "activations", "derive_geometry", "load_model", "randomise", "train_tiny", "truncate", "weights_file",
+    "wrap_model",
 ]

@@ -68,6 +68,10 @@ class ImageAutoencoder(nn.Module):
 
     Weights begin as torch's layers begin them, from `seed` alone; torch's global random state is left as it was.
     ValueError for another kind or a width below 1.
+
+    >>> autoencoder = ImageAutoencoder("cnn", width=32)
+    >>> autoencoder.encode(torch.rand(2, 1, 64, 64)).shape
+    torch.Size([2, 32])
     """
 
     def __init__(self, kind: str, *, width: int = 256, seed: int = 0):
@@ -166,6 +170,10 @@ class SceneImages:
     `group`: cyclic(4) for the paper's "random 90 degree rotations" (default), dihedral(4) for mirrors too, trivial()
     for none. Order and elements depend on (seed, epoch) only. Images are drawn when they are asked for, which costs
     less than a tenth of a training step. ValueError for no scenes or another group.
+
+    >>> from groupcc_lite.stimuli import random_scenes
+    >>> next(SceneImages(random_scenes(10)).batches(4)).shape
+    torch.Size([4, 1, 64, 64])
     """
 
     scale = 1.0
@@ -207,6 +215,10 @@ def activations(autoencoder: ImageAutoencoder, scenes: Scenes, G: FiniteGroup,
     """Orbits of activations: [:, g] = encode(g image), [:, 0] that of the scene itself; on the CPU.
 
     `batch_size` counts images. ValueError for no scenes, or a group that does not move scenes.
+
+    >>> from groupcc_lite.stimuli import random_scenes
+    >>> activations(ImageAutoencoder("mlp", width=16), random_scenes(3), cyclic(4)).shape
+    torch.Size([3, 4, 16])
     """
     if not len(scenes) or batch_size < 1:
         raise ValueError(f"{len(scenes)} scenes with batch_size {batch_size}; expected at least one of each")

@@ -1,7 +1,7 @@
 """The two InceptionV1-shaped networks that we define ourselves: Caffe's GoogLeNet and its small sibling.
 
 Both use the layer names of the Distill circuits articles (`conv2d0`, `maxpool0`, ..., `mixed3b`), so that a
-layer has one name everywhere in the book. They take preprocessed images; `models.py` adds the preprocessing.
+layer has one name everywhere in the book. They take preprocessed images; `zoo.py` adds the preprocessing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ class ChannelNorm(nn.LocalResponseNorm):
 
 @torch.no_grad()
 def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
-    """He-initialised weights and zero biases from a generator of its own; the global seed stays untouched."""
+    """He-initialised weights and zero biases from a generator of its own; the global seed stays untouched.
+
+    >>> first, second = (randomise(nn.Linear(3, 2), seed=1).weight for _ in range(2))
+    >>> bool((first == second).all())
+    True
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
         if parameter.ndim > 1:
@@ -132,6 +137,10 @@ class GoogLeNet(nn.Module):
 
     Caffe pools with ceil mode and without padding; that moves the centres of the cells (see `geometry.py`).
     Source: Szegedy et al. (2014), with the padding and normalisation of the Caffe model zoo.
+
+    >>> with torch.device("meta"):  # without numbers
+    ...     GoogLeNet().mixed3b.channels
+    480
     """
 
     def __init__(self) -> None:

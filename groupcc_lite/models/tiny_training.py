@@ -164,6 +164,10 @@ def train_tiny(folder: str | Path, *, steps: int = STEPS, batch_size: int = 64, 
     Every step sees `batch_size` new drawings; `held_out` others measure the result. Batch normalisation helps
     during training and is folded into the convolutions before anything is measured or written. Returns the
     record.
+
+    >>> train_tiny("folder", steps=0)
+    Traceback (most recent call last):
+    ValueError: steps is 0; expected at least 1
     """
     for name, value in {"steps": steps, "batch_size": batch_size, "held_out": held_out}.items():
         if value < 1:

@@ -30,6 +30,9 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path | None:
 
     That is so for untrained weights, and where the file would be downloaded. ValueError if it should be there but is
     not.
+
+    >>> weights_file("tiny-inception").name, weights_file("googlenet", "random")
+    ('tiny_inception.safetensors', None)
     """
     if weights is not None:
         return None if weights == "random" else existing_file(weights, f"weights of {name}")

@@ -1,4 +1,9 @@
-"""stimuli."""
+"""Images to look at: photographs from a folder, drawings whose symmetry is known, and scenes of four shapes.
+
+A reader first meets `PhotoFolder` and `DrawingSource`, which hand out the images that orbits are made of, and
+`stimuli`, the clean drawings that tell what a feature answers to. `Scenes` describe the small images of chapter 7, so
+that what is in them is known without looking.
+"""
 
 from groupcc_lite.stimuli.images import (
     IMAGE_SUFFIXES,
@@ -15,7 +20,6 @@ from groupcc_lite.stimuli.scenes import (
     TILE,
     Scenes,
     Task,
-    act_on_images,
     canonical_scenes,
     probing_tasks,
     random_scenes,
@@ -29,6 +33,6 @@ from groupcc_lite.stimuli.shapes import SHAPE_NAMES, SHAPES, Drawings, Shape, St
 __all__ = [
     "DrawingSource", "Drawings", "FAMILIES", "IMAGE_SUFFIXES", "ImageSource", "ImageSubset", "PhotoFolder",
     "SCENE_SHAPES", "SHAPES", "SHAPE_NAMES", "Scenes", "Shape", "Stimuli", "TILE", "Task", "TensorImages",
-    "act_on_images", "canonical_scenes", "draw", "photo_folder", "probing_tasks", "random_scenes",
+    "canonical_scenes", "draw", "photo_folder", "probing_tasks", "random_scenes",
     "sample_drawings", "scene_orbits", "split_scenes", "stimuli", "task_labels", "tile",
 ]

@@ -30,7 +30,11 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  #
 
 
 def photo_folder(images: str | Path | None, profile: str) -> Path:
-    """The folder given, or else GROUPCC_DATA's photographs; ValueError if neither is there."""
+    """The folder given, or else GROUPCC_DATA's photographs; ValueError if neither is there.
+
+    >>> photo_folder("holiday", "book").name
+    'holiday'
+    """
     data = os.environ.get("GROUPCC_DATA")
     if images is None and not data:
         raise ValueError(f"profile {profile!r} needs photographs: give images=FOLDER, or set GROUPCC_DATA to a folder "
@@ -42,6 +46,10 @@ class ImageSource:
     """A finite, ordered set of square images of one size, loaded by index.
 
     Attributes: `size` in pixels, `names` (one per image), `fingerprint` (sha256 that changes with any image).
+
+    >>> train, held_out = DrawingSource(10, 48).split(0.2)
+    >>> len(train), len(held_out), held_out.load([0]).shape
+    (8, 2, torch.Size([1, 3, 48, 48]))
     """
 
     size: int
@@ -71,7 +79,11 @@ class ImageSource:
 
 
 class ImageSubset(ImageSource):
-    """Some images of another source, in the given order."""
+    """Some images of another source, in the given order.
+
+    >>> ImageSubset(DrawingSource(10, 48), [7, 3]).names
+    ['drawing-0-7', 'drawing-0-3']
+    """
 
     def __init__(self, parent: ImageSource, indices: Sequence[int]):
         self.parent, self.indices, self.size = parent, list(indices), parent.size
@@ -90,6 +102,12 @@ class PhotoFolder(ImageSource):
     one summary line. Cameras store photographs as the sensor sees them, with a note how to turn them; they are turned
     (EXIF orientation). Up to 20,000 files are decoded and hashed once when the folder is opened; in larger folders only
     headers are read, and names and sizes stand for the content. Raises ValueError for a folder without usable images.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (300, 200), "red").save(f"{folder}/red.png")
+    ...     PhotoFolder(folder, size=138).load([0]).shape
+    torch.Size([1, 3, 138, 138])
     """
 
     def __init__(self, folder: str | Path, size: int, limit: int | None = None):
@@ -133,7 +151,12 @@ class PhotoFolder(ImageSource):
 
 
 class DrawingSource(ImageSource):
-    """`count` procedural drawings of known symmetry (`shapes.sample_drawings`); `labels` holds their shape class."""
+    """`count` procedural drawings of known symmetry (`shapes.sample_drawings`); `labels` holds their shape class.
+
+    >>> source = DrawingSource(100, size=138, seed=1)
+    >>> len(source), source.load([0, 99]).shape
+    (100, torch.Size([2, 3, 138, 138]))
+    """
 
     def __init__(self, count: int, size: int, seed: int = 0):
         if count < 1:
@@ -147,7 +170,11 @@ class DrawingSource(ImageSource):
 
 
 class TensorImages(ImageSource):
-    """Images you already hold as one float tensor (b, 3, size, size), RGB in [0, 1]."""
+    """Images you already hold as one float tensor (b, 3, size, size), RGB in [0, 1].
+
+    >>> TensorImages(torch.rand(2, 3, 64, 64), ["cat", "dog"]).names
+    ['cat', 'dog']
+    """
 
     def __init__(self, images: Tensor, names: Sequence[str] | None = None):
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or not len(images):

@@ -131,7 +131,11 @@ def _tiles() -> Float[Tensor, "s o h w"]:
 
 
 def tile(shape: int, orientation: int = 0) -> Float[Tensor, "h w"]:
-    """The 32 x 32 drawing of one shape, 0 outside and 1 inside; ValueError for one that does not exist."""
+    """The 32 x 32 drawing of one shape, 0 outside and 1 inside; ValueError for one that does not exist.
+
+    >>> tile(2).shape  # a corner
+    torch.Size([32, 32])
+    """
     _check_shape_and_orientation(shape, orientation)
     return _tiles()[shape, orientation].clone()
 
@@ -151,6 +155,11 @@ class Scenes:
     """Descriptions of images: `shape` (b, 4) indexes SCENE_SHAPES, `orientation` (b, 4) counts quarter turns.
 
     Column q is quadrant q. On the CPU. ValueError for other tensors, or a shape or an orientation that does not exist.
+
+    >>> scene = Scenes(torch.tensor([[0, 1, 2, 3]]), torch.tensor([[0, 0, 0, 0]]))
+    >>> turned = scene.act(cyclic(4), 1)
+    >>> turned.shape.tolist(), turned.images().equal(torch.rot90(scene.images(), 1, (-2, -1)))
+    ([[3, 0, 1, 2]], True)
     """
 
     shape: Tensor
@@ -217,6 +226,9 @@ def canonical_scenes() -> Scenes:
 
     There are 8^4 = 4,096 upright scenes. Of the 16 made only of shapes with two orientations, 12 pair up by a half
     turn, and the smaller code of each pair stays.
+
+    >>> canonical_scenes()
+    Scenes(4090)
     """
     shape = torch.cartesian_prod(*[torch.arange(len(SCENE_SHAPES))] * 4)
     upright = Scenes(shape, torch.zeros_like(shape))
@@ -231,6 +243,10 @@ def split_scenes(held_out: float = 0.25, seed: int = 0) -> tuple[Scenes, Scenes]
 
     Upright scenes that are each other's mirror image stay on one side, so the split serves D_4 as well as C_4. The
     share is met to within one scene. ValueError unless 0 < held_out < 1.
+
+    >>> train, test = split_scenes(0.25, seed=0)
+    >>> len(train) + len(test) == len(canonical_scenes())
+    True
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out is {held_out}; expected a share between 0 and 1")
@@ -246,7 +262,11 @@ def split_scenes(held_out: float = 0.25, seed: int = 0) -> tuple[Scenes, Scenes]
 
 
 def random_scenes(count: int, seed: int = 0) -> Scenes:
-    """Scenes whose shapes and orientations are drawn for every quadrant by itself, uniformly."""
+    """Scenes whose shapes and orientations are drawn for every quadrant by itself, uniformly.
+
+    >>> random_scenes(5, seed=1).images().shape
+    torch.Size([5, 1, 64, 64])
+    """
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1")
     generator = torch.Generator().manual_seed(seed)
@@ -278,7 +298,11 @@ def act_on_images(images: Float[Tensor, "b c h w"], G: FiniteGroup, g: SupportsI
 
 
 def scene_orbits(images: Float[Tensor, "b c h w"], G: FiniteGroup) -> Float[Tensor, "b g c h w"]:
-    """Every image moved by every element: [:, g] is g image, [:, 0] the image itself."""
+    """Every image moved by every element: [:, g] is g image, [:, 0] the image itself.
+
+    >>> scene_orbits(torch.rand(2, 1, 64, 64), dihedral(4)).shape
+    torch.Size([2, 8, 1, 64, 64])
+    """
     return torch.stack([act_on_images(images, G, g) for g in range(G.order)], 1)
 
 
@@ -290,6 +314,10 @@ class Task:
 
     `family` says what counts: S the shape alone, SO its orientation too, SP its position (quadrant), SPO both. What
     does not count is None. ValueError for a family, a number or a None that does not fit.
+
+    >>> task = Task("SP", shape=2, position=0)  # is a corner in quadrant 0?
+    >>> task_labels(random_scenes(4), [task]).shape
+    torch.Size([4, 1])
     """
 
     family: str
@@ -317,7 +345,11 @@ class Task:
 
 
 def probing_tasks() -> tuple[Task, ...]:
-    """The paper's 180 tasks: 8 S, 28 SO, 32 SP, 112 SPO; within a family by shape, then position, then orientation."""
+    """The paper's 180 tasks: 8 S, 28 SO, 32 SP, 112 SPO; within a family by shape, then position, then orientation.
+
+    >>> len(probing_tasks()), probing_tasks()[0].family
+    (180, 'S')
+    """
     shapes = range(len(SCENE_SHAPES))
     positions = range(len(QUADRANTS))
     turns = [range(shape.orientations) for shape in SCENE_SHAPES]
@@ -328,7 +360,11 @@ def probing_tasks() -> tuple[Task, ...]:
 
 
 def task_labels(scenes: Scenes, tasks: Sequence[Task] | None = None) -> Bool[Tensor, "b t"]:
-    """The answers to `tasks` (default: all 180) for every scene."""
+    """The answers to `tasks` (default: all 180) for every scene.
+
+    >>> task_labels(random_scenes(3)).shape
+    torch.Size([3, 180])
+    """
     columns = []
     for task in probing_tasks() if tasks is None else tasks:
         places = slice(None) if task.position is None else slice(task.position, task.position + 1)

@@ -42,6 +42,11 @@ class Shape:
     `fold`: number of rotations that leave it alone (0: every rotation). `stabiliser`: its subgroup of O(2), which
     always contains a mirror: "one mirror", "C2 x C2" (half turn, two mirrors), "D4" or "all". `coverage(u, v, scale,
     half_width)` is the fraction of each pixel that it covers; lengths in pixels, for scale 1.
+
+    >>> SHAPES[0]
+    Shape(line, stabiliser C2 x C2)
+    >>> SHAPES[0].stabiliser, math.degrees(SHAPES[0].period)
+    ('C2 x C2', 180.0)
     """
 
     name: str
@@ -193,6 +198,9 @@ def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.
 
     `size`: side in pixels; `scale` multiplies the shape's size, `half_width` (pixels) is half the width of its
     strokes; `position`: pixels from the image centre. Colours are RGB in [0, 1]. Returns float32 images in [0, 1].
+
+    >>> draw("curve", [0.0, math.pi / 2], size=48).shape  # in two orientations
+    torch.Size([2, 3, 48, 48])
     """
     kind = SHAPES[shape_index(shape)]
     _check_size(size)
@@ -208,7 +216,15 @@ def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.
 
 @dataclass(frozen=True)
 class Stimuli:
-    """Clean, centred drawings for labelling features by their responses; entry k of a field is about image k."""
+    """Clean, centred drawings for labelling features by their responses; entry k of a field is about image k.
+
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import dihedral
+    >>> shown, action = stimuli(size=48, orientations=8), PlanarAction(dihedral(4))
+    >>> moved = shown.act(action, 1)  # a quarter turn
+    >>> len(shown), [round(math.degrees(shown.orientation[k])) for k in (0, moved[0])]
+    (288, [0, 90])
+    """
 
     images: Float[Tensor, "k 3 h w"]
     shape: Int[Tensor, " k"]
@@ -251,6 +267,10 @@ def stimuli(size: int = 96, orientations: int = 32, *, scales: Sequence[float] |
     `orientations` per full turn, of which a shape gets those that differ under its own symmetry: 32 for a curve, 16
     for a line, 1 for a circle. `scales` default to 0.8 and 1.25 times size / 96, so that shapes keep their share of
     the image. `contrast` is the grey difference between shape and background, around 0.5.
+
+    >>> shown = stimuli(size=48, orientations=8)
+    >>> shown.images.shape, SHAPE_NAMES[shown.shape[0]], float(shown.orientation[1])
+    (torch.Size([288, 3, 48, 48]), 'line', 0.7853981852531433)
     """
     if orientations < 4 or orientations % 4:
         raise ValueError(f"orientations is {orientations}; expected a positive multiple of 4 (some shapes repeat every "
@@ -278,6 +298,10 @@ class Drawings:
     `images` (b, 3, S, S) float32 in [0, 1]. `shapes` (b, k) index into SHAPES, -1 for an empty slot; `orientations`
     (b, k) radians; `positions` (b, k, 2) pixels from the image centre, x right, y down; `faint` (b, k) marks clutter
     of low contrast. `labels` (b,) is the main shape's class.
+
+    >>> drawings = sample_drawings(4, size=64, seed=0)
+    >>> len(drawings), drawings.labels.shape == drawings.shapes[:, 0].shape
+    (4, True)
     """
 
     images: Float[Tensor, "b 3 h w"]
@@ -298,6 +322,9 @@ def sample_drawings(indices: int | Sequence[int], size: int = 96, seed: int = 0)
     """Scenes number `indices` (or 0 .. n-1 for an int n) of the endless list that `seed` stands for.
 
     `size`: side in pixels; shapes keep their size in pixels (about 26), a larger scene holds more of them.
+
+    >>> sample_drawings([7], size=64).images.equal(sample_drawings(8, size=64).images[7:])
+    True
     """
     wanted = list(range(indices)) if isinstance(indices, int) else [int(i) for i in indices]
     _check_size(size)

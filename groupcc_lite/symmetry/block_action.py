@@ -17,7 +17,12 @@ from groupcc_lite.groups import FiniteGroup
 
 
 def act(D: Float[Tensor, "*m g d"], G: FiniteGroup, h: int) -> Float[Tensor, "*m g d"]:
-    """(h . f)[g] = f[g h] for every dictionary vector; h is an element's number."""
+    """(h . f)[g] = f[g h] for every dictionary vector; h is an element's number.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> act(torch.tensor([[[0.0], [1.0], [2.0]]]), cyclic(3), 1).flatten().tolist()
+    [1.0, 2.0, 0.0]
+    """
     check_blocks(D, G)
     return D[..., torch.tensor(G.regular[h], device=D.device), :]
 
@@ -27,6 +32,11 @@ def paper_reflection(D: Float[Tensor, "*m g d"], G: FiniteGroup) -> Float[Tensor
 
     Kept for comparison only. It has order 4 instead of 2, and with the rotations it generates 512 arrangements of 32
     blocks instead of 32; `act(D, G, n)` with n = |G| / 2 is the correct one.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> D = torch.arange(6.0).view(1, 6, 1)
+    >>> paper_reflection(D, dihedral(3)).flatten().tolist(), act(D, dihedral(3), 3).flatten().tolist()
+    ([3.0, 4.0, 5.0, 0.0, 2.0, 1.0], [3.0, 5.0, 4.0, 0.0, 2.0, 1.0])
     """
     check_blocks(D, G)
     half = G.order // 2
@@ -37,7 +47,11 @@ def paper_reflection(D: Float[Tensor, "*m g d"], G: FiniteGroup) -> Float[Tensor
 
 
 def normalised(D: Float[Tensor, "m g d"]) -> Float[Tensor, "m g d"]:
-    """Each dictionary vector, all blocks together, scaled to norm 1; a zero vector stays zero."""
+    """Each dictionary vector, all blocks together, scaled to norm 1; a zero vector stays zero.
+
+    >>> normalised(torch.tensor([[[3.0], [4.0]]])).flatten().tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
     return D / D.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
 
 
@@ -47,6 +61,10 @@ def on_factor(D: Float[Tensor, "m g d"], factors: Sequence[FiniteGroup], number:
     The blocks of the other factors count as channels, so what `irrep_power` and `stabilisers` say of the result with
     `factors[number]` is about this factor. The order of elements is that of `groups.product`: the last factor runs
     fastest. ValueError if the factors do not make up the group, and for a number that is none of them.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> on_factor(torch.zeros(5, 12, 7), (cyclic(4), cyclic(3)), 1).shape
+    torch.Size([5, 3, 28])
     """
     orders = [factor.order for factor in factors]
     if not 0 <= number < len(orders):

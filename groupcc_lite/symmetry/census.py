@@ -16,7 +16,14 @@ from groupcc_lite.symmetry.stabiliser import TAU, Stabiliser, stabilisers
 
 
 class Census(NamedTuple):
-    """What a set of features is made of."""
+    """What a set of features is made of.
+
+    >>> import torch
+    >>> from groupcc_lite.groups import cyclic
+    >>> census = small_census(torch.ones(2, 4, 3), cyclic(4))
+    >>> dict(census.counts), census.power.shape
+    ({'all': 2}, torch.Size([2, 3]))
+    """
 
     stabilisers: list[Stabiliser]
     """One for each feature."""
@@ -32,6 +39,11 @@ def living_dictionary(coder: GroupCrosscoder,
 
     `frequency`: how often each latent fires, as `coders.evaluate` measures it on held-out images. ValueError if it is
     not one number for each latent.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> D, features = living_dictionary(GroupCrosscoder(cyclic(4), 3, 5), np.array([0.1, 0.0, 0.0, 0.3, 0.0]))
+    >>> tuple(D.shape), features.tolist()
+    ((2, 4, 3), [0, 3])
     """
     D = coder.dictionary.detach().cpu()
     if np.shape(frequency) != (len(D),):
@@ -44,6 +56,12 @@ def small_census(D: Float[Tensor, "m g d"], G: FiniteGroup, *, tau: float = TAU)
     """Stabilisers of dictionary vectors, their counts by label, and the power over irreps, in one go.
 
     ValueError as for `stabilisers`.
+
+    >>> import torch
+    >>> from groupcc_lite.groups import cyclic
+    >>> D = torch.tensor([[[1.0], [0.0], [1.0], [0.0]], [[1.0], [1.0], [1.0], [1.0]], [[1.0], [0.0], [0.0], [0.0]]])
+    >>> sorted(small_census(D, cyclic(4)).counts.items())
+    [('all', 1), ('half turn', 1), ('none', 1)]
     """
     found = stabilisers(D, G, tau=tau)
     return Census(found, Counter(s.subgroup.label for s in found), irrep_power(D, G))

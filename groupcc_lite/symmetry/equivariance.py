@@ -17,6 +17,11 @@ def equivariance_score(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tenso
     network, and where B does not vary at all. Only pairs of different blocks count, since B[g, g] = 1 says nothing.
     Chance level: blocks without structure score between 1 / |G| and 2 / |G| in large groups, since the function has
     many values to fit. ValueError for vectors that are zero or not finite.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> f = torch.eye(4).roll(1, 1)[None]  # four orthogonal blocks, each the one before it moved on by one channel
+    >>> equivariance_score(f, cyclic(4))
+    tensor([1.])
     """
     check_vectors(D, G)
     quotient = torch.as_tensor(G.table[G.inverse], device=D.device).flatten()  # g^-1 h for all (g, h)

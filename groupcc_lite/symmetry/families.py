@@ -22,7 +22,11 @@ from groupcc_lite.orbits import read_at
 
 
 class Embedding(NamedTuple):
-    """A feature map in two steps."""
+    """A feature map in two steps.
+
+    >>> Embedding(four=np.zeros((9, 4)), two=np.zeros((9, 2))).two.shape
+    (9, 2)
+    """
 
     four: Float[np.ndarray, "m 4"]
     """UMAP of the distances; clusters are found here."""
@@ -31,7 +35,12 @@ class Embedding(NamedTuple):
 
 
 class FamilyScores(NamedTuple):
-    """How well a map and its clusters agree with labels they never saw; all but the counts in [-1, 1]."""
+    """How well a map and its clusters agree with labels they never saw; all but the counts in [-1, 1].
+
+    >>> scores = FamilyScores(2, 1.0, 0.8, 0.7, 1.0, 1.0, 0.9, 0.5)
+    >>> scores.neighbour_purity > scores.chance_purity
+    True
+    """
 
     clusters: int
     clustered: float
@@ -51,7 +60,12 @@ class FamilyScores(NamedTuple):
 
 
 def distance(similarity: Float[Tensor, "m n"]) -> Float[np.ndarray, "m m"]:
-    """1 - S, made exactly symmetric with a zero diagonal, as precomputed metrics require."""
+    """1 - S, made exactly symmetric with a zero diagonal, as precomputed metrics require.
+
+    >>> distance(torch.tensor([[1.0, 0.25], [0.25, 1.0]]))
+    array([[0.  , 0.75],
+           [0.75, 0.  ]])
+    """
     gap = (1 - similarity.double().cpu().numpy()).clip(min=0)
     if gap.ndim != 2 or gap.shape[0] != gap.shape[1]:
         raise ValueError(f"similarity has shape {gap.shape}; expected a square matrix of all pairs")
@@ -68,6 +82,10 @@ def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0)
     """UMAP to four dimensions from a distance matrix, then to two by cosine; deterministic for a seed.
 
     Source: Gorton 2024, section 3.1. ValueError for fewer features than a neighbourhood needs.
+
+    >>> embed(np.zeros((3, 3)))
+    Traceback (most recent call last):
+    ValueError: a map of 3 features makes no sense; expected at least 8
     """
     if len(gap) < 8:
         raise ValueError(f"a map of {len(gap)} features makes no sense; expected at least 8")
@@ -88,7 +106,12 @@ def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0)
 
 
 def cluster(points: Float[np.ndarray, "m k"], *, smallest: int | None = None) -> Int[np.ndarray, " m"]:
-    """HDBSCAN clusters, -1 for features in none; `smallest` defaults to 1 % of the features, at least 5."""
+    """HDBSCAN clusters, -1 for features in none; `smallest` defaults to 1 % of the features, at least 5.
+
+    >>> points = np.random.default_rng(0).normal(size=(20, 2)) + np.repeat([[0, 0], [50, 50]], 10, axis=0)
+    >>> [len(set(cluster(points)[half].tolist())) for half in (slice(10), slice(10, 20))]
+    [1, 1]
+    """
     smallest = max(5, len(points) // 100) if smallest is None else smallest
     if not 2 <= smallest <= len(points):
         raise ValueError(f"smallest is {smallest}; expected 2 to {len(points)}, the number of features")
@@ -96,7 +119,12 @@ def cluster(points: Float[np.ndarray, "m k"], *, smallest: int | None = None) ->
 
 
 class ResponseLabels(NamedTuple):
-    """What drawn stimuli say about each feature, independently of its dictionary vector's symmetry."""
+    """What drawn stimuli say about each feature, independently of its dictionary vector's symmetry.
+
+    >>> labels = ResponseLabels(np.array([3, -1]), np.array([0.5, 0.02]), np.zeros((2, 14)))
+    >>> (labels.label >= 0).tolist()  # the second feature answers to several shapes alike
+    [True, False]
+    """
 
     label: Int[np.ndarray, " m"]
     """Number of the shape class that excites the feature most; -1 where the choice is not clear."""
@@ -109,7 +137,12 @@ class ResponseLabels(NamedTuple):
 @torch.no_grad()
 def centre_activations(model: BaseModel, images: Float[Tensor, "k 3 s s"], *,
                        batch_size: int = 8) -> Float[Tensor, "k d"]:
-    """The layer's activations at the image centre, read bilinearly, on the CPU; small batches stay in its cache."""
+    """The layer's activations at the image centre, read bilinearly, on the CPU; small batches stay in its cache.
+
+    >>> from groupcc_lite.models import load_model
+    >>> centre_activations(load_model(), torch.rand(3, 3, 96, 96)).shape
+    torch.Size([3, 120])
+    """
     centre = model.geometry.cells(torch.zeros(1, 1, 2, device=model.device))
     return torch.cat([read_at(model(part.to(model.device)), centre.expand(len(part), -1, -1))[:, 0].float().cpu()
                       for part in images.split(batch_size)])
@@ -124,6 +157,12 @@ def label_by_response(coder: GroupCrosscoder, activations: Float[Tensor, "k d"],
     response is the encoder's rectified pre-activation, so that the top-k of a few strong features does not hide the
     others. Taking the maximum over orientations makes the label blind to orientation. Features whose best class leads
     by less than `margin` (relative) get no label.
+
+    >>> from groupcc_lite.groups import trivial
+    >>> coder = GroupCrosscoder(trivial(), 4, 4)
+    >>> labels = label_by_response(coder, torch.rand(10, 4), torch.arange(10) % 2)
+    >>> labels.response.shape
+    (4, 2)
     """
     by_image = coder.preactivations(activations.to(coder.W_e.device)).relu().cpu().numpy()
     shape = shape.cpu().numpy()
@@ -135,7 +174,15 @@ def label_by_response(coder: GroupCrosscoder, activations: Float[Tensor, "k d"],
 
 def score_families(gap: Float[np.ndarray, "m m"], embedding: Embedding, clusters: Int[np.ndarray, " m"],
           labels: Int[np.ndarray, " m"], *, neighbours: int = 10) -> FamilyScores:
-    """Numbers for a map: validity of its clusters, and their agreement with independent labels (-1: no label)."""
+    """Numbers for a map: validity of its clusters, and their agreement with independent labels (-1: no label).
+
+    >>> points = np.repeat([[0.0, 0, 0, 0], [9, 9, 9, 9]], 3, axis=0) + np.eye(6, 4)
+    >>> gap = np.linalg.norm(points[:, None] - points, axis=-1)
+    >>> kinds = np.array([0, 0, 0, 1, 1, 1])
+    >>> scores = score_families(gap, Embedding(points, points[:, :2]), kinds, kinds, neighbours=2)
+    >>> scores.clusters, scores.ari, scores.neighbour_purity, scores.chance_purity
+    (2, 1.0, 1.0, 0.4)
+    """
     if not len(gap) == len(clusters) == len(labels) == len(embedding.four):
         raise ValueError(f"{len(gap)} distances, {len(embedding.four)} points, {len(clusters)} clusters and "
                          f"{len(labels)} labels; expected one of each per feature")

@@ -44,6 +44,11 @@ def render_features(model: BaseModel, directions: Float[Tensor, "k d"], *, size:
     `negative` draws what a direction responds to least. Images do not depend on the batch they are drawn in, and
     global random states are left as they were. With a `folder`, finished batches are kept there and not drawn again.
     ValueError for directions that do not fit the model, and for sizes and counts below 1.
+
+    >>> from groupcc_lite.models import load_model
+    >>> model = load_model(layer="conv2d0")
+    >>> render_features(model, torch.eye(model.channels)[:2], size=24, steps=1, progress=False).shape
+    (2, 24, 24, 3)
     """
     settings = dict(size=size, steps=steps, seed=seed, lr=lr, negative=negative)
     directions = _checked(model, directions, size=size, steps=steps, batch=batch)
@@ -75,6 +80,11 @@ def render_steps(model: BaseModel, direction: Float[Tensor, " d"], at: Sequence[
 
     `robust`, `fourier` and `decorrelate` switch off the random transformations, the Fourier parameterisation and the
     decorrelated colours, to see what each of them is good for.
+
+    >>> from groupcc_lite.models import load_model
+    >>> model = load_model(layer="conv2d0")
+    >>> render_steps(model, torch.eye(model.channels)[0], at=[0, 2], size=24).shape
+    (2, 24, 24, 3)
     """
     if not at or list(at) != sorted(set(at)) or at[0] < 0:
         raise ValueError(f"at is {list(at)}; expected increasing numbers of steps, from 0 on")
@@ -88,7 +98,13 @@ def render_steps(model: BaseModel, direction: Float[Tensor, " d"], at: Sequence[
 @torch.no_grad()
 def responses(model: BaseModel, images: Float[np.ndarray, "b s s 3"],
               directions: Float[Tensor, "k d"]) -> Float[Tensor, "b k"]:
-    """What the objective says about finished images: each direction's dot product at the central cell."""
+    """What the objective says about finished images: each direction's dot product at the central cell.
+
+    >>> from groupcc_lite.models import load_model
+    >>> model = load_model(layer="conv2d0")
+    >>> responses(model, np.full((1, 24, 24, 3), 0.5, dtype=np.float32), torch.eye(model.channels)[:5]).shape
+    torch.Size([1, 5])
+    """
     size = images.shape[1]
     directions = _checked(model, directions, size=size, steps=1, batch=1)
     model = model if size == model.input_size else model.at_size(size)

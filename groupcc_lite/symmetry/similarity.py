@@ -37,6 +37,13 @@ def max_cosine(D: Float[Tensor, "m g d"], G: FiniteGroup, *, elements: bool = Fa
     With `elements=True` also the h that attains it, the lowest number among those that rounding cannot tell apart.
     Computed by the group Fourier transform, tile by tile: memory is a second copy of D and what is returned, whatever
     the group. Source: Gorton 2024, section 2.3.1, with the reflection corrected.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> f = torch.randn(1, 8, 5, generator=torch.Generator().manual_seed(0))
+    >>> D = torch.cat([f, act(f, dihedral(4), 6)])  # a feature and its mirror image
+    >>> S, element = max_cosine(D, dihedral(4), elements=True)
+    >>> round(float(S[0, 1]), 4), int(element[1, 0])
+    (1.0, 6)
     """
     check_blocks(D, G)
     correlations = _Correlations(D, G)
@@ -142,13 +149,23 @@ def _single(matrix: np.ndarray, D: Tensor) -> Tensor:
 
 
 def self_similarity(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tensor, "m h"]:
-    """c_i(h) = <F_i, h . F_i>: 1 where h leaves the feature as it is, c(h) = c(h^-1)."""
+    """c_i(h) = <F_i, h . F_i>: 1 where h leaves the feature as it is, c(h) = c(h^-1).
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> f = torch.tensor([[[1.0], [0.0], [1.0], [0.0]]])  # the same after half a turn
+    >>> self_similarity(f, cyclic(4)).round(decimals=4)
+    tensor([[1., 0., 1., 0.]])
+    """
     F = normalised(D.detach().float())
     return torch.stack([(F * act(F, G, h)).sum((1, 2)) for h in range(G.order)], dim=1)
 
 
 def block_cosines(D: Float[Tensor, "m g d"]) -> Float[Tensor, "m g h"]:
-    """B[g, h] = cos(f[g], f[h]) between the blocks of each dictionary vector (Gorton 2024, Figure 5)."""
+    """B[g, h] = cos(f[g], f[h]) between the blocks of each dictionary vector (Gorton 2024, Figure 5).
+
+    >>> block_cosines(torch.tensor([[[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]]))[0, 0]
+    tensor([ 1.,  0., -1.])
+    """
     unit = torch.nn.functional.normalize(D.detach().float(), dim=-1)
     return einsum(unit, unit, "m g d, m h d -> m g h")
 
@@ -160,6 +177,12 @@ def printed_similarity(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tenso
     The largest cosine of F_i with R^k F_j and R^k S F_j, where S is `paper_reflection`. These arrangements are not
     closed under inverses, so the result is not symmetric, and mirror images of each other do not reach 1. Use
     `max_cosine`.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> D = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
+    >>> S = printed_similarity(D, dihedral(4))
+    >>> bool((S - S.T).abs().max() > 0.01)
+    True
     """
     F, best = normalised(D), torch.full((len(D), len(D)), -torch.inf, device=D.device)
     for start in (F, paper_reflection(F, G)):

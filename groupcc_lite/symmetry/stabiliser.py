@@ -25,7 +25,13 @@ no mistake; 0.8 makes 26 % at 0.90, where it sits on 0.9^2 (`scoring.calibrate_t
 
 
 class Stabiliser(NamedTuple):
-    """The symmetry of one feature."""
+    """The symmetry of one feature.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> found = stabilisers(torch.tensor([[[1.0], [0.0], [1.0], [0.0]]]), cyclic(4))[0]
+    >>> found.subgroup.elements, round(found.inside, 3), round(found.outside, 3), round(found.margin, 3)
+    ((0, 2), 1.0, 0.0, 0.3)
+    """
 
     subgroup: Subgroup
     """The largest subgroup that leaves the feature as it is."""
@@ -44,6 +50,11 @@ def stabilisers(D: Float[Tensor, "m g d"], G: FiniteGroup, *, tau: float = TAU) 
     c is `self_similarity`. Of several subgroups with the same size the one with the largest minimum of c is taken, and
     of those the first in `G.subgroups()`. ValueError for vectors that are zero or not finite, and for tau outside
     (0, 1): at 1 rounding decides.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> f = torch.tensor([[[1.0], [0.1], [1.0], [0.0]]])
+    >>> stabilisers(f, cyclic(4))[0].subgroup.label
+    'half turn'
     """
     check_vectors(D, G)
     if not 0 < tau < 1:
