@@ -189,7 +189,7 @@ class GroupCrosscoder(SavedModule):
             return _keep(f, contribution.topk(self.k, dim=1).indices), None
         if not self.training:
             return f * (contribution > self.threshold), None
-        cut = contribution.flatten().topk(self.k * len(f), sorted=False).values.min()
+        cut = contribution.flatten().kthvalue(contribution.numel() - self.k * len(f) + 1).values
         return f * (contribution >= cut), cut
 
     def _auxiliary(self, pre: Float[Tensor, "b m"], residual: Float[Tensor, "b g d"], aux_k: int,

@@ -209,3 +209,19 @@ def test_a_loss_that_is_not_finite_is_never_saved(tmp_path):
         with pytest.raises(ValueError, match="NaN or infinite in one of the steps 1 to 3"):
             asking()
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("activation, k", [("relu", None), ("topk", 3), ("batchtopk", 3)])
+def test_a_step_reads_nothing_back_from_the_device(activation, k, monkeypatch):
+    """Each of these calls would make the host wait for a GPU."""
+    training, x = Training(make(activation, k), steps=20), Planted().x[:64]
+    training.step(x)
+
+    def refused(self, *args):
+        raise AssertionError("a number was read back")
+
+    for name in ("__bool__", "__float__", "__int__", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, refused)
+    training.step(x)
+    with pytest.raises(AssertionError, match="read back"):
+        training.row()
