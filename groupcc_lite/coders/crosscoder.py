@@ -23,7 +23,14 @@ ACTIVATIONS = ("relu", "topk", "batchtopk")
 
 
 class CoderOutput(NamedTuple):
-    """What one pass through a coder gives."""
+    """What one pass through a coder gives.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import SparseAutoencoder
+    >>> out = SparseAutoencoder(channels=6, latents=20)(torch.ones(5, 1, 6))
+    >>> out.latents.shape, out.reconstruction.shape
+    (torch.Size([5, 20]), torch.Size([5, 1, 6]))
+    """
 
     latents: Float[Tensor, "b m"]
     reconstruction: Float[Tensor, "b g d"]

@@ -27,7 +27,14 @@ REGISTRATIONS = ("image-centre", "grid-centre")
 
 
 class OrbitSample(NamedTuple):
-    """Orbit vectors with where they come from; all on the device that computed the blocks."""
+    """Orbit vectors with where they come from; all on the device that computed the blocks.
+
+    >>> import torch
+    >>> from groupcc_lite.orbits import OrbitSample
+    >>> sample = OrbitSample(torch.ones(2, 4, 6), image=torch.tensor([0, 0]), points=torch.zeros(2, 2))
+    >>> sample.blocks[sample.image == 0].shape
+    torch.Size([2, 4, 6])
+    """
 
     blocks: Float[Tensor, "n g d"]
     """Activations x[g] of each sampled point."""
