@@ -13,26 +13,12 @@ from torch import nn
 from benchmarks.timing import interleaved
 from groupcc_lite.coders import GroupCrosscoder, train
 from groupcc_lite.groups import dihedral
-from groupcc_lite.orbits import OrbitSource
+from groupcc_lite.orbits import TensorOrbits
 
 plt.cm.get_cmap = plt.get_cmap  # overcomplete 0.3 still asks for the place it had before matplotlib 3.9
 from overcomplete.sae import TopKSAE, train_sae  # noqa: E402
 
 BATCH, CHANNELS, LATENTS, K, STEPS = 1024, 480, 1024, 64, 3
-
-
-class InMemory(OrbitSource):
-    """Orbits that are already there."""
-
-    def __init__(self, x: torch.Tensor):
-        self.x, self.group, self.channels, self.scale = x, dihedral(16), CHANNELS, 1.0
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def batches(self, batch_size, *, seed=0, epoch=0, start=0):
-        for number in range(start, self.batches_per_epoch(batch_size)):
-            yield self.x[number * batch_size:(number + 1) * batch_size]
 
 
 def plain_loop(x: torch.Tensor) -> None:
@@ -63,7 +49,7 @@ def overcomplete_loop(x: torch.Tensor) -> None:
 def measure() -> dict[str, float]:
     """Samples per second of each way, and their ratios."""
     x = torch.randn(BATCH * STEPS, 32, CHANNELS, generator=torch.Generator().manual_seed(0))
-    source = InMemory(x)
+    source = TensorOrbits(x, dihedral(16))
 
     def ours(activation: str, k: int | None, amp: bool) -> None:
         coder = GroupCrosscoder(source.group, CHANNELS, LATENTS, activation=activation, k=k)

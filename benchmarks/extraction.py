@@ -56,10 +56,16 @@ def measure() -> dict[str, float]:
         for _ in range(group.order):
             model(view)
 
+    def views(*parts: list[int]) -> None:
+        for elements in parts:
+            action.images(images, size=224, elements=elements)
+
     seconds = interleaved({
         "ours": lambda: sample_orbits(model, action, images, points_per_image=POINTS),
         "plain": lambda: plain(images, cells),
         "bare forward": bare,
+        "views": lambda: views(list(range(group.order))),
+        "views, one by one": lambda: views(*([g] for g in range(group.order))),
     }, rounds=3)
     forwards = IMAGES * group.order
     return {
@@ -68,6 +74,5 @@ def measure() -> dict[str, float]:
         "bare forward of the truncated network, ms per image": 1e3 * seconds["bare forward"] / forwards,
         "plain way / ours (target: at least 2)": seconds["plain"] / seconds["ours"],
         "ours / bare forward (target: at most 1.25)": seconds["ours"] / seconds["bare forward"],
+        "views made one by one / all at once": seconds["views, one by one"] / seconds["views"],
     }
-
-

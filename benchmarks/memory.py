@@ -14,9 +14,9 @@ import tempfile
 CHILD = """
 import json, sys
 import torch
+from groupcc_lite.base import provenance
 from groupcc_lite.models import load_model
-from groupcc_lite.pipeline import Run
-from groupcc_lite.reports import peak_memory
+from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import max_cosine
 
 images = torch.rand(48, 3, 320, 320, generator=torch.Generator().manual_seed(0))
@@ -24,7 +24,7 @@ run = Run("inception", images=images, model=load_model("googlenet", weights="ran
 coder = run.coder()
 run.evaluate(coder)
 max_cosine(coder.dictionary, run.group)
-print(json.dumps(peak_memory()))
+print(json.dumps(provenance()["peak_memory_gib"]))
 """
 
 

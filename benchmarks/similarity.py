@@ -26,14 +26,14 @@ TARGETS = {1024: 8, 4096: 12}
 CHILD = """
 import json, sys, time
 from benchmarks.similarity import dictionary
+from groupcc_lite.base import provenance
 from groupcc_lite.groups import dihedral
-from groupcc_lite.reports import peak_memory
 from groupcc_lite.symmetry import max_cosine
 
 D = dictionary(dihedral(16), int(sys.argv[1]))
 began = time.perf_counter()
 max_cosine(D, dihedral(16), elements=True)
-print(json.dumps([time.perf_counter() - began, peak_memory()]))
+print(json.dumps([time.perf_counter() - began, provenance()["peak_memory_gib"]]))
 """
 
 

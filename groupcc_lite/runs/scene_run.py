@@ -163,7 +163,7 @@ class SceneRun:
             if relations:
                 model.load_state_dict(self._adam_transform(base, seed, 0.0).state_dict())
             self._train(coders.optimise, model.to(self.device), source, folder, **settings,
-                        terms=lambda step: dict(relations=relations), facts=dict(relations=relations))
+                        terms=dict(relations=relations))
         return TransformMatrix.load(folder, group=self.group).to(self.device)
 
     # ----------------------------------------------------------------------------------------------- coders
