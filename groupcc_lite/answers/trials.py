@@ -189,7 +189,8 @@ class TrainingCost(NamedTuple):
     blocks: int
     """Activations that are read or reconstructed, with repetitions: blocks of an orbit each count."""
     flops: int
-    """Floating-point operations of all matrix products, forwards and backwards, counted in a training step."""
+    """Floating-point operations of all matrix products, forwards and backwards, as counted in a first training step; the
+    term that revives dead latents comes later, and is left out."""
 
 
 def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost:
@@ -328,7 +329,9 @@ class ShareOfAdvantage(NamedTuple):
         return f"{self.share:.0%}" + ("" if math.isnan(self.spread) else f" ± {self.spread:.0%}")
 
 
-def share_of_advantage(between: Sequence[float], below: Sequence[float], above: Sequence[float]) -> ShareOfAdvantage:
+def share_of_advantage(between: Sequence[float] | Float[np.ndarray, " s"],
+                       below: Sequence[float] | Float[np.ndarray, " s"],
+                       above: Sequence[float] | Float[np.ndarray, " s"]) -> ShareOfAdvantage:
     """Which share of the lead of `above` over `below` is reached by `between`; one number for each seed, paired.
 
     A ratio of differences is known badly when the lead is small; its spread says so. ValueError for unequal lengths.
@@ -336,9 +339,10 @@ def share_of_advantage(between: Sequence[float], below: Sequence[float], above: 
     >>> print(share_of_advantage([0.72, 0.76, 0.74], below=[0.5, 0.5, 0.5], above=[0.8, 0.81, 0.79]))
     80% ± 3%
     """
+    if not len(between) == len(below) == len(above) > 0:
+        raise ValueError(f"between has {len(between)} numbers, below {len(below)}, above {len(above)}; expected one "
+                         "number for each seed in all of them")
     table = np.array([below, between, above], dtype=np.float64)
-    if table.ndim != 2 or not table.size:
-        raise ValueError(f"between is {between}; expected one number for each seed, as in below and above")
 
     def share(columns: np.ndarray) -> float:
         low, middle, high = columns.mean(1)
