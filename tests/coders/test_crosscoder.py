@@ -3,8 +3,7 @@ import json
 import pytest
 import torch
 
-from groupcc_lite.coders.crosscoder import EquivariantSAE, GroupCrosscoder, SparseAutoencoder
-from groupcc_lite.coders.training import evaluate, train
+from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, evaluate, train
 from groupcc_lite.coders.transforms import TransformMatrix, project
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import TensorOrbits
@@ -85,7 +84,7 @@ def test_the_auxiliary_loss_moves_dead_latents_only():
     _, parts = coder.loss(x, dead_after=500, aux_k=3)
     assert float(parts["aux"]) > 0
     coder.idle[7:] = 1000  # some have just fired
-    coder._auxiliary(coder.preactivations(x[:, 0]), x, 3, 500).backward()
+    coder._auxiliary(coder.preactivations(x[:, 0]), x, 3, coder.idle > 500).backward()
     assert coder.W_d.grad[:7].abs().max() == 0 and coder.W_d.grad[7:].abs().max() > 0
     coder.idle.zero_()
     assert float(coder.loss(x, dead_after=500)[1]["aux"]) == 0
@@ -157,7 +156,6 @@ def test_the_written_out_gradient_is_autograds():
     torch.testing.assert_close(total, plain)
     for name, parameter in coder.named_parameters():
         torch.testing.assert_close(ours[name], parameter.grad, msg=name)
-    assert float(coder.variance(x)) == pytest.approx(float((target - coder.b_d).detach().square().sum((1, 2)).mean()))
 
 
 def test_a_two_layer_encoder_on_paper(tmp_path):

@@ -123,7 +123,7 @@ def test_the_loss_of_a_dihedral_group_has_a_term_for_each_element_and_relator():
 
 def test_diagnostics_leave_out_the_identity_element():
     x = torch.tensor([[[2.0, 0.0], [1.0, 1.0]]])
-    row = TransformMatrix(cyclic(2), 2).diagnostics(x, {}, 0)
+    row = TransformMatrix(cyclic(2), 2).diagnostics(x, {})
     assert row == {"r2": pytest.approx(1 - (1 + 1) / 2)}
 
 

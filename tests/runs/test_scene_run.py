@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.coders import EquivariantSAE, r2, training
+from groupcc_lite.coders import EquivariantSAE, r2, training_loop
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.runs.profiles import SceneProfile
 from groupcc_lite.runs.scene_run import CODERS, METHODS, SceneRun
@@ -23,7 +23,7 @@ def test_every_coder_is_trained_once_and_loaded_afterwards(study, monkeypatch):
     first = {name: study.coder("mlp", name, 4) for name in CODERS}
     assert [first[name].latents for name in CODERS] == [32, 128, 32, 32, 32]
     assert isinstance(first["equivariant"], EquivariantSAE) and first["deep"].hidden == 16
-    monkeypatch.setattr(training, "optimise", None)
+    monkeypatch.setattr(training_loop, "optimise", None)
     monkeypatch.setattr(training, "train", None)
     again = SceneRun(TINY, seed=0, work=study.work.parent)
     x = study.activations("mlp", "held-out")[:5, 0]
