@@ -67,16 +67,15 @@ def _sync(options: argparse.Namespace) -> None:
 def _publish(options: argparse.Namespace) -> None:
     from bookmaker import notebook_pairs
     from groupcc_lite import runs
-    from groupcc_lite.base import read_json
-    from groupcc_lite.runs import get_profile
+    from groupcc_lite.base import read_json, work_folder
 
-    profile = get_profile(options.profile)
+    profile = runs.get_profile(options.profile)
     if profile.model not in runs.REFERENCE_MODELS:
         raise ValueError(f"profile {profile.name!r} runs on {profile.model}, but the reference is a run on "
                          f"{' or '.join(runs.REFERENCE_MODELS)}; choose another profile")
     root = notebook_pairs.find_root()
     for path in runs.publish(work_folder() / "reports" / profile.name, root / "book" / "reference",
-                                force=options.force):
+                             force=options.force):
         _, *remark = read_json(path)["provenance"]["commit"].split(" ", 1)
         say(" ".join([f"wrote {path.relative_to(root)}", *(f"(from a commit {text})" for text in remark)]))
 

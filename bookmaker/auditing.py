@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from groupcc_lite.atlas import FOLDER, PACKAGES
+from bookmaker.page_packages import ON_PAGES
+from groupcc_lite.base import VENDOR_FOLDER
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -92,7 +93,8 @@ def audit(folder: str | Path, expected: Iterable[str] = ()) -> list[Problem]:
         raise FileNotFoundError(f"{folder} holds no pages; build the book first (python -m bookmaker build)")
     problems = [Problem(f"{name}.html", "the page is missing") for name in expected if f"{name}.html" not in pages]
     # A package that could not be fetched when the book was built comes from the network, and the build said so.
-    distant = {package.address for name, package in PACKAGES.items() if not (folder / FOLDER / name).is_dir()}
+    distant = {package.address for name, package in ON_PAGES.items()
+               if not (folder / VENDOR_FOLDER / name).is_dir()}
     for name, page in pages.items():
         found = (*_content(page), *_distant(page, distant), *_images(folder, name, page),
                  *_links(folder, name, page, pages), *_widgets(page))

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from bookmaker.project_facts import Project
-from groupcc_lite import atlas, figures
-from groupcc_lite.base import atomic_path, atomic_write
+from groupcc_lite import figures
+from groupcc_lite.base import CDN, atomic_path, atomic_write
 
 REDIRECT = '<meta http-equiv="Refresh"'
 CARD = "_static/social-card.png"
@@ -62,7 +62,7 @@ def configured(text: str, links: Mapping[str, str]) -> str:
     address = {name: link.removeprefix("_static/") for name, link in links.items()}  # Sphinx counts from there
     settings["mathjax_path"] = address["mathjax"]
     # Under this address the manager looks for widgets that it does not know; the book has none.
-    manager = {"data-jupyter-widgets-cdn": atlas.CDN}
+    manager = {"data-jupyter-widgets-cdn": CDN}
     settings["nb_ipywidgets_js"] = {address["requirejs"]: {}, address["html-manager"]: manager}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 

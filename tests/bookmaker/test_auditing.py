@@ -3,7 +3,8 @@
 import pytest
 
 from bookmaker.auditing import audit
-from groupcc_lite.atlas import FOLDER, PACKAGES
+from bookmaker.page_packages import ON_PAGES
+from groupcc_lite.base import VENDOR_FOLDER
 
 SOUND = """<html><head><link rel="stylesheet" href="style/book.css"><script src="style/page.js"></script></head><body>
 <h1 id="top">Title</h1><a href="#top">up</a> <a href="sub/other.html#there">there</a> <a href="https://example.org/x">out</a>
@@ -59,10 +60,10 @@ def test_each_defect_is_found_once(site, before, after, finding):
 
 
 def test_what_npm_did_not_deliver_may_come_from_the_network_and_nothing_else(site):
-    address = PACKAGES["mathjax"].address
+    address = ON_PAGES["mathjax"].address
     (site / "index.html").write_text(SOUND.replace("style/page.js", address))
     assert audit(site) == []
-    (site / FOLDER / "mathjax").mkdir(parents=True)
+    (site / VENDOR_FOLDER / "mathjax").mkdir(parents=True)
     assert ["is loaded from the network" in str(problem) for problem in audit(site)] == [True]
 
 

@@ -157,8 +157,8 @@ def test_another_version_of_a_package_runs_everything_again(book, executed, monk
 
 
 def test_what_the_library_logs_is_plain_output_and_other_warnings_are_not(book):
-    lines = ("import logging, warnings\nlogging.getLogger('groupcc_lite.stimuli.images').warning('skipped 1 of 2 images')\n"
-             "warnings.warn('a real one')")
+    lines = ("import logging, warnings\nwarnings.warn('a real one')\n"
+             "logging.getLogger('groupcc_lite.stimuli.images').warning('skipped 1 of 2 images')")
     write_chapter(book, "01_one", extra=lines)
     execution.run(book, sources(book)[:1], {"profile": "smoke"})
     outputs = nbformat.read(execution.executed_folder(book, "smoke") / "01_one.ipynb", as_version=4).cells[-1].outputs

@@ -7,11 +7,11 @@ import yaml
 from PIL import Image
 
 from bookmaker.html_repairs import CARD, CARD_SIZE, Site, configured, draw_card, finish, finished
-from groupcc_lite.atlas import npm_packages
+from bookmaker.page_packages import ON_PAGES
 
 SITE = Site("https://who.github.io/book/", "A book", "About <things>")
-LOCAL = {name: f"_static/vendor/{name}/{package.entry}" for name, package in npm_packages.PACKAGES.items()}
-DISTANT = {name: package.address for name, package in npm_packages.PACKAGES.items()}
+LOCAL = {name: f"_static/vendor/{name}/{package.entry}" for name, package in ON_PAGES.items()}
+DISTANT = {name: package.address for name, package in ON_PAGES.items()}
 
 
 @pytest.mark.parametrize("text", ["title: T\n", "title: T\nsphinx: {config: {numfig: true, mathjax_path: old}}\n"])

@@ -3,6 +3,12 @@
 import shutil
 from pathlib import Path
 
+import nbformat
+
+from bookmaker import execution
+from bookmaker.notebook_pairs import make_pair
+from groupcc_lite.base import write_json
+
 ROOT = Path(__file__).resolve().parents[2]
 
 CHAPTER = '''# %% [markdown]
@@ -57,3 +63,17 @@ def make_tiny_book(root: Path) -> Path:
     write_chapter(root, "01_one")
     write_chapter(root, "02_two")
     return root
+
+
+def pretend_run(root: Path, *chapters: str) -> None:
+    """Executed notebooks as papermill would leave them, without starting a kernel."""
+    for chapter in chapters:
+        notebook = nbformat.reads(make_pair(root / "notebooks" / f"{chapter}.py", root)[1], as_version=4)
+        injected = nbformat.v4.new_code_cell('# Parameters\nprofile = "smoke"\nseed = 5\n',
+                                             metadata={"tags": ["injected-parameters"]})
+        notebook.cells.insert(3, injected)
+        notebook.metadata["papermill"] = {"duration": 3.5, "start_time": "2026-01-02T03:04:05.678"}
+        folder = execution.executed_folder(root, "smoke")
+        folder.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, folder / f"{chapter}.ipynb")
+        write_json(folder / f"{chapter}.json", {})
