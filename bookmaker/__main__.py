@@ -64,6 +64,14 @@ def _sync(options: argparse.Namespace) -> None:
     say(f"brought in step: {', '.join(stale)}" if stale else "all pairs are in step")
 
 
+def _pin(options: argparse.Namespace) -> None:
+    from bookmaker import notebook_pairs
+
+    root = notebook_pairs.find_root()
+    for path in notebook_pairs.pin(root):
+        say(f"{path.relative_to(root)} installs this commit")
+
+
 def _publish(options: argparse.Namespace) -> None:
     from bookmaker import notebook_pairs
     from groupcc_lite import runs
@@ -116,6 +124,7 @@ def verbs() -> Verbs:
     sub.add_argument("--force", action="store_true", help="publish although the reports come from several commits")
     top.add("sync", _sync, "write the .ipynb twins of notebooks/*.py, and repeat version and address").add_argument(
         "--check", action="store_true", help="only look, and fail if a pair is out of step")
+    top.add("pin", _pin, "let the .ipynb twins install this commit on Colab, for the branch that the pages open")
     return top
 
 

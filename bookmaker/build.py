@@ -19,6 +19,7 @@ from typing import Any
 
 from bookmaker import execution, html_repairs, notebook_pairs, page_packages, pages, reference_pages
 from bookmaker.auditing import Problem, audit
+from bookmaker.project_facts import HOW_TO_SET, Project
 from groupcc_lite import atlas
 from groupcc_lite.base import (
     atomic_write,
@@ -181,8 +182,12 @@ def build(root: Path, profile: str) -> Path:
     """
     source, output, target = assemble(root, profile), root / "_build" / profile, html_folder(root, profile)
     (source / "extra").mkdir(exist_ok=True)  # named in the configuration; Sphinx warns about folders that are not there
-    links = script_links(page_packages.ON_PAGES, root)
-    atomic_write(source / "_config.yml", html_repairs.configured((root / "_config.yml").read_text(), links))
+    links, project = script_links(page_packages.ON_PAGES, root), Project.read(root)
+    if not project.repository:
+        log.info("no page has a button for Colab, the repository or issues, because the address is unknown: %s",
+                 HOW_TO_SET)
+    atomic_write(source / "_config.yml", html_repairs.configured(
+        (root / "_config.yml").read_text(), links, project))
     made_from = {str(p.relative_to(source)): p for p in sorted(source.rglob("*")) if p.is_file()}
     made_from |= {module.__name__: Path(module.__file__) for module in (page_packages, html_repairs)}
     sources = digest({name: sha256_of(path) for name, path in made_from.items()})

@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bookmaker.project_facts import REPEATED, Project
+from bookmaker.project_facts import Project
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "groupcc_lite"
@@ -159,12 +159,6 @@ def test_environment_yml_wraps_the_same_versions():
 
 def test_the_changelog_knows_the_version():
     assert f"## {Project.read(ROOT).version}" in (ROOT / "CHANGELOG.md").read_text()
-
-
-def test_the_address_is_said_once_and_repeated_only_where_sync_puts_it():
-    kept = {ROOT / name for name in REPEATED} | {ROOT / "pyproject.toml", *ROOT.glob("notebooks/*")}
-    saying = {path for path in tracked() if Project.read(ROOT).repository.encode() in path.read_bytes()}
-    assert saying == kept
 
 
 def test_no_tracked_file_is_larger_than_a_megabyte():

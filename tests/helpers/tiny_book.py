@@ -1,6 +1,7 @@
 """A book of two small chapters, for tests of the machinery that runs and builds the real one."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -53,7 +54,7 @@ def make_tiny_book(root: Path) -> Path:
         (root / folder).mkdir(parents=True)
     shutil.copy(ROOT / "pyproject.toml", root)
     (root / "_config.yml").write_text('title: T\nauthor: A\nexecute: {execute_notebooks: "off"}\n'
-                                      "only_build_toc_files: true\nrepository:\n  url: anywhere\n")
+                                      "only_build_toc_files: true\n")
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: notebooks/01_one\n"
                                    "- file: notebooks/02_two\n- file: book/results\n")
     (root / "book" / "index.md").write_text("# Start\n\n(profiles)=\n## Profiles\n\nText.\n")
@@ -77,3 +78,9 @@ def pretend_run(root: Path, *chapters: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, folder / f"{chapter}.ipynb")
         write_json(folder / f"{chapter}.json", {})
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says in a folder, where somebody commits."""
+    return subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(folder), *arguments],
+                          capture_output=True, text=True, check=True).stdout.strip()
