@@ -18,7 +18,7 @@ def _run(options: argparse.Namespace) -> None:
 
     root = notebook_pairs.find_root()
     outcomes = execution.run(root, notebook_pairs.select(root, options.notebooks), _parameters(options),
-                             force=options.force)
+                             force=options.force, jobs=options.jobs, threads=options.threads)
     execution.require_success(outcomes, root, options.profile)
 
 
@@ -42,7 +42,8 @@ def _book(options: argparse.Namespace) -> None:
     from bookmaker import build, notebook_pairs
 
     parameters = _parameters(options)
-    page = build.make(notebook_pairs.find_root(), parameters.pop("profile"), parameters, force=options.force)
+    page = build.make(notebook_pairs.find_root(), parameters.pop("profile"), parameters, force=options.force,
+                      jobs=options.jobs, threads=options.threads)
     say(f"The book lies at {page}")
 
 
@@ -112,6 +113,9 @@ def verbs() -> Verbs:
     execution.add_argument("-p", "--parameter", metavar="NAME=VALUE", action="append", default=[],
                            help="any other parameter of the notebooks; may be repeated")
     execution.add_argument("--force", action="store_true", help="run notebooks again that are up to date")
+    execution.add_argument("--jobs", type=int, default=2, help="notebooks that run at once (default: 2)")
+    execution.add_argument("--threads", type=int, default=1,
+                           help="threads of each; another number may change last digits (default: 1)")
     top.add("book", _book, "run every notebook, build the pages and check them", top.profile, execution)
     sub = top.add("run", _run, "run one notebook, several or all", top.profile, execution)
     sub.add_argument("notebooks", nargs="*", default=["all"], metavar="NOTEBOOK", help="03, 03_training or all")

@@ -221,16 +221,16 @@ def check(root: Path, profile: str) -> int:
     return len(list(folder.rglob("*.html")))
 
 
-def make(root: Path, profile: str, parameters: dict[str, Any], *, force: bool = False) -> Path:
+def make(root: Path, profile: str, parameters: dict[str, Any], **how: Any) -> Path:
     """Run every notebook of the book, build the pages and check them; returns the page to open.
 
-    NotebookError or BuildError if any step fails; the steps after it are not taken.
+    `how` as for `execution.run`. NotebookError or BuildError if any step fails; the steps after it are not taken.
     """
     stale = notebook_pairs.sync(root)
     for path in stale:
         log.info("brought %s in step", path.relative_to(root))
     chapters = [root / f"{page}.py" for page in toc_pages(root) if page.startswith("notebooks/")]
-    outcomes = execution.run(root, chapters, {"profile": profile, **parameters}, force=force)
+    outcomes = execution.run(root, chapters, {"profile": profile, **parameters}, **how)
     execution.require_success(outcomes, root, profile)
     if ATLAS in toc_pages(root) and not (root / "book" / "reference" / "atlas" / "atlas.js").is_file():
         _own_atlas(profile, **parameters)

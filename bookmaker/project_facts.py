@@ -20,8 +20,8 @@ GITHUB = re.compile(r"(?:https://(?:[^@/]*@)?github\.com/|ssh://git@github\.com/
                     r"([\w.-]+)/([\w.-]+?)(?:\.git)?/?", re.ASCII)
 """How git writes a repository on github.com; a password or token in front of it is left out."""
 
-HOW_TO_SET = ("clone the book from its repository on GitHub, or write https://github.com/OWNER/NAME behind `repository` "
-              "in the section [tool.bookmaker] of pyproject.toml; then call `python -m bookmaker sync`")
+HOW_TO_SET = ("clone the book from its repository on GitHub, or write https://github.com/OWNER/NAME behind "
+              "`repository` in the section [tool.bookmaker] of pyproject.toml; then call `python -m bookmaker sync`")
 
 BRANCH = "published"
 """The branch whose notebooks name the commit to install; the pages' buttons open those."""

@@ -110,7 +110,7 @@ def no_kernel(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(execution, "_execute", refuse)
+    monkeypatch.setattr(execution.NotebookProcesses, "execute", refuse)
 
 
 @pytest.mark.parametrize("verb", [["run", "01"], ["book"]])
