@@ -41,7 +41,7 @@ export GROUPCC_DATA := $(abspath $(DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test serve data-folder inception bench sync lint constraints clean
+.PHONY: help env book test serve data-folder inception bench sync pin lint constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain wa
 
 sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address
 	$(PY) -m bookmaker sync
+
+pin: sync ## let the .ipynb twins install this commit, for the branch that Colab opens
+	$(PY) -m bookmaker pin
 
 lint: env ## check style
 	$(PY) -m ruff check groupcc_lite bookmaker tests benchmarks notebooks

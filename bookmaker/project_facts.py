@@ -90,7 +90,7 @@ def pinned_requirement(root: Path) -> str:
     commit = _git(root, "rev-parse", "HEAD")
     if not re.fullmatch("[0-9a-f]{40}", commit):
         raise ValueError(f"{root} has no commit that could be installed")
-    if changed := _git(root, "status", "--porcelain", "--", "groupcc_lite", "pyproject.toml"):
+    if changed := _git(root, "status", "--porcelain", "--", "groupcc_lite"):
         raise ValueError(f"HEAD is not the library that lies here, commit these first: {changed}")
     return f"groupcc-lite[all] @ git+{project.repository}@{commit}"
 
