@@ -25,6 +25,8 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 LOADED = ("stylesheet", "icon", "shortcut icon", "preload", "modulepreload")
 TRACEBACK = "Traceback (most recent call last)"
+# An example in the reference may show an error, and says what the library does.
+EXAMPLE = re.compile(r'<div class="highlight-pycon.*?</pre>', re.DOTALL)
 # A description that is only a file name or a path, such as the hashed default of an executed figure.
 RAW_TABLE = re.compile(r"<p>\|[^<]*(<[^>]*>[^<]*)*?\|-{3,}\|")  # a paragraph that is still a pipe table
 PATH_LIKE = re.compile(r"^\S*[/\\]\S*$|^\S+\.(png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
@@ -39,7 +41,7 @@ class Page(HTMLParser):
         self.sources: list[str] = []
         self.images: list[tuple[str, str | None]] = []
         self.scripts: dict[str, list[str]] = {WIDGET_VIEW: [], WIDGET_STATE: []}
-        self.has_error_output = TRACEBACK in text
+        self.has_error_output = TRACEBACK in EXAMPLE.sub("", text)
         self.has_raw_table = RAW_TABLE.search(text) is not None
         self.has_stderr = False
         self._script: str | None = None

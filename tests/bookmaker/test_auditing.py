@@ -59,6 +59,12 @@ def test_each_defect_is_found_once(site, before, after, finding):
     assert problems[0].startswith("index.html: ") and finding in problems[0]
 
 
+def test_an_error_in_an_example_of_the_reference_is_none(site):
+    example = '<div class="highlight-pycon notranslate"><pre>Traceback (most recent call last):</pre></div>'
+    (site / "index.html").write_text(SOUND.replace("<h1", f"{example}<h1"))
+    assert audit(site) == []
+
+
 def test_what_npm_did_not_deliver_may_come_from_the_network_and_nothing_else(site):
     address = ON_PAGES["mathjax"].address
     (site / "index.html").write_text(SOUND.replace("style/page.js", address))
