@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
@@ -32,6 +31,8 @@ def drawing(shape: Shape | str, action: PlanarAction, size: int = 96) -> Float[T
 
 def responses(pictures: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b d"]:
     """Centre-surround responses in the middle of square grey pictures, one for each pixel."""
+    from scipy.ndimage import gaussian_filter  # slow to import, and only drawn problems need it
+
     size = pictures.shape[-1]
     unit, edge = size / 96, (size - 2 * int(_HALF_WINDOW * size / 96)) // 2
     window = pictures[..., edge:size - edge, edge:size - edge].numpy()

@@ -18,8 +18,7 @@ from torch import Tensor
 from groupcc_lite.actions import ColourAction, PlanarAction, standard_matrices
 from groupcc_lite.base import digest, provenance
 from groupcc_lite.coders import GroupCrosscoder, Metrics
-from groupcc_lite.figures import rotations_of
-from groupcc_lite.groups import FiniteGroup, Subgroup
+from groupcc_lite.groups import FiniteGroup, Subgroup, rotations_of
 from groupcc_lite.models import BaseModel
 from groupcc_lite.runs import KINDS, FamilyMap, Run
 from groupcc_lite.stimuli import SHAPE_NAMES
