@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError
 import torch
 
 from groupcc_lite.base import provenance as module_function
-from groupcc_lite.base.provenance import PACKAGES, package_version
+from groupcc_lite.base.origin import PACKAGES, package_version
 
 
 def test_all_that_changes_numbers_is_written_down():
@@ -22,7 +22,7 @@ def test_a_package_under_its_other_name_is_found(monkeypatch):
             raise PackageNotFoundError(name)
         return "9.9"
 
-    monkeypatch.setattr("groupcc_lite.base.provenance.version", version)
+    monkeypatch.setattr("groupcc_lite.base.origin.version", version)
     package_version.cache_clear()
     assert package_version("xgboost") == "9.9" and package_version("numpy") == "not installed"
     package_version.cache_clear()
