@@ -1,4 +1,4 @@
-"""On which device things are computed, and how exactly: bfloat16 where a device has it, float32 where it would pretend."""
+"""On which device things are computed, and how: bfloat16 where a device has it, float32 where it would only pretend."""
 
 from __future__ import annotations
 
