@@ -13,12 +13,10 @@ import numpy as np
 import torch
 from einops import einsum
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 from groupcc_lite.answers.planted import Planted, Problem
+from groupcc_lite.base import require
 from groupcc_lite.groups import trivial
 from groupcc_lite.symmetry import TAU, max_cosine, normalised, stabilisers
 
@@ -54,6 +52,12 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
     v_j alone. Partners maximise the sum of cosines (Hungarian method). Stabilisers are those of `stabilisers` at `tau`.
     Families are clusters of recovered features by `max_cosine` (plain cosine for single blocks) with average linkage,
     cut at the mean similarity `similar`. ValueError for a dictionary that does not fit or is not finite.
+
+    >>> from groupcc_lite.answers import standard
+    >>> problem = standard(group="D_2", channels=8, superposition=1.0)
+    >>> found = score(3 * problem.dictionary.flip(0), problem)  # the truth, in another order and length
+    >>> round(found.cosine, 3), found.stabiliser, found.ari
+    (1.0, 1.0, 1.0)
     """
     found, cosines, partner = _match(dictionary, truth)
     good = cosines > recovered
@@ -62,15 +66,18 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
     if good.sum() > 1:
         gap = 1 - max_cosine(found[partner[good]], truth.group if found.shape[1] > 1 else trivial())
         # Average linkage, because one accidental likeness must not join two families.
-        clusters = AgglomerativeClustering(n_clusters=None, metric="precomputed", linkage="average",
-                                           distance_threshold=1 - similar).fit_predict(gap.clamp(min=0).numpy())
-        ari = float(adjusted_rand_score(truth.family[good].numpy(), clusters))
+        linkage = require("sklearn.cluster", "families").AgglomerativeClustering(
+            n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - similar)
+        clusters = linkage.fit_predict(gap.clamp(min=0).numpy())
+        ari = float(require("sklearn.metrics", "families").adjusted_rand_score(truth.family[good].numpy(), clusters))
     shares = (None, None) if right is None else (float(right[good].float().mean()), float(right.float().mean()))
     return PlantedScores(float(cosines.mean()), float(good.float().mean()), *shares, ari, cosines, partner)
 
 
 def _match(dictionary: Tensor, truth: Problem) -> tuple[Float[Tensor, "k g n"], Tensor, Tensor]:
     """Normalised dictionary vectors, and each true feature's cosine and partner."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only scores need it
+
     if (dictionary.ndim != 3 or not len(dictionary) or dictionary.shape[1] not in (1, truth.group.order)
             or dictionary.shape[2] != truth.channels):
         raise ValueError(f"dictionary has shape {tuple(dictionary.shape)}; expected (latents, {truth.group.order} or "
@@ -114,6 +121,11 @@ def disturbed(truth: Planted, cosine: float, *, equivariant: bool = False, seed:
 
     The error is independent in every block, or, if `equivariant`, one of v_j that all blocks share, as a crosscoder
     makes it that mixes features up.
+
+    >>> from groupcc_lite.answers import standard
+    >>> problem = standard(group="D_2", channels=8, superposition=1.0)
+    >>> round(score(disturbed(problem, 0.8), problem).cosine, 1)
+    0.8
     """
     if not 0 < cosine <= 1:
         raise ValueError(f"cosine is {cosine}; expected above 0 and up to 1")
@@ -133,6 +145,12 @@ def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Problem]],
 
     All true features with a partner count. `taus` rises, by default from 0.3 to 0.98. ValueError for no cases, for
     dictionaries of single blocks, or where not one feature has a partner.
+
+    >>> from groupcc_lite.answers import standard
+    >>> problem = standard(group="D_2", channels=8, superposition=1.0)
+    >>> low, high = calibrate_tau([(disturbed(problem, 0.95), problem)]).best
+    >>> 0.3 <= low < TAU < high
+    True
     """
     taus = np.linspace(0.3, 0.98, 35) if taus is None else np.asarray(taus, dtype=np.float64)
     errors = []

@@ -18,8 +18,7 @@ from torch import Tensor
 from groupcc_lite.actions import ColourAction, PlanarAction, standard_matrices
 from groupcc_lite.base import digest, package_version, provenance
 from groupcc_lite.coders import GroupCrosscoder, Metrics
-from groupcc_lite.figures import rotations_of
-from groupcc_lite.groups import FiniteGroup, Subgroup
+from groupcc_lite.groups import FiniteGroup, Subgroup, rotations_of
 from groupcc_lite.models import BaseModel
 from groupcc_lite.runs import KINDS, FamilyMap, Run
 from groupcc_lite.stimuli import SHAPE_NAMES
@@ -163,7 +162,7 @@ def spread(points: Float[np.ndarray, "m 2"], *, rounds: int = 400) -> Float[np.n
 
 # ---------------------------------------------------------------------------------------------------- the group
 
-def group_facts(action: PlanarAction) -> dict[str, Any]:
+def group_facts(action: PlanarAction | ColourAction) -> dict[str, Any]:
     """The group for the page: names, angles, irreps, and how each element moves a picture.
 
     `circle` holds the angle in degrees, counter-clockwise from the right, at which an element stands on its circle:
@@ -183,7 +182,7 @@ def group_facts(action: PlanarAction) -> dict[str, Any]:
                 irreps=[dict(name=irrep.name, dim=irrep.dim, meaning=irrep.meaning) for irrep in G.irreps()])
 
 
-def symmetry_words(H: Subgroup, action: PlanarAction) -> str:
+def symmetry_words(H: Subgroup, action: PlanarAction | ColourAction) -> str:
     """Which elements a subgroup holds, for people: "half turn and 2 mirrors", "all 32 elements"."""
     G, n = action.group, rotations_of(action.group)
     if H.order == 1:

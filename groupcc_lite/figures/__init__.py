@@ -1,5 +1,10 @@
 """figures."""
 
+from groupcc_lite.base import require
+
+# Before anything that draws: one clear sentence where the extra is missing.
+require("matplotlib", "pictures")
+
 from groupcc_lite.figures.answers import difficulty_lines, method_dots
 from groupcc_lite.figures.census import census_bars, irrep_bars, stabiliser_profile, subgroup_lattice, threshold_curves
 from groupcc_lite.figures.features import (
@@ -27,7 +32,6 @@ from groupcc_lite.figures.style import (
     PINK,
     element_colours,
     house_style,
-    rotations_of,
 )
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
@@ -35,7 +39,7 @@ __all__ = [
     "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
     "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "explorer",
     "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "method_dots", "orbit_grid",
-    "png", "points_on_image", "power_curves", "registration_error", "rotations_of", "score_lines",
+    "png", "points_on_image", "power_curves", "registration_error", "score_lines",
     "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_bars",
     "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]

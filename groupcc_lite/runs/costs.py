@@ -41,6 +41,10 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
 
     Times are extrapolated from one timed extraction of two images and one timed training step; untrained weights do,
     since only shapes matter, so neither weights nor photographs nor network are needed.
+
+    >>> cost("large")
+    Traceback (most recent call last):
+    ValueError: profile is 'large'; expected one of smoke, book, inception, paper
     """
     model_name = Run(profile).profile.model
     run = Run(profile, model=load_model(model_name, Run(profile).profile.layer, weights="random"))
