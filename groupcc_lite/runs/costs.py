@@ -20,7 +20,7 @@ from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Trainable
 from groupcc_lite.groups import cyclic
 from groupcc_lite.models import IMAGE_SHAPE, ImageAutoencoder, load_model
 from groupcc_lite.orbits import sample_orbits
-from groupcc_lite.runs.answer_studies import answer_studies
+from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import (
     KEY_PROFILES,

@@ -85,7 +85,7 @@ class Run:
     ...           work=work.name)
     >>> run.check()  # nothing is known to fail
     >>> run.coder().dictionary.shape
-    torch.Size([32, 4, 96])
+    torch.Size([32, 4, 120])
     >>> work.cleanup()
     """
 
