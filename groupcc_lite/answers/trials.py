@@ -181,7 +181,11 @@ def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, simil
 
 
 class TrainingCost(NamedTuple):
-    """What one training takes. Methods that are given the same number of steps differ in all the rest."""
+    """What one training takes. Methods that are given the same number of steps differ in all the rest.
+
+    >>> TrainingCost(steps=10, orbits=5120, blocks=20_480, flops=11_000_000).blocks
+    20480
+    """
 
     steps: int
     orbits: int
@@ -189,8 +193,8 @@ class TrainingCost(NamedTuple):
     blocks: int
     """Activations that are read or reconstructed, with repetitions: blocks of an orbit each count."""
     flops: int
-    """Floating-point operations of all matrix products, forwards and backwards, as counted in a first training step; the
-    term that revives dead latents comes later, and is left out."""
+    """Floating-point operations of all matrix products, forwards and backwards, as counted in a first training step.
+    The term that revives dead latents comes later, and is left out."""
 
 
 def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost:
@@ -261,7 +265,13 @@ def truncated_fve(coder: Any, blocks: Float[Tensor, "b g n"], k: int) -> float:
 
 
 def trial_artefact(method: str, problem: Problem, budget: Budget, seed: int, *, similar: float = SIMILAR) -> Artefact:
-    """Under what the result of a trial is kept: everything that it depends on."""
+    """Under what the result of a trial is kept: everything that it depends on.
+
+    >>> from groupcc_lite.answers import standard
+    >>> easy, noisy = (standard(group="C_4", channels=8, noise=noise) for noise in (0.05, 0.5))
+    >>> trial_artefact("SAE", easy, Budget(), 0).key == trial_artefact("SAE", noisy, Budget(), 0).key
+    False
+    """
     settings = dict(method=method, seed=seed, budget=dataclasses.asdict(budget), tau=TAU, recovered=RECOVERED,
                     similar=similar)
     return Artefact("trials", VERSION, settings, dict(problem=_content(problem)))
@@ -318,7 +328,11 @@ def _content(problem: Problem) -> str:
 
 
 class ShareOfAdvantage(NamedTuple):
-    """How much of a lead something in between reaches."""
+    """How much of a lead something in between reaches.
+
+    >>> print(ShareOfAdvantage(0.78, 0.06))
+    78% ± 6%
+    """
 
     share: float
     """(mean of `between` - mean of `below`) / (mean of `above` - mean of `below`); NaN where there is no lead."""

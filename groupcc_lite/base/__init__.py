@@ -8,11 +8,11 @@ atomic files and JSON, saved modules, what a result says about its origin, bfloa
 from groupcc_lite.base.artefacts import Artefact, Cache, described
 from groupcc_lite.base.colab import prepare_colab
 from groupcc_lite.base.command_line import Verbs, say, say_table, use_data
-from groupcc_lite.base.devices import default_device, matrix_products
+from groupcc_lite.base.environment import package_version, provenance
 from groupcc_lite.base.extras import EXTRAS, require
 from groupcc_lite.base.files import atomic_path, atomic_write, digest, read_json, sha256_of, write_json
 from groupcc_lite.base.npm import CDN, VENDOR_FOLDER, NpmPackage, copy_scripts, is_local_link, link_from, script_links
-from groupcc_lite.base.origin import package_version, provenance
+from groupcc_lite.base.precision import default_device, matrix_products
 from groupcc_lite.base.progress import minutes, progress_bar
 from groupcc_lite.base.saving import save_module, saved_config, with_saved_weights
 from groupcc_lite.base.workspace import repository_root, work_folder

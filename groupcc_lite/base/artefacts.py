@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
+from groupcc_lite.base.environment import provenance
 from groupcc_lite.base.files import digest, read_json, write_json
 from groupcc_lite.base.locks import locked
-from groupcc_lite.base.origin import provenance
 
 RECORD = "artefact.json"
 """The file that makes a folder a whole artefact."""

@@ -5,7 +5,7 @@ scenes and equivariant SAEs, `answer_studies` lists the studies of the answer ke
 run; `keys()` of a run says under which key each artefact is filed; `cost` says beforehand what a profile will take.
 """
 
-from groupcc_lite.runs.answer_studies import answer_studies
+from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.costs import cost
 from groupcc_lite.runs.layer_run import FamilyMap, Run
 from groupcc_lite.runs.profiles import (

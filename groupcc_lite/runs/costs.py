@@ -20,7 +20,7 @@ from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Trainable
 from groupcc_lite.groups import cyclic
 from groupcc_lite.models import IMAGE_SHAPE, ImageAutoencoder, load_model
 from groupcc_lite.orbits import sample_orbits
-from groupcc_lite.runs.answer_studies import answer_studies
+from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import (
     KEY_PROFILES,
@@ -41,6 +41,10 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
 
     Times are extrapolated from one timed extraction of two images and one timed training step; untrained weights do,
     since only shapes matter, so neither weights nor photographs nor network are needed.
+
+    >>> cost("large")
+    Traceback (most recent call last):
+    ValueError: profile is 'large'; expected one of smoke, book, inception, paper
     """
     model_name = Run(profile).profile.model
     run = Run(profile, model=load_model(model_name, Run(profile).profile.layer, weights="random"))

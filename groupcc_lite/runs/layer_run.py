@@ -54,7 +54,11 @@ PARTS = ("train", "held-out")
 
 
 class FamilyMap(NamedTuple):
-    """A coder's features as a map with clusters, labels and scores."""
+    """A coder's features as a map with clusters, labels and scores.
+
+    >>> FamilyMap._fields[:4]
+    ('coder', 'gap', 'features', 'embedding')
+    """
 
     coder: GroupCrosscoder | FittedCrosscoder
     gap: Float[np.ndarray, "m m"]
@@ -74,6 +78,15 @@ class Run:
     `weights` is a weights file for the profile's model. `model` and `action` replace the profile's by another name or
     your own `BaseModel`, and by your own group action: a `PlanarAction`, or a `ColourAction`, which recolours images as
     well. Other keywords change profile fields. ValueError for anything unknown.
+
+    >>> import tempfile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> run = Run("smoke", group="C_4", drawings=8, points_per_image=4, latents=32, k=2, steps=2, batch_size=8,
+    ...           work=work.name)
+    >>> run.check()  # nothing is known to fail
+    >>> run.coder().dictionary.shape
+    torch.Size([32, 4, 120])
+    >>> work.cleanup()
     """
 
     def __init__(self, profile: str | Profile = "book", seed: int = 0, *,
@@ -163,9 +176,12 @@ class Run:
                              "GROUPCC_WORK to one") from error
 
     def _check_coders(self) -> None:
-        for point in ({}, *curve_points(self.profile).values()):
+        for name, point in ({"the coder": {}} | curve_points(self.profile)).items():
             settings = coder_settings(self.profile, self.seed, "sae", point)
-            SparseAutoencoder(1, settings["latents"], activation=settings["activation"], k=settings["k"])
+            try:
+                SparseAutoencoder(1, settings["latents"], activation=settings["activation"], k=settings["k"])
+            except ValueError as error:
+                raise ValueError(f"{name if not point else f'{name} of the trade-off curve'}: {error}") from error
 
     def _check_orbits(self) -> None:
         source, profile = self.source("train"), self.profile

@@ -22,7 +22,17 @@ REFERENCE_MODELS = ("googlenet", "inceptionv1")
 
 
 class Report:
-    """Collects one chapter's numbers and figures; `save` writes them whole or not at all."""
+    """Collects one chapter's numbers and figures; `save` writes them whole or not at all.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> report = Report(folder.name, "03_training", "book", seed=0)
+    >>> report.number("fve", 0.8125, note="variance explained, held out")
+    0.8125
+    >>> read_json(report.save())["numbers"]["fve"]["value"]
+    0.8125
+    >>> folder.cleanup()
+    """
 
     def __init__(self, folder: str | Path, chapter: str, profile: str, **facts: Any):
         self.folder, self.chapter, self.profile, self.facts = Path(folder), chapter, profile, facts
@@ -84,6 +94,10 @@ def publish(source: str | Path, target: str | Path, *, force: bool = False) -> l
 
     ValueError if there are none, or if they come from more than one commit, unless `force`: then no single state of the
     code stands for them.
+
+    >>> publish("no such folder", "reference")
+    Traceback (most recent call last):
+    ValueError: no such folder holds no reports; run the chapters with this profile first
     """
     source, target = Path(source), Path(target)
     reports = sorted(source.glob("*.json"))

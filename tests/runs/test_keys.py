@@ -14,7 +14,7 @@ from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import probing, trials
 from groupcc_lite.groups import cyclic, dihedral, parse_group
 from groupcc_lite.runs import recipes
-from groupcc_lite.runs.answer_studies import answer_studies
+from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import KeyProfile, Profile, SceneProfile
 from groupcc_lite.runs.recipes import LayerRecipes, SceneRecipes

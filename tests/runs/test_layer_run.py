@@ -214,7 +214,7 @@ def test_a_run_that_can_work_passes_its_check(run, tmp_path):
     (dict(batch_size=1000), "batch_size is 1000, but 18 images .* give 144 orbits"),
     (dict(k=99), "k is 99; expected 1 to 24"),
     (dict(activation="gelu"), "activation is 'gelu'"),
-    (dict(topk_ks=(4, 25)), "k is 25"),
+    (dict(topk_ks=(4, 25)), "TopK 25 of the trade-off curve: k is 25"),
     (dict(held_out=1.5), "held_out is 1.5"),
 ])
 def test_settings_that_cannot_work_are_known_at_once(run, changes, message):
@@ -241,7 +241,7 @@ def test_everything_wrong_is_said_together(run, tmp_path):
     (tmp_path / "file").touch()
     wrong = Run("smoke", model=run.model, images=run.images, action=run.action, work=tmp_path / "file" / "work",
                 **(TINY | dict(k=99, mask_radius=0.1)))
-    with pytest.raises(ValueError, match="(?s)cannot be written.*\n- k is 99.*\n- no point is left"):
+    with pytest.raises(ValueError, match="(?s)cannot be written.*\n- the coder: k is 99.*\n- no point is left"):
         wrong.check()
 
 

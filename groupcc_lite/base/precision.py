@@ -1,4 +1,4 @@
-"""On which device things are computed, and how: bfloat16 where a device has it, float32 where it would only pretend."""
+"""Where things are computed, and in which precision: bfloat16 where the processor can, else float32."""
 
 from __future__ import annotations
 
@@ -6,15 +6,6 @@ import torch
 
 AMPERE = (8, 0)
 """The first of NVIDIA's compute capabilities with bfloat16. Older GPUs, such as Colab's T4 (7.5), emulate it slowly."""
-
-
-def default_device(device: str | torch.device | None = None) -> str:
-    """The device asked for, else "cuda" where there is one, else "cpu".
-
-    >>> default_device("cpu")
-    'cpu'
-    """
-    return str(device) if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -32,3 +23,12 @@ def matrix_products(device: torch.device, amp: bool) -> torch.autocast:
     torch.bfloat16
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=amp and has_bfloat16(device))
+
+
+def default_device(device: str | torch.device | None = None) -> str:
+    """The device asked for, else "cuda" where there is one, else "cpu".
+
+    >>> default_device("cpu")
+    'cpu'
+    """
+    return str(device) if device is not None else "cuda" if torch.cuda.is_available() else "cpu"

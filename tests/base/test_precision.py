@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from groupcc_lite.base.devices import has_bfloat16, matrix_products
+from groupcc_lite.base.precision import has_bfloat16, matrix_products
 
 CPU = torch.device("cpu")
 
