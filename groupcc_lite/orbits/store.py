@@ -116,7 +116,7 @@ class OrbitStore(OrbitSource):
         return cls(folder, check=False)
 
     @classmethod
-    def from_batches(cls, folder: str | Path, batches: Iterable[Float[Tensor, "b g d"]], group: FiniteGroup, *,
+    def from_batches(cls, folder: str | Path, batches: Iterable[Tensor], group: FiniteGroup, *,
                      exact: Sequence[bool] | None = None) -> OrbitStore:
         """Store orbit vectors that were made elsewhere, by any model from any kind of data, and open the store.
 

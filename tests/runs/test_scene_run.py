@@ -24,7 +24,7 @@ def test_every_coder_is_trained_once_and_loaded_afterwards(study, monkeypatch):
     assert [first[name].latents for name in CODERS] == [32, 128, 32, 32, 32]
     assert isinstance(first["equivariant"], EquivariantSAE) and first["deep"].hidden == 16
     monkeypatch.setattr(training_loop, "optimise", None)
-    monkeypatch.setattr(training, "train", None)
+    monkeypatch.setattr(training_loop, "train", None)
     again = SceneRun(TINY, seed=0, work=study.work.parent)
     x = study.activations("mlp", "held-out")[:5, 0]
     for name, coder in first.items():
