@@ -27,6 +27,8 @@ PACKAGES = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders"
 """The library's packages; one imports only from those before it. The front door, the command line and the book's tools
 come last, in this order."""
 ORDER = (*(f"groupcc_lite.{package}" for package in PACKAGES), "groupcc_lite", "groupcc_lite.__main__", "bookmaker")
+ELSEWHERE = {"groupcc_lite.base.colab": {"google"}}
+"""What a module imports only where it is installed without us: `google.colab` is part of that machine."""
 DOZEN = 12
 AT_HOME = {"figures": "pictures"}
 """Packages that need an extra as a whole; all others ask for what they need with `require`, where they use it."""
@@ -316,7 +318,8 @@ def undeclared(name: str, source: str) -> list[str]:
     providers = packages_distributions()
     own = ("book",) if name.startswith("bookmaker") else ()
     own += tuple(extra for package, extra in AT_HOME.items() if home(name) == f"groupcc_lite.{package}")
-    wanted = [(module, own) for module in outside_imports(source)] + [(m, (extra,)) for m, extra in required(source)]
+    plain = outside_imports(source) - ELSEWHERE.get(name, set())
+    wanted = [(module, own) for module in plain] + [(m, (extra,)) for m, extra in required(source)]
     return [module for module, extras in wanted
             if not {canonicalize_name(d) for d in providers.get(module, [module])} & requirements(*extras).keys()]
 

@@ -36,7 +36,11 @@ NETWORKS = {"googlenet": "InceptionV1 (BVLC GoogLeNet)", "inceptionv1": "Incepti
 
 
 def atlas_folder(profile: str, work: str | Path | None = None) -> Path:
-    """Where the atlas of a profile lies in the work folder: its page, and the data below it."""
+    """Where the atlas of a profile lies in the work folder: its page, and the data below it.
+
+    >>> atlas_folder("book", "work").as_posix()
+    'work/atlas/book'
+    """
     return work_folder(work) / "atlas" / profile
 
 
@@ -71,6 +75,10 @@ def make_page(run: Run, folder: str | Path, *, data_only: bool = False, **settin
     With `data_only` just the data, straight in `folder`, for a page that is made later; returns the folder. Other
     settings as for `atlas.atlas_settings`. Nothing is measured again if the folder holds the atlas of the same coders
     with the same settings. Where npm cannot be reached the page loads d3 from the network, and the log says so.
+
+    >>> make_page(Run("smoke"), "atlas", size=0)  # a request is checked first; a good one takes minutes
+    Traceback (most recent call last):
+    ValueError: size is 0; expected at least 1
     """
     folder = Path(folder)
     data = folder if data_only else folder / "data"
@@ -111,7 +119,11 @@ def book_data(root: Path, profile: str) -> tuple[Path, str] | None:
 
 
 def book_files(root: Path, profile: str, d3: str) -> dict[str, bytes]:
-    """All files of the atlas as the book has it, by their paths from the root of the pages."""
+    """All files of the atlas as the book has it, by their paths from the root of the pages; none before it was made.
+
+    >>> book_files(Path("nowhere"), "no such profile", "d3.js")
+    {}
+    """
     found = book_data(root, profile)
     if found is None:
         return {}
@@ -121,7 +133,11 @@ def book_files(root: Path, profile: str, d3: str) -> dict[str, bytes]:
 
 
 def book_part(root: Path, profile: str) -> str:
-    """What stands in the place of `MARKER`: a box that says whose features these are, and the page itself."""
+    """What stands in the place of `MARKER`: a box that says whose features these are, and the page itself.
+
+    >>> "`groupcc atlas --profile none`" in book_part(Path("nowhere"), "none")  # not made yet: how to make it
+    True
+    """
     found = book_data(root, profile)
     command = f"`groupcc atlas --profile {profile}`"
     if found is None:
