@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from repository import ROOT, wheel_of_the_checkout
 
-from bookmaker.project_facts import REPEATED, Project
+from bookmaker.project_facts import Project
 from groupcc_lite.base import EXTRAS
 
 PACKAGES = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "symmetry", "answers", "runs",
@@ -27,6 +27,8 @@ PACKAGES = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders"
 """The library's packages; one imports only from those before it. The front door, the command line and the book's tools
 come last, in this order."""
 ORDER = (*(f"groupcc_lite.{package}" for package in PACKAGES), "groupcc_lite", "groupcc_lite.__main__", "bookmaker")
+ELSEWHERE = {"groupcc_lite.base.colab": {"google"}}
+"""What a module imports only where it is installed without us: `google.colab` is part of that machine."""
 DOZEN = 12
 AT_HOME = {"figures": "pictures"}
 """Packages that need an extra as a whole; all others ask for what they need with `require`, where they use it."""
@@ -316,7 +318,8 @@ def undeclared(name: str, source: str) -> list[str]:
     providers = packages_distributions()
     own = ("book",) if name.startswith("bookmaker") else ()
     own += tuple(extra for package, extra in AT_HOME.items() if home(name) == f"groupcc_lite.{package}")
-    wanted = [(module, own) for module in outside_imports(source)] + [(m, (extra,)) for m, extra in required(source)]
+    plain = outside_imports(source) - ELSEWHERE.get(name, set())
+    wanted = [(module, own) for module in plain] + [(m, (extra,)) for m, extra in required(source)]
     return [module for module, extras in wanted
             if not {canonicalize_name(d) for d in providers.get(module, [module])} & requirements(*extras).keys()]
 
@@ -371,12 +374,6 @@ def test_environment_yml_wraps_the_same_versions():
 
 def test_the_changelog_knows_the_version():
     assert f"## {Project.read(ROOT).version}" in (ROOT / "CHANGELOG.md").read_text()
-
-
-def test_the_address_is_said_once_and_repeated_only_where_sync_puts_it():
-    kept = {ROOT / name for name in REPEATED} | {ROOT / "pyproject.toml", *ROOT.glob("notebooks/*")}
-    saying = {path for path in tracked() if Project.read(ROOT).repository.encode() in path.read_bytes()}
-    assert saying == kept
 
 
 # -------------------------------------------------------------------------------------------------- what is shipped

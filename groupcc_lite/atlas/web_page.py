@@ -10,10 +10,17 @@ import html
 from pathlib import Path
 from typing import Any
 
-from groupcc_lite.atlas import npm_packages
 from groupcc_lite.atlas.contents import atlas_settings, fingerprint, make_atlas
 from groupcc_lite.atlas.storage import atlas_files, check_atlas, write_atlas
-from groupcc_lite.base import atomic_write, repository_root, work_folder
+from groupcc_lite.base import (
+    NpmPackage,
+    atomic_write,
+    copy_scripts,
+    link_from,
+    repository_root,
+    script_links,
+    work_folder,
+)
 from groupcc_lite.runs import Run
 
 WEB = Path(__file__).parent / "web"
@@ -21,11 +28,19 @@ PAGE = "atlas/index.html"
 """Where the page stands in the book, from the root of the pages."""
 MARKER = "<!-- atlas -->"
 """What `book/atlas.md` has in the place of the embedded page."""
+D3 = NpmPackage(
+    "d3", "7.9.0", "sha512-e1U46jVP+w7Iut8Jt8ri1YsPOvFpg46k+K8TpCb0P+zjCkjkPnV7WzfDJzMHy1LnA+wj5pLT1wjO901gLXeEhA==",
+    "dist/d3.min.js", ("LICENSE",), "the feature atlas")
+"""What draws the map."""
 NETWORKS = {"googlenet": "InceptionV1 (BVLC GoogLeNet)", "inceptionv1": "InceptionV1"}
 
 
 def atlas_folder(profile: str, work: str | Path | None = None) -> Path:
-    """Where the atlas of a profile lies in the work folder: its page, and the data below it."""
+    """Where the atlas of a profile lies in the work folder: its page, and the data below it.
+
+    >>> atlas_folder("book", "work").as_posix()
+    'work/atlas/book'
+    """
     return work_folder(work) / "atlas" / profile
 
 
@@ -60,6 +75,10 @@ def make_page(run: Run, folder: str | Path, *, data_only: bool = False, **settin
     With `data_only` just the data, straight in `folder`, for a page that is made later; returns the folder. Other
     settings as for `atlas.atlas_settings`. Nothing is measured again if the folder holds the atlas of the same coders
     with the same settings. Where npm cannot be reached the page loads d3 from the network, and the log says so.
+
+    >>> make_page(Run("smoke"), "atlas", size=0)  # a request is checked first; a good one takes minutes
+    Traceback (most recent call last):
+    ValueError: size is 0; expected at least 1
     """
     folder = Path(folder)
     data = folder if data_only else folder / "data"
@@ -69,9 +88,9 @@ def make_page(run: Run, folder: str | Path, *, data_only: bool = False, **settin
     if data_only:
         return data
     cache = repository_root() or run.work
-    links = npm_packages.links(cache, ["d3"])
-    npm_packages.copy(links, cache, folder)
-    for name, content in page_files(data, d3=npm_packages.href(links["d3"], "index.html")).items():
+    d3 = script_links({"d3": D3}, cache)["d3"]
+    copy_scripts({"d3": D3}, cache, folder)
+    for name, content in page_files(data, d3=link_from("index.html", d3)).items():
         if not name.startswith("data/"):
             atomic_write(folder / name, content)
     return folder / "index.html"
@@ -100,7 +119,11 @@ def book_data(root: Path, profile: str) -> tuple[Path, str] | None:
 
 
 def book_files(root: Path, profile: str, d3: str) -> dict[str, bytes]:
-    """All files of the atlas as the book has it, by their paths from the root of the pages."""
+    """All files of the atlas as the book has it, by their paths from the root of the pages; none before it was made.
+
+    >>> book_files(Path("nowhere"), "no such profile", "d3.js")
+    {}
+    """
     found = book_data(root, profile)
     if found is None:
         return {}
@@ -110,7 +133,11 @@ def book_files(root: Path, profile: str, d3: str) -> dict[str, bytes]:
 
 
 def book_part(root: Path, profile: str) -> str:
-    """What stands in the place of `MARKER`: a box that says whose features these are, and the page itself."""
+    """What stands in the place of `MARKER`: a box that says whose features these are, and the page itself.
+
+    >>> "`groupcc atlas --profile none`" in book_part(Path("nowhere"), "none")  # not made yet: how to make it
+    True
+    """
     found = book_data(root, profile)
     command = f"`groupcc atlas --profile {profile}`"
     if found is None:

@@ -1,4 +1,10 @@
-"""figures."""
+"""Figures of groups, coders and symmetry on matplotlib axes, and widgets that also work on a page without a kernel.
+
+Make a figure inside `house_style()`, hand its axes to a function, and get them back: nothing is shown, no setting
+outlives the block. Blocks of a group are drawn in the order of its elements, angles in a cyclic map, signed values in a
+diverging one about zero. `block_heatmap` and `self_similarity_profile` show one feature, `umap_scatter` all of them;
+`explorer` walks through many pictures.
+"""
 
 from groupcc_lite.base import require
 

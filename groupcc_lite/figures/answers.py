@@ -1,4 +1,4 @@
-"""Results of chapter 9 drawn on matplotlib axes, by the rules of `plots`."""
+"""Scores of methods on problems with known answers, drawn on matplotlib axes by the rules of `features`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def method_dots(values: Mapping[str, Sequence[float | None]], ax: Axes, *, names
     """One row per method: a dot per seed and a bar at their mean; a method without numbers gets the words "no answer".
 
     The first method is at the top. None and NaN count as no number.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = method_dots({"SAE": [0.4, 0.5], "crosscoder, TopK": [None]}, Figure().subplots())
+    >>> [text.get_text() for text in ax.texts]
+    ['no answer']
     """
     for row, (method, of_seeds) in enumerate(values.items()):
         colour, marker = style_of(method)
@@ -46,6 +51,11 @@ def difficulty_lines(values: Mapping[str, Mapping[float, Sequence[float | None]]
     """One line per method over the levels of a difficulty: the mean over seeds, with the range of seeds behind it.
 
     `values`: method -> level -> one number per seed. None and NaN leave a gap.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = difficulty_lines({"SAE": {0.1: [0.8, 0.9], 0.2: [0.5]}}, Figure().subplots())
+    >>> list(map(float, ax.lines[0].get_xdata()))
+    [0.1, 0.2]
     """
     for method, levels in values.items():
         colour, marker = style_of(method)

@@ -1,4 +1,4 @@
-"""Subgroups, stabilisers and spectra drawn on matplotlib axes, by the rules of `plots`."""
+"""Subgroups, stabilisers and spectra drawn on matplotlib axes, by the rules of `features`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def subgroup_lattice(G: FiniteGroup, ax: Axes, *, counts: Mapping[int, int] | No
 
     Below each label stands how many subgroups the class has, or `counts`, features by class number, which also shade.
     ValueError for counts of classes that the group does not have, and for groups with more than 40 classes.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import dihedral
+    >>> ax = subgroup_lattice(dihedral(3), Figure().subplots())
+    >>> len(ax.lines)  # C1 - C2, C1 - C3, C2 - D3, C3 - D3
+    4
     """
     classes = representatives(G.subgroups())
     if len(classes) > _MOST_CLASSES:
@@ -90,7 +96,17 @@ def _covers(G: FiniteGroup, classes: Sequence[Subgroup]) -> list[tuple[int, int]
 
 def stabiliser_profile(c: Float[Array, " g"], found: Stabiliser, G: FiniteGroup, ax: Axes, *, tau: float = TAU,
                        legend: bool = True) -> Axes:
-    """A self-similarity profile with the threshold (dashed) and a ring around each element of the stabiliser."""
+    """A self-similarity profile with the threshold (dashed) and a ring around each element of the stabiliser.
+
+    >>> from matplotlib.figure import Figure
+    >>> import torch
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.symmetry import self_similarity, stabilisers
+    >>> G, D = cyclic(4), torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 4, 1)  # the same after half a turn
+    >>> ax = stabiliser_profile(self_similarity(D, G)[0], stabilisers(D, G)[0], G, Figure().subplots())
+    >>> len(ax.lines)
+    3
+    """
     c = array("c", c, "g", g=G.order)
     self_similarity_profile(c, G, ax, legend=legend)
     n, members = rotations_of(G), list(found.subgroup.elements)
@@ -108,6 +124,15 @@ def census_bars(found: Sequence[Stabiliser], G: FiniteGroup, ax: Axes, *, doubtf
     """How many features have which label: dark where the margin is at least `doubtful`, pale where it is smaller.
 
     One bar per label of `G.subgroups()`, also for labels that no feature has, the smallest subgroups on top.
+
+    >>> from matplotlib.figure import Figure
+    >>> import torch
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.symmetry import stabilisers
+    >>> D = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
+    >>> ax = census_bars(stabilisers(D, cyclic(4)), cyclic(4), Figure().subplots())
+    >>> [tick.get_text() for tick in ax.get_yticklabels()]
+    ['none', 'half turn', 'all']
     """
     if not found:
         raise ValueError("found is empty; expected one stabiliser per feature")
@@ -134,7 +159,14 @@ def census_bars(found: Sequence[Stabiliser], G: FiniteGroup, ax: Axes, *, doubtf
 
 def threshold_curves(curves: Mapping[str, Float[Array, " t"] | Sequence[float]], taus: Float[Array, " t"], ax: Axes, *,
                      tau: float = TAU, ylabel: str = "", legend: bool = True) -> Axes:
-    """Something measured at every threshold, one line per name; the threshold in use is dashed."""
+    """Something measured at every threshold, one line per name; the threshold in use is dashed.
+
+    >>> from matplotlib.figure import Figure
+    >>> taus = np.linspace(0, 1, 5)
+    >>> ax = threshold_curves({"right": 1 - taus}, taus, Figure().subplots(), tau=0.5)
+    >>> len(ax.lines)  # the curve and the threshold
+    2
+    """
     taus = array("taus", taus, "t")
     for number, (name, values) in enumerate(curves.items()):
         values = array(f"curves[{name!r}]", values, "t", t=len(taus))
@@ -152,7 +184,14 @@ def threshold_curves(curves: Mapping[str, Float[Array, " t"] | Sequence[float]],
 
 def irrep_bars(power: Float[Array, " k"], G: FiniteGroup, ax: Axes, *, legend: bool = True) -> Axes:
     """Shares over the irreps in the order of `G.irreps()`; even and odd frequencies differ in colour, where there are
-    frequencies."""
+    frequencies.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> ax = irrep_bars(np.array([0.5, 0.3, 0.2]), cyclic(4), Figure().subplots())
+    >>> [tick.get_text() for tick in ax.get_xticklabels()]
+    ['A', 'E1', 'B']
+    """
     irreps = G.irreps()
     power = array("power", power, "k", k=len(irreps))
     odd = [irrep.frequency is not None and irrep.frequency % 2 == 1 for irrep in irreps]

@@ -57,6 +57,12 @@ def cayley_table(G: FiniteGroup, ax: Axes, *, names: bool | None = None) -> Axes
     """The multiplication table: row g, column h, cell gh, one colour per element.
 
     `names` writes the elements into the cells (default: for at most 12 elements).
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import dihedral
+    >>> ax = cayley_table(dihedral(3), Figure().subplots())
+    >>> [tick.get_text() for tick in ax.get_yticklabels()]
+    ['$e$', '$r$', '$r^{2}$', '$s$', '$s r$', '$s r^{2}$']
     """
     names = G.order <= 12 if names is None else names
     colours = element_colours(G)
@@ -83,6 +89,13 @@ def arrangements(orders: Int[Array, "k g"] | Sequence[Sequence[int]], labels: Se
     """Block orders as rows of coloured cells: cell i of a row says which block stands at place i.
 
     `orders` (k, |G|) holds permutations of the elements, for instance rows of `G.regular`.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> G = cyclic(4)
+    >>> ax = arrangements(G.regular[:2], ["x", "r . x"], G, Figure().subplots())
+    >>> [tick.get_text() for tick in ax.get_yticklabels()]
+    ['x', 'r . x']
     """
     rows = array("orders", orders, "k g", g=G.order).astype(int)
     if len(labels) != len(rows):
@@ -111,6 +124,12 @@ def block_heatmap(B: Float[Array, "g h"], G: FiniteGroup, ax: Axes, *, n_rotatio
 
     The colour scale runs from -limit to limit. Top left and bottom right compare rotations with rotations and
     reflections with reflections; the other quarters compare across.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import dihedral
+    >>> ax = block_heatmap(np.eye(8), dihedral(4), Figure().subplots())
+    >>> ax.images[0].get_clim()
+    (-1.0, 1.0)
     """
     B = array("B", B, "g h", g=G.order, h=G.order)
     if not limit > 0:
@@ -129,7 +148,14 @@ def block_heatmap(B: Float[Array, "g h"], G: FiniteGroup, ax: Axes, *, n_rotatio
 
 def self_similarity_profile(c: Float[Array, " g"], G: FiniteGroup, ax: Axes, *, n_rotations: int | None = None,
                             legend: bool = True) -> Axes:
-    """c(h) over the angle of the rotation in h: one line for rotations, one for reflections; always from -1 to 1."""
+    """c(h) over the angle of the rotation in h: one line for rotations, one for reflections; always from -1 to 1.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> ax = self_similarity_profile(np.array([1.0, 0.2, 0.9, 0.2]), cyclic(4), Figure().subplots())
+    >>> list(map(float, ax.lines[-1].get_xdata()))  # a full turn: the first point comes again
+    [0.0, 90.0, 180.0, 270.0, 360.0]
+    """
     c = array("c", c, "g", g=G.order)
     n = rotations_of(G, n_rotations)
     ax.axhline(0, color=MUTED, linewidth=0.8)
@@ -158,6 +184,12 @@ def fve_per_block(fve: Float[Array, " g"], G: FiniteGroup, ax: Axes, *, ceiling:
     """Fraction of variance explained for each block as bars, the linear ceiling as a tick above each.
 
     `exact` (|G|) marks the elements whose images needed no interpolation; they are drawn darker.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> ax = fve_per_block(np.array([0.9, 0.6, 0.8, 0.6]), cyclic(4), Figure().subplots(), exact=[True, False] * 2)
+    >>> len(ax.patches)
+    4
     """
     fve = array("fve", fve, "g", g=G.order)
     exact = np.ones(G.order, bool) if exact is None else array("exact", exact, "g", g=G.order).astype(bool)
@@ -190,7 +222,13 @@ def tradeoff(rows: Sequence[Mapping[str, Any]], ax: Axes, *, x: str = "l0", y: s
     """Quality against sparsity, one line per activation, each point named by its lambda or k.
 
     `rows` are mappings with "activation" ("relu", "topk", "batchtopk"), "sparsity" or "k", and the keys x and y, as
-    from `pipeline.Run.curve`.
+    from `runs.Run.curve`.
+
+    >>> from matplotlib.figure import Figure
+    >>> rows = [dict(activation="topk", sparsity=0.0, k=k, l0=k, fve=fve) for k, fve in ((8, 0.5), (16, 0.7))]
+    >>> ax = tradeoff(rows, Figure().subplots())
+    >>> list(map(float, ax.lines[0].get_ydata()))
+    [0.5, 0.7]
     """
     if not rows:
         raise ValueError("rows is empty; expected one mapping per trained coder")
@@ -235,7 +273,14 @@ _CURVES = {"loss": "loss", "fve": "variance explained", "l0": "L0", "dead": "dea
 def training_curves(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axes] | np.ndarray,
                     keys: Sequence[str] = ("fve", "l0", "dead"), *,
                     label: str | None = None) -> Sequence[Axes] | np.ndarray:
-    """One axes per key over the training step; `rows` as from `training.train`. Call again to add another run."""
+    """One axes per key over the training step; `rows` as from `coders.train`. Call again to add another run.
+
+    >>> from matplotlib.figure import Figure
+    >>> rows = [dict(step=step, fve=fve) for step, fve in ((10, 0.1), (20, 0.4))]
+    >>> ax, = training_curves(rows, [Figure().subplots()], keys=["fve"])
+    >>> list(map(float, ax.lines[0].get_ydata()))
+    [0.1, 0.4]
+    """
     panels = list(np.ravel(np.asarray(axes, dtype=object)))
     if len(panels) != len(keys):
         raise ValueError(f"{len(panels)} axes for {len(keys)} keys ({', '.join(keys)}); expected one each")
@@ -259,7 +304,14 @@ def training_curves(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axes] | np
 
 def registration_error(centred: Float[Array, " g"], naive: Float[Array, " g"], G: FiniteGroup, ax: Axes, *,
                        ylabel: str = "relative error", n_rotations: int | None = None) -> Axes:
-    """An error per element, with points registered about the image centre and about the grid's own centre."""
+    """An error per element, with points registered about the image centre and about the grid's own centre.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> ax = registration_error(np.zeros(4), np.array([0.0, 0.1, 0.3, 0.1]), cyclic(4), Figure().subplots())
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ["about the grid's centre", 'about the image centre']
+    """
     centred, naive = array("centred", centred, "g", g=G.order), array("naive", naive, "g", g=G.order)
     n = rotations_of(G, n_rotations)
     for values, colour, marker, name in ((naive, ORANGE, "s", "about the grid's centre"),
@@ -285,6 +337,11 @@ def umap_scatter(xy: Float[Array, "m 2"], ax: Axes, *, labels: Int[Array, " m"] 
     """A map of features. `labels` colours them by class (-1: none, grey), `angles` (degrees) by a cyclic map.
 
     Classes differ in colour and marker; `names` are the classes' names. There are no ticks: UMAP's axes have no unit.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = umap_scatter(np.zeros((5, 2)), Figure().subplots(), labels=[0, 0, 1, 1, -1], names=["bar", "ring"])
+    >>> sorted(text.get_text() for text in ax.get_legend().get_texts())
+    ['bar', 'none', 'ring']
     """
     xy = array("xy", xy, "m two", two=2)
     if labels is not None and angles is not None:
@@ -324,7 +381,14 @@ def _labelled(xy: np.ndarray, labels: np.ndarray, names: Sequence[str] | None, a
 
 def colour_bar(axes: Axes | Sequence[Axes] | np.ndarray, label: str = "cosine", *,
                limit: float = 1.0) -> Axes | Sequence[Axes] | np.ndarray:
-    """One bar beside an axes, or beside several that share it, for the diverging map from -limit to limit."""
+    """One bar beside an axes, or beside several that share it, for the diverging map from -limit to limit.
+
+    >>> from matplotlib.figure import Figure
+    >>> figure = Figure()
+    >>> ax = colour_bar(figure.subplots(), "cosine")
+    >>> len(figure.axes)
+    2
+    """
     panels = axes if isinstance(axes, Axes) else list(np.ravel(np.asarray(axes, dtype=object)))
     _colour_bar(ScalarMappable(Normalize(-limit, limit), DIVERGING), panels, label)
     return axes

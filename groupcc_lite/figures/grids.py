@@ -26,6 +26,11 @@ def feature_grid(images: Float[Array, "k ..."], ax: Axes, titles: Sequence[str] 
     """Images as a tidy grid, with a title above each; `columns` defaults to what fills the axes best.
 
     `images`: (k, h, w, 3), (k, 3, h, w) or (k, h, w), values in [0, 1].
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = feature_grid(np.zeros((4, 8, 8, 3)), Figure().subplots(), ["a", "b", "c", "d"], columns=2)
+    >>> len(ax.images)
+    4
     """
     pictures = as_pictures(images)
     if titles is not None and len(titles) != len(pictures):
@@ -54,7 +59,13 @@ def _best_columns(count: int, ax: Axes, pitch: float, row: float) -> int:
 
 
 def orbit_grid(images: Float[Array, "g ..."], G: FiniteGroup, ax: Axes, *, columns: int | None = None) -> Axes:
-    """An image under every element of the group, (|G|, 3, h, w) or (|G|, h, w, 3), each named by its element."""
+    """An image under every element of the group, (|G|, 3, h, w) or (|G|, h, w, 3), each named by its element.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> len(orbit_grid(np.zeros((4, 8, 8)), cyclic(4), Figure().subplots()).images)
+    4
+    """
     if len(images) != G.order:
         raise ValueError(f"images has {len(images)} entries; expected {G.order}, one per element of {G.name}")
     return feature_grid(images, ax, G.latex, columns=columns or min(8, rotations_of(G) or 8))
@@ -65,6 +76,11 @@ def points_on_image(image: Float[Array, "x y z"] | Float[Array, "h w"], points: 
     """An image with points on it, in pixels from the image centre (x right, y down), and the sampling mask.
 
     Point k keeps its colour from figure to figure, so that it can be followed under transformations.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = points_on_image(np.zeros((8, 8)), np.array([[0.0, 0.0], [2.0, -1.0]]), Figure().subplots())
+    >>> ax.has_data()
+    True
     """
     picture = as_pictures(image[None])[0]
     points = array("points", points, "p two", two=2)

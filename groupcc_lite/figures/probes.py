@@ -1,4 +1,4 @@
-"""Results of chapter 7 drawn on matplotlib axes, by the rules of `plots`."""
+"""Scores of probes and of spliced coders, drawn on matplotlib axes by the rules of `features`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def task_bars(scores: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes, *, 
     """Grouped bars: for each coder (key) and task family (inner key) the mean over seeds and its standard deviation.
 
     ValueError when two coders were scored on different families.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = task_bars({"sae": {"shapes": [0.6, 0.7], "colours": [0.5, 0.5]}}, Figure().subplots())
+    >>> [tick.get_text() for tick in ax.get_xticklabels()]
+    ['shapes', 'colours']
     """
     families = list(next(iter(scores.values())))
     if any(list(of_coder) != families for of_coder in scores.values()):
@@ -48,6 +53,11 @@ def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]
 
     `points`: per coder and k one (loss, l1) per seed, the loss relative to the base model's own; the means are joined
     by a line, whiskers are standard deviations. `base` is the loss without a coder.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = splice_curves({"sae": {8: [(1.4, 20.0)], 16: [(1.2, 35.0)]}}, Figure().subplots())
+    >>> ax.has_data()
+    True
     """
     for number, (name, of_coder) in enumerate(points.items()):
         seeds = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
@@ -67,7 +77,13 @@ def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]
 
 
 def score_lines(scores: Mapping[str, Mapping[int, Sequence[float]]], ax: Axes) -> Axes:
-    """F1 over k, one line per coder: the mean over seeds with its standard deviation as whiskers."""
+    """F1 over k, one line per coder: the mean over seeds with its standard deviation as whiskers.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = score_lines({"sae": {8: [0.6, 0.7], 16: [0.8]}}, Figure().subplots())
+    >>> [tick.get_text() for tick in ax.get_xticklabels()]
+    ['8', '16']
+    """
     for number, (name, of_coder) in enumerate(scores.items()):
         values = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
         spread = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in values]
@@ -79,7 +95,13 @@ def score_lines(scores: Mapping[str, Mapping[int, Sequence[float]]], ax: Axes) -
 
 def power_curves(r2: Mapping[str, Sequence[float]], ax: Axes, *, labels: Sequence[str], ylabel: str = "$R^2$",
                  legend: bool = True) -> Axes:
-    """One line per method over the elements or powers named by `labels`."""
+    """One line per method over the elements or powers named by `labels`.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = power_curves({"Adam": [1.0, 0.9, 0.8]}, Figure().subplots(), labels=["e", "r", "r^2"])
+    >>> list(map(float, ax.lines[0].get_ydata()))
+    [1.0, 0.9, 0.8]
+    """
     for number, (name, values) in enumerate(r2.items()):
         ax.plot(range(len(values)), values, marker=MARKERS[number % len(MARKERS)], markersize=5, label=name,
                 color=PALETTE[number % len(PALETTE)])

@@ -4,7 +4,7 @@ Use it as a context, and only for making a figure, so that no setting outlives i
 
     with house_style():
         figure, ax = plt.subplots(figsize=(6, 4))
-        plots.cayley_table(G, ax)
+        cayley_table(G, ax)
 
 The colours can be told apart with any kind of colour vision and in grey. Type is sized for a figure about six inches
 wide, which stays readable when a phone shows it at a third of that.
@@ -64,7 +64,14 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Make figures in the book's style inside this block; outside it nothing has changed."""
+    """Make figures in the book's style inside this block; outside it nothing has changed.
+
+    >>> import matplotlib
+    >>> with house_style():
+    ...     inside = matplotlib.rcParams["legend.frameon"]
+    >>> inside, matplotlib.rcParams["legend.frameon"]
+    (False, True)
+    """
     if "inline" in str(plt.rcParams["backend"]):
         # A notebook's backend switches itself on with the first figure. That must not happen inside rc_context, which
         # would switch it off again when it ends, and with it every later figure.
@@ -93,7 +100,12 @@ def array(name: str, values: Any, axes: str, **sizes: int) -> np.ndarray:
 
 
 def element_colours(G: FiniteGroup) -> np.ndarray:
-    """One RGBA colour per element, (|G|, 4): reflections are paler and warmer than rotations."""
+    """One RGBA colour per element, (|G|, 4): reflections are paler and warmer than rotations.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> element_colours(dihedral(8)).shape
+    (16, 4)
+    """
     n = rotations_of(G)
     if n is None:
         return plt.get_cmap("viridis")(np.linspace(0.15, 1, G.order))

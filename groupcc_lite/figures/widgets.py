@@ -34,6 +34,11 @@ def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: 
     `frames`: PNG bytes, or figures, which are rendered and closed. `labels`: what the slider says at each. `alt`: each
     picture's description for those who cannot see it. `width` is the largest width; narrow screens shrink it.
     ValueError for no frames, for other numbers of labels or alt texts, and for empty or repeated ones.
+
+    >>> figures = [Figure(), Figure()]
+    >>> stack = feature_stack(figures, ["3", "7"], ["a bar", "a ring"])
+    >>> stack.children[0].options
+    ('3', '7')
     """
     _check(frames, labels, alt, start)
     ipywidgets = _ipywidgets()
@@ -55,6 +60,10 @@ def explorer(callback: Callable[[Any], Figure], options: Mapping[str, Any] | Seq
     Live, every option is offered and drawn when it is chosen. Otherwise at most `frames` of them, evenly spaced, are
     drawn beforehand and put on a `feature_stack`. `options` maps labels to values, or lists values; `alt(option)`
     describes a picture. `live` defaults to `has_live_kernel()`.
+
+    >>> moved = explorer(lambda angle: Figure(), [0, 90], alt=lambda angle: f"turned by {angle}", live=False)
+    >>> moved.children[0].options
+    ('0', '90')
     """
     choices = dict(options) if isinstance(options, Mapping) else {str(option): option for option in options}
     if not choices:
@@ -104,7 +113,11 @@ def has_live_kernel() -> bool:
 
 
 def png(frame: bytes | Figure) -> bytes:
-    """The picture as PNG bytes; a figure is rendered on white without spare margins, and closed."""
+    """The picture as PNG bytes; a figure is rendered on white without spare margins, and closed.
+
+    >>> png(Figure())[:4]
+    b'\x89PNG'
+    """
     if isinstance(frame, Figure):
         buffer = io.BytesIO()
         # No software name or date in the file: equal figures make equal pages.

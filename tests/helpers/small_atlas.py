@@ -9,7 +9,7 @@ import torch
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.atlas import Atlas, FeatureTable, Pictures, feature_table, run_facts
+from groupcc_lite.atlas.contents import Atlas, FeatureTable, Pictures, feature_table, run_facts
 from groupcc_lite.coders import GroupCrosscoder, Metrics, SparseAutoencoder
 from groupcc_lite.groups import FiniteGroup, dihedral, representatives
 from groupcc_lite.runs import FamilyMap, Run
