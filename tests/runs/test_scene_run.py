@@ -3,20 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from small_scenes import TINY_SCENES
 
 from groupcc_lite.coders import EquivariantSAE, r2, training
 from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.runs.profiles import SceneProfile
 from groupcc_lite.runs.scene_run import CODERS, METHODS, SceneRun
-
-TINY = SceneProfile("smoke", base_models=("mlp",), base_epochs=1, base_batch=512, transform_steps=3, transform_batch=64,
-                    latents=32, hidden=16, ks=(4,), steps=3, batch_size=64, truncations=(4,), tasks=1, probe_train=150,
-                    probe_test=100, seeds=1, amp=False)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return SceneRun(TINY, seed=0, work=tmp_path_factory.mktemp("work"))
+    return SceneRun(TINY_SCENES, seed=0, work=tmp_path_factory.mktemp("work"))
 
 
 def test_every_coder_is_trained_once_and_loaded_afterwards(study, monkeypatch):
@@ -25,7 +21,7 @@ def test_every_coder_is_trained_once_and_loaded_afterwards(study, monkeypatch):
     assert isinstance(first["equivariant"], EquivariantSAE) and first["deep"].hidden == 16
     monkeypatch.setattr(training, "optimise", None)
     monkeypatch.setattr(training, "train", None)
-    again = SceneRun(TINY, seed=0, work=study.work.parent)
+    again = SceneRun(TINY_SCENES, seed=0, work=study.work.parent)
     x = study.activations("mlp", "held-out")[:5, 0]
     for name, coder in first.items():
         assert torch.equal(again.coder("mlp", name, 4).encode(x), coder.encode(x))
