@@ -14,10 +14,10 @@ DATA        ?=
 SEED        ?= 0
 PORT        ?= 8000
 PYTEST_ARGS ?=
-# Fixed, because sums depend on how many threads add them up.
-THREADS     ?= 2
-# Tests are small and many: two workers with one thread each are faster than one with two.
+# Notebooks, or workers of the tests, that run at once, and the threads of each. Results do not depend on JOBS. They depend
+# on THREADS in their last digits, because sums are added in another order: so one, on any machine.
 JOBS        ?= 2
+THREADS     ?= 1
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
@@ -41,12 +41,12 @@ export GROUPCC_DATA := $(abspath $(DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test serve data-folder inception bench sync lint constraints clean
+.PHONY: help env book test serve data-folder inception bench sync pin lint constraints clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
-	@echo "  PROFILE=smoke|book|inception|paper   DATA=folder   SEED=0   PORT=8000   THREADS=2   PYTHON=python3.11"
+	@echo "  PROFILE=smoke|book|inception|paper   DATA=folder   SEED=0   PORT=8000   JOBS=2   THREADS=1   PYTHON=python3.11"
 
 # Calling venv again on a half-made environment completes it and keeps what is installed.
 $(VENV)/.made:
@@ -65,12 +65,8 @@ $(VENV)/.env-%: $(VENV)/.made $(INPUTS)
 env: $(VENV)/.env-book,test ## make the virtual environment with exact versions
 
 book: env ## run every notebook, build the book, check its pages
-	$(PY) -m bookmaker book --profile $(PROFILE) --seed $(SEED)
+	$(PY) -m bookmaker book --profile $(PROFILE) --seed $(SEED) --jobs $(JOBS) --threads $(THREADS)
 
-test: export OMP_NUM_THREADS      := 1
-test: export MKL_NUM_THREADS      := 1
-test: export OPENBLAS_NUM_THREADS := 1
-test: export NUMBA_NUM_THREADS    := 1
 test: env ## run all tests
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
@@ -82,13 +78,16 @@ data-folder:
 
 inception: data-folder env ## the same chapters on InceptionV1: make inception DATA=folder
 	$(PY) -m groupcc_lite cost --profile inception
-	$(PY) -m bookmaker book --profile inception --seed $(SEED)
+	$(PY) -m bookmaker book --profile inception --seed $(SEED) --jobs $(JOBS) --threads $(THREADS)
 
 bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain ways
 	$(PY) -m benchmarks
 
 sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address
 	$(PY) -m bookmaker sync
+
+pin: sync ## let the .ipynb twins install this commit, for the branch that Colab opens
+	$(PY) -m bookmaker pin
 
 lint: env ## check style
 	$(PY) -m ruff check groupcc_lite bookmaker tests benchmarks notebooks

@@ -18,7 +18,7 @@ def _run(options: argparse.Namespace) -> None:
 
     root = notebook_pairs.find_root()
     outcomes = execution.run(root, notebook_pairs.select(root, options.notebooks), _parameters(options),
-                             force=options.force)
+                             force=options.force, jobs=options.jobs, threads=options.threads)
     execution.require_success(outcomes, root, options.profile)
 
 
@@ -42,7 +42,8 @@ def _book(options: argparse.Namespace) -> None:
     from bookmaker import build, notebook_pairs
 
     parameters = _parameters(options)
-    page = build.make(notebook_pairs.find_root(), parameters.pop("profile"), parameters, force=options.force)
+    page = build.make(notebook_pairs.find_root(), parameters.pop("profile"), parameters, force=options.force,
+                      jobs=options.jobs, threads=options.threads)
     say(f"The book lies at {page}")
 
 
@@ -64,19 +65,26 @@ def _sync(options: argparse.Namespace) -> None:
     say(f"brought in step: {', '.join(stale)}" if stale else "all pairs are in step")
 
 
+def _pin(options: argparse.Namespace) -> None:
+    from bookmaker import notebook_pairs
+
+    root = notebook_pairs.find_root()
+    for path in notebook_pairs.pin(root):
+        say(f"{path.relative_to(root)} installs this commit")
+
+
 def _publish(options: argparse.Namespace) -> None:
     from bookmaker import notebook_pairs
     from groupcc_lite import runs
-    from groupcc_lite.base import read_json
-    from groupcc_lite.runs import get_profile
+    from groupcc_lite.base import read_json, work_folder
 
-    profile = get_profile(options.profile)
+    profile = runs.get_profile(options.profile)
     if profile.model not in runs.REFERENCE_MODELS:
         raise ValueError(f"profile {profile.name!r} runs on {profile.model}, but the reference is a run on "
                          f"{' or '.join(runs.REFERENCE_MODELS)}; choose another profile")
     root = notebook_pairs.find_root()
     for path in runs.publish(work_folder() / "reports" / profile.name, root / "book" / "reference",
-                                force=options.force):
+                             force=options.force):
         _, *remark = read_json(path)["provenance"]["commit"].split(" ", 1)
         say(" ".join([f"wrote {path.relative_to(root)}", *(f"(from a commit {text})" for text in remark)]))
 
@@ -105,6 +113,9 @@ def verbs() -> Verbs:
     execution.add_argument("-p", "--parameter", metavar="NAME=VALUE", action="append", default=[],
                            help="any other parameter of the notebooks; may be repeated")
     execution.add_argument("--force", action="store_true", help="run notebooks again that are up to date")
+    execution.add_argument("--jobs", type=int, default=2, help="notebooks that run at once (default: 2)")
+    execution.add_argument("--threads", type=int, default=1,
+                           help="threads of each; another number may change last digits (default: 1)")
     top.add("book", _book, "run every notebook, build the pages and check them", top.profile, execution)
     sub = top.add("run", _run, "run one notebook, several or all", top.profile, execution)
     sub.add_argument("notebooks", nargs="*", default=["all"], metavar="NOTEBOOK", help="03, 03_training or all")
@@ -117,6 +128,7 @@ def verbs() -> Verbs:
     sub.add_argument("--force", action="store_true", help="publish although the reports come from several commits")
     top.add("sync", _sync, "write the .ipynb twins of notebooks/*.py, and repeat version and address").add_argument(
         "--check", action="store_true", help="only look, and fail if a pair is out of step")
+    top.add("pin", _pin, "let the .ipynb twins install this commit on Colab, for the branch that the pages open")
     return top
 
 

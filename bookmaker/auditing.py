@@ -1,42 +1,47 @@
 """Reading the built pages as a browser would, and naming what a reader would stumble over.
 
-A strict build says that the sources are in order. It does not see a link whose target the theme never wrote, an error
-that a notebook printed, an image without a description, a widget whose state was left out, or a script that comes from
-far away although it lies beside the pages. This module does.
+A strict build says that the sources are in order. It does not see a link whose target the theme never wrote, which
+lychee finds, or an error that a notebook printed, an image without a description, a widget whose state was left out, or
+a script that comes from far away although it lies beside the pages, which this module finds itself.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from groupcc_lite.atlas import FOLDER, PACKAGES
+from bookmaker.page_packages import ON_PAGES
+from groupcc_lite.base import VENDOR_FOLDER
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 LOADED = ("stylesheet", "icon", "shortcut icon", "preload", "modulepreload")
 TRACEBACK = "Traceback (most recent call last)"
+# An example in the reference may show an error, and says what the library does.
+EXAMPLE = re.compile(r'<div class="highlight-pycon.*?</pre>', re.DOTALL)
 # A description that is only a file name or a path, such as the hashed default of an executed figure.
 RAW_TABLE = re.compile(r"<p>\|[^<]*(<[^>]*>[^<]*)*?\|-{3,}\|")  # a paragraph that is still a pipe table
 PATH_LIKE = re.compile(r"^\S*[/\\]\S*$|^\S+\.(png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
 
 
 class Page(HTMLParser):
-    """What one page refers to and holds."""
+    """What one page loads and holds."""
 
     def __init__(self, text: str):
         super().__init__()
-        self.anchors: set[str] = set()
-        self.links: list[str] = []
         self.files: list[str] = []
+        self.sources: list[str] = []
         self.images: list[tuple[str, str | None]] = []
         self.scripts: dict[str, list[str]] = {WIDGET_VIEW: [], WIDGET_STATE: []}
-        self.has_error_output = TRACEBACK in text
+        self.has_error_output = TRACEBACK in EXAMPLE.sub("", text)
         self.has_raw_table = RAW_TABLE.search(text) is not None
         self.has_stderr = False
         self._script: str | None = None
@@ -44,10 +49,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         attribute = dict(attributes)
-        self.anchors.update(value for key in ("id", "name") if (value := attribute.get(key)))
-        if tag == "a" and attribute.get("href"):
-            self.links.append(attribute["href"])
-        elif tag == "img":
+        if tag == "img":
             self.images.append((attribute.get("src") or "", attribute.get("alt")))
         elif tag == "link" and attribute.get("rel") in LOADED:
             self.files.append(attribute.get("href") or "")
@@ -56,6 +58,7 @@ class Page(HTMLParser):
         elif tag == "script":
             if attribute.get("src"):
                 self.files.append(attribute["src"])
+                self.sources.append(attribute["src"])
             self._script = attribute.get("type")
         classes = (attribute.get("class") or "").split()
         self.has_stderr |= "stderr" in classes
@@ -92,12 +95,33 @@ def audit(folder: str | Path, expected: Iterable[str] = ()) -> list[Problem]:
         raise FileNotFoundError(f"{folder} holds no pages; build the book first (python -m bookmaker build)")
     problems = [Problem(f"{name}.html", "the page is missing") for name in expected if f"{name}.html" not in pages]
     # A package that could not be fetched when the book was built comes from the network, and the build said so.
-    distant = {package.address for name, package in PACKAGES.items() if not (folder / FOLDER / name).is_dir()}
+    distant = {package.address for name, package in ON_PAGES.items()
+               if not (folder / VENDOR_FOLDER / name).is_dir()}
     for name, page in pages.items():
-        found = (*_content(page), *_distant(page, distant), *_images(folder, name, page),
-                 *_links(folder, name, page, pages), *_widgets(page))
+        found = (*_content(page), *_distant(page, distant), *_images(page), *_lost_scripts(folder / name, page),
+                 *_widgets(page))
         problems += [Problem(name, what) for what in found]
-    return problems
+    return problems + broken_links(folder)
+
+
+def broken_links(folder: Path) -> list[Problem]:
+    """Links, images, scripts and style sheets that lead to no file, and anchors that their page does not have.
+
+    Only addresses inside `folder` are looked at. FileNotFoundError where lychee is not installed.
+    """
+    lychee = shutil.which("lychee", path=str(Path(sys.executable).parent)) or shutil.which("lychee")
+    if lychee is None:
+        raise FileNotFoundError("lychee is not installed; pip install 'groupcc-lite[book]'")
+    folder = folder.resolve()
+    done = subprocess.run(
+        [lychee, "--offline", "--include-fragments=anchor-only", "--root-dir", folder, "--index-files", "index.html,.",
+         "--exclude-path", f"^{re.escape(str(folder / '_static'))}", "--format", "json", "--no-progress",
+         f"{folder}/**/*.html"], capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 2):  # 2: some links are broken
+        raise RuntimeError(f"lychee ended with status {done.returncode}: {done.stderr.strip()}")
+    return [Problem(Path(page).relative_to(folder).as_posix(),
+                    f"link {unquote(broken['url']).removeprefix(f'file://{folder}/')!r}: {broken['status']['text']}")
+            for page, found in sorted(json.loads(done.stdout)["error_map"].items()) for broken in found]
 
 
 def _content(page: Page) -> Iterable[str]:
@@ -115,31 +139,21 @@ def _distant(page: Page, allowed: set[str]) -> Iterable[str]:
             yield f"file {address!r} is loaded from the network, so the page is not whole without it"
 
 
-def _images(folder: Path, name: str, page: Page) -> Iterable[str]:
+def _images(page: Page) -> Iterable[str]:
     for source, alt in page.images:
         shown = source if len(source) < 80 else source[:60] + "..."
         if alt is None or not alt.strip():
             yield f"image {shown!r} has no alt text"
         elif PATH_LIKE.match(alt.strip()):
             yield f"image {shown!r} has a path as alt text: {alt!r}"
-        if _is_local(source) and not _target(folder, name, source).is_file():
-            yield f"image {shown!r} does not exist"
 
 
-def _links(folder: Path, name: str, page: Page, pages: dict[str, Page]) -> Iterable[str]:
-    for file in page.files:
-        if _is_local(file) and not _target(folder, name, file).is_file():
-            yield f"file {file!r} does not exist"
-    for link in page.links:
-        if not _is_local(link):
-            continue
-        path, anchor = _target(folder, name, link), unquote(urlsplit(link).fragment)
-        if not path.exists():
-            yield f"link {link!r} leads nowhere"
-        elif anchor and path.suffix == ".html":
-            page_name = path.relative_to(folder.resolve()).as_posix()
-            if page_name in pages and anchor not in pages[page_name].anchors:
-                yield f"link {link!r} leads to a place that its page does not have"
+def _lost_scripts(path: Path, page: Page) -> Iterable[str]:
+    """lychee takes a script's tag for code, and looks at no address in it."""
+    for source in page.sources:
+        address = urlsplit(source)
+        if not address.netloc and not (path.parent / unquote(address.path)).is_file():
+            yield f"script {source!r}: File not found"
 
 
 def _widgets(page: Page) -> Iterable[str]:
@@ -148,18 +162,3 @@ def _widgets(page: Page) -> Iterable[str]:
     for view in views:
         if view not in known:
             yield f"widget {view} has no state on the page, so it stays empty"
-
-
-def _is_local(address: str) -> bool:
-    parts = urlsplit(address)
-    return bool(address) and not parts.scheme and not parts.netloc
-
-
-def _target(folder: Path, name: str, address: str) -> Path:
-    """The file that an address on page `name` means; the page itself for a bare anchor."""
-    path = unquote(urlsplit(address).path)
-    page = (folder / name).resolve()
-    if not path:
-        return page
-    target = (folder.resolve() / path.lstrip("/") if path.startswith("/") else page.parent / path).resolve()
-    return target / "index.html" if target.is_dir() else target

@@ -17,11 +17,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bookmaker import execution, html_repairs, notebook_pairs, pages, reference_pages
+from bookmaker import execution, html_repairs, notebook_pairs, page_packages, pages, reference_pages
 from bookmaker.auditing import Problem, audit
+from bookmaker.project_facts import HOW_TO_SET, Project
 from groupcc_lite import atlas
-from groupcc_lite.atlas import npm_packages
-from groupcc_lite.base import atomic_write, digest, read_json, sha256_of, write_json
+from groupcc_lite.base import (
+    atomic_write,
+    copy_scripts,
+    digest,
+    link_from,
+    read_json,
+    script_links,
+    sha256_of,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +167,7 @@ def assemble(root: Path, profile: str) -> Path:
 
 def _atlas_files(root: Path, profile: str, text: str) -> dict[str, bytes]:
     """The feature atlas, which the configuration puts beside the pages, and `text`, its introduction, completed."""
-
-    d3 = atlas.href(atlas.links(root, ["d3"])["d3"], atlas.PAGE)
+    d3 = link_from(atlas.PAGE, script_links({"d3": atlas.D3}, root)["d3"])
     page = text.replace(atlas.MARKER, atlas.book_part(root, profile)).encode()
     files = atlas.book_files(root, profile, d3)
     return {f"{ATLAS}.md": page} | {f"extra/{name}": content for name, content in files.items()}
@@ -174,10 +182,14 @@ def build(root: Path, profile: str) -> Path:
     """
     source, output, target = assemble(root, profile), root / "_build" / profile, html_folder(root, profile)
     (source / "extra").mkdir(exist_ok=True)  # named in the configuration; Sphinx warns about folders that are not there
-    links = atlas.links(root)
-    atomic_write(source / "_config.yml", html_repairs.configured((root / "_config.yml").read_text(), links))
+    links, project = script_links(page_packages.ON_PAGES, root), Project.read(root)
+    if not project.repository:
+        log.info("no page has a button for Colab, the repository or issues, because the address is unknown: %s",
+                 HOW_TO_SET)
+    atomic_write(source / "_config.yml", html_repairs.configured(
+        (root / "_config.yml").read_text(), links, project))
     made_from = {str(p.relative_to(source)): p for p in sorted(source.rglob("*")) if p.is_file()}
-    made_from |= {module.__name__: Path(module.__file__) for module in (npm_packages, html_repairs)}
+    made_from |= {module.__name__: Path(module.__file__) for module in (page_packages, html_repairs)}
     sources = digest({name: sha256_of(path) for name, path in made_from.items()})
     record = output / "built.json"
     if record.is_file() and read_json(record) == sources and (target / "index.html").is_file():
@@ -192,7 +204,7 @@ def build(root: Path, profile: str) -> Path:
     arguments = ["build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going", "-q"]
     if subprocess.run([command, *arguments], stdout=subprocess.DEVNULL, check=False).returncode:
         raise BuildError("the strict build failed; every warning above counts as an error")
-    atlas.copy(links, root, output / "_build" / "html")
+    copy_scripts(page_packages.ON_PAGES, root, output / "_build" / "html")
     html_repairs.finish(root, output / "_build" / "html")
     shutil.rmtree(target, ignore_errors=True)
     (output / "_build" / "html").rename(target)
@@ -209,16 +221,16 @@ def check(root: Path, profile: str) -> int:
     return len(list(folder.rglob("*.html")))
 
 
-def make(root: Path, profile: str, parameters: dict[str, Any], *, force: bool = False) -> Path:
+def make(root: Path, profile: str, parameters: dict[str, Any], **how: Any) -> Path:
     """Run every notebook of the book, build the pages and check them; returns the page to open.
 
-    NotebookError or BuildError if any step fails; the steps after it are not taken.
+    `how` as for `execution.run`. NotebookError or BuildError if any step fails; the steps after it are not taken.
     """
     stale = notebook_pairs.sync(root)
     for path in stale:
         log.info("brought %s in step", path.relative_to(root))
     chapters = [root / f"{page}.py" for page in toc_pages(root) if page.startswith("notebooks/")]
-    outcomes = execution.run(root, chapters, {"profile": profile, **parameters}, force=force)
+    outcomes = execution.run(root, chapters, {"profile": profile, **parameters}, **how)
     execution.require_success(outcomes, root, profile)
     if ATLAS in toc_pages(root) and not (root / "book" / "reference" / "atlas" / "atlas.js").is_file():
         _own_atlas(profile, **parameters)

@@ -1,5 +1,8 @@
 """Running notebooks with papermill: parameters checked first, finished ones skipped, failed ones named.
 
+Two run at once, each in a process of its own with one thread,
+so that no result depends on how many cores a machine has.
+
 papermill only logs a parameter that a notebook does not have, and a strict build of the pages does not notice a failed
 notebook. So both are checked here, and a notebook counts as done only when its record was written after the last cell.
 """
@@ -7,35 +10,36 @@ notebook. So both are checked here, and a notebook counts as done only when its 
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import perf_counter
+from typing import IO, Any, NamedTuple
 
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from bookmaker import notebook_process
+from bookmaker.lanes import BUILDS_ON, run_in_lanes
 from bookmaker.notebook_pairs import BookError, make_pair, tagged
-from groupcc_lite.base import digest, read_json, sha256_of, work_folder, write_json
+from groupcc_lite.base import digest, minutes, progress_bar, provenance, read_json, sha256_of, work_folder, write_json
 from groupcc_lite.models import weights_file
 from groupcc_lite.runs import get_profile
 from groupcc_lite.stimuli import IMAGE_SUFFIXES, photo_folder
 
 log = logging.getLogger(__name__)
 
-# What only arranges and checks pages cannot change what a notebook computes.
-PAGE_ONLY = "groupcc_lite/atlas/"
+# What only arranges the atlas' page cannot change what a notebook computes.
+PAGE_ONLY = ("groupcc_lite/atlas/web/", "groupcc_lite/atlas/web_page.py")
 
-# Kernels listen on this machine only; without this each one warns that its connection is not encrypted.
-QUIET_KERNEL = "--IPKernelApp.log_level=40"
-
-# What the library logs is part of a page's text, such as how many photographs could not be read. On stderr it would
-# count as a warning, and fail the check of the pages; warnings of everybody else stay there.
-PLAIN_LOG = ("--IPKernelApp.code_to_run=__import__('logging').getLogger('groupcc_lite').addHandler("
-             "__import__('logging').StreamHandler(__import__('sys').stdout))")
-
-# A new version of one of these may change a number or a figure.
-PACKAGES = ("torch", "numpy", "umap-learn", "torch-lucent", "matplotlib")
+# Two notebooks at once with one thread each: on any machine sums are added in the same order, and a second core helps.
+JOBS, THREADS = 2, 1
 
 
 class NotebookError(BookError):
@@ -49,6 +53,7 @@ class Outcome(NamedTuple):
     status: str
     """"made", "kept" (nothing it depends on has changed) or "failed"."""
     error: str = ""
+    seconds: float = 0.0
 
 
 def declared_parameters(notebook: Any, name: str) -> dict[str, Any]:
@@ -114,19 +119,23 @@ def _photographs(profile: str, images: str | None) -> list[Path]:
 
 
 def inputs_digest(root: Path, notebook_text: str, chapter: str, parameters: dict[str, Any],
-                  outside: Sequence[tuple[str, int, int]] = ()) -> str:
+                  outside: Sequence[tuple[str, int, int]] = (), threads: int = THREADS) -> str:
     """Name of everything a notebook's result depends on.
 
-    Its text, the library, the parameters, the published reference, the installed versions, and the weights and
-    photographs (`outside_files`) by size and time of change.
+    Its text, the library, the parameters, the published reference, the installed versions, the number of threads, and
+    the weights and photographs (`outside_files`) by size and time of change.
     """
     library = [p for p in (root / "groupcc_lite").rglob("*") if p.suffix in (".py", ".safetensors", ".json")]
     files = [p for p in library if not p.relative_to(root).as_posix().startswith(PAGE_ONLY)]
     files += sorted(root.glob(f"book/reference/{chapter}*"))
     files += sorted(root.glob(f"book/reference/{chapter}/*"))
     contents = {str(p.relative_to(root)): sha256_of(p) for p in sorted(files) if p.is_file()}
-    versions = {package: version(package) for package in PACKAGES}
-    return digest([notebook_text, contents, parameters, versions, outside])
+    return digest([notebook_text, contents, parameters, versions(), threads, outside])
+
+
+def versions() -> dict[str, str]:
+    """The packages whose version may change a number or a figure, with their installed versions."""
+    return provenance()["versions"] | {"matplotlib": version("matplotlib")}
 
 
 def executed_folder(root: Path, profile: str) -> Path:
@@ -139,80 +148,132 @@ def report_path(profile: str, chapter: str) -> Path:
     return work_folder() / "reports" / profile / f"{chapter}.json"
 
 
-def run(root: Path, chapters: Sequence[Path], parameters: dict[str, Any], *, force: bool = False) -> list[Outcome]:
-    """Execute notebooks in order; a failure does not stop the others.
+def run(root: Path, chapters: Sequence[Path], parameters: dict[str, Any], *, force: bool = False, jobs: int = JOBS,
+        threads: int = THREADS) -> list[Outcome]:
+    """Execute notebooks, at most `jobs` at once with `threads` each; a failure does not stop the others.
 
     `parameters` must contain "profile". All are checked for all notebooks before the first one starts. A notebook is
-    skipped if it succeeded before and nothing it depends on has changed, unless `force`.
+    skipped if it succeeded before and nothing it depends on has changed, unless `force`. An interruption ends all
+    kernels. Returns the outcomes in the order of `chapters`; ValueError for fewer jobs or threads than one.
     """
-    import nbformat
-
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} is {value!r}; expected 1 or more")
     parameters = {k: str(Path(v).resolve()) if k in ("images", "weights") and v is not None and Path(v).exists() else v
                   for k, v in parameters.items()}
-    jobs = []
+    texts = _checked_texts(root, chapters, parameters)
+    outside = outside_files(parameters)
+    processes = NotebookProcesses(threads)
+    work = {chapter: partial(_run_one, root, chapter, text, parameters, outside, force, processes)
+            for chapter, text in texts.items()}
+    folder = executed_folder(root, parameters["profile"])
+    took = {chapter: read_json(record).get("seconds", 0.0) for chapter in texts
+            if (record := folder / f"{chapter}.json").is_file()}
+    outcomes = {}
+    with logging_redirect_tqdm(), progress_bar(sys.stderr.isatty(), total=len(work), unit="chapter") as bar:
+        for chapter, outcome in run_in_lanes(work, took, lanes=jobs, builds_on=BUILDS_ON, stop=processes.stop):
+            outcomes[chapter] = outcome
+            time = f" in {minutes(outcome.seconds)}" if outcome.status != "kept" else ""
+            log.info("%s: %s%s (%d of %d)", chapter, outcome.status, time, len(outcomes), len(work))
+            bar.update()
+    return [outcomes[chapter] for chapter in texts]
+
+
+def _checked_texts(root: Path, chapters: Sequence[Path], parameters: dict[str, Any]) -> dict[str, str]:
+    """The notebooks to run, each of which has all parameters."""
+    import nbformat
+
+    texts = {}
     for source in chapters:
         text = make_pair(source, root)[1]
         check_parameters(parameters, declared_parameters(nbformat.reads(text, as_version=4), source.name), source.name)
-        jobs.append((source.stem, text))
-    outside = outside_files(parameters)
-    outcomes = []
-    for number, (chapter, text) in enumerate(jobs, 1):
-        log.info("[%d/%d] %s, profile %s", number, len(jobs), chapter, parameters["profile"])
-        outcomes.append(_run_one(root, chapter, text, parameters, outside, force))
-        log.info("      %s", outcomes[-1].status)
-    return outcomes
+        texts[source.stem] = text
+    return texts
 
 
 def _run_one(root: Path, chapter: str, text: str, parameters: dict[str, Any],
-             outside: Sequence[tuple[str, int, int]], force: bool) -> Outcome:
+             outside: Sequence[tuple[str, int, int]], force: bool, processes: NotebookProcesses) -> Outcome:
     folder = executed_folder(root, parameters["profile"])
     record, output = folder / f"{chapter}.json", folder / f"{chapter}.ipynb"
     report = report_path(parameters["profile"], chapter)
-    inputs = inputs_digest(root, text, chapter, parameters, outside)
+    inputs = inputs_digest(root, text, chapter, parameters, outside, processes.threads)
     if not force and record.is_file() and output.is_file():
         done = read_json(record)
         if done["inputs"] == inputs and done["report"] == _sha_or_none(report):
             return Outcome(chapter, "kept")
     record.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    error = _execute(root, text, output, parameters)
+    log.info("%s: started with profile %s", chapter, parameters["profile"])
+    began = perf_counter()
+    error = processes.execute(root, text, output, parameters)
+    seconds = perf_counter() - began
     if error:
-        return Outcome(chapter, "failed", error)
-    write_json(record, dict(inputs=inputs, report=_sha_or_none(report), parameters=parameters))
-    return Outcome(chapter, "made")
+        return Outcome(chapter, "failed", error, seconds)
+    write_json(record, dict(inputs=inputs, report=_sha_or_none(report), parameters=parameters, seconds=seconds))
+    return Outcome(chapter, "made", "", seconds)
 
 
-def _execute(root: Path, text: str, output: Path, parameters: dict[str, Any]) -> str:
-    """Run one notebook with papermill; the error as one line, or "" when all went well."""
-    import nbformat
-    import papermill
+class NotebookProcesses:
+    """Notebooks, each in a process of its own with a fixed number of threads, which all end together."""
 
-    notebook = nbformat.reads(text, as_version=4)
-    # tqdm reads TQDM_DISABLE when it is imported: the kernel's bars would fill the page, papermill's own bar stays.
-    # GROUPCC_STATIC tells `widgets` that nobody will be there to answer a live widget. Figures must reach the notebook
-    # even where the caller draws into files (MPLBACKEND=agg, as the tests do).
-    with _environment(TQDM_DISABLE="1", GROUPCC_STATIC="1", PYDEVD_DISABLE_FILE_VALIDATION="1",
-                      MPLBACKEND="module://matplotlib_inline.backend_inline"):
-        try:
-            papermill.execute_notebook(notebook, str(output), parameters=parameters, cwd=str(root),
-                                       kernel_name="python3", extra_arguments=[QUIET_KERNEL, PLAIN_LOG])
-        except papermill.PapermillExecutionError as error:
-            return f"cell {error.exec_count}: {error.ename}: {error.evalue.strip()}"
-    return ""
+    GRACE = 20.0
+    """Seconds that a notebook has to shut its kernel down."""
+
+    def __init__(self, threads: int):
+        self.threads = threads
+        self._running: set[subprocess.Popen] = set()
+        self._stopped = False
+
+    def execute(self, root: Path, text: str, output: Path, parameters: dict[str, Any]) -> str:
+        """Run one notebook with papermill; the error as one line, or "" when all went well."""
+        with tempfile.TemporaryDirectory() as folder:
+            result, said = Path(folder) / "result", Path(folder) / "said"
+            with said.open("wb") as stream:
+                process = self._start(stream)
+                try:
+                    process.stdin.write(json.dumps(dict(text=text, output=str(output), parameters=parameters,
+                                                        folder=str(root), result=str(result))) + "\n")
+                    process.stdin.flush()
+                    if self._stopped:
+                        process.stdin.close()
+                    process.wait()
+                finally:
+                    self._running.discard(process)
+            if result.is_file():
+                return result.read_text()
+            *_, last = ["no message", *said.read_text(errors="replace").strip().splitlines()]
+            return f"its process ended with status {process.returncode}: {last}"
+
+    def _start(self, stream: IO[bytes]) -> subprocess.Popen:
+        # A session of its own: Ctrl-C must not reach it twice, from the terminal and from `stop`.
+        process = subprocess.Popen([sys.executable, "-P", notebook_process.__file__], stdin=subprocess.PIPE, text=True,
+                                   stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+                                   env=os.environ | kernel_environment(self.threads))
+        self._running.add(process)
+        return process
+
+    def stop(self) -> None:
+        """End all notebooks that run, with their kernels, and every one that might still start."""
+        self._stopped = True
+        running = list(self._running)
+        for process in running:
+            process.stdin.close()
+        for process in running:
+            try:
+                process.wait(self.GRACE)
+            except subprocess.TimeoutExpired:  # its kernel notices within a second that nobody is there any more
+                process.kill()
 
 
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def kernel_environment(threads: int) -> dict[str, str]:
+    """What the process of a notebook finds in its environment."""
+    # tqdm reads TQDM_DISABLE when it is imported: the kernel's bars would fill the page. GROUPCC_STATIC tells widgets
+    # that nobody will be there to answer a live one. Figures must reach the notebook even where the caller draws into
+    # files (MPLBACKEND=agg, as the tests do). torch takes its number of threads from OMP_NUM_THREADS.
+    fixed = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                                             "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+    return fixed | dict(TQDM_DISABLE="1", GROUPCC_STATIC="1", PYDEVD_DISABLE_FILE_VALIDATION="1",
+                        MPLBACKEND="module://matplotlib_inline.backend_inline")
 
 
 def _sha_or_none(path: Path) -> str | None:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from bookmaker.project_facts import Project
-from groupcc_lite import atlas, figures
-from groupcc_lite.base import atomic_path, atomic_write
+from bookmaker.project_facts import BRANCH, Project
+from groupcc_lite import figures
+from groupcc_lite.base import CDN, atomic_path, atomic_write
 
 REDIRECT = '<meta http-equiv="Refresh"'
 CARD = "_static/social-card.png"
@@ -53,8 +53,11 @@ REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern, re
 ))
 
 
-def configured(text: str, links: Mapping[str, str]) -> str:
-    """The text of `_config.yml` with the addresses of the mathematics and of the widgets put in."""
+def configured(text: str, links: Mapping[str, str], project: Project) -> str:
+    """The text of `_config.yml` with the addresses of the mathematics, of the widgets, and of the repository put in.
+
+    While the repository's address is unknown, pages have no button for Colab, for the repository and for issues.
+    """
     import yaml
 
     content: dict[str, Any] = yaml.safe_load(text) or {}
@@ -62,8 +65,12 @@ def configured(text: str, links: Mapping[str, str]) -> str:
     address = {name: link.removeprefix("_static/") for name, link in links.items()}  # Sphinx counts from there
     settings["mathjax_path"] = address["mathjax"]
     # Under this address the manager looks for widgets that it does not know; the book has none.
-    manager = {"data-jupyter-widgets-cdn": atlas.CDN}
+    manager = {"data-jupyter-widgets-cdn": CDN}
     settings["nb_ipywidgets_js"] = {address["requirejs"]: {}, address["html-manager"]: manager}
+    if project.repository:
+        content["repository"] = {"url": project.repository, "branch": BRANCH}
+        content["launch_buttons"] = {"notebook_interface": "classic", "colab_url": "https://colab.research.google.com"}
+        content.setdefault("html", {}).update(use_repository_button=True, use_issues_button=True)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
@@ -71,6 +78,7 @@ class Site(NamedTuple):
     """What every page's card says about the book."""
 
     address: str
+    """Where the pages stand, ending in a slash; "" while that is unknown."""
     title: str
     description: str
 
@@ -93,10 +101,12 @@ def finished(text: str, page: str, site: Site) -> str:
         text = f'<!DOCTYPE html>\n<html lang="en"><head>{title}\n{text}\n</head></html>\n'
     found = re.search(r"<title>(.*?)</title>", text, re.DOTALL)
     own = html.unescape(found[1]).strip() if found else site.title
-    properties = {"og:type": "website", "og:site_name": site.title, "og:title": own, "og:url": site.address + page,
-                  "og:description": site.description, "og:image": site.address + CARD, "og:image:alt": CARD_ALT,
-                  "og:image:width": str(CARD_SIZE[0]), "og:image:height": str(CARD_SIZE[1])}
-    names = {"description": site.description, "twitter:card": "summary_large_image"}
+    properties = {"og:type": "website", "og:site_name": site.title, "og:title": own,
+                  "og:description": site.description}
+    if site.address:  # a card's picture needs its whole address
+        properties |= {"og:url": site.address + page, "og:image": site.address + CARD, "og:image:alt": CARD_ALT,
+                       "og:image:width": str(CARD_SIZE[0]), "og:image:height": str(CARD_SIZE[1])}
+    names = {"description": site.description, "twitter:card": "summary_large_image" if site.address else "summary"}
     tags = [f'<meta {kind}="{key}" content="{html.escape(value)}" />'
             for kind, entries in (("property", properties), ("name", names)) for key, value in entries.items()]
     return text.replace("</head>", "\n".join([*tags, "</head>"]), 1)

@@ -7,50 +7,49 @@ the cells' text, so making it twice gives the same bytes, and a test can tell th
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bookmaker.project_facts import Project, repeated
+from bookmaker.project_facts import Project, pinned_requirement, repeated
 from groupcc_lite.base import atomic_write
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
 
-BOOTSTRAP = '''\
-# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
-import os
+UNPINNED = 'source = ""'
+BOOTSTRAP = f'''\
+# On Google Colab this cell installs the library beside Colab's own torch.
+# Anywhere else it does nothing.
 import sys
 
-keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
+keep_on_drive = False  # True: results stay in your Google Drive for the next session
+{UNPINNED}  # what pip installs; behind the buttons of the pages: one commit
 
 if "google.colab" in sys.modules:
+    import os
     import subprocess
     from importlib.metadata import version
-    from pathlib import Path
 
-    if keep_on_drive:
-        from google.colab import drive
-
-        drive.mount("/content/drive")
-    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
-    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
-    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
-        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
-    keep = [f"{{name}}=={{version(name)}}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
-    Path("/content/keep.txt").write_text("\\n".join(keep))
-    source = os.environ.get("GROUPCC_SOURCE", "git+{repository}@v{version}")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
-    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    source = os.environ.get("GROUPCC_SOURCE", source)
+    if not source:
+        raise RuntimeError("This copy of the notebook does not say what to install. "
+                           "Open the chapter with the rocket button of its published "
+                           "page, or write a wheel or folder of the library into `source`.")
+    names = ("torch", "torchvision", "numpy", "ipython", "ipywidgets")
+    keep = [f"{{name}}=={{version(name)}}" for name in names]
+    pip = [sys.executable, "-m", "pip", "install", "-q", *keep, source]
+    done = subprocess.run(pip, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{{source}} could not be installed beside {{', '.join(keep)}}:\\n{{done.stdout}}")
-    import torch
+        raise RuntimeError(f"{{source}} could not be installed beside {{keep}}:\\n{{done.stderr}}")
+    from groupcc_lite.base import prepare_colab
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
-    print("Results go to", os.environ["GROUPCC_WORK"])'''
+    prepare_colab("/content", keep_on_drive=keep_on_drive)'''
+"""The first code cell of every notebook. In the repository it names no commit: its own cannot be known before it is
+made, and an earlier one would have to be written anew after every change of the library. `pin` names it in copies."""
 
 
 class BookError(RuntimeError):
@@ -110,13 +109,7 @@ def tagged(notebook: Any, tag: str) -> int | None:
     return found[0] if found else None
 
 
-def bootstrap_source(root: Path) -> str:
-    """Text of the cell that installs the library on Colab, from the address and version in pyproject.toml."""
-    project = Project.read(root)
-    return BOOTSTRAP.format(repository=project.repository, version=project.version)
-
-
-def _with_bootstrap(notebook: Any, root: Path, name: str) -> None:
+def _with_bootstrap(notebook: Any, name: str) -> None:
     from nbformat.v4 import new_code_cell
 
     at = tagged(notebook, "parameters")
@@ -124,7 +117,7 @@ def _with_bootstrap(notebook: Any, root: Path, name: str) -> None:
         raise ValueError(f'{name} has no cell tagged "parameters"; add one with literals only, '
                          'such as `# %% tags=["parameters"]` above `profile = "book"`')
     # remove-cell: the page leaves it out, Jupyter and Colab show it.
-    cell = new_code_cell(bootstrap_source(root), metadata={"tags": ["bootstrap", "remove-cell"]})
+    cell = new_code_cell(BOOTSTRAP, metadata={"tags": ["bootstrap", "remove-cell"]})
     old = tagged(notebook, "bootstrap")
     if old is None:
         notebook.cells.insert(at, cell)
@@ -167,7 +160,7 @@ def make_pair(source: Path, root: Path) -> tuple[str, str]:
     import nbformat
 
     notebook = jupytext.read(source, fmt="py:percent")
-    _with_bootstrap(notebook, root, source.name)
+    _with_bootstrap(notebook, source.name)
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     text = _python_text(notebook, source, root)
     _with_stable_ids(notebook)
@@ -183,9 +176,11 @@ def make_pair(source: Path, root: Path) -> tuple[str, str]:
 def sync(root: Path, *, check: bool = False) -> list[Path]:
     """Bring every pair of `notebooks/` in step, and the files that repeat version or address; `check` only looks.
 
-    Returns the files that were not in step.
+    The address becomes that of the checkout's origin, if it is on github.com. `check` does not ask for it, so that a
+    fork whose address is still the other one's passes. Returns the files that were not in step.
     """
-    wanted = repeated(root)
+    project = Project.read(root)
+    wanted = repeated(root, project if check else project.at_origin(root))
     for source in sources(root):
         wanted |= zip((source, source.with_suffix(".ipynb")), make_pair(source, root), strict=True)
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
@@ -197,3 +192,19 @@ def sync(root: Path, *, check: bool = False) -> list[Path]:
         raise ValueError(f"notebooks/{min(orphans)}.ipynb has no Python file beside it; the .py is the source, "
                          "so make it with `jupytext --to py:percent` or delete the .ipynb")
     return stale
+
+
+def pin(root: Path) -> list[Path]:
+    """Write into every .ipynb that its first cell installs this commit, for the branch that Colab opens.
+
+    Returns the files. ValueError while the address is unknown, if the library differs from HEAD, and for a notebook
+    without that cell.
+    """
+    pinned = f"source = {json.dumps(pinned_requirement(root))}"
+    twins = [path.with_suffix(".ipynb") for path in sources(root)]
+    for twin in twins:
+        text, (old, new) = twin.read_text(), (json.dumps(line)[1:-1] for line in (UNPINNED, pinned))
+        if text.count(old) != 1:
+            raise ValueError(f"{twin.name} has no line {UNPINNED!r} in its first cell; call `python -m bookmaker sync`")
+        atomic_write(twin, text.replace(old, new))
+    return twins

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from repository import ROOT, wheel_of_the_checkout
 
-from bookmaker.project_facts import REPEATED, Project
+from bookmaker.project_facts import Project
 from groupcc_lite.base import EXTRAS
 
 PACKAGES = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "symmetry", "answers", "runs",
@@ -371,12 +371,6 @@ def test_environment_yml_wraps_the_same_versions():
 
 def test_the_changelog_knows_the_version():
     assert f"## {Project.read(ROOT).version}" in (ROOT / "CHANGELOG.md").read_text()
-
-
-def test_the_address_is_said_once_and_repeated_only_where_sync_puts_it():
-    kept = {ROOT / name for name in REPEATED} | {ROOT / "pyproject.toml", *ROOT.glob("notebooks/*")}
-    saying = {path for path in tracked() if Project.read(ROOT).repository.encode() in path.read_bytes()}
-    assert saying == kept
 
 
 # -------------------------------------------------------------------------------------------------- what is shipped

@@ -10,10 +10,17 @@ import html
 from pathlib import Path
 from typing import Any
 
-from groupcc_lite.atlas import npm_packages
 from groupcc_lite.atlas.contents import atlas_settings, fingerprint, make_atlas
 from groupcc_lite.atlas.storage import atlas_files, check_atlas, write_atlas
-from groupcc_lite.base import atomic_write, repository_root, work_folder
+from groupcc_lite.base import (
+    NpmPackage,
+    atomic_write,
+    copy_scripts,
+    link_from,
+    repository_root,
+    script_links,
+    work_folder,
+)
 from groupcc_lite.runs import Run
 
 WEB = Path(__file__).parent / "web"
@@ -21,6 +28,10 @@ PAGE = "atlas/index.html"
 """Where the page stands in the book, from the root of the pages."""
 MARKER = "<!-- atlas -->"
 """What `book/atlas.md` has in the place of the embedded page."""
+D3 = NpmPackage(
+    "d3", "7.9.0", "sha512-e1U46jVP+w7Iut8Jt8ri1YsPOvFpg46k+K8TpCb0P+zjCkjkPnV7WzfDJzMHy1LnA+wj5pLT1wjO901gLXeEhA==",
+    "dist/d3.min.js", ("LICENSE",), "the feature atlas")
+"""What draws the map."""
 NETWORKS = {"googlenet": "InceptionV1 (BVLC GoogLeNet)", "inceptionv1": "InceptionV1"}
 
 
@@ -69,9 +80,9 @@ def make_page(run: Run, folder: str | Path, *, data_only: bool = False, **settin
     if data_only:
         return data
     cache = repository_root() or run.work
-    links = npm_packages.links(cache, ["d3"])
-    npm_packages.copy(links, cache, folder)
-    for name, content in page_files(data, d3=npm_packages.href(links["d3"], "index.html")).items():
+    d3 = script_links({"d3": D3}, cache)["d3"]
+    copy_scripts({"d3": D3}, cache, folder)
+    for name, content in page_files(data, d3=link_from("index.html", d3)).items():
         if not name.startswith("data/"):
             atomic_write(folder / name, content)
     return folder / "index.html"

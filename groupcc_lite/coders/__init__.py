@@ -1,12 +1,21 @@
-"""coders."""
+"""Sparse dictionaries of orbit vectors: what they are, how they are trained, and how good they are.
 
-from groupcc_lite.coders.crosscoder import EquivariantSAE, GroupCrosscoder, SparseAutoencoder
+Begin with `GroupCrosscoder` and `train`, then `evaluate` on held-out orbits. `SparseAutoencoder` is its case without a
+group, `EquivariantSAE` the invariant autoencoder with matrices that turn what it writes, `fit_blocks` gives a trained
+autoencoder the blocks of a crosscoder. `TransformMatrix` and the closed forms beside it find those matrices. Every
+trained thing has `save(folder)` and `load(folder)`; `optimise` trains anything that is `Trainable`.
+"""
+
+from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder
+from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
-from groupcc_lite.coders.training import Metrics, Trainable, evaluate, optimise, train
+from groupcc_lite.coders.metrics import Metrics, evaluate
+from groupcc_lite.coders.second_moments import SecondMoments
+from groupcc_lite.coders.training_loop import Trainable, Training, optimise, train
 from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procrustes, project, r2
 
 __all__ = [
-    "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SparseAutoencoder", "Trainable",
-    "TransformMatrix", "evaluate", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
-    "r2", "train",
+    "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SecondMoments",
+    "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "evaluate", "fit_blocks", "least_squares",
+    "moments", "optimise", "procrustes", "project", "r2", "train",
 ]

@@ -7,27 +7,32 @@ block for every group element, as a crosscoder's decoder has. What the crosscode
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from einops import einsum
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from groupcc_lite.base import save_module, saved_config, with_saved_weights
-from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder
-from groupcc_lite.groups import FiniteGroup, saved_group
+from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder, build_settings
+from groupcc_lite.coders.saved_module import SavedModule
+from groupcc_lite.coders.second_moments import SecondMoments
+from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.orbits import OrbitSource
 
-FORMAT = 1
 
-
-class FittedCrosscoder(nn.Module):
+class FittedCrosscoder(SavedModule):
     """The encoder of a sparse autoencoder, x^ = W_d f + b_d with one block per group element; not trained further.
 
     Its latents are exactly those of the autoencoder. Everything that reads a crosscoder's dictionary reads this one.
+
+    >>> from groupcc_lite.coders import FittedCrosscoder, SparseAutoencoder
+    >>> from groupcc_lite.groups import cyclic
+    >>> FittedCrosscoder(SparseAutoencoder(channels=6, latents=20), cyclic(4)).dictionary.shape
+    torch.Size([20, 4, 6])
     """
+
+    what = "fitted crosscoder"
 
     def __init__(self, sae: SparseAutoencoder, group: FiniteGroup):
         super().__init__()
@@ -48,13 +53,7 @@ class FittedCrosscoder(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """Everything but the weights."""
-        return dict(format=FORMAT, kind=type(self).__name__, group=self.group.name, names=list(self.group.names),
-                    table=self.group.table.tolist(), sae=self.sae.config)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.sae.device
+        return super().config | dict(sae=self.sae.config)
 
     def preactivations(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
         """The autoencoder's, before any sparsity (the model's units)."""
@@ -73,71 +72,37 @@ class FittedCrosscoder(nn.Module):
         latents = self.encode(x[:, 0])
         return CoderOutput(latents, self.decode(latents))
 
-    def save(self, folder: str | Path) -> None:
-        """Write `weights.safetensors`, then `config.json` with its sha256; neither file is ever half written."""
-        save_module(self, self.config, folder)
-
     @classmethod
-    def load(cls, folder: str | Path, *, group: FiniteGroup | None = None) -> FittedCrosscoder:
-        """Read a saved one; ValueError if files are missing or damaged, or if its group is not `group`."""
-        config = saved_config(folder, "fitted crosscoder")
+    def _from_config(cls, config: dict[str, Any], group: FiniteGroup) -> FittedCrosscoder:
         inner = config["sae"]
-        sae = SparseAutoencoder(inner["channels"], inner["latents"],
-                                **{key: inner[key] for key in ("activation", "k", "hidden", "scale")})
-        found = cls(sae, saved_group(folder, config, "fitted crosscoder", group))
-        return with_saved_weights(found, folder)
-
-
-class Moments(NamedTuple):
-    """How latents of x[e] vary together, and with the blocks of x: sums over a source, float64, the model's units.
-
-    Orbit vectors are flat here, n = |G| d numbers each.
-    """
-
-    squares: Float[Tensor, "m m"]
-    """Products of the latents' deviations from their means; divided by `count`, their covariances."""
-    products: Float[Tensor, "m n"]
-    """The same of latents and orbit vectors: the averaged orbits of chapter 5."""
-    latents: Float[Tensor, " m"]
-    """Means."""
-    orbits: Float[Tensor, " n"]
-    """Means."""
-    count: int
-    """Orbits that were summed over."""
-
-    def blocks(self, ridge: float) -> Float[Tensor, "m n"]:
-        """What each latent adds to an orbit, by ridge regression; `ridge` is in units of a latent's mean variance.
-
-        A ridge of 0 gives least squares, a large one averaged orbits, shortened.
-        """
-        damping = (ridge * self.squares.diagonal().mean()).clamp(min=1e-12)
-        return torch.linalg.solve(self.squares + damping * torch.eye(len(self.squares)).double(), self.products)
+        return cls(SparseAutoencoder(inner["channels"], inner["latents"], **build_settings(inner)), group)
 
 
 @torch.no_grad()
-def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *, batch_size: int = 1024) -> Moments:
-    """Of a coder's latents and a source's orbits. Memory: 8 m (m + |G| d) bytes.
+def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *,
+            batch_size: int = 1024) -> SecondMoments:
+    """Of a coder's latents and a source's orbits, in the model's units, on the coder's device.
 
-    ValueError if the coder reads another number of channels, or if the source is empty.
+    Memory: 8 m (m + |G| d) bytes. ValueError if the coder reads another number of channels, or if the source is empty.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import SparseAutoencoder, moments
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import TensorOrbits
+    >>> found = moments(SparseAutoencoder(channels=6, latents=20), TensorOrbits(torch.ones(30, 4, 6), cyclic(4)))
+    >>> found.count, found.squares.shape, found.products.shape
+    (30, torch.Size([20, 20]), torch.Size([20, 24]))
     """
     if coder.channels != source.channels:
         raise ValueError(f"the autoencoder reads {coder.channels} channels, the orbits have {source.channels}; take "
                          "orbits of the layer that it was trained on")
-    m = coder.latents
-    latents, orbits = torch.zeros(m).double(), torch.zeros(source.group.order * source.channels).double()
-    squares, products, count = torch.zeros(m, m).double(), torch.zeros(m, len(orbits)).double(), 0
+    found = SecondMoments()
     for x in source.in_order(batch_size):
-        f, flat = coder.encode(x[:, 0].to(coder.device)).cpu(), x.flatten(1)
-        latents += f.sum(0)
-        orbits += flat.sum(0)
-        squares += f.T @ f
-        products += f.T @ flat
-        count += len(x)
-    if not count:
+        x = x.to(coder.device)
+        found.add(coder.encode(x[:, 0]), x)
+    if not found.count:
         raise ValueError("the source has no orbits; expected at least one")
-    squares -= torch.outer(latents, latents) / count
-    products -= torch.outer(latents, orbits) / count
-    return Moments(squares, products, latents / count, orbits / count, count)
+    return found
 
 
 @torch.no_grad()
@@ -147,6 +112,16 @@ def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6
 
     `ridge` is in units of the mean variance of a latent. Memory and errors as for `moments`; ValueError also for a
     coder that has blocks already.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import SparseAutoencoder, fit_blocks
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import TensorOrbits
+    >>> x0 = torch.randn(500, 1, 6, generator=torch.Generator().manual_seed(0))
+    >>> sae = SparseAutoencoder(channels=6, latents=40)
+    >>> fitted = fit_blocks(sae, TensorOrbits(torch.cat([x0, -x0], dim=1), cyclic(2)))
+    >>> torch.allclose(fitted.dictionary[:, 1], -fitted.dictionary[:, 0], atol=1e-3)
+    True
     """
     if not isinstance(sae, SparseAutoencoder):
         raise ValueError(f"the coder belongs to {sae.group.name} and has its blocks already; expected a sparse "

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,19 +20,30 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from groupcc_lite.base import save_module, saved_config, with_saved_weights
-from groupcc_lite.groups import FiniteGroup, Word, generating_words, saved_group
+from groupcc_lite.coders.saved_module import SavedModule, check_blocks, check_source
+from groupcc_lite.coders.second_moments import SecondMoments
+from groupcc_lite.groups import FiniteGroup, Word, generating_words
 
-FORMAT = 1
 RIDGE = 1e-5  # what `project` adds to second moments, in units of their mean eigenvalue
 
 
-class TransformMatrix(nn.Module):
+class TransformMatrix(SavedModule):
     """M (k, d, d), one matrix per generator, starting at the identity: rho(g) psi(x) ~ psi(g x).
 
     `scale` multiplies activations in the loss, as a coder's does; M does not depend on it. With the default generators
     of a cyclic group this is the M of Erdogan & Lucic 2025, section 3. ValueError for a trivial group or bad sizes.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import TransformMatrix
+    >>> from groupcc_lite.groups import cyclic
+    >>> quarter = TransformMatrix(cyclic(4), channels=2)
+    >>> quarter.M.data[0] = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    >>> quarter(torch.tensor([[1.0, 0.0]]))[0, 1].tolist(), quarter.relation_error()
+    ([0.0, 1.0], 0.0)
     """
+
+    what = "transform"
+    format = 2
 
     def __init__(self, group: FiniteGroup, channels: int, *, generators: Iterable[int] | None = None,
                  scale: float = 1.0):
@@ -45,18 +55,13 @@ class TransformMatrix(nn.Module):
         self.M = nn.Parameter(torch.eye(channels).repeat(len(self.words.generators), 1, 1))
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("moment", torch.eye(channels))  # E[x x^T], in which `project` measures
+        self.register_buffer("seen", torch.tensor(0.0))  # batches that `moment` is a mean over
 
     @property
     def config(self) -> dict[str, Any]:
         """Everything but the weights."""
-        return dict(format=FORMAT, kind=type(self).__name__, group=self.group.name, names=list(self.group.names),
-                    table=self.group.table.tolist(), channels=self.channels, generators=list(self.words.generators),
-                    scale=float(self.scale))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.M.device
+        return super().config | dict(channels=self.channels, generators=list(self.words.generators),
+                                     scale=float(self.scale))
 
     def matrices(self) -> Float[Tensor, "g d d"]:
         """rho(g) of every element; rho(e) = I."""
@@ -74,38 +79,51 @@ class TransformMatrix(nn.Module):
 
         `error` is the mean over images and terms of the squared error, summed over channels, and has one term for each
         g but e, rho(g) x[e] against x[g], and one for each relator, against x[e]. For a cyclic group these are
-        p = 1 .. |G| of Erdogan & Lucic 2025, equation 3, where p = |G| asks that M^|G| psi(x) = psi(x).
+        p = 1 .. |G| of Erdogan & Lucic 2025, equation 3, where p = |G| asks that M^|G| psi(x) = psi(x). In training
+        mode the batch's second moments join the mean that `project` measures in.
         """
         if not relations >= 0:
             raise ValueError(f"relations is {relations}; expected a weight of 0 or more")
-        normalised = _check_blocks(self.group, self.channels, x) * self.scale
+        normalised = check_blocks(self, x) * self.scale
         reached = torch.stack(self._walk(normalised[:, 0], (*self.words.words[1:], *self.words.relators)), dim=1)
         elements = [*range(1, self.group.order), *(0 for _ in self.words.relators)]
         parts = {"error": (reached - normalised[:, elements]).float().square().sum(2).mean()}
         if relations:  # near I, in bfloat16, the difference would be rounding only
             with torch.autocast(x.device.type, enabled=False):
                 parts["relations"] = relations * self._relation_residuals().square().sum() / self.channels
+        if self.training:
+            self._note(x)
         total = torch.stack(list(parts.values())).sum()
         return total, {name: part.detach() for name, part in parts.items()}
 
     @torch.no_grad()
-    def diagnostics(self, x: Float[Tensor, "b g d"], parts: dict[str, float], dead_after: int) -> dict[str, float]:
+    def diagnostics(self, x: Float[Tensor, "b g d"], parts: dict[str, float]) -> dict[str, float]:
         """R^2 about zero on a batch, over all elements but e."""
         error = (self(x[:, 0]) - x)[:, 1:].square().sum()
         return dict(r2=float(1 - error / x[:, 1:].square().sum().clamp(min=1e-12)))
 
     def check_source(self, source: Any) -> None:
         """ValueError unless the source's orbits are of this group and these channels."""
-        if (self.group, self.channels) != (source.group, source.channels):
-            raise ValueError(f"the matrices are for {self.group.name} with {self.channels} channels, the orbits are "
-                             f"for {source.group.name} with {source.channels}; make one of them anew to match")
+        check_source(self, source)
 
     @torch.no_grad()
     def begin(self, x: Float[Tensor, "b g d"]) -> None:
-        """Note the second moments of x[e] for `project`; M starts at the identity. ValueError if x is not finite."""
-        if not torch.isfinite(_check_blocks(self.group, self.channels, x)).all():
+        """Note the second moments of x[e] for `project`; M starts at the identity. ValueError if x is not finite.
+
+        The mean over training batches begins anew.
+        """
+        if not torch.isfinite(check_blocks(self, x)).all():
             raise ValueError("the first batch holds NaN or infinite activations; check the base model and the store")
         self.moment.copy_(x[:, 0].T @ x[:, 0] / len(x))
+        self.seen.zero_()
+
+    @torch.no_grad()
+    def _note(self, x: Float[Tensor, "b g d"]) -> None:
+        """Take a training batch into the mean second moments: a single one may have fewer rows than channels."""
+        with torch.autocast(x.device.type, enabled=False):
+            found = x[:, 0].T @ x[:, 0] / len(x)
+        self.seen.add_(1)
+        self.moment.lerp_(found.to(self.moment), 1 / self.seen)
 
     @torch.no_grad()
     def relation_error(self) -> float:
@@ -118,19 +136,9 @@ class TransformMatrix(nn.Module):
             self.M.copy_(project(self, steps, orthogonal).M)
         return self
 
-    def save(self, folder: str | Path) -> None:
-        """Write `weights.safetensors`, then `config.json` with its sha256; neither file is ever half written."""
-        save_module(self, self.config, folder)
-
     @classmethod
-    def load(cls, folder: str | Path, *, group: FiniteGroup | None = None) -> TransformMatrix:
-        """Read saved matrices; ValueError if files are missing or damaged, or if their group is not `group`."""
-        config = saved_config(folder, "transform")
-        if config.get("kind") != "TransformMatrix":
-            raise ValueError(f"{folder} holds a {config.get('kind')}, not a TransformMatrix; load it by its own class")
-        found = saved_group(folder, config, "transform", group)
-        transform = cls(found, config["channels"], generators=config["generators"], scale=config["scale"])
-        return with_saved_weights(transform, folder)
+    def _from_config(cls, config: dict[str, Any], group: FiniteGroup) -> TransformMatrix:
+        return cls(group, config["channels"], generators=config["generators"], scale=config["scale"])
 
     def _walk(self, x: Tensor, words: Iterable[Word]) -> list[Tensor]:
         """x moved along each word; words that end alike share their steps."""
@@ -158,6 +166,15 @@ def least_squares(batches: Iterable[Tensor], group: FiniteGroup, *, generators: 
     `batches`: orbit vectors (b, g, d), read once, their moments summed in float64. `ridge` is in units of the mean
     eigenvalue of E[x x^T]; where activations do not vary, M is the identity. ValueError for batches that do not fit.
     What independent maps x[e] -> x[g], which know no group, can reach is `symmetry.linear_ceiling`.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import least_squares
+    >>> from groupcc_lite.groups import cyclic
+    >>> x0 = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    >>> quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    >>> orbits = torch.stack([x0, x0 @ quarter.T, -x0, -x0 @ quarter.T], dim=1)
+    >>> torch.allclose(least_squares([orbits], cyclic(4)).M[0], quarter, atol=1e-4)
+    True
     """
     transform, S, C = _fitted(batches, group, generators, ridge, scale)
     return _filled(transform, torch.linalg.solve(S, C.mT).mT)
@@ -165,7 +182,17 @@ def least_squares(batches: Iterable[Tensor], group: FiniteGroup, *, generators: 
 
 def procrustes(batches: Iterable[Tensor], group: FiniteGroup, *, generators: Iterable[int] | None = None,
                ridge: float = 1e-8, scale: float = 1.0) -> TransformMatrix:
-    """As `least_squares`, over orthogonal M_a (Schoenemann 1966, A generalized solution of the Procrustes problem)."""
+    """As `least_squares`, over orthogonal M_a (Schoenemann 1966, A generalized solution of the Procrustes problem).
+
+    >>> import torch
+    >>> from groupcc_lite.coders import procrustes
+    >>> from groupcc_lite.groups import cyclic
+    >>> x0 = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    >>> quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    >>> orbits = torch.stack([x0, x0 @ quarter.T, -x0, -x0 @ quarter.T], dim=1)
+    >>> torch.allclose(procrustes([orbits], cyclic(4)).M[0], quarter, atol=1e-4)
+    True
+    """
     transform, _, C = _fitted(batches, group, generators, ridge, scale)
     U, _, V = torch.linalg.svd(C)
     return _filled(transform, U @ V)
@@ -177,21 +204,20 @@ def _fitted(batches: Iterable[Tensor], group: FiniteGroup, generators: Iterable[
 
     S and C_a have ridge I added, which makes I the solution where activations do not vary.
     """
-    words = generating_words(group, generators)
-    count, sums = 0, None
+    summed, transform = SecondMoments(), None
     for batch in batches:
-        x = _check_blocks(group, batch.shape[-1], batch).detach().double().cpu()
-        flat = rearrange(x, "b g d -> (b g) d")
-        moved = [x, *(x[:, group.table[a]] for a in words.generators)]
-        terms = torch.stack([rearrange(y, "b g d -> (b g) d").mT @ flat for y in moved])
-        count, sums = count + len(flat), terms if sums is None else sums + terms
-    if sums is None or not torch.isfinite(sums).all():
+        if transform is None:
+            transform = TransformMatrix(group, batch.shape[-1], generators=generators, scale=scale)
+        x = check_blocks(transform, batch).detach().double()
+        moved = torch.stack([x[:, group.table[a]] for a in transform.words.generators], dim=2)
+        summed.add(rearrange(x, "b g d -> (b g) d"), rearrange(moved, "b g k d -> (b g) k d"))
+    if transform is None or not summed.count or not torch.isfinite(summed.sums.xy).all():
         raise ValueError("batches is empty or holds NaN or infinite activations; expected orbit vectors (b, g, d)")
-    means = sums / count
-    transform = TransformMatrix(group, len(means[0]), generators=words.generators, scale=scale)
-    transform.moment.copy_(means[0])
-    means += ridge * means[0].trace() / len(means[0]) * torch.eye(len(means[0]), dtype=torch.float64)
-    return transform, means[0], means[1:]
+    S = summed.sums.xx.cpu() / summed.count
+    C = rearrange(summed.sums.xy.cpu() / summed.count, "c (k d) -> k d c", d=len(S))
+    transform.moment.copy_(S)
+    damping = ridge * S.trace() / len(S) * torch.eye(len(S), dtype=torch.float64)
+    return transform, S + damping, C + damping
 
 
 @torch.no_grad()
@@ -212,6 +238,14 @@ def project(transform: TransformMatrix, steps: int = 100, orthogonal: bool = Fal
     convergence (after Grove, Karcher & Ruh 1974; Kazhdan 1982). The result leaves those coordinates' lengths as they
     are; with `orthogonal` it leaves the given ones' lengths, which fits activations of unequal spread badly. ValueError
     if M is too far from any representation, or `steps` are too few.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import TransformMatrix, project
+    >>> from groupcc_lite.groups import cyclic
+    >>> learned = TransformMatrix(cyclic(4), channels=2)
+    >>> learned.M.data[0] = torch.tensor([[0.1, -1.0], [1.0, 0.0]])
+    >>> learned.relation_error() > 0.1, project(learned).relation_error() < 1e-6
+    (True, True)
     """
     group, learned = transform.group, copy.deepcopy(transform).double()
     closing = torch.eye(transform.channels).to(learned.M) + learned._relation_residuals()
@@ -278,13 +312,20 @@ def r2(transform: TransformMatrix, x: Tensor | Iterable[Tensor], *,
 
     1 - sum of squared errors / sum of squares, about zero or about each channel's mean. The entry of e is that of the
     first relator, for a cyclic group p = |G|: rho along it is learned, not I. ValueError for another `about`.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import TransformMatrix, r2
+    >>> from groupcc_lite.groups import cyclic
+    >>> x = torch.tensor([[[2.0], [2.0]], [[1.0], [-1.0]]])  # M = I misses the second orbit by 2: 1 - 4 / (4 + 1)
+    >>> [round(value, 3) for value in r2(TransformMatrix(cyclic(2), channels=1), x).tolist()]
+    [1.0, 0.2]
     """
     if about not in ("zero", "mean"):
         raise ValueError(f"about is {about!r}; expected 'zero' or 'mean'")
     words = (transform.words.relators[0], *transform.words.words[1:])
     count, total, error, squares = 0, 0.0, 0.0, 0.0
     for batch in (x,) if isinstance(x, Tensor) else x:
-        batch = _check_blocks(transform.group, transform.channels, batch).to(transform.M)
+        batch = check_blocks(transform, batch).to(transform.M)
         reached = torch.stack(transform._walk(batch[:, 0], words), dim=1)
         error = error + (reached - batch).double().square().sum((0, 2))
         squares = squares + batch.double().square().sum((0, 2))
@@ -308,10 +349,3 @@ def identity_r2(x: Tensor | Iterable[Tensor], group: FiniteGroup, channels: int,
     paper does not say whether its averages do.
     """
     return r2(TransformMatrix(group, channels), x, about=about)
-
-
-def _check_blocks(group: FiniteGroup, channels: int, x: Tensor) -> Tensor:
-    if x.ndim != 3 or tuple(x.shape[1:]) != (group.order, channels):
-        raise ValueError(f"x has shape {tuple(x.shape)}; expected (batch, {group.order}, {channels}): one block of "
-                         f"{channels} channels per element of {group.name}")
-    return x

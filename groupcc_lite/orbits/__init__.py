@@ -1,9 +1,19 @@
-"""orbits."""
+"""From images to orbit vectors, and to the batches that training reads.
 
-from groupcc_lite.orbits.sampling import mask_points, read_at, sample_orbits, transformed_cells
-from groupcc_lite.orbits.store import FORMAT, IdentityBlocks, OrbitSource, OrbitStore, OrbitStream, TensorOrbits
+An orbit vector holds the activations of one point of an image under every transformation of a group: blocks
+(n, |G|, channels). `sample_orbits` computes some; `OrbitStore` keeps them on disk, also those of other kinds of data
+(`OrbitStore.from_batches`); `OrbitStream` computes them on the fly; `TensorOrbits` has them in memory. All three are
+an `OrbitSource`, which hands out shuffled batches that depend on (seed, epoch, position) only. `IdentityBlocks` of a
+source is what a plain sparse autoencoder reads.
+"""
+
+from groupcc_lite.orbits.memory import TensorOrbits
+from groupcc_lite.orbits.sampling import OrbitSample, mask_points, read_at, sample_orbits, transformed_cells
+from groupcc_lite.orbits.source import IdentityBlocks, OrbitSource
+from groupcc_lite.orbits.store import FORMAT, OrbitStore
+from groupcc_lite.orbits.stream import OrbitStream
 
 __all__ = [
-    "FORMAT", "IdentityBlocks", "OrbitSource", "OrbitStore", "OrbitStream", "TensorOrbits", "mask_points",
-    "read_at", "sample_orbits", "transformed_cells",
+    "FORMAT", "IdentityBlocks", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "TensorOrbits",
+    "mask_points", "read_at", "sample_orbits", "transformed_cells",
 ]

@@ -4,7 +4,7 @@ An orbit vector of image I at point p is x[g] = a(g I)(g p), one block of `d` ch
 (Gorton 2024, section 2.2). Points are chosen once, on the untransformed image, and live in pixels from the image
 centre. They become cell coordinates only when an activation grid is read. Warping whole grids back, as the paper
 describes it, reads the same numbers (the bilinear weights are the same) at a much higher price;
-`tests/test_sampling.py` keeps that slow way as the oracle.
+`tests/orbits/test_sampling.py` keeps that slow way as the oracle.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REGISTRATIONS = ("image-centre", "grid-centre")
 
 
 class OrbitSample(NamedTuple):
-    """Orbit vectors with where they come from."""
+    """Orbit vectors with where they come from; all on the device that computed the blocks."""
 
     blocks: Float[Tensor, "n g d"]
     """Activations x[g] of each sampled point."""
@@ -38,7 +38,14 @@ class OrbitSample(NamedTuple):
 
 
 def mask_points(geometry: Geometry, radius: float) -> Float[Tensor, "k 2"]:
-    """Centres of the grid cells within `radius` pixels of the image centre, in pixels from the image centre."""
+    """Centres of the grid cells within `radius` pixels of the image centre, in pixels from the image centre.
+
+    >>> from groupcc_lite.models import Geometry
+    >>> from groupcc_lite.orbits import mask_points
+    >>> grid = Geometry(stride=8, first=3.5, receptive_field=15, input_size=32, grid=4)
+    >>> mask_points(grid, radius=6.0).tolist()
+    [[-4.0, -4.0], [4.0, -4.0], [-4.0, 4.0], [4.0, 4.0]]
+    """
     axis = torch.arange(geometry.grid, dtype=torch.float32)
     cells = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(-1, 2)
     points = geometry.pixels(cells)
@@ -67,21 +74,38 @@ def choose_points(activations: Float[Tensor, "b d h w"], geometry: Geometry, cou
 
 
 def read_at(grid: Float[Tensor, "b d h w"], cells: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p d"]:
-    """Bilinear read of activation grids at cell coordinates (x, y); coordinates must lie on the grid."""
-    height, width = grid.shape[-2:]
-    limit = torch.tensor([width - 1, height - 1], device=grid.device)
+    """Bilinear read of activation grids at cell coordinates (x, y), in single precision or the grid's own if finer.
+
+    ValueError for coordinates that lie outside the grid.
+
+    >>> import torch
+    >>> from groupcc_lite.orbits import read_at
+    >>> grid = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+    >>> read_at(grid, torch.tensor([[[0.5, 0.0], [1.0, 1.0]]]))[0, :, 0].tolist()
+    [0.5, 3.0]
+    """
     cells = cells.to(grid.device)
-    if (cells < -1e-4).any() or (cells > limit + 1e-4).any():
-        raise ValueError(f"points reach outside the {height} x {width} activation grid; use a smaller mask_radius")
+    _check_on_grid(cells, *grid.shape[-2:])
+    return _interpolated(grid, cells)
+
+
+def _interpolated(grid: Float[Tensor, "b d h w"], cells: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p d"]:
+    """The same for cells that are known to lie on the grid: nothing is read back from the device.
+
+    Weights and sums have single precision at least: the eight bits of bfloat16 would move points by up to a 256th of a
+    cell.
+    """
+    limit = torch.tensor([length - 1 for length in (grid.shape[-1], grid.shape[-2])], device=grid.device)
     low = cells.floor().clamp(min=torch.zeros_like(limit), max=(limit - 1).clamp(min=0)).long()
     high = torch.minimum(low + 1, limit)
-    fraction = (cells - low).to(grid.dtype)
+    precise = torch.promote_types(grid.dtype, torch.float32)
+    fraction = (cells - low).to(precise)
     rows = rearrange(grid, "b d h w -> b h w d")  # a view without copy for channels-last activations
     image = torch.arange(len(grid), device=grid.device)[:, None]
     (x0, y0), (x1, y1) = low.unbind(-1), high.unbind(-1)
     fx, fy = fraction[..., :1], fraction[..., 1:]
-    top = rows[image, y0, x0] * (1 - fx) + rows[image, y0, x1] * fx
-    bottom = rows[image, y1, x0] * (1 - fx) + rows[image, y1, x1] * fx
+    corners = [rows[image, y, x].to(precise) for y in (y0, y1) for x in (x0, x1)]
+    top, bottom = (left * (1 - fx) + right * fx for left, right in (corners[:2], corners[2:]))
     return top * (1 - fy) + bottom * fy
 
 
@@ -91,7 +115,16 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
 
     `image-centre` turns points about the image centre, where the image itself turns. `grid-centre` is the naive way,
     kept for comparison: it turns them about the middle of the activation grid, which lies `geometry.centre_offset`
-    pixels away along both axes (up to twice that is lost at 180 degrees).
+    pixels away along both axes (up to twice that is lost at 180 degrees). ValueError for another registration.
+
+    >>> import torch
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.models import Geometry
+    >>> from groupcc_lite.orbits import transformed_cells
+    >>> grid = Geometry(stride=8, first=3.5, receptive_field=15, input_size=32, grid=4)
+    >>> transformed_cells(torch.tensor([[[4.0, -4.0]]]), PlanarAction(cyclic(2)), grid)[:, 0, 0].tolist()
+    [[2.0, 1.0], [1.0, 2.0]]
     """
     if registration == "image-centre":
         return geometry.cells(action.points(points))
@@ -104,15 +137,27 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
 @torch.no_grad()
 def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], *,
                   points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
-                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False,
-                  batch_size: int = 8) -> OrbitSample:
-    """Orbit vectors x[g] = a(g I)(g p) of points in each image, blocks float32.
+                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int = 8,
+                  elements: slice = slice(None)) -> OrbitSample:
+    """Orbit vectors x[g] = a(g I)(g p) of points in each image, blocks float32, all on the model's device.
 
     `images` are source images, large enough to be rotated without showing a corner. `indices` name the images for the
     seeding (default 0, 1, ...): point choice depends on (seed, index) only. `mask_radius` in pixels defaults to the
-    largest that keeps every receptive field inside the input. `amp` computes the forward pass in bfloat16 where the
-    processor has it; `batch_size` images at a time go through the network (small batches stay in a CPU's cache).
+    largest that keeps the receptive field of every chosen cell inside the input; a turned point lies between cells, and
+    the outer ones of the four it is read from may see up to one stride further. `amp` computes the forward pass in
+    bfloat16 where the processor has it; `batch_size` images at a time go through the network (small batches stay in a
+    CPU's cache). `elements` picks blocks: only their views, and that of e, on which points are chosen, are computed.
     Source: Gorton 2024, section 2.2. ValueError for images too small, a mask too large, or NaN activations.
+
+    >>> import torch
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.models import load_model
+    >>> from groupcc_lite.orbits import sample_orbits
+    >>> model = load_model("tiny-inception", weights="random")
+    >>> sample = sample_orbits(model, PlanarAction(cyclic(4)), torch.rand(1, 3, 96, 96), points_per_image=5)
+    >>> sample.blocks.shape == (5, 4, model.channels), sample.points.shape
+    (True, torch.Size([5, 2]))
     """
     if not len(images):
         raise ValueError("images is empty; expected at least one image")
@@ -120,31 +165,44 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     generators = [torch.Generator().manual_seed(_mix(seed, number)) for number in numbers]
     radius = model.geometry.max_mask_radius if mask_radius is None else mask_radius
     choose = partial(choose_points, geometry=model.geometry, count=points_per_image, mask_radius=radius)
-    parts = [_orbits_of_batch(model, action, images[first:first + batch_size], registration, amp,
+    parts = [_orbits_of_batch(model, action, images[first:first + batch_size], registration, amp, elements,
                               partial(choose, generators=generators[first:first + batch_size]))
              for first in range(0, len(images), batch_size)]
     blocks, points = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     if not torch.isfinite(blocks).all():
         raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
-    return OrbitSample(blocks, torch.arange(len(images)).repeat_interleave(points_per_image), points)
+    image = torch.arange(len(images), device=blocks.device).repeat_interleave(points_per_image)
+    return OrbitSample(blocks, image, points.to(blocks.device))
 
 
 def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registration: str, amp: bool,
-                     choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Blocks (n, g, d) and points (n, 2) of a few images: one forward pass per element, points chosen on the first."""
+                     elements: slice, choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Blocks (n, g, d) and points (n, 2) of a few images: one forward pass per element, points chosen on that of e.
+
+    All views are made in one call, which interpolates once for every coset of the elements that move pixels to pixels.
+    """
     device = next(model.parameters()).device
-    images = images.to(device)
+    wanted = list(range(action.group.order)[elements])
+    passes = wanted if wanted[:1] == [0] else [0, *wanted]
+    views = action.images(images.to(device), size=model.input_size, elements=passes)
     blocks, cells, points = [], None, None
-    for element in range(action.group.order):
-        (view,) = action.images(images, size=model.input_size, elements=[element])
+    for element, view in zip(passes, views, strict=True):
         with matrix_products(device, amp):
             grid = model(view)
         if cells is None:
             points = choose(grid)
-            cells = transformed_cells(points, action, model.geometry, registration)
-        blocks.append(read_at(grid, cells[element]).float())
+            cells = transformed_cells(points, action, model.geometry, registration).to(device)
+            _check_on_grid(cells, *grid.shape[-2:])
+        if element in wanted:
+            blocks.append(_interpolated(grid, cells[element]).float())
     assert points is not None
     return rearrange(blocks, "g b p d -> (b p) g d"), points.reshape(-1, 2)
+
+
+def _check_on_grid(cells: Float[Tensor, "*n 2"], height: int, width: int) -> None:
+    limit = torch.tensor([width - 1, height - 1], device=cells.device)
+    if ((cells < -1e-4) | (cells > limit + 1e-4)).any():
+        raise ValueError(f"points reach outside the {height} x {width} activation grid; use a smaller mask_radius")
 
 
 def _mix(seed: int, number: int) -> int:

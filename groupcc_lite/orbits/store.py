@@ -1,15 +1,13 @@
-"""Orbit activations for training: a store on disk or a stream, behind one interface.
+"""Orbit activations on disk: float16 shards, each written whole with its checksum.
 
-`OrbitStore` keeps float16 shards, each written whole with its checksum, so that a killed extraction goes on where it
-was and a damaged shard is noticed and remade. `OrbitStream` computes the same rows on the fly and never holds more
-than a shuffle buffer. Both hand out shuffled batches that depend only on (seed, epoch, position), which is what makes
-an interrupted training resume exactly.
+A killed extraction goes on where it was, and a damaged shard is noticed and remade. Batches depend only on (seed,
+epoch, position), which is what makes an interrupted training resume exactly.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,79 +18,73 @@ from torch import Tensor
 
 from groupcc_lite.actions import Action
 from groupcc_lite.base import atomic_path, digest, progress_bar, read_json, sha256_of, write_json
-from groupcc_lite.groups import FiniteGroup, cyclic
+from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import BaseModel
-from groupcc_lite.orbits.sampling import OrbitSample, sample_orbits
+from groupcc_lite.orbits.half_precision import exponent_for, to_half
+from groupcc_lite.orbits.sampling import sample_orbits
+from groupcc_lite.orbits.source import OrbitSource
 from groupcc_lite.stimuli import ImageSource
 
-__all__ = ["IdentityBlocks", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "sample_orbits"]
-log = logging.getLogger(__name__)
-FORMAT = 1
-
-
-class OrbitSource:
-    """What training needs: `len`, `group`, `channels`, `scale`, `exact` and `batches`.
-
-    `scale` is the factor that brings the mean squared norm of a block to `channels` (over all rows of a store, over the
-    first images of a stream); `exact` marks the elements that move pixels to pixels.
-    """
-
-    group: FiniteGroup
-    channels: int
-    scale: float
-    exact: np.ndarray
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
-                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
-        """Shuffled batches of one epoch, from batch number `start` on; the last incomplete batch is dropped.
-
-        `elements` picks blocks; a store then reads no others.
-        """
-        raise NotImplementedError
-
-    def batches_per_epoch(self, batch_size: int) -> int:
-        """Number of full batches; ValueError when there is not even one."""
-        if not 1 <= batch_size <= len(self):
-            raise ValueError(f"batch_size is {batch_size}; expected 1 to {len(self)}, the number of orbits")
-        return len(self) // batch_size
+FORMAT = 2
+OPEN_SHARDS = 128
+"""How many shards are kept open: systems allow a process 256 to 1,024 files, and others want some of them."""
+SHARD_BYTES = 2**26
+"""Size of the shards that `from_batches` writes; those of `make` have a given number of images."""
 
 
 class OrbitStore(OrbitSource):
     """Orbit vectors in a folder: `config.json` and, per shard, `NNNNN.npy` (rows, |G|, d) float16 with `NNNNN.json`.
 
     Opening checks every shard against its sha256 and raises ValueError that names the first damaged or missing one;
-    `OrbitStore.make` with the same arguments remakes just those.
+    `OrbitStore.make` with the same arguments remakes just those. With `check=False` a shard whose size and time of
+    change are those that were noted when it was written is not read again. Activations under 1 are stored times a power
+    of two, see `half_precision`. Any number of shards may be stored: no more than `OPEN_SHARDS` are open at a time.
+
+    >>> import tempfile, torch
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import OrbitStore
+    >>> made = OrbitStore.from_batches(tempfile.mkdtemp(), [torch.ones(10, 4, 3)], cyclic(4))
+    >>> store = OrbitStore(made.folder)
+    >>> len(store), store.rows([0, 7]).shape, store.scale
+    (10, torch.Size([2, 4, 3]), 1.0)
     """
 
     def __init__(self, folder: str | Path, *, check: bool = True):
         self.folder = Path(folder)
         if not (self.folder / "config.json").is_file():
-            raise ValueError(f"{self.folder} holds no orbit store (no config.json); make one with OrbitStore.make")
+            raise ValueError(f"{self.folder} holds no orbit store (no config.json); make one with OrbitStore.make or "
+                             "OrbitStore.from_batches")
         self.config: dict[str, Any] = read_json(self.folder / "config.json")
+        if self.config.get("format") != FORMAT:
+            raise ValueError(f"{self.folder} holds an orbit store of format {self.config.get('format')}, expected "
+                             f"{FORMAT}; make it anew in another folder")
         self.group = FiniteGroup(self.config["table"], names=self.config["names"], name=self.config["group"])
         self.channels = self.config["channels"]
         self.exact = np.array(self.config["exact"])
+        self.fingerprint = digest(self.config)
         metas = []
         for shard in range(self.config["shards"]):
-            problem = _shard_problem(self.folder, shard, thorough=check)
+            problem, meta = _inspected(self.folder, shard, thorough=check)
             if problem:
                 raise ValueError(f"{self.folder}: shard {shard} is {problem}; run the extraction again to remake it")
-            metas.append(read_json(_meta_path(self.folder, shard)))
+            metas.append(meta)
         self.rows_per_shard = [meta["rows"] for meta in metas]
+        self._exponents = [meta["exponent"] for meta in metas]
         self._first_row = np.cumsum([0, *self.rows_per_shard])
-        squares = sum(meta["sum_of_squares"] for meta in metas)
-        if squares <= 0:
+        self._squares = np.sum([meta["squares"] for meta in metas], axis=0)
+        if self._squares.sum() <= 0:
             raise ValueError(f"{self.folder}: all activations are zero; check the images, the layer and the weights")
-        self.scale = float(np.sqrt(self.channels * len(self) * self.group.order / squares))
-        self._maps = [np.load(_data_path(self.folder, s), mmap_mode="r") for s in range(len(metas))]
-        self.points = np.concatenate([np.array(meta["points"], dtype=np.float32) for meta in metas])
+        self.scale = self.scale_of(slice(None))
+        self._open: OrderedDict[int, np.ndarray] = OrderedDict()
+        self.points = np.concatenate([_points_of(meta) for meta in metas])
         self.image = np.concatenate([np.array(meta["image"]) for meta in metas])
 
     def __len__(self) -> int:
         return int(self._first_row[-1])
+
+    def scale_of(self, elements: slice) -> float:
+        squares = self._squares[elements]
+        return float(np.sqrt(self.channels * len(self) * len(squares) / squares.sum()))
 
     @classmethod
     def make(cls, folder: str | Path, model: BaseModel, action: Action, source: ImageSource, *,
@@ -101,27 +93,64 @@ class OrbitStore(OrbitSource):
         """Extract what is missing, then open. Interrupt it at any time and call it again.
 
         Sampling as by `sample_orbits`, whose arguments `points_per_image`, `mask_radius` (pixels), `registration`,
-        `seed` and `amp` are. `images_per_shard` is how much an interruption loses at most. ValueError if the folder
-        holds a store made with other settings (it is never overwritten).
+        `seed` and `amp` are. `images_per_shard` is how much an interruption loses at most. Finished shards are trusted
+        as by `check=False`. ValueError if the folder holds a store made with other settings (it is never overwritten).
         """
         folder = Path(folder)
         sampling = dict(points_per_image=points_per_image, registration=registration, seed=seed, amp=amp,
                         mask_radius=model.geometry.max_mask_radius if mask_radius is None else mask_radius)
-        config = dict(format=FORMAT, group=action.group.name, table=action.group.table.tolist(),
-                      names=list(action.group.names), exact=action.exact.tolist(), channels=model.channels,
-                      action=digest(action.fingerprint),
-                      model=f"{model.name}/{model.layer}", model_fingerprint=model.fingerprint,
-                      images_fingerprint=source.fingerprint, images=len(source), images_per_shard=images_per_shard,
-                      shards=-(-len(source) // images_per_shard), **sampling)
+        config = _config(action.group, action.exact, model.channels) | dict(
+            action=digest(action.fingerprint), model=f"{model.name}/{model.layer}",
+            model_fingerprint=model.fingerprint, images_fingerprint=source.fingerprint, images=len(source),
+            images_per_shard=images_per_shard, shards=-(-len(source) // images_per_shard), **sampling)
         _claim(folder, config)
-        todo = [s for s in range(config["shards"]) if _shard_problem(folder, s)]
+        todo = [s for s in range(config["shards"]) if _inspected(folder, s, thorough=False)[0]]
         with progress_bar(progress and bool(todo), total=config["shards"], initial=config["shards"] - len(todo),
                           desc="orbits", unit="shard") as bar:
             for shard in todo:
                 numbers = range(shard * images_per_shard, min((shard + 1) * images_per_shard, len(source)))
                 sample = sample_orbits(model, action, source.load(numbers), indices=numbers, **sampling)
-                _write_shard(folder, shard, sample, first_image=numbers[0])
+                _write_shard(folder, shard, sample.blocks, (sample.image.cpu() + numbers[0]).tolist(),
+                             sample.points.tolist())
                 bar.update()
+        return cls(folder, check=False)
+
+    @classmethod
+    def from_batches(cls, folder: str | Path, batches: Iterable[Tensor], group: FiniteGroup, *,
+                     exact: Sequence[bool] | None = None) -> OrbitStore:
+        """Store orbit vectors that were made elsewhere, by any model from any kind of data, and open the store.
+
+        Each of `batches` is (b, |G|, channels), with x[:, g] the response to the input that g has moved; they may lie
+        on any device and differ in b. `exact` marks elements that move inputs without resampling (default: all). Row
+        numbers stand for images, and `points` are NaN. What an interruption leaves is overwritten by the next call;
+        a finished store never is. ValueError for it, for batches that do not fit, and for no rows at all.
+
+        >>> import tempfile, torch
+        >>> from groupcc_lite.groups import cyclic
+        >>> from groupcc_lite.orbits import OrbitStore
+        >>> sounds = (torch.randn(8, 1, 100) for _ in range(3))  # moved by four shifts in time, and filtered
+        >>> shifted = (torch.cat([s.roll(25 * g, dims=2)[..., :5] for g in range(4)], dim=1) for s in sounds)
+        >>> store = OrbitStore.from_batches(tempfile.mkdtemp(), shifted, cyclic(4))
+        >>> len(store), store.channels
+        (24, 5)
+        """
+        folder = Path(folder)
+        if (folder / "config.json").is_file():
+            raise ValueError(f"{folder} holds an orbit store already; open it with OrbitStore(folder), or choose "
+                             "another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        channels, rows, shard = None, 0, 0
+        for shard, blocks in enumerate(_in_shards(batches, group)):
+            channels = blocks.shape[2]
+            image = range(rows, rows + len(blocks))
+            rows += len(blocks)
+            _write_shard(folder, shard, blocks, list(image), points=None)
+        if channels is None:
+            raise ValueError("batches is empty; expected at least one batch of orbit vectors (b, |G|, channels)")
+        marks = np.ones(group.order, dtype=bool) if exact is None else np.asarray(exact, dtype=bool)
+        # The checksums stand for the rows: two stores of the same numbers have one fingerprint.
+        sums = digest([_inspected(folder, number, thorough=False)[1]["sha256"] for number in range(shard + 1)])
+        write_json(folder / "config.json", _config(group, marks, channels) | dict(shards=shard + 1, content=sums))
         return cls(folder, check=False)
 
     def rows(self, indices: Sequence[int] | np.ndarray, elements: slice = slice(None)) -> Float[Tensor, "b g d"]:
@@ -129,11 +158,24 @@ class OrbitStore(OrbitSource):
         indices = np.asarray(indices)
         count = len(range(self.group.order)[elements])
         out = np.empty((len(indices), count, self.channels), dtype=np.float16)
+        factor = np.ones(len(indices), dtype=np.float32)
         shard_of = np.searchsorted(self._first_row, indices, side="right") - 1
-        for shard in np.unique(shard_of):
+        for shard in np.unique(shard_of).tolist():
             here = np.flatnonzero(shard_of == shard)
-            out[here] = self._maps[shard][indices[here] - self._first_row[shard], elements]
-        return torch.from_numpy(out).float()
+            out[here] = self._shard(shard)[indices[here] - self._first_row[shard], elements]
+            factor[here] = 2.0 ** -self._exponents[shard]
+        found = torch.from_numpy(out).float()
+        return found if (factor == 1).all() else found * torch.from_numpy(factor)[:, None, None]
+
+    def _shard(self, shard: int) -> np.ndarray:
+        """The shard's file, opened if it is not; those that were used last stay open."""
+        if shard in self._open:
+            self._open.move_to_end(shard)
+        else:
+            while len(self._open) >= OPEN_SHARDS:
+                self._open.popitem(last=False)  # NumPy closes a map that nobody holds
+            self._open[shard] = np.load(_data_path(self.folder, shard), mmap_mode="r")
+        return self._open[shard]
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """The shuffled row numbers of one epoch."""
@@ -151,133 +193,29 @@ class OrbitStore(OrbitSource):
             yield self.rows(np.arange(first, min(first + batch_size, len(self))), elements)
 
 
-class OrbitStream(OrbitSource):
-    """Orbit vectors computed when they are needed; at most `buffer` rows are held, and nothing is written.
-
-    Each epoch draws new points. Shuffling mixes the rows in the buffer: the larger it is, the nearer to a full shuffle.
-    Resuming at batch `start` replays the shuffle on row names alone and recomputes only the images still buffered.
-    Sampling as by `sample_orbits`, `images_per_step` images at a time. ValueError for a buffer smaller than one step.
-    """
-
-    def __init__(self, model: BaseModel, action: Action, source: ImageSource, *, points_per_image: int = 16,
-                 mask_radius: float | None = None, registration: str = "image-centre", seed: int = 0,
-                 buffer: int = 16_384, images_per_step: int = 16, amp: bool = False):
-        if buffer < points_per_image * images_per_step:
-            raise ValueError(f"buffer is {buffer} rows; expected at least points_per_image x images_per_step "
-                             f"= {points_per_image * images_per_step}")
-        self.model, self.action, self.source = model, action, source
-        self.group, self.channels, self.exact = action.group, model.channels, action.exact
-        self.buffer, self.images_per_step, self.points_per_image, self.seed = (
-            buffer, images_per_step, points_per_image, seed)
-        self._sampling = dict(points_per_image=points_per_image, mask_radius=mask_radius, registration=registration,
-                              amp=amp)
-        sample = self._extract(range(min(images_per_step, len(source))), epoch=0).float()
-        self.scale = float((self.channels / sample.square().sum(-1).mean()).sqrt())
-
-    def __len__(self) -> int:
-        return len(self.source) * self.points_per_image
-
-    def _extract(self, numbers: Sequence[int], epoch: int) -> Float[Tensor, "n g d"]:
-        sample = sample_orbits(self.model, self.action, self.source.load(numbers), indices=numbers,
-                               seed=self.seed + 7919 * epoch, **self._sampling)
-        return sample.blocks.half().cpu()
-
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
-                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
-        step = self.images_per_step * self.points_per_image
-        if batch_size + step > self.buffer:
-            raise ValueError(f"a batch of {batch_size} rows and {step} fresh ones do not fit the shuffle buffer of "
-                             f"{self.buffer} rows; give the stream a larger buffer")
-        rng = np.random.default_rng([seed, epoch])
-        waiting = rng.permutation(len(self.source))
-        names = np.empty((0, 2), dtype=np.int64)  # (image, slot) of each buffered row
-        pool = torch.empty((self.buffer, self.group.order, self.channels), dtype=torch.float16)
-        for number in range(self.batches_per_epoch(batch_size)):
-            live = number >= start
-            if number == start:  # everything before was replayed by name; now fill in the activations
-                self._materialise(pool, names, epoch)
-            while len(waiting) and len(names) + self.images_per_step * self.points_per_image <= self.buffer:
-                images, waiting = waiting[:self.images_per_step], waiting[self.images_per_step:]
-                fresh = np.stack([images.repeat(self.points_per_image),
-                                  np.tile(np.arange(self.points_per_image), len(images))], axis=1)
-                if live:
-                    pool[len(names):len(names) + len(fresh)] = self._extract(images.tolist(), epoch)
-                names = np.concatenate([names, fresh])
-            taken = rng.choice(len(names), size=batch_size, replace=False)
-            if live:
-                yield pool[taken][:, elements].float()
-            names = self._drop(pool, names, taken, live)
-
-    def _materialise(self, pool: Tensor, names: np.ndarray, epoch: int) -> None:
-        wanted = np.unique(names[:, 0])
-        for first in range(0, len(wanted), self.images_per_step):
-            images = wanted[first:first + self.images_per_step]
-            blocks = self._extract(images.tolist(), epoch)
-            for position, image in enumerate(images):
-                rows = np.flatnonzero(names[:, 0] == image)
-                pool[rows] = blocks[position * self.points_per_image + names[rows, 1]]
-
-    @staticmethod
-    def _drop(pool: Tensor, names: np.ndarray, taken: np.ndarray, live: bool) -> np.ndarray:
-        """Fill the holes that a batch leaves with the buffer's last rows, and shorten it."""
-        left = len(names) - len(taken)
-        holes = np.sort(taken[taken < left])
-        movers = np.setdiff1d(np.arange(left, len(names)), taken)
-        names = names.copy()
-        names[holes] = names[movers]
-        if live:
-            pool[holes] = pool[movers]
-        return names[:left]
+def _config(group: FiniteGroup, exact: np.ndarray, channels: int) -> dict[str, Any]:
+    if len(exact) != group.order:
+        raise ValueError(f"exact has {len(exact)} entries; expected {group.order}, one per element of {group.name}")
+    return dict(format=FORMAT, group=group.name, table=group.table.tolist(), names=list(group.names),
+                exact=exact.tolist(), channels=channels)
 
 
-class IdentityBlocks(OrbitSource):
-    """The untransformed block of another source's orbits: what a plain sparse autoencoder is trained on."""
-
-    def __init__(self, source: OrbitStore | OrbitStream | TensorOrbits):
-        self.source, self.group, self.channels, self.scale = source, cyclic(1), source.channels, source.scale
-        self.exact = np.array([True])
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
-                elements: slice = slice(0, 1)) -> Iterator[Float[Tensor, "b 1 d"]]:
-        return self.source.batches(batch_size, seed=seed, epoch=epoch, start=start, elements=elements)
-
-    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
-        """Every row of a store once, in order."""
-        return self.source.in_order(batch_size, elements=slice(0, 1))
-
-
-class TensorOrbits(OrbitSource):
-    """Orbit vectors that lie in memory, such as the whole-image activations of a small network.
-
-    `blocks` (n, |G|, d) in the model's units; ValueError if they do not fit the group or are not finite.
-    """
-
-    def __init__(self, blocks: Float[Tensor, "n g d"], group: FiniteGroup):
-        if blocks.ndim != 3 or blocks.shape[1] != group.order or not len(blocks):
-            raise ValueError(f"blocks have shape {tuple(blocks.shape)}; expected (n, {group.order}, channels), one "
-                             f"block per element of {group.name}, and at least one row")
-        if not torch.isfinite(blocks).all():
-            raise ValueError("blocks hold NaN or infinite values; check the activations they were made from")
-        self.blocks, self.group, self.channels = blocks, group, blocks.shape[2]
-        self.exact = np.ones(group.order, dtype=bool)
-        self.scale = float((self.channels / blocks.square().sum(-1).mean().clamp(min=1e-12)).sqrt())
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
-                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self)))
-        for number in range(start, self.batches_per_epoch(batch_size)):
-            yield self.blocks[order[number * batch_size:(number + 1) * batch_size]][:, elements]
-
-    def in_order(self, batch_size: int = 1024, *, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
-        """Every row once, in order."""
-        for first in range(0, len(self), batch_size):
-            yield self.blocks[first:first + batch_size, elements]
+def _in_shards(batches: Iterable[Tensor], group: FiniteGroup) -> Iterator[Float[Tensor, "n g d"]]:
+    """Batches of any size, put together to shards on the CPU; ValueError for one that does not fit."""
+    waiting: list[Tensor] = []
+    for number, batch in enumerate(batches):
+        channels = waiting[0].shape[2] if waiting else batch.shape[-1]
+        if batch.ndim != 3 or tuple(batch.shape[1:]) != (group.order, channels):
+            raise ValueError(f"batch {number} has shape {tuple(batch.shape)}; expected (b, {group.order}, {channels}): "
+                             f"one block per element of {group.name}, of the same channels in every batch")
+        if not torch.isfinite(batch).all():
+            raise ValueError(f"batch {number} holds NaN or infinite values; check the activations it was made from")
+        waiting.append(batch.detach().float().cpu())
+        if 2 * sum(part.numel() for part in waiting) >= SHARD_BYTES:
+            yield torch.cat(waiting)
+            waiting = [waiting[-1][:0]]  # no rows, but the channels that all batches must have
+    if sum(map(len, waiting)):
+        yield torch.cat(waiting)
 
 
 def _data_path(folder: Path, shard: int) -> Path:
@@ -294,34 +232,56 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
     if not path.is_file():
         write_json(path, config)
         return
-    found = {"action": config["action"]} | read_json(path)  # stores from before actions were recorded lack the entry
+    found = read_json(path)
     differing = sorted(key for key in config.keys() | found.keys() if config.get(key) != found.get(key))
     if differing:
         raise ValueError(f"{folder} holds orbits made with other settings ({', '.join(differing)} differ); "
                          "choose another folder or delete this one")
 
 
-def _write_shard(folder: Path, shard: int, sample: OrbitSample, first_image: int) -> None:
-    blocks = sample.blocks.cpu().numpy().astype(np.float16)
-    if not np.isfinite(blocks).all():
-        raise ValueError("activations exceed float16's range (65,504); choose a layer with smaller activations")
-    with atomic_path(_data_path(folder, shard)) as temporary, temporary.open("wb") as stream:
-        np.save(stream, blocks)
-    meta = dict(rows=len(blocks), sha256=sha256_of(_data_path(folder, shard)),
-                sum_of_squares=float(np.square(blocks, dtype=np.float32).sum(dtype=np.float64)),
-                image=(sample.image + first_image).tolist(), points=sample.points.tolist())
+def _write_shard(folder: Path, shard: int, blocks: Float[Tensor, "n g d"], image: list[int],
+                 points: list[list[float]] | None) -> None:
+    """One shard and its meta file, which is written last and so vouches for a whole shard."""
+    exponent = exponent_for(blocks)
+    stored = to_half(blocks, exponent).cpu().numpy()
+    path = _data_path(folder, shard)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, stored)
+    squares = np.square(stored, dtype=np.float32).sum((0, 2), dtype=np.float64) * 4.0 ** -exponent
+    meta = dict(rows=len(stored), sha256=sha256_of(path), **_stamp(path), exponent=exponent, squares=squares.tolist(),
+                image=image, points=points)
     write_json(_meta_path(folder, shard), meta | {"digest": digest(meta)})
 
 
-def _shard_problem(folder: Path, shard: int, thorough: bool = True) -> str | None:
-    """"missing", "damaged" or None; the meta file is written last, so it vouches for a whole shard."""
-    data, meta = _data_path(folder, shard), _meta_path(folder, shard)
-    if not (data.is_file() and meta.is_file()):
-        return "missing"
+def _stamp(path: Path) -> dict[str, int]:
+    """What tells cheaply that a file is still the one that was hashed."""
+    status = path.stat()
+    return dict(size=status.st_size, changed=status.st_mtime_ns)
+
+
+def _points_of(meta: dict[str, Any]) -> Float[np.ndarray, "n 2"]:
+    if meta["points"] is None:
+        return np.full((meta["rows"], 2), np.nan, dtype=np.float32)
+    return np.array(meta["points"], dtype=np.float32)
+
+
+def _read_meta(folder: Path, shard: int) -> dict[str, Any] | None:
+    """What was noted about a shard; None if it is damaged."""
     try:
-        facts = read_json(meta)
+        meta = read_json(_meta_path(folder, shard))
     except ValueError:
-        return "damaged"
-    if not isinstance(facts, dict) or facts.pop("digest", None) != digest(facts):
-        return "damaged"
-    return "damaged" if thorough and sha256_of(data) != facts["sha256"] else None
+        return None
+    return meta if isinstance(meta, dict) and meta.pop("digest", None) == digest(meta) else None
+
+
+def _inspected(folder: Path, shard: int, thorough: bool) -> tuple[str | None, dict[str, Any]]:
+    """(problem, what was noted): "missing", "damaged" or None; unless `thorough`, a file with the noted size and time
+    of change is not read."""
+    path = _data_path(folder, shard)
+    if not (path.is_file() and _meta_path(folder, shard).is_file()):
+        return "missing", {}
+    meta = _read_meta(folder, shard)
+    if meta is None:
+        return "damaged", {}
+    trusted = not thorough and _stamp(path) == {key: meta.get(key) for key in ("size", "changed")}
+    return None if trusted or sha256_of(path) == meta["sha256"] else "damaged", meta

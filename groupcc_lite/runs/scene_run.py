@@ -171,8 +171,7 @@ class SceneRun:
             if relations:
                 model.load_state_dict(self.transform(base, "adam", seed).state_dict())
             model = model.to(self.device)
-            coders.optimise(model, source, folder=folder, **settings, terms=lambda step: dict(relations=relations),
-                            facts=dict(relations=relations))
+            coders.optimise(model, source, folder=folder, **settings, terms=dict(relations=relations))
             model.save(folder)
 
         return self._trained(artefact, make)

@@ -13,13 +13,14 @@ from torch import Tensor
 class _Moments:
     """Second moments of (x[e], x[g]) collected in one pass; every ridge strength is then closed form."""
 
-    def __init__(self, order: int, channels: int):
+    def __init__(self, order: int, channels: int, device: torch.device):
+        exact = dict(dtype=torch.float64, device=device)
         self.count = 0
-        self.x = torch.zeros(channels, dtype=torch.float64)
-        self.y = torch.zeros(order, channels, dtype=torch.float64)
-        self.xx = torch.zeros(channels, channels, dtype=torch.float64)
-        self.xy = torch.zeros(channels, order, channels, dtype=torch.float64)
-        self.yy = torch.zeros(order, dtype=torch.float64)
+        self.x = torch.zeros(channels, **exact)
+        self.y = torch.zeros(order, channels, **exact)
+        self.xx = torch.zeros(channels, channels, **exact)
+        self.xy = torch.zeros(channels, order, channels, **exact)
+        self.yy = torch.zeros(order, **exact)
 
     def add(self, blocks: Float[Tensor, "b g d"]) -> None:
         x0 = blocks[:, 0]
@@ -36,7 +37,7 @@ class _Moments:
         covariance = self.xx / self.count - torch.outer(mean, mean)
         cross = self.xy / self.count - einsum(mean, self.y / self.count, "c, g d -> c g d")
         penalty = ridge * covariance.trace() / len(mean)
-        damped = covariance + penalty * torch.eye(len(mean), dtype=torch.float64)
+        damped = covariance + penalty * torch.eye(len(mean), dtype=torch.float64, device=mean.device)
         weights = torch.linalg.solve(damped, cross.flatten(1)).view_as(cross)
         return weights, self.y / self.count - einsum(mean, weights, "c, c g d -> g d")
 
@@ -55,17 +56,24 @@ def linear_ceiling(train: Iterable[Tensor], held_out: Iterable[Tensor],
     """Held-out FVE of the best ridge map from x[e] to x[g], per element: what a linear reader of x[e] could know.
 
     `train` and `held_out` give batches (b, g, d). The ridge strength, in units of the mean eigenvalue of x[e]'s
-    covariance, is chosen on every fifth training batch, never on the held-out ones.
+    covariance, is chosen on every fifth training batch, never on the held-out ones. Moments are summed in double
+    precision where the training batches lie, and so is the result. ValueError for fewer than two training batches and
+    for no held-out one.
+
+    >>> x = torch.randn(400, 1, 5, generator=torch.Generator().manual_seed(0))
+    >>> orbits = torch.cat([x, x.flip(2)], dim=1)  # block 1 is a linear function of block 0
+    >>> linear_ceiling(orbits[:300].split(100), orbits[300:].split(100)).round(decimals=2)
+    tensor([1., 1.])
     """
     fit = choose = test = None
     for number, batch in enumerate(train):
         if fit is None:
-            fit, choose, test = (_Moments(*batch.shape[1:]) for _ in range(3))
+            fit, choose, test = (_Moments(*batch.shape[1:], batch.device) for _ in range(3))
         (choose if number % 5 == 1 else fit).add(batch.float())
     if fit is None or not choose.count:
         raise ValueError("linear_ceiling needs at least 2 training batches, to choose the ridge strength on one")
     for batch in held_out:
-        test.add(batch.float())
+        test.add(batch.float().to(test.x.device))
     if not test.count:
         raise ValueError("held_out is empty; expected batches of orbit vectors (b, g, d)")
     best = max(ridges, key=lambda ridge: float(choose.fve(*fit.fit(ridge)).mean()))

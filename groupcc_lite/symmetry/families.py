@@ -110,8 +110,8 @@ class ResponseLabels(NamedTuple):
 def centre_activations(model: BaseModel, images: Float[Tensor, "k 3 s s"], *,
                        batch_size: int = 8) -> Float[Tensor, "k d"]:
     """The layer's activations at the image centre, read bilinearly, on the CPU; small batches stay in its cache."""
-    centre, device = model.geometry.cells(torch.zeros(1, 1, 2)), next(model.parameters()).device
-    return torch.cat([read_at(model(part.to(device)), centre.expand(len(part), -1, -1))[:, 0].float().cpu()
+    centre = model.geometry.cells(torch.zeros(1, 1, 2, device=model.device))
+    return torch.cat([read_at(model(part.to(model.device)), centre.expand(len(part), -1, -1))[:, 0].float().cpu()
                       for part in images.split(batch_size)])
 
 
@@ -126,7 +126,7 @@ def label_by_response(coder: GroupCrosscoder | FittedCrosscoder, activations: Fl
     by less than `margin` (relative) get no label.
     """
     by_image = coder.preactivations(activations.to(coder.W_e.device)).relu().cpu().numpy()
-    shape = shape.numpy()
+    shape = shape.cpu().numpy()
     table = np.stack([by_image[shape == c].max(0) for c in range(shape.max() + 1)], axis=1)
     second, best = np.sort(table, axis=1)[:, -2:].T
     selectivity = np.where(best > 0, (best - second) / np.maximum(best, 1e-12), 0.0)

@@ -291,13 +291,12 @@ def test_the_book_shows_the_reference_run_else_its_own_else_says_so(made, tmp_pa
 
 
 def test_a_book_with_the_page_gets_the_atlas_beside_its_pages(made, tmp_path, monkeypatch):
-    from test_book import pretend_run
-    from tiny_book import make_tiny_book
+    from tiny_book import make_tiny_book, pretend_run
 
     from bookmaker import build
 
     monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
-    monkeypatch.setattr("groupcc_lite.atlas.npm_packages.links", lambda root, names: {"d3": "_static/vendor/d3/d3.min.js"})
+    monkeypatch.setattr(build, "script_links", lambda packages, root: {"d3": "_static/vendor/d3/d3.min.js"})
     root = make_tiny_book(tmp_path / "book")
     pretend_run(root, "01_one", "02_two")
     storage.write_atlas(made, root / "book" / "reference" / "atlas")

@@ -3,7 +3,8 @@
 import pytest
 
 from bookmaker.auditing import audit
-from groupcc_lite.atlas import FOLDER, PACKAGES
+from bookmaker.page_packages import ON_PAGES
+from groupcc_lite.base import VENDOR_FOLDER
 
 SOUND = """<html><head><link rel="stylesheet" href="style/book.css"><script src="style/page.js"></script></head><body>
 <h1 id="top">Title</h1><a href="#top">up</a> <a href="sub/other.html#there">there</a> <a href="https://example.org/x">out</a>
@@ -29,22 +30,22 @@ def test_a_sound_site_has_no_problems(site):
 
 
 @pytest.mark.parametrize("before, after, finding", [
-    ('href="#top"', 'href="#bottom"', "leads to a place that its page does not have"),
-    ("other.html#there", "other.html#elsewhere", "leads to a place that its page does not have"),
-    ("sub/other.html#there", "sub/gone.html", "leads nowhere"),
+    ('href="#top"', 'href="#bottom"', "Cannot find fragment"),
+    ("other.html#there", "other.html#elsewhere", "Cannot find fragment"),
+    ("sub/other.html#there", "sub/gone.html", "File not found"),
     ('alt="A curve and its mirror image."', "", "has no alt text"),
     ('alt="A curve and its mirror image."', 'alt=" "', "has no alt text"),
     ('alt="A curve and its mirror image."', 'alt="../_images/2f9c51.png"', "has a path as alt text"),
     ('alt="A curve and its mirror image."', 'alt="figure.png"', "has a path as alt text"),
-    ('src="picture.png"', 'src="lost.png"', "does not exist"),
-    ("style/book.css", "style/lost.css", "does not exist"),
-    ("style/page.js", "style/lost.js", "does not exist"),
+    ('src="picture.png"', 'src="lost.png"', "File not found"),
+    ("style/book.css", "style/lost.css", "File not found"),
+    ("style/page.js", "style/lost.js", "File not found"),
     ('{"state": {"abc": {}}}', '{"state": {"other": {}}}', "has no state on the page"),
     ("picture.png", "https://example.org/picture.png", "is loaded from the network"),
     ("style/book.css", "https://example.org/book.css", "is loaded from the network"),
     ("style/page.js", "//example.org/page.js", "is loaded from the network"),
-    ("<h1", '<iframe src="lost.html" title="x"></iframe><h1', "does not exist"),
-    ("<h1", '<link rel="preload" href="lost.js"><h1', "does not exist"),
+    ("<h1", '<iframe src="lost.html" title="x"></iframe><h1', "File not found"),
+    ("<h1", '<link rel="preload" href="lost.js"><h1', "File not found"),
     ("<h1", "<pre>Traceback (most recent call last)</pre><h1", "shows an error"),
     ("<h1", '<div class="output traceback">x</div><h1', "shows an error"),
     ("<h1", "<p>| a | <code>b</code> |\n|---|---|\n| 1 | 2 |</p><h1", "shown as text"),
@@ -58,11 +59,17 @@ def test_each_defect_is_found_once(site, before, after, finding):
     assert problems[0].startswith("index.html: ") and finding in problems[0]
 
 
+def test_an_error_in_an_example_of_the_reference_is_none(site):
+    example = '<div class="highlight-pycon notranslate"><pre>Traceback (most recent call last):</pre></div>'
+    (site / "index.html").write_text(SOUND.replace("<h1", f"{example}<h1"))
+    assert audit(site) == []
+
+
 def test_what_npm_did_not_deliver_may_come_from_the_network_and_nothing_else(site):
-    address = PACKAGES["mathjax"].address
+    address = ON_PAGES["mathjax"].address
     (site / "index.html").write_text(SOUND.replace("style/page.js", address))
     assert audit(site) == []
-    (site / FOLDER / "mathjax").mkdir(parents=True)
+    (site / VENDOR_FOLDER / "mathjax").mkdir(parents=True)
     assert ["is loaded from the network" in str(problem) for problem in audit(site)] == [True]
 
 

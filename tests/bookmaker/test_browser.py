@@ -12,7 +12,8 @@ import pytest
 from browsing import DARKEST_PAPER, LIGHTEST_NIGHT, Reader, View, chromium, require, served
 from built_book import ROOT, make_smoke_book
 
-from groupcc_lite.atlas import npm_packages
+from bookmaker import page_packages
+from groupcc_lite import base
 
 DESK = View("desk", 1280, "light", True)
 PHONE = View("phone", 390, "dark", False)
@@ -27,18 +28,20 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def axe() -> str:
+def axe(tmp_path_factory) -> str:
     """The text of the script that knows the rules."""
-    package = npm_packages.PACKAGES["axe-core"]
-    links = npm_packages.links(ROOT, ["axe-core"])
-    require(npm_packages.is_local(links["axe-core"]), f"npm cannot fetch {package.name}")
-    return dict(npm_packages.files(package, npm_packages.packages_folder(ROOT)))[package.entry].decode()
+    package, folder = {"axe-core": page_packages.AXE}, tmp_path_factory.mktemp("axe")
+    link = base.script_links(package, ROOT)["axe-core"]
+    require(base.is_local_link(link), f"npm cannot fetch {page_packages.AXE.name}")
+    base.copy_scripts(package, ROOT, folder)
+    return (folder / link).read_text()
 
 
 @pytest.fixture(scope="module")
 def pages(browser, axe, tmp_path_factory) -> Path:
     """The folder of the built pages. The browser is asked for first: without it nothing needs to be built."""
-    require(all(map(npm_packages.is_local, npm_packages.links(ROOT).values())), "npm cannot fetch what the pages load")
+    links = base.script_links(page_packages.ON_PAGES, ROOT)
+    require(all(map(base.is_local_link, links.values())), "npm cannot fetch what the pages load")
     if "GROUPCC_PAGES" in os.environ:
         return Path(os.environ["GROUPCC_PAGES"]).resolve()
     return make_smoke_book(tmp_path_factory).page.parent

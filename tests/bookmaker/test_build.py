@@ -6,10 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from tiny_book import ROOT, make_tiny_book, write_chapter
+from tiny_book import ROOT, make_tiny_book, pretend_run, write_chapter
 
+from bookmaker import __main__ as cli
 from bookmaker import build, execution, pages
-from groupcc_lite import __main__ as cli
 from groupcc_lite.base import write_json
 
 
@@ -19,22 +19,6 @@ def root(tmp_path, monkeypatch) -> Path:
     root = make_tiny_book(tmp_path / "book")
     monkeypatch.chdir(root)
     return root
-
-
-def pretend_run(root: Path, *chapters: str) -> None:
-    """Executed notebooks as papermill would leave them, without starting a kernel."""
-    from bookmaker.notebook_pairs import make_pair
-
-    for chapter in chapters:
-        notebook = nbformat.reads(make_pair(root / "notebooks" / f"{chapter}.py", root)[1], as_version=4)
-        injected = nbformat.v4.new_code_cell('# Parameters\nprofile = "smoke"\nseed = 5\n',
-                                             metadata={"tags": ["injected-parameters"]})
-        notebook.cells.insert(3, injected)
-        notebook.metadata["papermill"] = {"duration": 3.5, "start_time": "2026-01-02T03:04:05.678"}
-        folder = execution.executed_folder(root, "smoke")
-        folder.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, folder / f"{chapter}.ipynb")
-        write_json(folder / f"{chapter}.json", {})
 
 
 def test_toc_pages(root):
@@ -63,7 +47,7 @@ def test_assembling_twice_changes_nothing_and_removes_what_is_gone(root):
 
 def test_a_chapter_that_was_not_run_is_named(root):
     pretend_run(root, "01_one")
-    with pytest.raises(FileNotFoundError, match="02_two has not been run with profile 'smoke'.*python -m bookmaker run 02"):
+    with pytest.raises(FileNotFoundError, match="02_two has not been run with profile 'smoke'.*bookmaker run 02"):
         build.assemble(root, "smoke")
 
 
@@ -113,12 +97,12 @@ def test_the_whole_way_from_notebooks_to_checked_pages(root, capfd, caplog):
     (["publish"], "holds no reports"),
     (["publish", "--profile", "book"], "runs on tiny-inception, but the reference is a run on googlenet or inc"),
     *(([verb, "--profile", "smok"], "profile is 'smok'; expected one of")
-      for verb in ("build", "audit", "serve", "publish", "cost")),
+      for verb in ("build", "audit", "serve", "publish")),
 ])
 def test_wrong_requests_are_one_clear_line(root, capsys, arguments, message):
     assert cli.main(arguments) == 2
     captured = capsys.readouterr().err
-    assert message in captured and captured.startswith("groupcc: ") and captured.count("\n") == 1
+    assert message in captured and captured.startswith("bookmaker: ") and captured.count("\n") == 1
 
 
 @pytest.fixture
@@ -126,7 +110,7 @@ def no_kernel(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a kernel was started")
 
-    monkeypatch.setattr(execution, "_execute", refuse)
+    monkeypatch.setattr(execution.NotebookProcesses, "execute", refuse)
 
 
 @pytest.mark.parametrize("verb", [["run", "01"], ["book"]])
@@ -151,7 +135,7 @@ def test_missing_weights_and_photographs_are_one_line_before_anything_starts(
         (root / name).write_bytes(b"")
     assert cli.main([*verb, *arguments]) == 2
     captured = capsys.readouterr().err
-    assert message in captured and captured.startswith("groupcc: ") and captured.count("\n") == 1
+    assert message in captured and captured.startswith("bookmaker: ") and captured.count("\n") == 1
 
 
 def test_make_wants_a_folder_of_data():
@@ -199,9 +183,8 @@ def test_an_interruption_says_how_to_go_on(root, capsys, monkeypatch):
 
 
 def test_every_verb_explains_itself(capsys):
-    verbs = next(action for action in cli.parser()._actions if action.choices).choices
-    assert {"book", "run", "build", "audit", "serve", "sync", "profiles", "cost", "train-tiny", "publish",
-            "atlas"} == {*verbs}
+    verbs = next(action for action in cli.verbs().parser._actions if action.choices).choices
+    assert {"book", "run", "build", "audit", "serve", "sync", "publish"} == {*verbs}
     for verb in verbs:
         with pytest.raises(SystemExit) as stop:
             cli.main([verb, "--help"])
@@ -209,25 +192,7 @@ def test_every_verb_explains_itself(capsys):
         assert len(capsys.readouterr().out.splitlines()) > 4
 
 
-def test_profiles_lists_every_setting(capsys):
-    import dataclasses
-
-    from groupcc_lite.runs import PROFILES, Profile
-
-    assert cli.main(["profiles"]) == 0
-    out = capsys.readouterr().out
-    settings = {field.name for field in dataclasses.fields(Profile)} - {"name", "summary"}
-    assert {name for name in {*PROFILES, *settings} if name not in out} == set()
-
-
-def test_cost_shows_every_stage(capsys):
-    assert cli.main(["cost", "--profile", "smoke"]) == 0
-    out = capsys.readouterr().out
-    for word in ("smoke", "orbits", "crosscoder", "feature atlas", "disk", "time"):
-        assert word in out
-
-
 @pytest.mark.parametrize("text, expected", [("seed=3", 3), ("images=None", None), ("name=plain text", "plain text")])
 def test_other_parameters_are_read_as_literals_or_text(text, expected):
-    options = cli.parser().parse_args(["run", "-p", text])
+    options = cli.verbs().parser.parse_args(["run", "-p", text])
     assert cli._parameters(options)[text.split("=")[0]] == expected

@@ -1,14 +1,16 @@
 """Running notebooks: parameters checked before anything starts, finished ones kept, failed ones named."""
 
 import os
+import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
 import pytest
 from tiny_book import make_tiny_book, write_chapter
 
-from bookmaker import execution
-from bookmaker.notebook_pairs import sources
+from bookmaker import execution, lanes
+from bookmaker.notebook_pairs import make_pair, sources
 
 
 @pytest.fixture
@@ -22,12 +24,12 @@ def executed(monkeypatch) -> list[str]:
     """Names of the notebooks that were run, in place of running them."""
     names = []
 
-    def pretend(root, text, output, parameters):
+    def pretend(self, root, text, output, parameters):
         names.append(output.stem)
         nbformat.write(nbformat.reads(text, as_version=4), output)
         return ""
 
-    monkeypatch.setattr(execution, "_execute", pretend)
+    monkeypatch.setattr(execution.NotebookProcesses, "execute", pretend)
     return names
 
 
@@ -55,7 +57,7 @@ def test_a_notebook_is_executed_with_its_parameters_and_a_failure_stops_no_other
 def test_unchanged_notebooks_are_kept(book, executed):
     assert run(book) == ["made", "made"]
     assert run(book) == ["kept", "kept"]
-    assert executed == ["01_one", "02_two"]
+    assert sorted(executed) == ["01_one", "02_two"]
 
 
 def touch_notebook(book: Path) -> None:
@@ -66,8 +68,20 @@ def touch_library(book: Path) -> None:
     (book / "groupcc_lite" / "groups.py").write_text("x = 1\n")
 
 
-def touch_page_module(book: Path) -> None:
-    (book / "groupcc_lite" / "audit.py").write_text("x = 1\n")
+def touch_atlas(book: Path) -> None:
+    (book / "groupcc_lite" / "atlas").mkdir()
+    (book / "groupcc_lite" / "atlas" / "contents.py").write_text("x = 1\n")
+
+
+def touch_page_of_the_atlas(book: Path) -> None:
+    (book / "groupcc_lite" / "atlas" / "web").mkdir(parents=True)
+    for name in ("web_page.py", "web/map.js"):
+        (book / "groupcc_lite" / "atlas" / name).write_text("x = 1\n")
+
+
+def touch_bookmaker(book: Path) -> None:
+    (book / "bookmaker").mkdir()
+    (book / "bookmaker" / "pages.py").write_text("x = 1\n")
 
 
 def touch_reference(book: Path) -> None:
@@ -90,7 +104,8 @@ def touch_nothing(book: Path) -> None:
 
 
 @pytest.mark.parametrize("touch, expected", [
-    (touch_notebook, ["made", "kept"]), (touch_library, ["made", "made"]), (touch_page_module, ["kept", "kept"]),
+    (touch_notebook, ["made", "kept"]), (touch_library, ["made", "made"]), (touch_atlas, ["made", "made"]),
+    (touch_page_of_the_atlas, ["kept", "kept"]), (touch_bookmaker, ["kept", "kept"]),
     (touch_reference, ["made", "kept"]), (touch_report, ["made", "kept"]), (touch_record, ["made", "kept"]),
     (touch_nothing, ["kept", "kept"])])
 def test_what_a_notebook_depends_on_runs_it_again(book, executed, touch, expected):
@@ -148,17 +163,97 @@ def test_a_download_of_weights_does_not_run_a_chapter_again(book, executed, outs
     assert run(book, profile="paper") == ["kept", "kept"]
 
 
-@pytest.mark.parametrize("package", execution.PACKAGES)
+@pytest.mark.parametrize("package", ["torch", "scikit-learn", "umap-learn", "matplotlib"])
 def test_another_version_of_a_package_runs_everything_again(book, executed, monkeypatch, package):
     run(book)
-    installed = execution.version
-    monkeypatch.setattr(execution, "version", lambda name: "99" if name == package else installed(name))
+    installed = execution.versions()
+    assert package in installed
+    monkeypatch.setattr(execution, "versions", lambda: installed | {package: "99"})
     assert run(book) == ["made", "made"]
 
 
+def test_another_number_of_threads_runs_everything_again_and_more_jobs_do_not(book, executed):
+    def statuses(**how):
+        return [o.status for o in execution.run(book, sources(book), {"profile": "smoke"}, **how)]
+
+    assert statuses() == ["made", "made"]
+    assert statuses(jobs=1) == ["kept", "kept"]
+    assert statuses(threads=2) == ["made", "made"]
+
+
+@pytest.mark.parametrize("how", [{"jobs": 0}, {"threads": 0}, {"jobs": True}, {"threads": 1.5}])
+def test_jobs_and_threads_are_numbers(book, executed, how):
+    with pytest.raises(ValueError, match=f"{next(iter(how))} is .*; expected 1 or more"):
+        execution.run(book, sources(book), {"profile": "smoke"}, **how)
+    assert executed == []
+
+
+COUNTED = """import os, torch
+names = [f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")]
+print("threads", torch.get_num_threads(), *map(os.environ.get, names))"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_kernel_has_the_same_number_of_threads(book, threads):
+    write_chapter(book, "01_one", extra=COUNTED)
+    execution.run(book, sources(book)[:1], {"profile": "smoke"}, threads=threads)
+    notebook = nbformat.read(execution.executed_folder(book, "smoke") / "01_one.ipynb", as_version=4)
+    assert " ".join(["threads", *[str(threads)] * 5]) in "".join(o.text for o in notebook.cells[-1].outputs)
+
+
+MEET = """import pathlib, time
+here, there = (pathlib.Path({folder!r}) / name for name in {names})
+here.touch()
+began = time.monotonic()
+while not there.exists():
+    if time.monotonic() - began > 60:
+        raise TimeoutError("nobody came")
+    time.sleep(0.05)"""
+
+
+def test_two_notebooks_run_at_once_and_each_tells_when_it_starts_and_ends(book, tmp_path, caplog):
+    for chapter, names in (("01_one", ("a", "b")), ("02_two", ("b", "a"))):
+        write_chapter(book, chapter, extra=MEET.format(folder=str(tmp_path), names=names))
+    with caplog.at_level("INFO"):
+        outcomes = execution.run(book, sources(book), {"profile": "smoke"})
+    assert [(o.name, o.status) for o in outcomes] == [("01_one", "made"), ("02_two", "made")]
+    said = [message for message in caplog.messages if message.startswith("0")]
+    assert [line.split(": ")[1].split(" ")[0] for line in said] == ["started", "started", "made", "made"]
+    assert said[-1].endswith("(2 of 2)")
+
+
+def test_an_interruption_ends_all_kernels(book, tmp_path):
+    for chapter in ("01_one", "02_two"):
+        write_chapter(book, chapter, extra=f"import os, pathlib, time\n"
+                      f"pathlib.Path({str(tmp_path)!r}, '{chapter}.pid').write_text(str(os.getpid()))\ntime.sleep(600)")
+    pids = [tmp_path / f"{chapter}.pid" for chapter in ("01_one", "02_two")]
+    processes = execution.NotebookProcesses(1)
+    work = {path.stem: partial(processes.execute, book, make_pair(path, book)[1], tmp_path / f"{path.stem}.ipynb", {})
+            for path in sources(book)}
+
+    def interrupted():
+        while not all(path.is_file() and path.read_text() for path in pids):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(lanes.run_in_lanes(work | {"99": interrupted}, {}, lanes=3, builds_on={}, stop=processes.stop))
+    for path in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.read_text()), 0)
+    assert processes.execute(book, "", tmp_path / "x.ipynb", {}).startswith("its process ended")  # none starts any more
+
+
+def test_a_kernel_that_dies_is_a_failure_of_its_notebook(book):
+    write_chapter(book, "01_one", extra="import os\nos._exit(3)")
+    outcomes = execution.run(book, sources(book), {"profile": "smoke"})
+    assert [o.status for o in outcomes] == ["failed", "made"]
+    assert "its process ended with status" in outcomes[0].error and "DeadKernelError" in outcomes[0].error
+
+
 def test_what_the_library_logs_is_plain_output_and_other_warnings_are_not(book):
-    lines = ("import logging, warnings\nlogging.getLogger('groupcc_lite.stimuli.images').warning('skipped 1 of 2 images')\n"
-             "warnings.warn('a real one')")
+    lines = ("import logging, warnings\nwarnings.warn('a real one')\n"
+             "logging.getLogger('groupcc_lite.stimuli.images').warning('skipped 1 of 2 images')")
     write_chapter(book, "01_one", extra=lines)
     execution.run(book, sources(book)[:1], {"profile": "smoke"})
     outputs = nbformat.read(execution.executed_folder(book, "smoke") / "01_one.ipynb", as_version=4).cells[-1].outputs
@@ -210,9 +305,7 @@ def test_a_parameters_cell_holds_literals_only(line):
         execution.declared_parameters(notebook, "x.py")
 
 
-def test_the_environment_of_the_kernel_does_not_leak(monkeypatch):
-    monkeypatch.setenv("KEPT", "before")
-    monkeypatch.delenv("GONE", raising=False)
-    with execution._environment(KEPT="during", GONE="during"):
-        assert (os.environ["KEPT"], os.environ["GONE"]) == ("during", "during")
-    assert os.environ["KEPT"] == "before" and "GONE" not in os.environ
+def test_the_environment_of_the_kernel_does_not_leak(book, executed):
+    before = dict(os.environ)
+    execution.run(book, sources(book), {"profile": "smoke"}, threads=3)
+    assert dict(os.environ) == before

@@ -7,21 +7,24 @@ import yaml
 from PIL import Image
 
 from bookmaker.html_repairs import CARD, CARD_SIZE, Site, configured, draw_card, finish, finished
-from groupcc_lite.atlas import npm_packages
+from bookmaker.page_packages import ON_PAGES
+from bookmaker.project_facts import Project
 
+NOWHERE = Project("1", "D", "")
+SOMEWHERE = Project("1", "D", "https://github.com/who/book")
 SITE = Site("https://who.github.io/book/", "A book", "About <things>")
-LOCAL = {name: f"_static/vendor/{name}/{package.entry}" for name, package in npm_packages.PACKAGES.items()}
-DISTANT = {name: package.address for name, package in npm_packages.PACKAGES.items()}
+LOCAL = {name: f"_static/vendor/{name}/{package.entry}" for name, package in ON_PAGES.items()}
+DISTANT = {name: package.address for name, package in ON_PAGES.items()}
 
 
 @pytest.mark.parametrize("text", ["title: T\n", "title: T\nsphinx: {config: {numfig: true, mathjax_path: old}}\n"])
 def test_the_configuration_learns_where_the_packages_are(text):
-    near, far = (yaml.safe_load(configured(text, links))["sphinx"]["config"] for links in (LOCAL, DISTANT))
+    near, far = (yaml.safe_load(configured(text, links, NOWHERE))["sphinx"]["config"] for links in (LOCAL, DISTANT))
     assert near["mathjax_path"] == "vendor/mathjax/es5/tex-chtml.js"  # counted from _static, as Sphinx does
     assert list(near["nb_ipywidgets_js"]) == ["vendor/requirejs/require.js", "vendor/html-manager/dist/embed-amd.js"]
     assert far["mathjax_path"].startswith("https://") and all(p.startswith("https://") for p in far["nb_ipywidgets_js"])
     assert [list(options) for options in near["nb_ipywidgets_js"].values()] == [[], ["data-jupyter-widgets-cdn"]]
-    assert ("numfig" in near) == ("numfig" in text) and yaml.safe_load(configured(text, LOCAL))["title"] == "T"
+    assert ("numfig" in near) == ("numfig" in text) and yaml.safe_load(configured(text, LOCAL, NOWHERE))["title"] == "T"
 
 
 @pytest.mark.parametrize("before, after", [
@@ -73,6 +76,20 @@ def test_a_page_says_what_its_card_shows():
     assert (found["og:image:width"], found["og:image:height"]) == ("1200", "630")
 
 
+def test_a_card_without_an_address_has_no_picture_and_no_address():
+    found = tags(finished("<head><title>One</title></head>", "book/one.html", SITE._replace(address="")))
+    assert found["og:title"] == "One" and found["twitter:card"] == "summary"
+    assert not {"og:url", "og:image"} & found.keys()
+
+
+def test_buttons_come_with_the_address_and_open_the_published_notebooks():
+    without, known = (yaml.safe_load(configured("title: T\n", LOCAL, project)) for project in (NOWHERE, SOMEWHERE))
+    assert not {"repository", "launch_buttons", "html"} & without.keys()
+    assert known["repository"] == {"url": "https://github.com/who/book", "branch": "published"}
+    assert known["html"] == {"use_repository_button": True, "use_issues_button": True}
+    assert known["launch_buttons"]["colab_url"].startswith("https://colab.research.google.com")
+
+
 def test_the_page_at_the_root_becomes_a_whole_one_and_still_leads_on():
     line = '<meta http-equiv="Refresh" content="0; url=book/index.html" />'
     page = finished(line, "index.html", SITE)
@@ -88,7 +105,7 @@ def test_only_pages_of_the_book_are_touched(tmp_path, root):
         (tmp_path / name).write_text(text)
     finish(root, tmp_path)
     assert [(tmp_path / name).read_text() == text for name, text in texts.items()] == [False, True, True]
-    assert "og:image" in (tmp_path / "one.html").read_text()
+    assert "og:title" in (tmp_path / "one.html").read_text()
     assert Image.open(tmp_path / CARD).size == CARD_SIZE
 
 
@@ -109,6 +126,6 @@ def test_the_card_is_the_same_every_time(tmp_path, figure):
 
 def test_the_card_says_what_the_sources_say(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1"\ndescription = "D"\n'
-                                             'urls = {Repository = "https://github.com/who/book"}\n')
+                                             '[tool.bookmaker]\nrepository = "https://github.com/who/book"\n')
     (tmp_path / "_config.yml").write_text("title: T\n")
     assert Site.of(tmp_path) == ("https://who.github.io/book/", "T", "D")

@@ -2,13 +2,17 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tiny_book import make_tiny_book, write_chapter
+from tiny_book import ROOT, git, make_tiny_book, write_chapter
 
 from bookmaker import notebook_pairs
 from bookmaker.project_facts import Project
+
+ROOT_ADDRESS = Project.read(ROOT).repository
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def cells(root: Path, name: str) -> list[dict]:
 
 def test_sync_makes_twins_and_then_has_nothing_to_do(book):
     made = notebook_pairs.sync(book)
-    assert {path.name for path in made} == {"_config.yml", "01_one.py", "01_one.ipynb", "02_two.py", "02_two.ipynb"}
+    assert {path.name for path in made} == {"01_one.py", "01_one.ipynb", "02_two.py", "02_two.ipynb"}
     assert notebook_pairs.sync(book) == []
     assert notebook_pairs.sync(book, check=True) == []
 
@@ -87,19 +91,61 @@ def test_the_bootstrap_cell_is_generated_before_the_parameters_and_repaired(book
 
 
 def test_the_bootstrap_cell_does_nothing_outside_colab(book, monkeypatch):
-    import subprocess
-
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("the cell tried to install something"))
     before, scope = dict(os.environ), {}
-    exec(notebook_pairs.bootstrap_source(book), scope)
-    assert scope.keys() <= {"__builtins__", "sys", "os", "keep_on_drive"} and dict(os.environ) == before
+    exec(notebook_pairs.BOOTSTRAP, scope)
+    assert scope.keys() == {"__builtins__", "sys", "keep_on_drive", "source"} and dict(os.environ) == before
 
 
-def test_sync_brings_version_and_address_in_step(book):
-    (book / "_config.yml").write_text((book / "_config.yml").read_text().replace("url: anywhere", "url: elsewhere"))
-    assert book / "_config.yml" in notebook_pairs.sync(book, check=True)
-    assert book / "_config.yml" in notebook_pairs.sync(book)
-    assert f"  url: {Project.read(book).repository}\n" in (book / "_config.yml").read_text()
+def test_a_copy_that_names_no_commit_stops_on_colab_and_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    monkeypatch.delenv("GROUPCC_SOURCE", raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("the cell tried to install something"))
+    with pytest.raises(RuntimeError, match="does not say what to install. Open the chapter with the rocket button"):
+        exec(notebook_pairs.BOOTSTRAP, {})
+
+
+@pytest.mark.parametrize("origin, address", [
+    ("git@github.com:who/book.git", "https://github.com/who/book"), ("/srv/git/book", ""), (None, "")])
+def test_sync_takes_the_address_from_the_origin_if_it_is_on_github(book, origin, address):
+    git(book, "init", "-q")
+    if origin:
+        git(book, "remote", "add", "origin", origin)
+    assert ROOT_ADDRESS == Project.read(book).repository
+    stale = notebook_pairs.sync(book)
+    assert Project.read(book).repository == (address or ROOT_ADDRESS)
+    assert (book / "pyproject.toml" in stale) == (Project.read(book).repository != ROOT_ADDRESS)
+    assert notebook_pairs.sync(book) == []
+
+
+def test_check_does_not_ask_for_the_origin_so_that_forks_pass(book):
+    notebook_pairs.sync(book)
+    git(book, "init", "-q")
+    git(book, "remote", "add", "origin", "git@github.com:fork/book.git")
+    assert notebook_pairs.sync(book, check=True) == []
+
+
+def test_pinned_notebooks_install_the_commit_that_they_come_from(book):
+    notebook_pairs.sync(book)
+    git(book, "init", "-q")
+    git(book, "remote", "add", "origin", "https://github.com/who/book")
+    notebook_pairs.sync(book)
+    git(book, "add", "-A")
+    git(book, "commit", "-qm", "first")
+    commit = git(book, "rev-parse", "HEAD")
+    assert [path.name for path in notebook_pairs.pin(book)] == ["01_one.ipynb", "02_two.ipynb"]
+    for name in ("01_one", "02_two"):
+        (cell,) = [c for c in cells(book, name) if "bootstrap" in c["metadata"].get("tags", [])]
+        line = f'source = "groupcc-lite[all] @ git+https://github.com/who/book@{commit}"  # what pip installs'
+        assert line in "".join(cell["source"])
+    with pytest.raises(ValueError, match="01_one.ipynb has no line"):
+        notebook_pairs.pin(book)
+
+
+def test_without_an_address_nothing_can_be_pinned(book):
+    notebook_pairs.sync(book)
+    with pytest.raises(ValueError, match="nobody has said which repository"):
+        notebook_pairs.pin(book)
 
 
 def test_a_notebook_without_parameters_cell_is_an_error(book):

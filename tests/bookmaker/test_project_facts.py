@@ -1,54 +1,94 @@
-"""Version and address are said once, and what repeats them follows."""
+"""Version and address are said once, what repeats them follows, and no address comes from anywhere but GitHub."""
 
 import re
 import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_book import ROOT, git
 
-from bookmaker.project_facts import REPEATED, Project, repeated
+from bookmaker.project_facts import (
+    GITHUB,
+    REPEATED,
+    Project,
+    github_address,
+    origin_address,
+    pinned_requirement,
+    repeated,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = "https://github.com/some-one/my.book"
+INSTALLED = re.compile(r"(?:git\+|git clone |repository-code: \"|Repository = \"|url     = \{)([^\s\"}@]+)")
+"""Where a file of ours would say an address that somebody installs from."""
 
 
 @pytest.fixture
 def fork(tmp_path) -> Path:
-    """A copy of the files that say and repeat, with another address and version."""
-    for name in ("pyproject.toml", *REPEATED):
+    """A copy of the files that say and repeat, with another version."""
+    for name in REPEATED:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    say(tmp_path, "https://github.com/some-one/my.book", "9.8.7")
+    say(tmp_path, "", "9.8.7")
     return tmp_path
 
 
 def say(root: Path, address: str, version: str) -> None:
     path = root / "pyproject.toml"
-    text = re.sub(r'(?m)^Repository = ".*"$', f'Repository = "{address}"', path.read_text())
+    text = re.sub(r'(?m)^repository = ".*"$', f'repository = "{address}"', path.read_text())
     path.write_text(re.sub(r'(?m)^version = ".*"$', f'version = "{version}"', text))
 
 
-def test_what_repeats_the_address_follows_it(fork):
-    before, texts = Project.read(ROOT), repeated(fork)
-    assert {path.relative_to(fork).as_posix() for path in texts} == set(REPEATED)
+def write(texts: dict[Path, str]) -> None:
     for path, text in texts.items():
-        assert "https://github.com/some-one/my.book" in text and before.repository not in text
-        assert text != path.read_text()
+        path.write_text(text)
+
+
+def test_what_repeats_the_address_follows_it(fork):
+    texts = repeated(fork, replace(Project.read(fork), repository=ADDRESS))
+    assert {path.relative_to(fork).as_posix() for path in texts} == set(REPEATED)
+    assert all(ADDRESS in text for text in texts.values())
     assert texts[fork / "CITATION.cff"].count("9.8.7") == texts[fork / "book" / "citing.md"].count("9.8.7") == 1
-    assert "git clone https://github.com/some-one/my.book\ncd my.book\n" in texts[fork / "book" / "running.md"]
+    assert f"git clone {ADDRESS}\ncd my.book\nmake book" in texts[fork / "book" / "running.md"]
+    write(texts)
+    assert Project.read(fork).repository == ADDRESS and repeated(fork, Project.read(fork)) == texts
+
+
+def test_without_an_address_no_file_says_one(fork):
+    before = repeated(fork, Project.read(fork))
+    assert not any(INSTALLED.search(text) for text in before.values())
+    write(repeated(fork, replace(Project.read(fork), repository=ADDRESS)))
+    assert repeated(fork, replace(Project.read(fork), repository="")) == before
 
 
 def test_nothing_else_changes(fork):
-    mine = Project.read(ROOT)
-    say(fork, mine.repository, mine.version)
-    assert repeated(fork) == {fork / name: (ROOT / name).read_text() for name in REPEATED}
+    say(fork, Project.read(ROOT).repository, Project.read(ROOT).version)
+    assert repeated(fork, Project.read(fork)) == {fork / name: (ROOT / name).read_text() for name in REPEATED}
 
 
-@pytest.mark.parametrize("change", [lambda text: text.replace("git clone ", "clone "), lambda text: text + text])
+def test_every_address_in_the_repository_is_the_one_that_pyproject_says():
+    files = subprocess.run(["git", "ls-files", "-z", "README.md", "CITATION.cff", "pyproject.toml", "_config.yml",
+                            "book/*.md", "notebooks"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if files.returncode:
+        pytest.skip("not a git checkout")
+    texts = {name: (ROOT / name).read_text() for name in files.stdout.split("\0") if name and (ROOT / name).is_file()}
+    said = {name: set(INSTALLED.findall(text)) - {Project.read(ROOT).repository} for name, text in texts.items()}
+    assert len(texts) > 20 and {name: found for name, found in said.items() if found} == {}
+
+
+def test_an_address_is_seen_wherever_one_could_install_from_it():
+    for text in (f"pip install git+{ADDRESS}@v1", f"git clone {ADDRESS}", f'repository-code: "{ADDRESS}"'):
+        assert INSTALLED.findall(text) == [ADDRESS]
+    assert INSTALLED.findall(f"see {ADDRESS}") == []
+
+
+@pytest.mark.parametrize("change", [lambda text: text.replace("make book  ", "make  "), lambda text: text + text])
 def test_a_place_that_is_missing_or_there_twice_is_an_error(fork, change):
     page = fork / "book" / "running.md"
     page.write_text(change(page.read_text()))
-    with pytest.raises(ValueError, match="book/running.md has [02] places for 'https://github.com/some-one/my.book"):
-        repeated(fork)
+    with pytest.raises(ValueError, match="book/running.md has [02] places for 'make book"):
+        repeated(fork, Project.read(fork))
 
 
 def test_the_site_and_the_folder_come_from_the_address(fork):
@@ -56,11 +96,67 @@ def test_the_site_and_the_folder_come_from_the_address(fork):
     project = Project.read(fork)
     assert (project.repository, project.folder) == ("https://github.com/who/book", "book")
     assert project.site == "https://who.github.io/book/"
+    assert replace(project, repository="").site == ""
 
 
 @pytest.mark.parametrize("address", ["https://example.org/who/book", "https://github.com/who",
-                                     "https://github.com/who/book/tree"])
+                                     "https://github.com/who/book/tree", "http://github.com/who/book"])
 def test_an_address_that_is_not_a_repository_on_github_is_an_error(fork, address):
     say(fork, address, "1")
-    with pytest.raises(ValueError, match="expected https://github.com/OWNER/NAME"):
+    with pytest.raises(ValueError, match="expected https://github.com/OWNER/NAME, or nothing"):
         Project.read(fork)
+
+
+ORIGINS = {"https://github.com/who/book": "https://github.com/who/book",
+           "https://github.com/who/book.git": "https://github.com/who/book",
+           "https://x-access-token:secret@github.com/who/book.git": "https://github.com/who/book",
+           "git@github.com:who/my.book.git": "https://github.com/who/my.book",
+           "ssh://git@github.com/who/book.git": "https://github.com/who/book",
+           "/srv/git/book": "", "file:///srv/book": "", "https://gitlab.com/who/book.git": "",
+           "https://github.com.example.org/who/book": "", "https://example.org/github.com/who/book": "",
+           "https://example.org@github.com.evil.org/who/book": "", "git@example.org:who/book.git": "",
+           "https://github.com/who/book/../../evil": "", "https://github.com/who/bo ok": "",
+           'https://github.com/who/book"\nx = "': "", "": ""}
+
+
+@pytest.mark.parametrize("origin, address", ORIGINS.items())
+def test_only_github_counts_as_an_address(origin, address):
+    assert github_address(origin) == address
+    assert "secret" not in github_address(origin)
+
+
+@pytest.mark.parametrize("origin", [None, "/srv/git/book", "git@github.com:who/book.git"])
+def test_the_address_of_a_checkout_is_that_of_its_origin(tmp_path, origin):
+    git(tmp_path, "init", "-q")
+    if origin:
+        git(tmp_path, "remote", "add", "origin", origin)
+    assert origin_address(tmp_path) == github_address(origin or "")
+    (tmp_path / "inner").mkdir()
+    assert origin_address(tmp_path / "inner") == ""  # another project's repository is not ours
+
+
+def test_outside_a_repository_there_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert origin_address(tmp_path) == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert origin_address(tmp_path) == ""
+
+
+def test_what_is_installed_is_a_commit_and_the_library_of_that_commit(fork):
+    with pytest.raises(ValueError, match=r"nobody has said which repository.*\[tool.bookmaker\]"):
+        pinned_requirement(fork)
+    say(fork, ADDRESS, "1")
+    git(fork, "init", "-q")
+    with pytest.raises(ValueError, match="has no commit"):
+        pinned_requirement(fork)
+    git(fork, "add", "-A")
+    git(fork, "commit", "-qm", "first")
+    assert pinned_requirement(fork) == f"groupcc-lite[all] @ git+{ADDRESS}@{git(fork, 'rev-parse', 'HEAD')}"
+    (fork / "groupcc_lite").mkdir()
+    (fork / "groupcc_lite" / "new.py").write_text("")
+    with pytest.raises(ValueError, match="HEAD is not the library that lies here, commit these first"):
+        pinned_requirement(fork)
+
+
+def test_the_pattern_takes_nothing_that_would_end_a_string():
+    assert not re.search(r"[\"'{}\\\s]", "".join(filter(GITHUB.fullmatch, ORIGINS)))

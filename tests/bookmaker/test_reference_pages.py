@@ -1,6 +1,5 @@
 """The reference: every public name is in it once, as the source has it, and prose comes out of Markdown unchanged."""
 
-import ast
 import dataclasses
 import functools
 import importlib
@@ -9,118 +8,202 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 
+import griffe
 import pytest
 import yaml
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+from tiny_book import ROOT
 
 from bookmaker import reference_pages
+from bookmaker.reference_pages import all_definitions, packages, places, reference
 
 
-def public_names(module: str) -> set[str]:
-    """What a module defines, found by importing it: functions, classes, and what classes hold themselves."""
-    imported = importlib.import_module(f"groupcc_lite.{module}")
-    own = {name: value for name, value in vars(imported).items() if not name.startswith("_")
-           and (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == imported.__name__
-           and value.__name__ == name}
-    names = set(own)
-    for name, value in own.items():
-        if inspect.isclass(value):
-            made = classmethod | staticmethod | property | functools.cached_property
-            held = {k for k, v in vars(value).items() if callable(v) or isinstance(v, made)}
-            fields = {f.name for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else set()
-            held |= fields & set(vars(value).get("__annotations__", {})) | set(vars(value).get("_fields", ()))
-            names |= {f"{name}.{k}" for k in held if not k.startswith("_")}
-    return names
+def held_by(value: type) -> set[str]:
+    """Names of what a class writes down itself: methods, properties, fields."""
+    made = classmethod | staticmethod | property | functools.cached_property
+    held = {name for name, part in vars(value).items() if callable(part) or isinstance(part, made)}
+    fields = {f.name for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else set()
+    held |= fields & set(vars(value).get("__annotations__", {})) | set(vars(value).get("_fields", ()))
+    return {name for name in held if not name.startswith("_")}
+
+
+def public_places(package: str) -> set[str]:
+    """What the reference must have of a package, found by importing it: functions, classes, and what classes hold."""
+    imported = importlib.import_module(f"groupcc_lite.{package}")
+    found = {f"groupcc_lite.{package}"}
+    for name in imported.__all__:
+        value = getattr(imported, name)
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith(imported.__name__):
+            parts = held_by(value) if inspect.isclass(value) else set()
+            found |= {f"{imported.__name__}.{name}", *(f"{imported.__name__}.{name}.{part}" for part in parts)}
+    return found
 
 
 def wrong_anchors(text: str) -> dict[str, int]:
-    """Public names that do not stand in the reference exactly once, with how often they do."""
+    """How often each public name stands in the reference that is not there exactly once, and each that is not ours."""
     found, module = Counter(), ""
     for kind, name in re.findall(r"^:{3,}\{py:(\w+)\} ([\w.]+)", text, re.MULTILINE):
-        module = name.removeprefix("groupcc_lite.") if kind == "module" else module
-        found[module if kind == "module" else f"{module}.{name}"] += 1
-    wanted = {f"{m}.{name}" for m in reference_pages.modules() for name in public_names(m)} | set(reference_pages.modules())
-    return {name: found[name] for name in wanted | set(found) if found[name] != 1}
+        module = name if kind == "module" else module
+        found[name if kind == "module" else f"{module}.{name}"] += 1
+    wanted = {place for package in packages() for place in public_places(package)}
+    return {name: found[name] for name in wanted | set(found)
+            if found[name] != 1 or name not in places().values()}
 
 
 @pytest.fixture(scope="module")
-def pages(root) -> str:
+def pages() -> str:
     """All pages of the reference that the book has, filled."""
-    sections = next(chapter["sections"] for part in yaml.safe_load((root / "_toc.yml").read_text())["parts"]
+    sections = next(chapter["sections"] for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
                     for chapter in part["chapters"] if chapter["file"] == "book/api")
-    return "\n".join(reference_pages.fill((root / f"{page['file']}.md").read_text(), page["file"]) for page in sections)
-
-
-@pytest.fixture(scope="module")
-def root():
-    return reference_pages.PACKAGE.parent
+    return "\n".join(reference_pages.fill((ROOT / f"{page['file']}.md").read_text(), page["file"]) for page in sections)
 
 
 def test_every_public_name_is_in_the_reference_once(pages):
     assert wrong_anchors(pages) == {}
-    assert len(reference_pages.places()) > 600
+    assert len(set(places().values())) > 300
 
 
 def test_a_lost_name_a_lost_method_and_one_said_twice_are_seen(pages):
-    lost = re.sub(r":::\{py:function\} cyclic\(", ":::{py:function} other(", pages)
-    assert wrong_anchors(lost) == {"groups.cyclic": 0}
-    lost = pages.replace("{py:method} FiniteGroup.index", "{py:method} FiniteGroup.place")
-    assert wrong_anchors(lost) == {"groups.FiniteGroup.index": 0}
-    assert wrong_anchors(f"{pages}\n{reference_pages.reference('progress')}") == {"progress": 2, "progress.progress_bar": 2}
+    lost = re.sub(r":::\{py:function\} cyclic\(", ":::{py:data} cyclically(", pages)
+    assert wrong_anchors(lost) == {"groupcc_lite.groups.cyclic": 0, "groupcc_lite.groups.cyclically": 1}
+    lost = pages.replace(":::{py:method} FiniteGroup.index(", ":::{py:method} (")
+    assert wrong_anchors(lost) == {"groupcc_lite.groups.FiniteGroup.index": 0}
+    twice = wrong_anchors(f"{pages}\n{reference('actions')}")
+    assert twice["groupcc_lite.actions"] == twice["groupcc_lite.actions.PlanarAction"] == 2
+
+
+def test_the_page_of_the_library_lists_every_package_and_every_package_has_a_page(pages):
+    overview = (ROOT / "book" / "api.md").read_text()
+    assert [name for name in packages() if f"| `{name}` |" not in overview] == []
+    assert re.findall(r"\{py:module\} groupcc_lite\.(\w+)", pages) != [] and {*packages()} == set(
+        re.findall(r"\{py:module\} groupcc_lite\.(\w+)", pages))
 
 
 def test_every_link_leads_to_a_place(pages):
     targets = re.findall(r"\{py:obj\}`[^`<]* <([^`>]*)>`", pages)
-    assert len(targets) > 80 and set(targets) <= set(reference_pages.places().values())
-    types = re.findall(r"(?<![`<\w.])groupcc_lite\.\w+\.\w+", re.sub(r"\{py:\w+\}`[^`]*`", "", pages))
-    assert len(types) > 100 and set(types) <= set(reference_pages.places().values())
+    assert len(targets) > 60 and set(targets) <= set(places().values())
+    signatures = re.sub(r"\{py:\w+\}`[^`]*`|```.*?```", "", pages, flags=re.DOTALL)
+    types = re.findall(r"(?<![`<\w.])groupcc_lite\.\w+\.\w+", signatures)
+    assert len(types) > 60 and set(types) <= set(places().values())
 
 
-def entry(module: str, name: str) -> reference_pages.Entry:
-    return next(part for e in reference_pages.entries(module) for part in e.all if part.name == name)
+@pytest.mark.parametrize("package, line", [
+    ("groups", ":::{py:function} cyclic(n: SupportsIndex) -> groupcc_lite.groups.FiniteGroup"),
+    ("groups", ":::{py:method} FiniteGroup.power(g: SupportsIndex, k: SupportsIndex) -> int"),
+    ("symmetry", ':::{py:function} act(D: Float[Tensor, "*m g d"], G: groupcc_lite.groups.FiniteGroup, h: int) '
+                 '-> Float[Tensor, "*m g d"]'),
+    ("groups", ":::{py:property} FiniteGroup.inverse\n:type: 'Int[np.ndarray, \"g\"]'"),
+    ("coders", ":::{py:method} GroupCrosscoder.load(folder: str | Path, *, group:"),
+    ("runs", ":::{py:attribute} Profile.lr\n:type: 'float'\n:value: '0.002'"),
+    ("symmetry", ":::{py:data} TAU\n"),
+    ("runs", "Frozen dataclass with these fields:"),
+    ("coders", "Subclass of {py:obj}`GroupCrosscoder <groupcc_lite.coders.GroupCrosscoder>`."),
+    ("figures", "Context manager.")])
+def test_definitions_are_as_the_source_has_them(package, line):
+    assert line in reference(package)
 
 
-def test_signatures_are_as_the_source_has_them():
-    assert entry("groups", "cyclic").signature == "(n: SupportsIndex) -> groupcc_lite.groups.finite.FiniteGroup"
-    assert entry("groups", "FiniteGroup.power").signature == "(g: SupportsIndex, k: SupportsIndex) -> int"
-    assert entry("symmetry", "act").signature == ('(D: Float[Tensor, "*m g d"], G: groupcc_lite.groups.finite.FiniteGroup, '
-                                                  'h: int) -> Float[Tensor, "*m g d"]')
-    assert "buffer: int=16_384" in entry("orbits", "OrbitStream").signature
-    assert 'registration: str="image-centre"' in entry("orbits", "OrbitStream").signature
-    load = entry("coders", "GroupCrosscoder.load")
-    assert load.options == (("classmethod", ""),) and load.signature.startswith("(folder: str | Path, *, group:")
-    assert entry("groups", "FiniteGroup.inverse").options == (("type", 'Int[np.ndarray, "g"]'),)
-    assert entry("profiles", "Profile.lr").options == (("type", "float"), ("value", "2e-3"))
-    assert entry("profiles", "Profile.lr").kind == "attribute" and entry("scoring", "SIMILAR").kind == "data"
+SOURCE = '''"""A library."""
+
+from groupcc_lite.pack.leaf import CONSTANT, Leaf, Point, both, tree
+
+__all__ = ["CONSTANT", "Leaf", "Point", "both", "tree"]
+'''
+LEAF = '''"""Leaves."""
+from contextlib import contextmanager
+from typing import NamedTuple
+
+CONSTANT = "it's"
+"""A word."""
 
 
-@pytest.mark.parametrize("module, name, note", [
-    ("profiles", "Profile", "Frozen dataclass with these fields:"),
-    ("geometry", "Span", "Named tuple of these fields:"),
-    ("coders", "SparseAutoencoder", "Subclass of `GroupCrosscoder`."), ("groups", "FiniteGroup", ""),
-    ("orbits", "OrbitStore.batches", "As `OrbitSource.batches`."), ("style", "house_style", "Context manager."),
-    ("training", "Trainable.loss", ""), ("orbits", "OrbitStore.rows", "")])
-def test_what_a_definition_says_about_itself(module, name, note):
-    assert entry(module, name).note == note
+class Point(NamedTuple):
+    """Where `x` is; see `tree` and `Leaf.turned()`."""
+
+    x: int
+    """Across; not `x`."""
 
 
-def test_names_in_prose_lead_to_their_places():
-    def shown(module, doc, name="f", **more):
-        return reference_pages._Links(module).prose(reference_pages.Entry("method", name, doc=doc, **more))
+class Base:
+    """Private in spirit."""
 
-    link = "{py:obj}`FiniteGroup <groupcc_lite.groups.finite.FiniteGroup>`"
-    assert shown("groups", "A `FiniteGroup`.") == f"A {link}." == shown("coders", "A `FiniteGroup`.")
-    assert shown("groups", "A `FiniteGroup`.", arguments=frozenset({"FiniteGroup"})) == "A `FiniteGroup`."
-    assert shown("groups", "As `index`.", "FiniteGroup.power") == (
-        "As {py:obj}`index <groupcc_lite.groups.finite.FiniteGroup.index>`.")
-    assert shown("groups", "As `index` and `dihedral(n)`.") == "As `index` and `dihedral(n)`."
-    # A module's bare name is an ordinary word, but in the docstring of a module.
-    assert shown("coders", "`symmetry`") == "`symmetry`"
-    assert shown("coders", "`symmetry.act()`") == "{py:obj}`symmetry.act() <groupcc_lite.symmetry.block_action.act>`"
-    assert "{py:obj}`plots <groupcc_lite.plots>`" in reference_pages.reference("pictures")
-    handed_on = "also found here: {py:obj}`feature_grid <groupcc_lite.figures.grids.feature_grid>`"
-    assert handed_on in reference_pages.reference("plots")
+
+class Leaf(Base):
+    """A leaf."""
+
+    def __init__(self, size: Float[Tensor, "b d"], /, *more: int, name: str = "n"):
+        self.size = size
+
+    def turned(self):
+        """As `tree`, of a `Point`. Costs $5.
+
+        >>> Leaf(3).turned()
+        4
+
+        Then __more__.
+        """
+
+    def bare(self):
+        pass
+
+    @classmethod
+    def made(cls, *, big: bool = False) -> Leaf:
+        """One."""
+
+
+def tree(x, y=16_384, **rest) -> tuple[Leaf, Int[np.ndarray, " g"]]:
+    """Grows `x`.
+    >>> tree(1)
+    """
+
+
+@contextmanager
+def both():
+    """Two."""
+'''
+
+
+@pytest.fixture
+def small_library(monkeypatch, tmp_path):
+    """The reference of a library of one package in the place of ours."""
+    (tmp_path / "groupcc_lite" / "pack").mkdir(parents=True)
+    for name, text in {"__init__.py": "", "pack/__init__.py": SOURCE, "pack/leaf.py": LEAF}.items():
+        (tmp_path / "groupcc_lite" / name).write_text(text)
+    module = griffe.load("groupcc_lite", search_paths=[tmp_path], try_relative_path=False, resolve_aliases=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(reference_pages, "library", lambda: module)
+        places.cache_clear()
+        yield reference("pack")
+    places.cache_clear()
+
+
+@pytest.mark.parametrize("shown", [
+    ':::{py:class} Leaf(size: Float[Tensor, "b d"], /, *more: int, name: str=\'n\')',
+    "Subclass of `Base`.",
+    "As {py:obj}`tree <groupcc_lite.pack.tree>`, of a {py:obj}`Point <groupcc_lite.pack.Point>`. Costs \\$5.",
+    "```pycon\n>>> Leaf(3).turned()\n4\n```\n\nThen \\_\\_more\\_\\_.",
+    "As `Base.bare`.",
+    ":::{py:method} Leaf.made(*, big: bool=False) -> groupcc_lite.pack.Leaf\n:classmethod:",
+    ':::{py:function} tree(x, y=16384, **rest) -> tuple[groupcc_lite.pack.Leaf, Int[np.ndarray, "g"]]',
+    "Grows `x`.\n\n```pycon\n>>> tree(1)\n```",
+    "Where `x` is; see {py:obj}`tree <groupcc_lite.pack.tree>` and "
+    "{py:obj}`Leaf.turned() <groupcc_lite.pack.Leaf.turned>`.",
+    "Named tuple of these fields:",
+    ":::{py:attribute} Point.x\n:type: 'int'",
+    ":::{py:data} CONSTANT\n:value: '\"it''s\"'",
+    "Two.\n\nContext manager."])
+def test_each_kind_of_definition_and_example_is_shown(small_library, shown):
+    assert shown in small_library
+
+
+def test_what_init_assigns_is_no_field_of_the_reference(small_library):
+    assert "Leaf.size" not in small_library and "__init__" not in small_library
+
+
+def test_values_with_quotes_survive_the_options(small_library):
+    (line,) = [line for line in small_library.splitlines() if line.startswith(":value: ")]
+    assert yaml.safe_load(line.removeprefix(":value: ")) == "\"it's\""
 
 
 class Text(HTMLParser):
@@ -158,41 +241,28 @@ def test_without_escapes_markdown_would_change_the_prose():
 
 
 def test_all_docstrings_come_out_unchanged():
-    seen = 0
-    for module in reference_pages.modules():
-        links = reference_pages._Links(module)
-        docs = [e.doc for top in reference_pages.entries(module) for e in top.all if e.doc]
-        for doc in [*docs, ast.get_docstring(ast.parse((reference_pages.PACKAGE / f"{module}.py").read_text()))]:
-            prose = links.prose(reference_pages.Entry("module", "", doc=doc))
-            shown = re.sub(r"\{py:obj\}`([^`<]*) <[^`]*>`", r"`\1`", prose)
-            plain = re.sub(r"(?m)^- |`|(?<!\w)\*(?=\w[^*]*\w\*(?!\w))|(?<=\w)\*(?!\w)", "", doc)
-            assert re.sub("`", "", through_markdown(shown)) == " ".join(plain.split())
-            seen += 1
-    assert seen > 500
+    documented = [(place, found) for place, found in all_definitions() if found.docstring]
+    for place, definition in documented:
+        shown = re.sub(r"\{py:obj\}`([^`<]*) <[^`]*>`", r"`\1`", reference_pages.prose(definition))
+        plain = re.sub(r"(?m)^- |`|(?<!\w)\*(?=\w[^*]*\w\*(?!\w))|(?<=\w)\*(?!\w)", "", definition.docstring.value)
+        assert re.sub("`", "", through_markdown(shown)) == " ".join(plain.split()), place
+    assert len(documented) > 300
 
 
-def test_fill_puts_modules_in_their_place_and_names_unknown_ones():
-    page = "# T\n\n<!-- reference: progress words -->\n\n<!-- a note -->\n"
-    filled = reference_pages.fill(page, "book/x.md")
-    assert filled == (f"# T\n\n{reference_pages.reference('progress')}\n\n{reference_pages.reference('words')}\n\n"
-                      "<!-- a note -->\n")
+def test_fill_puts_packages_in_their_place_and_names_unknown_ones():
+    page = "# T\n\n<!-- reference: actions orbits -->\n\n<!-- a note -->\n"
+    assert reference_pages.fill(page, "book/x.md") == (
+        f"# T\n\n{reference('actions')}\n\n{reference('orbits')}\n\n<!-- a note -->\n")
     with pytest.raises(ValueError, match="book/x.md asks for the reference of actors, which groupcc_lite does not"):
-        reference_pages.fill("<!-- reference: words actors -->", "book/x.md")
-    with pytest.raises(ValueError, match="no module 'actors'; there are __main__, actions"):
-        reference_pages.entries("actors")
+        reference_pages.fill("<!-- reference: orbits actors -->", "book/x.md")
+    with pytest.raises(ValueError, match="no package 'actors'; there are actions, answers"):
+        reference("actors")
 
 
-def test_the_overview_links_modules_and_their_names_and_other_tables_stay():
-    table = "| Module | For |\n| --- | --- |\n| `words`, `irreps` | `find_irreps`, `other`, `cyclic` |\n"
+def test_the_overview_links_packages_and_their_names_and_other_tables_stay():
+    table = "| Package | For |\n| --- | --- |\n| `groups` | `cyclic`, `other`, `PlanarAction` |\n"
     assert reference_pages.fill(table, "p").splitlines()[2] == (
-        "| {py:obj}`words <groupcc_lite.words>`, {py:obj}`irreps <groupcc_lite.irreps>` | "
-        "{py:obj}`find_irreps <groupcc_lite.groups.irreps.find_irreps>`, `other`, `cyclic` |")
-    other = table.replace("Module", "Profile")
+        "| {py:obj}`groups <groupcc_lite.groups>` | {py:obj}`cyclic <groupcc_lite.groups.cyclic>`, `other`, "
+        "`PlanarAction` |")
+    other = table.replace("Package", "Profile")
     assert reference_pages.fill(other, "p") == other
-
-
-def test_values_with_quotes_survive_the_options():
-    entry = reference_pages.Entry("data", "X", options=(("value", "\"it's\""),))
-    made = reference_pages._directive(entry, reference_pages._Links("words"))
-    assert made == ":::{py:data} X\n:value: '\"it''s\"'\n\n:::"
-    assert yaml.safe_load(made.splitlines()[1].removeprefix(":value: ")) == "\"it's\""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from groupcc_lite.answers import plant, score
-from groupcc_lite.coders import training
+from groupcc_lite.coders import train
 from groupcc_lite.coders.crosscoder import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
 from groupcc_lite.groups import cyclic, dihedral
@@ -24,7 +24,7 @@ def orbits(problem):
 @pytest.fixture(scope="module")
 def sae(problem, orbits):
     coder = SparseAutoencoder(12, 20, activation="topk", k=2, scale=orbits.scale)
-    training.train(coder, IdentityBlocks(orbits), steps=300, batch_size=128, lr=5e-3, progress=False)
+    train(coder, IdentityBlocks(orbits), steps=300, batch_size=128, lr=5e-3, progress=False)
     return coder
 
 

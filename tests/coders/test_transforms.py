@@ -123,7 +123,7 @@ def test_the_loss_of_a_dihedral_group_has_a_term_for_each_element_and_relator():
 
 def test_diagnostics_leave_out_the_identity_element():
     x = torch.tensor([[[2.0, 0.0], [1.0, 1.0]]])
-    row = TransformMatrix(cyclic(2), 2).diagnostics(x, {}, 0)
+    row = TransformMatrix(cyclic(2), 2).diagnostics(x, {})
     assert row == {"r2": pytest.approx(1 - (1 + 1) / 2)}
 
 
@@ -219,6 +219,18 @@ def test_a_projection_spares_the_directions_in_which_activations_vary(group):
     assert mean_r2(exact, x[1000:], about="mean") > 0.999
     learned.moment.copy_(torch.eye(d + 8))
     assert mean_r2(exact, x[1000:], about="mean") >= mean_r2(project(learned), x[1000:], about="mean")
+
+
+def test_second_moments_are_those_of_many_batches():
+    """One batch may have fewer rows than channels: then its moments know nothing of most directions."""
+    x = torch.randn(400, 4, 6, generator=seeded(0))
+    transform = TransformMatrix(cyclic(4), 6)
+    transform.begin(x[:2])
+    for batch in x.split(2):
+        transform.loss(batch)
+    torch.testing.assert_close(transform.moment, x[:, 0].T @ x[:, 0] / 400, atol=1e-5, rtol=1e-4)
+    transform.eval().loss(5 * x)
+    torch.testing.assert_close(transform.moment, x[:, 0].T @ x[:, 0] / 400, atol=1e-5, rtol=1e-4)
 
 
 def test_constrained_training_keeps_the_relations_and_the_fit():

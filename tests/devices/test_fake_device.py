@@ -1,6 +1,7 @@
 """The fake device itself: it computes as the CPU does, refuses what a GPU refuses, and counts what a GPU waits for."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -110,9 +111,16 @@ def test_outside_its_context_nothing_is_special_and_its_tensors_are_refused():
         x + 1
 
 
-def test_numbers_that_a_thread_lost_are_not_taken_for_numbers(device, x):
-    lost = torch.utils._python_dispatch._disable_current_modes
-    with lost():
-        moved = torch.ones(3).to(DEVICE)
+def test_threads_know_the_device(device, x):
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda k: torch.full((2, 3), float(k)).to(DEVICE) + x, range(3)))
+    for k, tensor in enumerate(found):
+        same(tensor, torch.arange(6.0).reshape(2, 3) + k)
+    assert device.uploads == 4
+
+
+def test_negative_control_numbers_that_were_lost_are_not_taken_for_numbers(device, x):
+    with torch.utils._python_dispatch._disable_current_modes():
+        lost = torch.ones(3).to(DEVICE)
     with pytest.raises(RuntimeError, match="no numbers"):
-        x + moved
+        x + lost

@@ -10,8 +10,8 @@ from typing import Any
 from browsing import chromium, require, served
 from small_atlas import planted_atlas
 
-from groupcc_lite.atlas import npm_packages, storage, web_page
-from groupcc_lite.base import atomic_write
+from groupcc_lite.atlas import D3, storage, web_page
+from groupcc_lite.base import atomic_write, copy_scripts, is_local_link, script_links
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ class Site:
         """Write the page of another planted atlas; returns its folder."""
         folder = self.temporary("atlas")
         storage.write_atlas(planted_atlas(folder / "work", **action), folder / "data")
-        npm_packages.copy(self.links, ROOT, folder)
+        copy_scripts({"d3": D3}, ROOT, folder)
         for name, content in web_page.page_files(folder / "data", d3=self.links["d3"], origin="Planted").items():
             atomic_write(folder / name, content)
         return folder
@@ -66,8 +66,8 @@ class Site:
 @contextmanager
 def open_site(temporary: Callable[[str], Path]) -> Iterator[Site]:
     """A `Site`; the test is skipped without a browser, or without d3."""
-    links = npm_packages.links(ROOT, ["d3"])
-    require(npm_packages.is_local(links["d3"]), "d3 could not be had from npm, so the page would need the network")
+    links = script_links({"d3": D3}, ROOT)
+    require(is_local_link(links["d3"]), "d3 could not be had from npm, so the page would need the network")
     with chromium() as browser:
         site = Site(browser, links, temporary)
         with served(site.folder) as address:

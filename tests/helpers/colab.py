@@ -72,7 +72,7 @@ class Machine:
         self.content.mkdir()
         outside = {name: value for name, value in os.environ.items()
                    if not name.startswith(("GROUPCC", "PYTHON", "VIRTUAL_ENV", "MPLBACKEND", "PIP"))}
-        self.environment = outside | dict(GROUPCC_SOURCE=str(wheel), COLAB_DRIVE=str(drive), PIP_NO_INDEX="1",
+        self.environment = outside | dict(GROUPCC_SOURCE=f"{wheel}[all]", COLAB_DRIVE=str(drive), PIP_NO_INDEX="1",
                                           PIP_DISABLE_PIP_VERSION_CHECK="1")
 
     def run(self, chapter: str, cells: int | None = None, **settings: str) -> list[str]:

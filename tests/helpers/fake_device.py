@@ -9,17 +9,21 @@ A `DeviceTensor` wraps a tensor of the CPU and says its device is "meta", which 
 every operation passes through `FakeDevice`: one that mixes it with tensors of the CPU is refused, as CUDA refuses it
 (single numbers may be mixed, and so may the CPU's indices into its tensors), and one for which the host must wait for a
 number is counted. So the code that runs is that of a GPU, and its results are those of the CPU. It says nothing about
-speed, precision or memory. Threads that are started inside see the device's tensors but cannot move new ones to it.
+speed, precision or memory. Threads that are started inside the context know the device as well.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
@@ -100,6 +104,42 @@ class _Factories(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
+class _Autocast(torch.autocast):
+    """torch has no lower precision for "meta", so products on the device keep theirs."""
+
+    def __init__(self, device_type: str, *args: Any, **kwargs: Any):
+        if _is_device(device_type):
+            super().__init__("cpu", enabled=False)
+        else:
+            super().__init__(device_type, *args, **kwargs)
+
+
+class _InThread(TorchDispatchMode):
+    """A mode is known to one thread only; this hands another thread's operations to the device that is active."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if FakeDevice.active is None:
+            return function(*args, **(kwargs or {}))
+        return FakeDevice.active.__torch_dispatch__(function, types, args, kwargs)
+
+
+def _replacements() -> list[tuple[Any, str, Any]]:
+    """What a GPU can and "meta" cannot: be known to every thread, autocast, run an optimiser in one kernel."""
+    run = threading.Thread.run
+
+    def run_with_the_device(thread: threading.Thread) -> None:
+        with _InThread(), _Factories():
+            run(thread)
+
+    enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
+    fused = optimizer._get_fused_kernels_supported_devices
+    return [(torch, "autocast", _Autocast),
+            (torch, "is_autocast_enabled", lambda *kind: not any(map(_is_device, kind)) and enabled(*kind)),
+            (torch, "get_autocast_dtype", lambda kind: dtype("cpu" if _is_device(kind) else kind)),
+            (threading.Thread, "run", run_with_the_device),
+            (optimizer, "_get_fused_kernels_supported_devices", lambda: [*fused(), DEVICE.type])]
+
+
 class FakeDevice(TorchDispatchMode):
     """The context in which the device exists, and what has happened on it.
 
@@ -113,18 +153,21 @@ class FakeDevice(TorchDispatchMode):
         super().__init__()
         self.reads: Counter[str] = Counter()
         self.uploads, self.operations = 0, 0
-        self._factories = _Factories()
+        self._factories, self._patches = _Factories(), ExitStack()
 
     def __enter__(self) -> FakeDevice:
         if FakeDevice.active is not None:
             raise RuntimeError("there is one fake device; its context cannot be entered twice")
         super().__enter__()
         self._factories.__enter__()
+        for owner, name, replacement in _replacements():
+            self._patches.enter_context(patch.object(owner, name, replacement))
         FakeDevice.active = self
         return self
 
     def __exit__(self, *error: Any) -> None:
         FakeDevice.active = None
+        self._patches.close()
         self._factories.__exit__(*error)
         super().__exit__(*error)
 
@@ -196,8 +239,8 @@ def _refuse_mixed(name: str, args: tuple, kwargs: dict, tensors: list[Tensor], o
         raise RuntimeError(f"{name}: expected a generator of the device, found one of the CPU")
     lost = [t for t in tensors if t.device == DEVICE and not isinstance(t, DeviceTensor)]
     if lost:
-        raise RuntimeError(f"{name}: a tensor of shape {tuple(lost[0].shape)} was moved to the device by a thread that "
-                           "does not know it, and has no numbers")
+        raise RuntimeError(f"{name}: a tensor of shape {tuple(lost[0].shape)} was moved to the device where no context "
+                           "knows it, and has no numbers")
     if name in _INDEXING and isinstance(args[0], DeviceTensor):
         indices = {id(t) for t in args[1]}
         tensors = [t for t in tensors if id(t) not in indices]

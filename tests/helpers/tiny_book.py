@@ -1,7 +1,14 @@
 """A book of two small chapters, for tests of the machinery that runs and builds the real one."""
 
 import shutil
+import subprocess
 from pathlib import Path
+
+import nbformat
+
+from bookmaker import execution
+from bookmaker.notebook_pairs import make_pair
+from groupcc_lite.base import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +54,7 @@ def make_tiny_book(root: Path) -> Path:
         (root / folder).mkdir(parents=True)
     shutil.copy(ROOT / "pyproject.toml", root)
     (root / "_config.yml").write_text('title: T\nauthor: A\nexecute: {execute_notebooks: "off"}\n'
-                                      "only_build_toc_files: true\nrepository:\n  url: anywhere\n")
+                                      "only_build_toc_files: true\n")
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: notebooks/01_one\n"
                                    "- file: notebooks/02_two\n- file: book/results\n")
     (root / "book" / "index.md").write_text("# Start\n\n(profiles)=\n## Profiles\n\nText.\n")
@@ -57,3 +64,23 @@ def make_tiny_book(root: Path) -> Path:
     write_chapter(root, "01_one")
     write_chapter(root, "02_two")
     return root
+
+
+def pretend_run(root: Path, *chapters: str) -> None:
+    """Executed notebooks as papermill would leave them, without starting a kernel."""
+    for chapter in chapters:
+        notebook = nbformat.reads(make_pair(root / "notebooks" / f"{chapter}.py", root)[1], as_version=4)
+        injected = nbformat.v4.new_code_cell('# Parameters\nprofile = "smoke"\nseed = 5\n',
+                                             metadata={"tags": ["injected-parameters"]})
+        notebook.cells.insert(3, injected)
+        notebook.metadata["papermill"] = {"duration": 3.5, "start_time": "2026-01-02T03:04:05.678"}
+        folder = execution.executed_folder(root, "smoke")
+        folder.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, folder / f"{chapter}.ipynb")
+        write_json(folder / f"{chapter}.json", {})
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says in a folder, where somebody commits."""
+    return subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(folder), *arguments],
+                          capture_output=True, text=True, check=True).stdout.strip()

@@ -131,3 +131,31 @@ def test_a_layer_that_sees_everything_leaves_no_point():
     with pytest.raises(ValueError, match="no point is left inside a mask of -5 px.*take an earlier layer"):
         choose_points(torch.ones(1, 2, model.geometry.grid, model.geometry.grid), model.geometry, 4, -5.0,
                       [torch.Generator()])
+
+
+def test_points_are_read_in_single_precision_from_coarse_grids():
+    """bfloat16 has eight bits: as weights they would move the point, and their sum would lose what they weigh."""
+    grid = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
+    cells = torch.tensor([[[0.3017, 0.0]]])
+    assert float(read_at(grid.bfloat16(), cells)) == pytest.approx(0.3017, rel=1e-6)
+    assert float(cells[0, 0, 0].bfloat16()) != pytest.approx(0.3017, rel=1e-3)
+    assert read_at(grid.double(), cells).dtype == torch.float64
+
+
+def test_some_elements_alone_give_the_same_blocks():
+    model, action = small_model(), PlanarAction(dihedral(6))
+    images = noise_images(3, action.source_size(model.input_size))
+    whole = sample_orbits(model, action, images, points_per_image=5, seed=1)
+    for elements in (slice(0, 1), slice(3, 9, 2)):
+        some = sample_orbits(model, action, images, points_per_image=5, seed=1, elements=elements)
+        assert torch.equal(some.blocks, whole.blocks[:, elements]) and torch.equal(some.points, whole.points)
+
+
+def test_one_image_is_interpolated_once_for_every_coset_of_the_exact_elements(monkeypatch):
+    from groupcc_lite.actions import planar
+
+    calls, resample = [], planar._resample
+    monkeypatch.setattr(planar, "_resample", lambda *a: calls.append(1) or resample(*a))
+    model, action = small_model(), PlanarAction(dihedral(16))
+    sample_orbits(model, action, noise_images(8, action.source_size(model.input_size)), points_per_image=2)
+    assert len(calls) == 3  # 32 elements, 8 of them exact: 4 cosets, one of which is the exact elements' own

@@ -1,5 +1,7 @@
 """Feature visualisation: Lucent's result, many at a time, without its side effects."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -145,6 +147,29 @@ def test_the_shifts_leave_a_picture_in_the_middle_on_average():
     places = torch.arange(41.0)
     centre = (total.sum(0) @ places / total.sum(), total.sum(1) @ places / total.sum())
     assert max(abs(c - 20) for c in centre) < 0.5
+
+
+def darkest_corner(monkeypatch, size):
+    """How far grey padding and black filling get into the window, over the extremes of what Lucent draws at random."""
+    transform, image = feature_visualisation._transform(size), torch.full((1, 3, size, size), 0.5)
+    worst = 0.0
+    for drawn in itertools.product((0, 7), (0, 7), (0.9, 1.0), (-5, 5), (0, 3), (0, 3)):
+        choices = iter(drawn)
+        with monkeypatch.context() as patch:
+            patch.setattr(np.random, "choice", lambda options, choices=choices: next(choices))
+            worst = max(worst, float((transform(image) - 0.5).abs().max()))
+    return worst
+
+
+@pytest.mark.parametrize("size, tolerance", [(24, 1e-4), (48, 0.01), (49, 1e-4), (80, 1e-4), (96, 1e-4), (256, 1e-4)])
+def test_no_black_comes_in_at_any_size(monkeypatch, size, tolerance):
+    assert darkest_corner(monkeypatch, size) < tolerance
+
+
+@pytest.mark.parametrize("size", [96, 256])
+def test_negative_control_the_same_padding_at_every_size_lets_black_in(monkeypatch, size):
+    monkeypatch.setattr(feature_visualisation, "_padding", lambda size: 12)
+    assert darkest_corner(monkeypatch, size) > 0.49
 
 
 def test_steps_begin_with_noise_and_end_where_the_picture_is(images):

@@ -3,14 +3,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 
+from groupcc_lite.coders import Training, evaluate, train
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
-from groupcc_lite.coders.training import _schedule, evaluate, train
+from groupcc_lite.coders.training_loop import _schedule
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import OrbitSource
 
@@ -54,22 +54,6 @@ def test_training_explains_planted_orbits_that_it_has_not_seen(activation, k, sp
     metrics = evaluate(coder, Planted(seed=1))
     assert metrics.fve > 0.85 > before
     assert metrics.fve_per_block.shape == (4,) and metrics.frequency.shape == (16,)
-
-
-def test_metrics_on_paper():
-    coder = GroupCrosscoder(cyclic(2), 1, 1)
-    with torch.no_grad():
-        coder.W_e.fill_(1)
-        coder.W_d.copy_(torch.tensor([[[1.0], [0.0]]]))
-    source = Planted(group=cyclic(2), channels=1, features=1)
-    source.x = torch.tensor([[[0.0], [1.0]], [[2.0], [3.0]]])
-    source.exact = np.array([True, False])
-    metrics = evaluate(coder, source)
-    # Block e is reproduced; block r is guessed as 0: residual 1 + 9 against a variance of 2 about the mean.
-    assert metrics.fve_per_block.tolist() == [1.0, 1 - 10 / 2]
-    assert metrics.fve == pytest.approx(1 - 10 / 4) and metrics.fve_identity == 1.0
-    assert np.isnan(metrics.fve_exact) and metrics.fve_resampled == -4.0
-    assert metrics.l0 == 0.5 and metrics.dead == 0 and metrics.frequency.tolist() == [0.5]
 
 
 def test_resumed_equals_uninterrupted(tmp_path):
@@ -128,28 +112,26 @@ def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path):
 
 
 KILLED = """
-import sys
-import time
-sys.path.insert(0, "tests")
-from test_training import SETTINGS, Planted, make
-from groupcc_lite.training import train
-train(make("batchtopk"), Planted(), folder=sys.argv[1], checkpoint_every=10,
-      on_log=lambda row: time.sleep(0.3), **SETTINGS)
+import os, signal, sys
+sys.path.insert(0, "tests/coders")
+from test_training_loop import SETTINGS, Planted, make
+from groupcc_lite.coders import train
+
+def die_at_30(row):
+    if row["step"] == 30:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(make("batchtopk"), Planted(), folder=sys.argv[1], checkpoint_every=10, on_log=die_at_30, **SETTINGS)
 """
 
 
 def test_training_survives_kill_minus_nine(tmp_path, root):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root,
-                               env=os.environ | {"PYTHONPATH": str(root)})
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "checkpoint.safetensors").is_file():
-        assert process.poll() is None and time.monotonic() < deadline, "the child ended before it could be killed"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, capture_output=True, text=True,
+                            env=os.environ | {"PYTHONPATH": str(root)}, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed, straight, seen = make("batchtopk"), make("batchtopk"), []
     train(resumed, Planted(), folder=tmp_path, on_log=lambda row: seen.append(row["step"]), **SETTINGS)
-    assert 10 < seen[0] <= 60  # it went on, and did not start again
+    assert seen[0] == 30  # it went on from step 20, and did not start again
     train(straight, Planted(), **SETTINGS)
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
@@ -176,7 +158,7 @@ def test_group_mismatch_nan_and_nonsense_are_one_clear_error():
         train(make(), Planted(), **(SETTINGS | {"steps": 0}))
     broken = Planted()
     broken.x[:] = float("nan")
-    with pytest.raises(ValueError, match="the loss is nan with learning rate"):
+    with pytest.raises(ValueError, match="the loss was NaN or infinite in one of the steps 1 to 10, with"):
         train(make(), broken, **SETTINGS)
 
 
@@ -200,3 +182,30 @@ def test_the_logged_parts_add_up_to_the_optimised_loss():
     rows = train(make("relu", None), Planted(), sparsity=0.1, **SETTINGS)
     for row in rows:
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["l1"], rel=1e-5)
+
+
+def test_the_first_batch_is_loaded_once_and_both_begun_and_trained_with():
+    asked, begun = [], []
+
+    class Counted(Planted):
+        def batches(self, batch_size, **place):
+            asked.append(place)
+            yield from super().batches(batch_size, **place)
+
+    coder, source = make(), Counted()
+    coder.begin = begun.append
+    train(coder, source, **(SETTINGS | {"steps": 3}))
+    assert len(asked) == 1 and torch.equal(begun[0], next(Planted().batches(64)))
+
+
+def test_a_loss_that_is_not_finite_is_never_saved(tmp_path):
+    broken = Planted()
+    train(make(), broken, folder=tmp_path, checkpoint_every=5, log_every=5, **(SETTINGS | {"steps": 20}))
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    training = Training(make(), steps=20, lr=5e-3)
+    for x in (broken.x[:64], broken.x[:64] / 0, broken.x[:64]):
+        training.step(x)
+    for asking in (training.row, training.state_dict):
+        with pytest.raises(ValueError, match="NaN or infinite in one of the steps 1 to 3"):
+            asking()
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from groupcc_lite.atlas import npm_packages
-from groupcc_lite.atlas.npm_packages import CDN, ON_PAGES, PACKAGES, AssetError, Package
+from bookmaker.page_packages import AXE, ON_PAGES
+from groupcc_lite.atlas import D3
+from groupcc_lite.base import npm as npm_client
+from groupcc_lite.base.npm import CDN, NpmError, NpmPackage
 
 CONTENT = {"package/dist/main.js": b"main", "package/dist/font.woff2": b"font", "package/LICENSE": b"free",
            "package/src/huge.ts": b"not needed"}
@@ -28,9 +30,9 @@ def tarball(content: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def package(data: bytes, name: str = "@who/tiny") -> Package:
+def package(data: bytes, name: str = "@who/tiny") -> NpmPackage:
     pinned = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
-    return Package(name, "1.2.3", pinned, "dist/main.js", ("LICENSE", "dist/*.woff2"), "the test")
+    return NpmPackage(name, "1.2.3", pinned, "dist/main.js", ("LICENSE", "dist/*.woff2"), "the test")
 
 
 @pytest.fixture
@@ -47,11 +49,10 @@ def npm(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tiny(npm, monkeypatch) -> Package:
+def tiny(npm) -> NpmPackage:
     data = tarball(CONTENT)
     (npm / "shelf.tgz").write_bytes(data)
-    monkeypatch.setitem(PACKAGES, "tiny", package(data))
-    return PACKAGES["tiny"]
+    return package(data)
 
 
 def asked(npm: Path) -> list[str]:
@@ -59,10 +60,9 @@ def asked(npm: Path) -> list[str]:
 
 
 def test_a_package_is_fetched_once_and_the_needed_files_are_copied(tiny, npm, tmp_path):
-    links = npm_packages.links(tmp_path, ["tiny"])
-    assert links == {"tiny": "_static/vendor/tiny/dist/main.js"}
+    assert npm_client.script_links({"tiny": tiny}, tmp_path) == {"tiny": "_static/vendor/tiny/dist/main.js"}
     for _ in range(2):
-        npm_packages.copy(links, tmp_path, tmp_path / "html")
+        npm_client.copy_scripts({"tiny": tiny}, tmp_path, tmp_path / "html")
     vendor = tmp_path / "html" / "_static" / "vendor" / "tiny"
     assert {p.relative_to(vendor).as_posix(): p.read_bytes() for p in vendor.rglob("*") if p.is_file()} == {
         "dist/main.js": b"main", "dist/font.woff2": b"font", "LICENSE": b"free"}
@@ -70,31 +70,30 @@ def test_a_package_is_fetched_once_and_the_needed_files_are_copied(tiny, npm, tm
     assert [p.name for p in (tmp_path / "_build" / "packages").iterdir()] == ["who-tiny-1.2.3.tgz"]
 
 
-def test_only_the_packages_that_are_named_are_copied(tiny, tmp_path):
-    links = npm_packages.links(tmp_path, ["tiny"])
-    npm_packages.copy({}, tmp_path, tmp_path / "html")
-    npm_packages.copy({"d3": PACKAGES["d3"].address}, tmp_path, tmp_path / "html")
-    assert not (tmp_path / "html").exists() and npm_packages.is_local(links["tiny"])
+def test_a_package_that_cannot_be_had_is_not_copied(npm, tmp_path):
+    (npm / "npm").write_text("#!/bin/sh\nexit 1\n")
+    npm_client.copy_scripts({"lost": package(b"lost")}, tmp_path, tmp_path / "html")
+    assert not (tmp_path / "html").exists()
 
 
 def test_the_folder_can_be_chosen(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("GROUPCC_PACKAGES", str(tmp_path / "elsewhere"))
-    npm_packages.links(tmp_path / "book", ["tiny"])
+    npm_client.script_links({"tiny": tiny}, tmp_path / "book")
     assert (tmp_path / "elsewhere" / "who-tiny-1.2.3.tgz").is_file() and not (tmp_path / "book").exists()
 
 
 def test_a_damaged_archive_is_fetched_again(tiny, npm, tmp_path):
-    path = npm_packages.archive(tiny, tmp_path)
+    path = npm_client.fetch_archive(tiny, tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    assert npm_packages.archive(tiny, tmp_path).read_bytes() == whole
+    assert npm_client.fetch_archive(tiny, tmp_path).read_bytes() == whole
     assert len(asked(npm)) == 2
 
 
 def test_an_archive_with_another_hash_is_refused_and_leaves_nothing(tiny, npm, tmp_path):
     (npm / "shelf.tgz").write_bytes(tarball(CONTENT | {"package/dist/main.js": b"evil"}))
-    with pytest.raises(AssetError, match=r"npm returned an archive with sha512-\S+, expected sha512-"):
-        npm_packages.archive(tiny, tmp_path / "packages")
+    with pytest.raises(NpmError, match=r"npm returned an archive with sha512-\S+, expected sha512-"):
+        npm_client.fetch_archive(tiny, tmp_path / "packages")
     assert list((tmp_path / "packages").iterdir()) == []
 
 
@@ -102,8 +101,8 @@ def test_a_file_outside_its_package_is_refused(npm, tmp_path):
     data = tarball({"package/dist/../../../main.woff2": b"outside"})
     (npm / "shelf.tgz").write_bytes(data)
     outside = package(data)._replace(files=("*.woff2",))
-    with pytest.raises(AssetError, match="has a file outside itself"):
-        list(npm_packages.files(outside, tmp_path))
+    with pytest.raises(NpmError, match="has a file outside itself"):
+        list(npm_client.package_files(outside, tmp_path))
 
 
 @pytest.mark.parametrize("program, reason", [
@@ -117,35 +116,28 @@ def test_without_npm_the_network_steps_in_and_one_line_says_so(npm, tmp_path, mo
         monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     else:
         (npm / "npm").write_text(f"#!/bin/sh\n{program}\n")
-    monkeypatch.setattr(npm_packages, "NPM_SECONDS", 0.3)
+    monkeypatch.setattr(npm_client, "NPM_SECONDS", 0.3)
     tiny = package(b"")
-    monkeypatch.setitem(PACKAGES, "tiny", tiny)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):  # the second time is silent: one line per package
-            assert npm_packages.links(tmp_path, ["tiny"]) == {"tiny": f"{CDN}@who/tiny@1.2.3/dist/main.js"}
+            assert npm_client.script_links({"tiny": tiny}, tmp_path) == {"tiny": f"{CDN}@who/tiny@1.2.3/dist/main.js"}
     assert len(caplog.messages) == 1 and "\n" not in caplog.messages[0]
     assert "@who/tiny 1.2.3" in caplog.messages[0] and tiny.address in caplog.messages[0]
     assert "the test will need the network" in caplog.messages[0]
-    with pytest.raises(AssetError, match=reason):
-        npm_packages.archive(tiny, tmp_path)
+    with pytest.raises(NpmError, match=reason):
+        npm_client.fetch_archive(tiny, tmp_path)
 
 
 @pytest.mark.parametrize("page, expected", [
     ("index.html", "_static/vendor/d3/x.js"), ("book/atlas", "../_static/vendor/d3/x.js"),
     ("atlas/deep/index.html", "../../_static/vendor/d3/x.js")])
 def test_an_address_as_a_page_writes_it(page, expected):
-    assert npm_packages.href("_static/vendor/d3/x.js", page) == expected
-    assert npm_packages.href("https://example.org/x.js", page) == "https://example.org/x.js"
-
-
-def test_an_unknown_package_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no package 'd4'; expected one of mathjax"):
-        npm_packages.links(tmp_path, ["d4"])
+    assert npm_client.link_from(page, "_static/vendor/d3/x.js") == expected
+    assert npm_client.link_from(page, "https://example.org/x.js") == "https://example.org/x.js"
 
 
 def test_what_is_pinned_is_exact():
-    assert set(ON_PAGES) < set(PACKAGES)
-    for pinned in PACKAGES.values():
+    for pinned in (AXE, *ON_PAGES.values()):
         assert len(base64.b64decode(pinned.integrity.removeprefix("sha512-"))) == 64
         assert all(part.isdigit() for part in pinned.version.split(".")) and pinned.version.count(".") == 2
 
@@ -154,13 +146,12 @@ def test_npm_still_has_what_is_pinned(tmp_path):
     """The one test that asks the registry, for the smallest package, and only where there is npm and a network."""
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
-    d3 = PACKAGES["d3"]
     try:
-        path = npm_packages.archive(d3, tmp_path)
-    except AssetError as error:
+        path = npm_client.fetch_archive(D3, tmp_path)
+    except NpmError as error:
         if "could not fetch" in str(error) or "did not answer" in str(error):
             pytest.skip(f"no network: {error}")
         raise
     assert path.stat().st_size > 100_000
-    found = dict(npm_packages.files(d3, tmp_path))
+    found = dict(npm_client.package_files(D3, tmp_path))
     assert set(found) == {"dist/d3.min.js", "LICENSE"} and b"Mike Bostock" in found["dist/d3.min.js"]

@@ -1,4 +1,5 @@
-"""The squared error of a sparse reconstruction, with its gradient written out: the inner loop of all training here."""
+"""The squared error of a sparse reconstruction, with its gradient written out: the inner loop of all training here,
+and the variance that it is compared with."""
 
 from __future__ import annotations
 
@@ -13,6 +14,11 @@ def squared_error(f: Float[Tensor, "b m"], W_d: Float[Tensor, "m g d"], b_d: Flo
                   x: Float[Tensor, "b g d"], scale: float) -> tuple[Float[Tensor, ""], Float[Tensor, "b g d"]]:
     """(mean over b of ||scale x - b_d - f W_d||^2, the residual); the residual itself carries no gradient."""
     return _SquaredError.apply(f, W_d, b_d, x, scale)
+
+
+def batch_variance(x: Float[Tensor, "b g d"]) -> Float[Tensor, ""]:
+    """Mean squared distance of orbit vectors from the mean of each of their numbers: what a constant would leave."""
+    return (x - x.mean(0)).square().sum((1, 2)).mean()
 
 
 class _SquaredError(torch.autograd.Function):

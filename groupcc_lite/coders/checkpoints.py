@@ -1,0 +1,81 @@
+"""Checkpoints of a training: everything that it needs to go on, in one file that belongs to one set of settings."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from groupcc_lite.base import atomic_path, atomic_write
+
+Row = dict[str, float | int]
+
+
+class Checkpoint:
+    """Tensors and logged rows in a folder, under the settings of the run; a no-op without a folder.
+
+    `settings` are compared exactly when a run goes on, but for scales. A stream measures its scale on the device at
+    hand, so there two runs agree if the scale is the same number, or the same multiple of what was measured
+    (`settings["scale"]`). The saved one is then taken.
+    """
+
+    def __init__(self, folder: str | Path | None, settings: dict[str, Any]):
+        self.folder = None if folder is None else Path(folder)
+        self.settings = json.loads(json.dumps(settings))
+
+    @property
+    def path(self) -> Path:
+        """The file with the tensors."""
+        assert self.folder is not None
+        return self.folder / "checkpoint.safetensors"
+
+    def write(self, step: int, rows: list[Row], tensors: dict[str, Tensor]) -> None:
+        """Replace the checkpoint and `metrics.jsonl`."""
+        if self.folder is None:
+            return
+        metadata = dict(step=str(step), settings=json.dumps(self.settings, sort_keys=True), rows=json.dumps(rows))
+        with atomic_path(self.path) as temporary:
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary,
+                      metadata=metadata)
+        atomic_write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def read(self) -> tuple[int, list[Row], dict[str, Tensor]]:
+        """(step, rows, tensors), or step 0 where nothing was written; ValueError if damaged or of another run."""
+        if self.folder is None or not self.path.is_file():
+            return 0, [], {}
+        try:
+            with safe_open(self.path, "pt") as file:
+                metadata = file.metadata()
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
+        except SafetensorError as error:
+            raise ValueError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
+        differing = sorted(set(_differing(json.loads(metadata["settings"]), self.settings)))
+        if differing:
+            raise ValueError(f"{self.path} belongs to a run with other settings ({', '.join(differing)} differ); "
+                             "use another folder or delete the checkpoint")
+        return int(metadata["step"]), json.loads(metadata["rows"]), tensors
+
+
+def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
+    """Names of the settings that are not the same."""
+    units = found.get("scale", 1.0), wanted.get("scale", 1.0)
+    measured = found.get("source") == wanted.get("source") is not None
+    for key in found.keys() | wanted.keys():
+        if key == "scale" and measured:
+            continue  # what it is made from is the same
+        if not _same(key, found.get(key), wanted.get(key), units if measured else (1.0, 1.0)):
+            yield key
+
+
+def _same(key: str, a: Any, b: Any, units: tuple[float, float]) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(name, a[name], b[name], units) for name in a)
+    if key == "scale" and a is not None and b is not None:
+        return a == b or math.isclose(a / units[0], b / units[1], rel_tol=1e-6)
+    return a == b

@@ -1,0 +1,93 @@
+"""Held-out metrics that judge a coder."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """How well a coder reconstructs images that it was not trained on; `evaluate` makes one.
+
+    >>> import numpy as np
+    >>> from groupcc_lite.coders import Metrics
+    >>> made = Metrics(fve=0.5, fve_per_block=np.array([0.5]), fve_identity=0.5, fve_exact=0.5, fve_resampled=0.5,
+    ...                l0=3.0, dead=0.0, frequency=np.array([0.1]))
+    >>> sorted(made.row())
+    ['dead', 'fve', 'fve_exact', 'fve_identity', 'fve_resampled', 'l0']
+    """
+
+    fve: float
+    """Fraction of variance explained over all blocks together; variance is about each block's mean."""
+    fve_per_block: Float[np.ndarray, " g"]
+    """The same for each group element."""
+    fve_identity: float
+    """The untransformed block alone."""
+    fve_exact: float
+    """Elements other than e that move pixels to pixels; NaN if there are none."""
+    fve_resampled: float
+    """Elements whose images had to be interpolated; NaN if there are none."""
+    l0: float
+    """Mean number of active latents."""
+    dead: float
+    """Fraction of latents that never fire on these data."""
+    frequency: Float[np.ndarray, " m"]
+    """Fraction of samples on which each latent fires."""
+
+    def row(self) -> dict[str, float | int]:
+        """The scalar metrics by name."""
+        return {f.name: float(getattr(self, f.name)) for f in dataclasses.fields(self)
+                if not isinstance(getattr(self, f.name), np.ndarray)}
+
+
+@torch.no_grad()
+def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
+    """Metrics of a coder over every row of a store (or anything with `in_order` and `exact`).
+
+    Batches may lie on any device; sums are kept on the coder's. ValueError for a source without orbits, or one whose
+    orbits are all the same: then there is no variance to explain.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import SparseAutoencoder, evaluate
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import TensorOrbits
+    >>> x = torch.randn(50, 1, 6, generator=torch.Generator().manual_seed(0))
+    >>> evaluate(SparseAutoencoder(channels=6, latents=20, activation="topk", k=3), TensorOrbits(x, cyclic(1))).l0
+    3.0
+    """
+    was_training = coder.training
+    coder.eval()
+    sums, count = [], 0
+    for x in source.in_order(batch_size):
+        x = x.to(coder.device)
+        latents, reconstruction = coder(x)
+        on = (latents > 0).double()
+        new = ((x - reconstruction).square().sum((0, 2)).double(), x.square().sum((0, 2)).double(), x.sum(0).double(),
+               on.sum(0), on.sum())
+        sums, count = [a + b for a, b in zip(sums, new, strict=True)] if sums else list(new), count + len(x)
+    coder.train(was_training)
+    if not count:
+        raise ValueError("the source to evaluate on is empty; expected at least one orbit")
+    residual, squares, total, fired, active = (term.cpu() for term in sums)
+    variance = (squares - total.square().sum(1) / count).numpy()
+    if not variance.sum() > 1e-9 * float(squares.sum()):
+        raise ValueError(f"the {count} orbits to evaluate on are all the same: there is no variance to explain; "
+                         "expected orbits of several points")
+    return _metrics(residual.numpy(), np.maximum(variance, 1e-12), np.asarray(source.exact), (fired / count).numpy(),
+                    float(active) / count)
+
+
+def _metrics(residual: Float[np.ndarray, " g"], variance: Float[np.ndarray, " g"], exact: np.ndarray,
+             frequency: Float[np.ndarray, " m"], l0: float) -> Metrics:
+    def fve(which: np.ndarray) -> float:
+        return float(1 - residual[which].sum() / variance[which].sum()) if which.any() else float("nan")
+
+    identity = np.arange(len(residual)) == 0
+    return Metrics(fve=fve(np.ones(len(residual), dtype=bool)), fve_per_block=1 - residual / variance,
+                   fve_identity=fve(identity), fve_exact=fve(exact & ~identity), fve_resampled=fve(~exact),
+                   l0=l0, dead=float((frequency == 0).mean()), frequency=frequency)

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+import torch
+
+from groupcc_lite.coders import GroupCrosscoder, evaluate
+from groupcc_lite.groups import cyclic
+from groupcc_lite.orbits import TensorOrbits
+
+
+def test_metrics_on_paper():
+    coder = GroupCrosscoder(cyclic(2), 1, 1)
+    with torch.no_grad():
+        coder.W_e.fill_(1)
+        coder.W_d.copy_(torch.tensor([[[1.0], [0.0]]]))
+    source = TensorOrbits(torch.tensor([[[0.0], [1.0]], [[2.0], [3.0]]]), cyclic(2))
+    source.exact = np.array([True, False])
+    metrics = evaluate(coder, source)
+    # Block e is reproduced; block r is guessed as 0: residual 1 + 9 against a variance of 2 about the mean.
+    assert metrics.fve_per_block.tolist() == [1.0, 1 - 10 / 2]
+    assert metrics.fve == pytest.approx(1 - 10 / 4) and metrics.fve_identity == 1.0
+    assert np.isnan(metrics.fve_exact) and metrics.fve_resampled == -4.0
+    assert metrics.l0 == 0.5 and metrics.dead == 0 and metrics.frequency.tolist() == [0.5]
+
+
+def test_orbits_that_are_all_the_same_have_no_variance_to_explain():
+    coder = GroupCrosscoder(cyclic(2), 3, 4)
+    with pytest.raises(ValueError, match="the 5 orbits to evaluate on are all the same"):
+        evaluate(coder, TensorOrbits(torch.full((5, 2, 3), 0.7), cyclic(2)))
+    one_block = torch.zeros(5, 2, 3)
+    one_block[:, 0] = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    with np.errstate(all="raise"):
+        assert np.isfinite(evaluate(coder, TensorOrbits(one_block, cyclic(2))).fve_per_block).all()

@@ -1,0 +1,287 @@
+"""What a user runs, on another device than the CPU: no devices mixed, the same numbers, nothing read back in a step.
+
+Every test does the same work twice, on the CPU and on the fake device, and compares.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from fake_device import DEVICE, HOST, DeviceTensor, FakeDevice
+from small import Stem, noise_images, small_model
+
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.coders import (
+    EquivariantSAE,
+    GroupCrosscoder,
+    SparseAutoencoder,
+    TransformMatrix,
+    evaluate,
+    fit_blocks,
+    least_squares,
+    moments,
+    optimise,
+    procrustes,
+    project,
+    r2,
+    train,
+)
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.models import wrap_model
+from groupcc_lite.orbits import IdentityBlocks, OrbitStore, TensorOrbits, sample_orbits
+from groupcc_lite.runs import Run, SceneRun
+from groupcc_lite.stimuli import TensorImages
+from groupcc_lite.symmetry import (
+    block_cosines,
+    equivariance_score,
+    irrep_power,
+    linear_ceiling,
+    max_cosine,
+    self_similarity,
+    stabilisers,
+)
+
+G, CHANNELS = dihedral(2), 6
+CODERS = {
+    "relu": lambda: GroupCrosscoder(G, CHANNELS, 12),
+    "topk": lambda: GroupCrosscoder(G, CHANNELS, 12, activation="topk", k=3),
+    "batchtopk": lambda: GroupCrosscoder(G, CHANNELS, 12, activation="batchtopk", k=3),
+    "sae": lambda: SparseAutoencoder(CHANNELS, 12, activation="topk", k=3),
+    "equivariant": lambda: EquivariantSAE(G, CHANNELS, 12, k=3, hidden=8),
+    "transform": lambda: TransformMatrix(G, CHANNELS),
+}
+
+
+@pytest.fixture
+def device():
+    with FakeDevice() as device:
+        yield device
+
+
+def blocks(count=96, seed=0):
+    return torch.randn(count, G.order, CHANNELS, generator=torch.Generator().manual_seed(seed)).relu()
+
+
+def source(name, where=HOST):
+    """Orbits that lie on a device, and those a plain SAE reads."""
+    orbits = TensorOrbits(blocks().to(where), G)
+    return IdentityBlocks(orbits) if name == "sae" else orbits
+
+
+def same(ours, theirs, *, where=DEVICE, **tolerance):
+    """One tensor, with the numbers of the CPU, on the device (or, with `where`, back from it)."""
+    assert ours.device == where, f"on {ours.device}"
+    torch.testing.assert_close(ours.cpu() if where == DEVICE else ours, theirs, **tolerance)
+
+
+# -------------------------------------------------------------------------------------------- models and extraction
+
+def test_a_network_that_lies_on_the_device_is_wrapped_there(device):
+    images = noise_images(2, 32)
+    model = wrap_model(Stem(CHANNELS).to(DEVICE), "features", input_size=32)
+    assert {p.device for p in [*model.parameters(), *model.buffers()]} == {DEVICE}
+    same(model(images.to(DEVICE)), small_model()(images))
+
+
+def test_orbits_are_sampled_on_the_device_with_everything_that_belongs_to_them(device):
+    model, action = small_model(), PlanarAction(dihedral(4))
+    images = noise_images(3, action.source_size(model.input_size))
+    options = dict(points_per_image=4, mask_radius=6.0)
+    here = sample_orbits(model, action, images, **options)
+    for pictures in (images, images.to(DEVICE)):
+        there = sample_orbits(model.to(DEVICE), action, pictures, **options)
+        for name in here._fields:
+            same(getattr(there, name), getattr(here, name))
+
+
+def test_a_store_is_filled_from_the_device(device, tmp_path):
+    model, action = small_model(), PlanarAction(cyclic(4))
+    images = TensorImages(noise_images(5, action.source_size(model.input_size)))
+    here, there = (OrbitStore.make(tmp_path / name, model.to(where), action, images, points_per_image=4,
+                                   mask_radius=6.0, progress=False)
+                   for name, where in (("here", HOST), ("there", DEVICE)))
+    assert torch.equal(here.rows(range(len(here))), there.rows(range(len(there))))
+
+
+def test_extraction_waits_for_the_device_only_a_few_times_a_batch(device):
+    model, action = small_model().to(DEVICE), PlanarAction(dihedral(8))
+    images = noise_images(8, action.source_size(model.input_size)).to(DEVICE)
+    device.reads.clear()
+    sample_orbits(model, action, images, points_per_image=4, mask_radius=6.0)
+    assert device.reads.total() <= 4, device.reads
+
+
+# ---------------------------------------------------------------------------------------------------------- training
+
+@pytest.mark.parametrize("where", [HOST, DEVICE], ids=["orbits of the CPU", "orbits of the device"])
+@pytest.mark.parametrize("name", CODERS)
+def test_what_is_trained_on_the_device_is_what_the_cpu_trains(device, tmp_path, name, where):
+    here, there = CODERS[name](), CODERS[name]().to(DEVICE)
+    options = dict(steps=6, batch_size=32, progress=False, log_every=2)
+    run = optimise if name == "transform" else train
+    rows = run(here, source(name), **options)
+    found = run(there, source(name, where), **options)
+    assert [row["step"] for row in found] == [row["step"] for row in rows]
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in rows], rel=1e-4)
+    for ours, theirs in zip(there.parameters(), here.parameters(), strict=True):
+        same(ours.data, theirs.data, atol=1e-5, rtol=1e-4)
+    there.save(tmp_path / name)
+    loaded = type(there).load(tmp_path / name)
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(there.parameters(), loaded.parameters(), strict=True))
+
+
+def reads_per_step(device, name):
+    """The slope between a short and a long training: what is read once, or for a log, drops out."""
+    def reads(steps):
+        coder, orbits = CODERS[name]().to(DEVICE), source(name, DEVICE)
+        device.reads.clear()
+        run = optimise if name == "transform" else train
+        run(coder, orbits, steps=steps, batch_size=32, log_every=1000, progress=False)
+        return device.reads.total()
+
+    return (reads(60) - reads(10)) / 50
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_a_training_step_reads_nothing_back(device, name):
+    """But a flag for numbers that are not finite, now and then."""
+    assert reads_per_step(device, name) <= 0.1, device.reads
+
+
+def test_negative_control_a_read_in_every_step_is_seen(device, monkeypatch):
+    original = GroupCrosscoder.objective
+
+    def nosy(self, *arguments, **terms):
+        total, parts = original(self, *arguments, **terms)
+        float(total)
+        return total, parts
+
+    monkeypatch.setattr(GroupCrosscoder, "objective", nosy)
+    assert reads_per_step(device, "topk") >= 1
+
+
+def trained(name="topk"):
+    coder = CODERS[name]()
+    run = optimise if name == "transform" else train
+    run(coder, source(name), steps=10, batch_size=32, progress=False)
+    return coder.eval()
+
+
+@pytest.mark.parametrize("where", [HOST, DEVICE], ids=["orbits of the CPU", "orbits of the device"])
+@pytest.mark.parametrize("name", ["relu", "batchtopk", "sae", "equivariant"])
+def test_evaluation(device, name, where):
+    coder = trained(name)
+    here, there = evaluate(coder, source(name)), evaluate(copy.deepcopy(coder).to(DEVICE), source(name, where))
+    assert there.fve == pytest.approx(here.fve, abs=1e-4) and there.l0 == pytest.approx(here.l0, abs=1e-3)
+    np.testing.assert_allclose(there.fve_per_block, here.fve_per_block, atol=1e-4)
+
+
+@pytest.mark.parametrize("where", [HOST, DEVICE], ids=["orbits of the CPU", "orbits of the device"])
+def test_moments_and_fitted_blocks(device, where):
+    sae = trained("sae")
+    here, there = fit_blocks(sae, source("topk")), fit_blocks(copy.deepcopy(sae).to(DEVICE), source("topk", where))
+    assert there.dictionary.device == there.device
+    torch.testing.assert_close(there.dictionary.cpu(), here.dictionary, atol=1e-3, rtol=1e-3)
+    means = moments(sae, source("topk")), moments(copy.deepcopy(sae).to(DEVICE), source("topk", where))
+    for ours, theirs in zip(means[1], means[0], strict=True):
+        if isinstance(ours, torch.Tensor):
+            torch.testing.assert_close(ours.cpu(), theirs, atol=1e-4, rtol=1e-4)
+    found = evaluate(there, source("topk", where))
+    assert found.fve == pytest.approx(evaluate(here, source("topk")).fve, abs=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------ M, symmetry
+
+@pytest.mark.parametrize("method", [least_squares, procrustes])
+def test_transforms_in_closed_form(device, method):
+    x = blocks(seed=1)
+    here, there = method([x], G), method([x.to(DEVICE)], G)
+    torch.testing.assert_close(there.matrices().detach().cpu(), here.matrices().detach(), atol=1e-4, rtol=1e-4)
+    moved = copy.deepcopy(here).to(DEVICE)
+    for batch in (x, x.to(DEVICE)):
+        np.testing.assert_allclose(torch.as_tensor(r2(moved, batch)).cpu(), torch.as_tensor(r2(here, x)), atol=1e-4)
+    assert project(moved).relation_error() == pytest.approx(project(here).relation_error(), abs=1e-4)
+
+
+SYMMETRY = {
+    "max_cosine": max_cosine, "self_similarity": self_similarity, "block_cosines": lambda D, G: block_cosines(D),
+    "irrep_power": irrep_power, "equivariance_score": equivariance_score,
+}
+
+
+@pytest.mark.parametrize("name", SYMMETRY)
+def test_symmetry_of_a_dictionary_stays_on_its_device(device, name):
+    D = trained("topk").dictionary.detach()
+    same(SYMMETRY[name](D.to(DEVICE), G), SYMMETRY[name](D, G), atol=1e-5, rtol=1e-4)
+
+
+def test_stabilisers_of_a_dictionary_on_the_device(device):
+    D = trained("topk").dictionary.detach()
+    here, there = stabilisers(D, G), stabilisers(D.to(DEVICE), G)
+    assert [s.subgroup for s in there] == [s.subgroup for s in here]
+    assert [float(s.margin) for s in there] == pytest.approx([float(s.margin) for s in here], abs=1e-5)
+
+
+def test_similarity_reads_nothing_back(device):
+    D = trained("topk").dictionary.detach().to(DEVICE)
+    device.reads.clear()
+    max_cosine(D, G), self_similarity(D, G), block_cosines(D), irrep_power(D, G)
+    assert device.reads.total() <= 1, device.reads
+
+
+def test_the_ceiling_of_batches_on_the_device(device):
+    batches = list(blocks(200, seed=2).split(40))
+    here = linear_ceiling(batches, batches)
+    there = linear_ceiling([b.to(DEVICE) for b in batches], [b.to(DEVICE) for b in batches])
+    torch.testing.assert_close(torch.as_tensor(there).cpu(), torch.as_tensor(here), atol=1e-4, rtol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------------- runs
+
+TINY_RUN = dict(latents=12, k=4, steps=6, curve_steps=3, batch_size=32, points_per_image=8, mask_radius=7.0,
+                drawings=24, topk_ks=(4,), l1_sparsities=(1.0,))
+TINY_SCENES = dict(base_models=("mlp",), base_epochs=1, base_batch=512, transform_steps=3, transform_batch=64,
+                   latents=32, hidden=16, ks=(4,), steps=3, batch_size=64, truncations=(4,), tasks=1, probe_train=150,
+                   probe_test=100, seeds=1, amp=False)
+
+
+def test_a_run_on_the_device(device, tmp_path):
+    model, action = small_model(), PlanarAction(cyclic(4))
+    images = noise_images(20, action.source_size(model.input_size))
+    here, there = (Run("smoke", model=copy.deepcopy(model), images=images, action=action, work=tmp_path / str(where),
+                       device=str(where), **TINY_RUN) for where in (HOST, DEVICE))
+    for kind in ("crosscoder", "sae"):
+        ours, theirs = there.coder(kind), here.coder(kind)
+        assert ours.device == DEVICE
+        same(ours.W_d.data, theirs.W_d.data, atol=1e-4, rtol=1e-3)
+        assert there.evaluate(ours).fve == pytest.approx(here.evaluate(theirs).fve, abs=1e-3)
+    np.testing.assert_allclose(there.ceiling(), here.ceiling(), atol=1e-3)
+    assert there.fitted().device == DEVICE
+    torch.testing.assert_close(there.fitted().dictionary.cpu(), here.fitted().dictionary, atol=1e-3, rtol=1e-2)
+    assert there.transform().device == DEVICE
+    assert np.isfinite(there.family_map().gap).all()
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    with FakeDevice():
+        yield SceneRun("smoke", seed=0, work=tmp_path_factory.mktemp("scenes"), device=str(DEVICE), **TINY_SCENES)
+
+
+@pytest.mark.parametrize("method", ["identity", "adam", "penalty", "least squares", "procrustes", "exact",
+                                    "adam, projected", "procrustes, projected"])
+def test_every_transform_of_a_scene_run_lies_where_the_run_does(scenes, method):
+    transform = scenes.transform("mlp", method)
+    assert transform.device == DEVICE
+    x0 = scenes.activations("mlp", "held-out")[:3, 0].to(DEVICE)
+    assert isinstance(transform(x0), DeviceTensor)
+
+
+def test_coders_splices_and_probes_of_a_scene_run(scenes):
+    for name in ("sae", "equivariant"):
+        coder = scenes.coder("mlp", name, 4)
+        assert coder.device == DEVICE
+        assert np.isfinite(scenes.splice("mlp", name, 4).loss)
+    scores = scenes.probe("mlp", "equivariant", 4, "inferred", 4)
+    assert np.isfinite(scores.f1).all()

@@ -1,0 +1,42 @@
+"""A base model lives where its network lives, and waits for the device once a call."""
+
+import pytest
+import torch
+from fake_device import DEVICE, DeviceTensor, FakeDevice
+from small import Stem
+from torch import nn
+
+from groupcc_lite.models.zoo import load_model, wrap_model
+
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("network, layer", [(Stem, "features"), (lambda: nn.MaxPool2d(2), "max_pool2d")])
+def test_a_wrapped_network_stays_on_its_device(network, layer):
+    here = wrap_model(nn.Sequential(network()), "0", input_size=32, mean=(0.5,) * 3)
+    with FakeDevice():
+        there = wrap_model(nn.Sequential(network()).to(DEVICE), "0", input_size=32, mean=(0.5,) * 3).to(DEVICE)
+        assert there.device == DEVICE and there.geometry == here.geometry and there.fingerprint == here.fingerprint
+        assert all(isinstance(tensor, DeviceTensor) for tensor in (*there.parameters(), *there.buffers()))
+        for found in (there(IMAGES.to(DEVICE)), there.at_size(16)(IMAGES[..., :16, :16].to(DEVICE))):
+            assert found.device == DEVICE
+        torch.testing.assert_close(there(IMAGES.to(DEVICE)).cpu(), here(IMAGES))
+        with pytest.raises(RuntimeError, match="same device"):  # negative control: images that were not moved
+            there(IMAGES)
+
+
+def test_buffers_follow_the_network_and_not_the_cpu():
+    with FakeDevice():
+        assert wrap_model(Stem().to(DEVICE), "features", input_size=32).device == DEVICE
+        assert wrap_model(Stem(), "features", input_size=32).device == torch.device("cpu")
+        assert load_model(weights="random", device=DEVICE).device == DEVICE
+
+
+def test_a_call_waits_for_the_device_once():
+    with FakeDevice() as device:
+        model, images = wrap_model(Stem().to(DEVICE), "features", input_size=32), IMAGES.to(DEVICE)
+        device.reads.clear()
+        model(images)
+        assert sum(device.reads.values()) == 1
+        with pytest.raises(ValueError, match="from 0.* to nan|from nan to nan|expected finite RGB"):
+            model(images * float("nan"))
