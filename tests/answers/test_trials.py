@@ -176,14 +176,6 @@ def test_shares_of_nothing_and_of_one_seed():
         share_of_advantage([1.0], below=[0.5, 0.5], above=[1.0, 1.0])
 
 
-def test_the_coder_lies_on_the_device_asked_for(problem, monkeypatch):
-    """No second device here: training and data are left out, and "meta" stands for the GPU."""
-    monkeypatch.setattr(trials.coders, "train", lambda *a, **k: None)
-    monkeypatch.setattr(trials, "fit_blocks", lambda sae, source: sae)
-    for method in METHODS:
-        assert train_method(method, problem, SMALL, 0, device="meta").device.type == "meta", method
-
-
 def test_unknown_method(problem):
     with pytest.raises(ValueError, match="method is 'PCA'; expected one of SAE"):
         train_method("PCA", problem, SMALL, 0)

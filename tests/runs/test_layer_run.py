@@ -12,7 +12,7 @@ from small import noise_images, small_model
 
 from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.base import described
-from groupcc_lite.coders import training
+from groupcc_lite.coders import Training
 from groupcc_lite.groups import cyclic
 from groupcc_lite.runs.layer_run import Run
 
@@ -130,21 +130,21 @@ def test_training_goes_on_from_what_a_killed_process_left(run, monkeypatch, tmp_
     whole = Run("smoke", model=run.model, images=run.images, action=run.action,
                 work=tmp_path_factory.mktemp("whole"), **TINY).coder()
     steps = []
-    monkeypatch.setattr(training, "_optimise", interrupted(after=7, seen=steps))
+    monkeypatch.setattr(Training, "step", interrupted(after=7, seen=steps))
     with pytest.raises(KeyboardInterrupt):
         run.coder()
     assert not run.cache.has(run.recipes.coder()) and len(steps) == 7
-    monkeypatch.setattr(training, "_optimise", interrupted(after=99, seen=steps))
+    monkeypatch.setattr(Training, "step", interrupted(after=99, seen=steps))
     assert torch.equal(run.coder().W_d, whole.W_d) and len(steps) == 12
 
 
-def interrupted(after, seen, step=training._optimise):
+def interrupted(after, seen, step=Training.step):
     """A step of the optimiser at which somebody presses Ctrl-C."""
-    def counted(*arguments, **terms):
+    def counted(*arguments):
         if len(seen) == after:
             raise KeyboardInterrupt
         seen.append(1)
-        return step(*arguments, **terms)
+        step(*arguments)
 
     return counted
 
@@ -249,19 +249,19 @@ def test_everything_wrong_is_said_together(run, tmp_path):
 
 MAKER = """
 import sys
-import torch
-from test_layer_run import TINY, small_run
-from groupcc_lite.coders import training
+import time
+from pathlib import Path
+from test_layer_run import small_run
+from groupcc_lite.coders import Training
 
-step, place = training._optimise, sys.argv[2]
-def slow(*arguments, **terms):
-    (open(f"{place}.began", "w")).close()
-    while not __import__("os").path.exists(f"{place}.go"):
-        __import__("time").sleep(0.01)
-    return step(*arguments, **terms)
-training._optimise = slow
-torch.set_num_threads(1)
-print(float(small_run(sys.argv[1]).coder().W_d.double().sum()))
+step, (work, place) = Training.step, sys.argv[1:]
+def slow(*arguments):
+    Path(f"{place}.began").touch()
+    while not Path(f"{place}.go").exists():
+        time.sleep(0.01)
+    step(*arguments)
+Training.step = slow
+print(float(small_run(work).coder().W_d.double().sum()))
 """
 
 
