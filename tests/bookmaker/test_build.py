@@ -185,7 +185,7 @@ def test_an_interruption_says_how_to_go_on(root, capsys, monkeypatch):
 
 def test_every_verb_explains_itself(capsys):
     verbs = next(action for action in cli.verbs().parser._actions if action.choices).choices
-    assert {"book", "run", "build", "audit", "serve", "sync", "publish"} == {*verbs}
+    assert {"book", "run", "build", "audit", "serve", "sync", "pin", "publish"} == {*verbs}
     for verb in verbs:
         with pytest.raises(SystemExit) as stop:
             cli.main([verb, "--help"])
