@@ -116,9 +116,9 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def replication(results: Results) -> str:
     """Every claim of both papers: an overview each, then one section per claim with all numbers of both runs."""
-    parts = [f"*This run*: profile `{results.profile}` on the model `{results.model}`, and chapter 7 on its own small "
-             "networks. *InceptionV1* and *Reference run*: the published run. Its InceptionV1 is the BVLC training of "
-             "that architecture; the paper's is another one, whose weights Lucent downloads."]
+    parts = [f"*This run*: profile `{results.profile}` on the model `{results.model}`, and chapters 10 to 12 on their "
+             "own small networks. *InceptionV1* and *Reference run*: the published run. Its InceptionV1 is the BVLC "
+             "training of that architecture; the paper's is another one, whose weights Lucent downloads."]
     for paper, there in PAPERS.items():
         claims = [claim for claim in results.claims if claim["paper"] == paper]
         if claims:

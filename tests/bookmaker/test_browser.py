@@ -73,7 +73,7 @@ def wrong(visits, look) -> dict[str, object]:
 
 def test_every_page_was_opened(visits, names):
     assert {"book/index.html", "search.html"} <= set(names)
-    assert sum(name.startswith("notebooks/") for name in names) >= 8
+    assert sum(name.startswith("notebooks/") for name in names) >= 13
     assert len(visits) == 2 * len(names)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from tiny_book import ROOT, make_tiny_book, pretend_run, write_chapter
+from tiny_book import ROOT, git, make_tiny_book, pretend_run, write_chapter
 
 from bookmaker import __main__ as cli
 from bookmaker import build, execution, pages
@@ -64,7 +64,8 @@ def test_the_whole_way_from_notebooks_to_checked_pages(root, capfd, caplog):
     pages = build.html_folder(root, "smoke")
     chapter = (pages / "notebooks" / "01_one.html").read_text()
     assert "the seed is 3" in chapter and "What this page shows" in chapter
-    assert "google.colab" not in chapter
+    assert "google.colab" not in chapter and "colab.research.google.com" not in chapter  # nobody has said an address
+    assert "2. Chapter 2" in chapter  # in the sidebar: numbers go on from part to part
     assert (pages / "index.html").is_file()
     capfd.readouterr()
     before = (pages / "index.html").stat().st_mtime_ns
@@ -184,7 +185,7 @@ def test_an_interruption_says_how_to_go_on(root, capsys, monkeypatch):
 
 def test_every_verb_explains_itself(capsys):
     verbs = next(action for action in cli.verbs().parser._actions if action.choices).choices
-    assert {"book", "run", "build", "audit", "serve", "sync", "publish"} == {*verbs}
+    assert {"book", "run", "build", "audit", "serve", "sync", "pin", "publish"} == {*verbs}
     for verb in verbs:
         with pytest.raises(SystemExit) as stop:
             cli.main([verb, "--help"])
@@ -196,3 +197,15 @@ def test_every_verb_explains_itself(capsys):
 def test_other_parameters_are_read_as_literals_or_text(text, expected):
     options = cli.verbs().parser.parse_args(["run", "-p", text])
     assert cli._parameters(options)[text.split("=")[0]] == expected
+
+
+@pytest.mark.slow
+def test_with_an_address_pages_have_buttons_that_open_the_published_notebooks(root):
+    git(root, "init", "-q")
+    git(root, "remote", "add", "origin", "git@github.com:who/book.git")
+    assert cli.main(["sync"]) == 0
+    pretend_run(root, "01_one", "02_two")
+    assert cli.main(["build", "--profile", "smoke"]) == 0
+    chapter = (build.html_folder(root, "smoke") / "notebooks" / "02_two.html").read_text()
+    assert "https://colab.research.google.com/github/who/book/blob/published/notebooks/02_two.ipynb" in chapter
+    assert "https://github.com/who/book/issues/new" in chapter and "https://who.github.io/book/" in chapter

@@ -13,6 +13,7 @@ import torchvision
 from PIL import Image
 from small import Stem
 
+import groupcc_lite
 from groupcc_lite.models import derive_geometry, load_model, truncate, zoo
 from groupcc_lite.runs import Run, profiles
 from groupcc_lite.stimuli import sample_drawings
@@ -57,7 +58,8 @@ def affordable(monkeypatch):
     few = dict(steps=6, batch_size=32, latents=24, k=8, points_per_image=6, held_out=0.25, mask_radius=20.0,
                atlas_size=SIDE, atlas_steps=1)
     monkeypatch.setitem(profiles.PROFILES, "book", dataclasses.replace(profiles.PROFILES["book"], **few))
-    monkeypatch.setattr(zoo, "load_model", partial(load_model, weights="random", input_size=SIDE))
+    for place in (zoo, groupcc_lite):
+        monkeypatch.setattr(place, "load_model", partial(load_model, weights="random", input_size=SIDE))
 
 
 @pytest.mark.slow

@@ -55,8 +55,10 @@ def make_tiny_book(root: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", root)
     (root / "_config.yml").write_text('title: T\nauthor: A\nexecute: {execute_notebooks: "off"}\n'
                                       "only_build_toc_files: true\n")
-    (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: notebooks/01_one\n"
-                                   "- file: notebooks/02_two\n- file: book/results\n")
+    (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nparts:\n"
+                                   "- caption: I\n  numbered: true\n  chapters:\n  - file: notebooks/01_one\n"
+                                   "- caption: II\n  numbered: true\n  chapters:\n  - file: notebooks/02_two\n"
+                                   "- caption: III\n  chapters:\n  - file: book/results\n")
     (root / "book" / "index.md").write_text("# Start\n\n(profiles)=\n## Profiles\n\nText.\n")
     (root / "book" / "results.md").write_text("# Results\n\n<!-- generated: replication -->\n\n"
                                               "<!-- generated: reproducibility -->\n\n<!-- generated: run-times -->\n")
