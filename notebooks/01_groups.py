@@ -785,8 +785,8 @@ for name, group_of in (("14 shapes", with_mirror), ("picture", [picture])):
 
 # %% [markdown]
 # So the error is mild for curves, lines and blobs, and real for features that differ from their mirror image.
-# Chapter 5 measures how much it matters on a trained dictionary. From here on, every reflection in this book is
-# the correct one.
+# {doc}`Chapter 5 <05_families>` measures how much it matters on a trained dictionary. From here on, every reflection in
+# this book is the correct one.
 
 # %% [markdown]
 # These numbers go into the {doc}`replication table <../book/replication>`.

@@ -100,7 +100,7 @@ print(f"{len(run.source('train'))} images to train on, {len(run.source('held-out
 # %% [markdown]
 # ## The plan
 #
-# Chapter 1 introduced {term}`orbit vectors <orbit vector>` ({prf:ref}`def-orbit-vector`),
+# {doc}`Chapter 1 <01_groups>` introduced {term}`orbit vectors <orbit vector>` ({prf:ref}`def-orbit-vector`),
 #
 # $$ x[g] = a(gI)(gp), \qquad g \in G, $$ (eq-orbit)
 #
@@ -280,9 +280,9 @@ figures.feature_stack(frames, [G.names[h] for h in path], [
 #
 # $$ \text{first} + \text{stride} \cdot k , $$ (eq-cell)
 #
-# and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its
-# layers and can be checked by sending impulses through the network (`groupcc_lite.models.geometry`). {numref}`fig-geometry`
-# draws them to scale.
+# and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its layers and
+# can be checked by sending impulses through the network (`groupcc_lite.models.geometry`). {numref}`fig-geometry` draws
+# them to scale.
 
 # %%
 print(geometry)
@@ -528,7 +528,7 @@ assert len(store) == len(run.source("train")) * run.profile.points_per_image
 
 # %% [markdown]
 # The `scale` brings the mean squared norm of a block to the number of channels, so that a typical number is about
-# one, whatever the model. Chapter 3 shows why this matters.
+# one, whatever the model. {doc}`Chapter 3 <03_training>` shows why this matters.
 #
 # Extraction can take hours on a large data set. It must survive a crash, a full disk, a closed laptop. The store
 # is cut into shards. A shard is written under another name and renamed when it is whole, and its checksum is
@@ -642,9 +642,9 @@ with figures.house_style():
 
 # %% [markdown]
 # The network's response changes thoroughly: a copy explains far less, for many elements not even as much as the mean
-# does. And yet a large part can be predicted, with one fixed matrix per element, for images that were not used in
-# the fit. Nobody built this in. It is what a group crosscoder has to work with, and in chapter 3 the linear ceiling
-# will serve as its yardstick.
+# does. And yet a large part can be predicted, with one fixed matrix per element, for images that were not used in the
+# fit. Nobody built this in. It is what a group crosscoder has to work with, and in {doc}`chapter 3 <03_training>` the
+# linear ceiling will serve as its yardstick.
 #
 # What the linear map misses has four sources, and this measurement does not separate them: a network that is not
 # equivariant, both interpolations, the corners of a square receptive field, and a fit on a limited number of images.

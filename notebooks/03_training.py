@@ -236,10 +236,10 @@ print("difference in variance explained:", {f"{ratio} λ": round(gap, 4) for rat
 assert min(distance, key=distance.get) == 2 or profile == "inception"
 
 # %% [markdown]
-# The agreement is not perfect. Adam takes steps of the same size in whatever unit, so biases that have to go
-# twice as far are late, and a short training shows it. But the answer is clear. So the library multiplies
-# activations by the `scale` of chapter 2, which makes a typical number about one, and keeps the scale in the
-# saved file. Then a $\lambda$ can be carried from model to model.
+# The agreement is not perfect. Adam takes steps of the same size in whatever unit, so biases that have to go twice as
+# far are late, and a short training shows it. But the answer is clear. So the library multiplies activations by the
+# `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the scale in the saved
+# file. Then a $\lambda$ can be carried from model to model.
 #
 # From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
 # $\lvert G\rvert$ times as many summands. The norm of a vector that writes equally into all blocks grows by
@@ -433,7 +433,8 @@ print(f"  sparse autoencoder {sae_metrics.fve:.3f}   group crosscoder {metrics.f
 # A coder's start is random, and training finds one of many solutions. Two questions: does the *quality* depend on the
 # seed, and do the *features*? For the second one, look for each dictionary vector's best match among those of another
 # seed: first by plain cosine, then by the {term}`largest cosine over the group <similarity over the group>`, which also
-# accepts a transformed copy. Chapters 4 and 5 use the same coders again.
+# accepts a transformed copy. Chapters {doc}`4 <04_heatmaps>` and
+# {doc}`5 <05_families>` use the same coders again.
 
 # %%
 starts = range(seed, seed + settings.seeds)

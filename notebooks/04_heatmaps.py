@@ -19,7 +19,8 @@
 #
 # **You need** the block action from {doc}`01_groups` and an idea of what a crosscoder is ({doc}`03_training`).
 #
-# **Run time** about a minute on two CPU cores when chapter 3 has been run, a few minutes otherwise.
+# **Run time** about a minute on two CPU cores when {doc}`chapter 3 <03_training>` has been run, a few minutes
+# otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -402,9 +403,9 @@ print(f"{living_count} of {coder.latents} features fire; median share explained 
 # A learned vector has two handicaps that a drawing has not.
 #
 # **The {term}`linear ceiling`.** The crosscoder sees $x[e]$ alone and knows the other blocks only as far as $x[e]$
-# determines them (chapter 3). What it cannot predict it leaves out, so the block $F[e]$ is the longest. Uneven
-# lengths lower the profile even where all blocks point the same way: then $c(h) = \sum_g w_g w_{gh}$, which is
-# at most 1.
+# determines them ({doc}`chapter 3 <03_training>`). What it cannot predict it leaves out, so the block $F[e]$ is the
+# longest. Uneven lengths lower the profile even where all blocks point the same way: then $c(h) = \sum_g w_g w_{gh}$,
+# which is at most 1.
 #
 # **Noise.** Directions are learned from finitely many samples, and noise in two blocks lowers their cosine.
 
@@ -707,7 +708,7 @@ with figures.house_style():
 # %% [markdown]
 # {numref}`fig-sweep` says it: a count without its threshold says nothing. Thresholds that are calibrated on data with
 # known answers, and whole {term}`stabilisers <stabiliser>` instead of a few kinds, are the subject of
-# {doc}`08_symmetry`.
+# {doc}`07_symmetry`.
 #
 # ## Walk through the features
 #

@@ -18,7 +18,8 @@
 #
 # **You need** features and families from {doc}`05_families`. Nothing about feature visualisation.
 #
-# **Run time** about two minutes on two CPU cores when chapter 5 has been run, a few more otherwise.
+# **Run time** about two minutes on two CPU cores when {doc}`chapter 5 <05_families>` has been run, a few more
+# otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -381,7 +382,8 @@ display(Markdown(report.compare(
 #
 # A warning about such families: the rule chose this one. An earlier run, which differed from it in the number of
 # threads and hence in rounding, ended up with other features; there the rule chose another family, in which eight of
-# fifteen predictions held. The statistics of chapter 5 hardly differ between the two runs, the single features do.
+# fifteen predictions held. The statistics of {doc}`chapter 5 <05_families>` hardly differ between the two runs, the
+# single features do.
 #
 # ```{figure} ../book/reference/06_seeing/gallery.png
 # :alt: Twenty-four feature visualisations in colour, among them eyes, fur, arcs, grids of dots and textures.
@@ -462,5 +464,5 @@ assert alike < 0.999
 #
 # ## What next
 #
-# The next chapter turns to another method, {doc}`equivariant sparse autoencoders <07_equivariant>`.
-# {doc}`../book/replication` collects what was confirmed and what was not.
+# {doc}`07_symmetry` lets the computer read off the symmetry of every feature. {doc}`../book/replication` collects what
+# was confirmed and what was not.
