@@ -21,9 +21,10 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from groupcc_lite.actions.action import chosen_elements
 from groupcc_lite.actions.planar import PlanarAction, as_homomorphism, as_matrices, coset_sources, standard_matrices
 from groupcc_lite.groups import FiniteGroup, product
 
@@ -33,8 +34,8 @@ _GREY = np.full((3, 3), 1 / 3)  # the mean of the channels, in each of them
 _CIRCLE = np.array([[0.0, -1.0, 1.0], [-2.0, 1.0, 1.0]]) / np.sqrt([[2.0], [6.0]])
 
 
-class ColourAction(PlanarAction):
-    """A group acting on the colours of images and, through `matrices`, on the plane as well.
+class ColourAction:
+    """A group acting on the colours of images and, through `matrices`, on the plane as well; an `Action`.
 
     `colours`: (|G|, 3, 3), colours[g] @ colours[h] = colours[gh], acting on (red, green, blue); rows and columns sum to
     1. Cyclic and dihedral groups act on the hue unless it is given. `matrices`: (|G|, 2, 2) as for `PlanarAction`;
@@ -42,11 +43,16 @@ class ColourAction(PlanarAction):
     largest for which no colour leaves [0, 1]. Above it some may: values are never clipped.
     `exact` marks the elements that move pixels to pixels: all of them if nothing moves.
     ValueError if either set of matrices is no action of the group.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    >>> ColourAction(cyclic(3)).images(red).flatten(1).tolist()  # red, green, blue
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
 
     def __init__(self, group: FiniteGroup, colours: Any = None, matrices: Any = None, *,
                  saturation: float | None = None):
-        super().__init__(group, np.stack([np.eye(2)] * group.order) if matrices is None else matrices)
+        self.plane = PlanarAction(group, np.stack([np.eye(2)] * group.order) if matrices is None else matrices)
         self.colours: Float[np.ndarray, "g 3 3"] = _checked(_standard(group) if colours is None else colours, group)
         self.saturation = _safe_saturation(self.colours) if saturation is None else float(saturation)
         if not 0 < self.saturation <= 1:
@@ -60,9 +66,28 @@ class ColourAction(PlanarAction):
         return f"ColourAction({self.group!r}, {plane}, saturation {self.saturation:g})"
 
     @property
+    def group(self) -> FiniteGroup:
+        """The group that acts."""
+        return self.plane.group
+
+    @property
+    def matrices(self) -> Float[np.ndarray, "g 2 2"]:
+        """How each element moves the plane; read-only."""
+        return self.plane.matrices
+
+    @property
+    def exact(self) -> Bool[np.ndarray, " g"]:
+        """Which elements move pixels to pixels; read-only."""
+        return self.plane.exact
+
+    @property
     def fingerprint(self) -> Any:
         """What tells this action from others of the same group, as plain lists and numbers."""
         return dict(matrices=self.matrices.tolist(), colours=self.colours.tolist(), saturation=self.saturation)
+
+    def source_size(self, size: int) -> int:
+        """Side of the source image that a crop of `size` pixels needs, as for `PlanarAction.source_size`."""
+        return self.plane.source_size(size)
 
     def images(self, x: Float[Tensor, "b c h w"], size: int | None = None,
                elements: Sequence[SupportsIndex] | None = None) -> Float[Tensor, "g b c s s"]:
@@ -73,18 +98,27 @@ class ColourAction(PlanarAction):
         """
         if x.ndim == 4 and x.shape[1] != 3:
             raise ValueError(f"images have {x.shape[1]} channels; expected 3: red, green, blue")
-        views = super().images(x, size, elements)
-        for row, g in enumerate(self._elements(elements)):
+        views = self.plane.images(x, size, elements)
+        for row, g in enumerate(chosen_elements(self.group, elements)):
             views[row] = _recoloured(views[row], self._weights[g])
         return views
+
+    def points(self, p: Float[Tensor, "*p 2"],
+               elements: Sequence[SupportsIndex] | None = None) -> Float[Tensor, "g *p 2"]:
+        """g p for all elements or the given ones, as by `PlanarAction.points`."""
+        return self.plane.points(p, elements)
 
 
 def product_action(plane: PlanarAction, colours: ColourAction) -> ColourAction:
     """Both at once: (g, h) of the product group moves the image by g and recolours it by h.
 
     ValueError if `plane` recolours as well, or if both move the plane in ways that do not commute.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> product_action(PlanarAction(cyclic(4)), ColourAction(cyclic(3)))
+    ColourAction(C_4 x C_3 (order 12), plane and colours, saturation 1)
     """
-    if isinstance(plane, ColourAction):
+    if not isinstance(plane, PlanarAction):
         raise ValueError(f"plane is {plane!r}; expected an action that moves only the plane, such as PlanarAction")
     group = product(plane.group, colours.group)
     first, second = np.divmod(np.arange(group.order), colours.group.order)

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from groupcc_lite.actions.action import chosen_elements
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
 
 _TOLERANCE = 1e-9  # for matrices given in double precision
@@ -32,7 +33,16 @@ class PlanarAction:
 
     `matrices`: (|G|, 2, 2), orthogonal, matrices[g] @ matrices[h] = matrices[gh], acting on (x right, y down).
     Cyclic and dihedral groups have theirs built in; any other group must bring its own. ValueError if they are no
-    action of the group.
+    action of the group. An `Action`.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> action = PlanarAction(dihedral(8))
+    >>> action
+    PlanarAction(D_8 (order 16), 8 of 16 elements exact)
+    >>> action.images(torch.rand(2, 3, 138, 138), 96).shape
+    torch.Size([16, 2, 3, 96, 96])
+    >>> action.points(torch.tensor([10.0, 0.0]))[:5:2].round().tolist()  # r^2 is a quarter turn, counter-clockwise
+    [[10.0, 0.0], [0.0, -10.0], [-10.0, 0.0]]
     """
 
     def __init__(self, group: FiniteGroup, matrices: Any = None):
@@ -74,7 +84,7 @@ class PlanarAction:
         ValueError if a corner of some g I would lie outside the source.
         """
         _check_images(x)
-        elements = self._elements(elements)
+        elements = chosen_elements(self.group, elements)
         size = self._largest(min(x.shape[-2:])) if size is None else size
         _check_size(size)
         source = _centre_window(x, min(x.shape[-2:]), size)
@@ -94,16 +104,8 @@ class PlanarAction:
         if p.shape[-1:] != (2,) or not p.is_floating_point():
             raise ValueError(f"points have shape {tuple(p.shape)} and type {p.dtype}; expected (..., 2), floating "
                              "point, pixels from the image centre")
-        matrices = torch.tensor(self.matrices[self._elements(elements)], dtype=p.dtype, device=p.device)
+        matrices = torch.tensor(self.matrices[chosen_elements(self.group, elements)], dtype=p.dtype, device=p.device)
         return torch.einsum("gij,...j->g...i", matrices, p)
-
-    def _elements(self, elements: Sequence[SupportsIndex] | None) -> list[int]:
-        if elements is None:
-            return list(range(self.group.order))
-        elements = [int(g) for g in elements]
-        if not elements or min(elements) < 0 or max(elements) >= self.group.order:
-            raise ValueError(f"elements is {elements}; expected one or more numbers from 0 to {self.group.order - 1}")
-        return elements
 
     def _reach(self, size: int, elements: Sequence[int]) -> float:
         """How far from the centre, along x or y, the corners of a crop are read."""
@@ -126,6 +128,9 @@ def standard_matrices(group: FiniteGroup) -> Float[np.ndarray, "g 2 2"] | None:
     """Matrices of cyclic and dihedral groups on (x right, y down); None for any other group.
 
     Names count too: C_2 x C_2 has the table of D_2, but another meaning.
+
+    >>> standard_matrices(cyclic(4))[1].round(6).tolist()  # a quarter turn takes x (right) to -y (up)
+    [[0.0, 1.0], [-1.0, 0.0]]
     """
     n = group.order
     if group.names == cyclic(n).names and group == cyclic(n):

@@ -26,9 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from threadpoolctl import threadpool_limits
 
-from groupcc_lite.base import digest, progress_bar, read_json, write_json
+from groupcc_lite.base import digest, progress_bar, read_json, require, write_json
 
 PROBES = ("knn", "logistic", "xgboost")
 """The probes, by name."""
@@ -193,7 +192,7 @@ def probe_all(features: Callable[[int], tuple[np.ndarray, np.ndarray]], train_la
             raise ValueError(f"task {task}: {error}") from error
 
     missing = [task for task in range(tasks) if rows[task] is None]
-    with (threadpool_limits(1, "blas"), _pool(workers) as pool,
+    with (require("threadpoolctl", "probing").threadpool_limits(1, "blas"), _pool(workers) as pool,
           progress_bar(progress, total=tasks, initial=tasks - len(missing), desc=description, unit="task") as bar):
         running = {task: pool.submit(row, task) for task in missing}
         for task, future in running.items():  # in order, so that all before a failing task are kept
@@ -379,7 +378,7 @@ def _newton(inputs: Float[np.ndarray, "n a"], labels: Bool[np.ndarray, " n"]) ->
 def _xgboost(train: Float[np.ndarray, "n f"], labels: Bool[np.ndarray, " n"],
              test: Float[np.ndarray, "k f"]) -> Bool[np.ndarray, " k"]:
     """Gradient-boosted trees; equal samples of one class are one sample with a weight, which changes no sum."""
-    import xgboost  # slow to import, and not needed by the other probes
+    xgboost = require("xgboost", "probing")  # slow to import, and not needed by the other probes
 
     rows, of = _distinct(np.column_stack([train, labels.astype(np.float32)]))
     data = xgboost.QuantileDMatrix(np.ascontiguousarray(rows[:, :-1]), rows[:, -1], weight=np.bincount(of),

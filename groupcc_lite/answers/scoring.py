@@ -14,11 +14,10 @@ import torch
 from einops import einsum
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 from groupcc_lite.answers.planted import Planted, Problem
+from groupcc_lite.base import require
 from groupcc_lite.groups import trivial
 from groupcc_lite.symmetry import TAU, max_cosine, normalised, stabilisers
 
@@ -62,9 +61,10 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
     if good.sum() > 1:
         gap = 1 - max_cosine(found[partner[good]], truth.group if found.shape[1] > 1 else trivial())
         # Average linkage, because one accidental likeness must not join two families.
-        clusters = AgglomerativeClustering(n_clusters=None, metric="precomputed", linkage="average",
-                                           distance_threshold=1 - similar).fit_predict(gap.clamp(min=0).numpy())
-        ari = float(adjusted_rand_score(truth.family[good].numpy(), clusters))
+        linkage = require("sklearn.cluster", "families").AgglomerativeClustering(
+            n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - similar)
+        clusters = linkage.fit_predict(gap.clamp(min=0).numpy())
+        ari = float(require("sklearn.metrics", "families").adjusted_rand_score(truth.family[good].numpy(), clusters))
     shares = (None, None) if right is None else (float(right[good].float().mean()), float(right.float().mean()))
     return PlantedScores(float(cosines.mean()), float(good.float().mean()), *shares, ari, cosines, partner)
 

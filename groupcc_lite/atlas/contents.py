@@ -160,7 +160,7 @@ def spread(points: Float[np.ndarray, "m 2"], *, rounds: int = 400) -> Float[np.n
 
 # ---------------------------------------------------------------------------------------------------- the group
 
-def group_facts(action: PlanarAction) -> dict[str, Any]:
+def group_facts(action: PlanarAction | ColourAction) -> dict[str, Any]:
     """The group for the page: names, angles, irreps, and how each element moves a picture.
 
     `circle` holds the angle in degrees, counter-clockwise from the right, at which an element stands on its circle:
@@ -180,7 +180,7 @@ def group_facts(action: PlanarAction) -> dict[str, Any]:
                 irreps=[dict(name=irrep.name, dim=irrep.dim, meaning=irrep.meaning) for irrep in G.irreps()])
 
 
-def symmetry_words(H: Subgroup, action: PlanarAction) -> str:
+def symmetry_words(H: Subgroup, action: PlanarAction | ColourAction) -> str:
     """Which elements a subgroup holds, for people: "half turn and 2 mirrors", "all 32 elements"."""
     G, n = action.group, rotations_of(action.group)
     if H.order == 1:

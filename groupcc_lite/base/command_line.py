@@ -46,7 +46,7 @@ class Verbs:
         except (ValueError, OSError) as error:
             return self._fail(str(error), 2)
         except ModuleNotFoundError as error:
-            return self._fail(f"{error.name} is not installed; pip install 'groupcc-lite[all]'", 2)
+            return self._fail(str(error), 2)
         except KeyboardInterrupt:
             return self._fail("interrupted; the same command goes on from here", 130)
         return 0

@@ -1,5 +1,10 @@
 """figures."""
 
+from groupcc_lite.base import require
+
+# Before anything that draws: one clear sentence where the extra is missing.
+require("matplotlib", "pictures")
+
 from groupcc_lite.figures.answers import difficulty_lines, method_dots
 from groupcc_lite.figures.census import census_bars, irrep_bars, stabiliser_profile, subgroup_lattice, threshold_curves
 from groupcc_lite.figures.features import (

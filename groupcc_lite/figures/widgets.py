@@ -15,25 +15,28 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
-import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+
+from groupcc_lite.base import require
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WIDTH = "560px"
 
 
 def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: Sequence[str], *,
-                  description: str = "feature", start: int = 0, width: str = _WIDTH) -> ipywidgets.VBox:
-    """A slider over pictures that works without a kernel.
+                  description: str = "feature", start: int = 0, width: str = _WIDTH) -> Any:
+    """A slider over pictures that works without a kernel, an `ipywidgets.VBox`.
 
     `frames`: PNG bytes, or figures, which are rendered and closed. `labels`: what the slider says at each. `alt`: each
     picture's description for those who cannot see it. `width` is the largest width; narrow screens shrink it.
     ValueError for no frames, for other numbers of labels or alt texts, and for empty or repeated ones.
     """
     _check(frames, labels, alt, start)
+    ipywidgets = _ipywidgets()
     tags = [_image_tag(png(frame), text, width) for frame, text in zip(frames, alt, strict=True)]
     slider = _slider(labels, description, width, index=start, continuous_update=True)
     if not hasattr(ipywidgets, "Stack"):
@@ -46,8 +49,8 @@ def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: 
 
 def explorer(callback: Callable[[Any], Figure], options: Mapping[str, Any] | Sequence[Any], *,
              alt: Callable[[Any], str], description: str = "feature", live: bool | None = None,
-             frames: int = 24, width: str = _WIDTH) -> ipywidgets.VBox:
-    """Walk through `options`, drawing each with `callback(option) -> Figure`.
+             frames: int = 24, width: str = _WIDTH) -> Any:
+    """Walk through `options`, drawing each with `callback(option) -> Figure`; an `ipywidgets.VBox`.
 
     Live, every option is offered and drawn when it is chosen. Otherwise at most `frames` of them, evenly spaced, are
     drawn beforehand and put on a `feature_stack`. `options` maps labels to values, or lists values; `alt(option)`
@@ -70,14 +73,20 @@ def explorer(callback: Callable[[Any], Figure], options: Mapping[str, Any] | Seq
                      lambda index: _image_tag(png(callback(values[index])), alt(values[index]), width))
 
 
-def _slider(labels: Sequence[str], description: str, width: str, **settings: Any) -> ipywidgets.SelectionSlider:
+def _ipywidgets() -> ModuleType:
+    return require("ipywidgets", "widgets")
+
+
+def _slider(labels: Sequence[str], description: str, width: str, **settings: Any) -> Any:
+    ipywidgets = _ipywidgets()
     return ipywidgets.SelectionSlider(options=list(labels), description=description,
                                       style={"description_width": "initial"},
                                       layout=ipywidgets.Layout(width="100%", max_width=width), **settings)
 
 
-def _followed(slider: ipywidgets.SelectionSlider, tag: Callable[[int], str]) -> ipywidgets.VBox:
+def _followed(slider: Any, tag: Callable[[int], str]) -> Any:
     """The slider above the picture `tag(index)`, which the kernel exchanges on every change."""
+    ipywidgets = _ipywidgets()
     picture = ipywidgets.HTML(tag(slider.index))
 
     def follow(change: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from groupcc_lite.base import atomic_path, atomic_write, sha256_of
+from groupcc_lite.base import atomic_path, atomic_write, require, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +97,7 @@ def bundled_googlenet() -> Path:
 
 def _inceptionv1_download() -> tuple[str, Path]:
     """The address of InceptionV1's weights, and where a download of them lies."""
-    from lucent.modelzoo.inceptionv1.InceptionV1 import model_urls
-
-    url = model_urls["inceptionv1"]
+    url = require("lucent.modelzoo.inceptionv1.InceptionV1", "pictures").model_urls["inceptionv1"]
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 

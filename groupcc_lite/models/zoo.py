@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
+from groupcc_lite.base import require
 from groupcc_lite.models.geometry import (
     Geometry,
     LeafTracer,
@@ -280,8 +281,7 @@ def _inceptionv1(file: Path | None) -> tuple[nn.Module, Preprocess]:
     would put them. Their publisher gives no checksum, so none is built in: unless `sha256` is given, the first
     download is trusted, its sha256 is written beside it, and every later load must match it.
     """
-    from lucent.modelzoo.inceptionv1.InceptionV1 import InceptionV1
-
+    InceptionV1 = require("lucent.modelzoo.inceptionv1.InceptionV1", "pictures").InceptionV1
     network = InceptionV1(pretrained=False, redirected_ReLU=False)
     return (randomise(network) if file is None else load_state(network, file)), _LUCID_PREPROCESS
 
@@ -298,8 +298,7 @@ def _paper_normalisation(network: fx.GraphModule) -> fx.GraphModule:
 def _torchvision(name: str, layer: str | None, file: Path | None, input_size: int | None, *,
                  published: bool) -> BaseModel:
     """A torchvision model with its published weights, or those of `file` (None: untrained)."""
-    import torchvision
-
+    torchvision = require("torchvision", "zoo")
     _, model_name, *rest = name.split("/", 2)
     if layer and rest and layer != rest[0]:
         raise ValueError(f"layer is {layer!r}, but {name!r} already names the layer {rest[0]!r}; give one of them")

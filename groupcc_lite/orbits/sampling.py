@@ -18,7 +18,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from groupcc_lite.actions import PlanarAction
+from groupcc_lite.actions import Action
 from groupcc_lite.base import matrix_products
 from groupcc_lite.models import BaseModel, Geometry
 
@@ -85,7 +85,7 @@ def read_at(grid: Float[Tensor, "b d h w"], cells: Float[Tensor, "b p 2"]) -> Fl
     return top * (1 - fy) + bottom * fy
 
 
-def transformed_cells(points: Float[Tensor, "b p 2"], action: PlanarAction, geometry: Geometry,
+def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: Geometry,
                       registration: str = "image-centre") -> Float[Tensor, "g b p 2"]:
     """Cell coordinates of g p for every element.
 
@@ -102,7 +102,7 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: PlanarAction, geom
 
 
 @torch.no_grad()
-def sample_orbits(model: BaseModel, action: PlanarAction, images: Float[Tensor, "b 3 s s"], *,
+def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], *,
                   points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
                   seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False,
                   batch_size: int = 8) -> OrbitSample:
@@ -129,7 +129,7 @@ def sample_orbits(model: BaseModel, action: PlanarAction, images: Float[Tensor, 
     return OrbitSample(blocks, torch.arange(len(images)).repeat_interleave(points_per_image), points)
 
 
-def _orbits_of_batch(model: BaseModel, action: PlanarAction, images: Tensor, registration: str, amp: bool,
+def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registration: str, amp: bool,
                      choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Blocks (n, g, d) and points (n, 2) of a few images: one forward pass per element, points chosen on the first."""
     device = next(model.parameters()).device

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groupcc_lite.actions import PlanarAction
+from groupcc_lite.actions import Action
 from groupcc_lite.base import atomic_path, digest, progress_bar, read_json, sha256_of, write_json
 from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.models import BaseModel
@@ -95,7 +95,7 @@ class OrbitStore(OrbitSource):
         return int(self._first_row[-1])
 
     @classmethod
-    def make(cls, folder: str | Path, model: BaseModel, action: PlanarAction, source: ImageSource, *,
+    def make(cls, folder: str | Path, model: BaseModel, action: Action, source: ImageSource, *,
              points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
              seed: int = 0, images_per_shard: int = 32, amp: bool = False, progress: bool = True) -> OrbitStore:
         """Extract what is missing, then open. Interrupt it at any time and call it again.
@@ -159,7 +159,7 @@ class OrbitStream(OrbitSource):
     Sampling as by `sample_orbits`, `images_per_step` images at a time. ValueError for a buffer smaller than one step.
     """
 
-    def __init__(self, model: BaseModel, action: PlanarAction, source: ImageSource, *, points_per_image: int = 16,
+    def __init__(self, model: BaseModel, action: Action, source: ImageSource, *, points_per_image: int = 16,
                  mask_radius: float | None = None, registration: str = "image-centre", seed: int = 0,
                  buffer: int = 16_384, images_per_step: int = 16, amp: bool = False):
         if buffer < points_per_image * images_per_step:

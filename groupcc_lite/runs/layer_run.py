@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from groupcc_lite import coders, orbits, symmetry
-from groupcc_lite.actions import PlanarAction
+from groupcc_lite.actions import Action, PlanarAction
 from groupcc_lite.base import atomic_path, digest, read_json, work_folder, write_json
 from groupcc_lite.coders import (
     FittedCrosscoder,
@@ -76,7 +76,7 @@ class Run:
     def __init__(self, profile: str | Profile = "book", seed: int = 0, *,
                  images: str | Path | Tensor | ImageSource | None = None, weights: str | Path | None = None,
                  work: str | Path | None = None, model: BaseModel | str | None = None,
-                 action: PlanarAction | None = None, device: str | None = None, **changes: Any):
+                 action: Action | None = None, device: str | None = None, **changes: Any):
         if isinstance(model, str):
             changes, model = changes | dict(model=model), None
         self.profile = get_profile(profile, **changes)

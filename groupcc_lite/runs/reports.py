@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from groupcc_lite.base import atomic_path, provenance, read_json, repository_root, write_json
 
 # The reference run stands for the paper's network; both are trainings of its architecture.
@@ -42,8 +40,8 @@ class Report:
         for key, value in row.items():
             self.number(f"{prefix}{key}", value, note=note)
 
-    def figure(self, key: str, figure: Figure, *, caption: str = "", alt: str = "", dpi: int = 110) -> Figure:
-        """Keep a figure that may be published; never one that shows a photograph."""
+    def figure(self, key: str, figure: Any, *, caption: str = "", alt: str = "", dpi: int = 110) -> Any:
+        """Keep a matplotlib figure that may be published, and hand it back; never one that shows a photograph."""
         name = f"{self.chapter}/{key}.png"
         with atomic_path(self.folder / name) as temporary:
             figure.savefig(temporary, dpi=dpi, bbox_inches="tight", format="png")

@@ -22,11 +22,15 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from groupcc_lite.actions import Action
+
 _SOFTNESS = 1.4  # px over which an edge fades; over 1, so that a bilinear rotation of a drawing is close to exact
 _PATCH = 44  # px; holds every shape at the largest scale of a scene, turned anyhow
 _SPACING = 34.0  # px between the places of a scene's shapes
 _LIGHT, _DARK = (0.9, 0.9, 0.9), (0.4, 0.4, 0.4)
 _CHUNK = 16  # drawings rendered at once: few enough to stay in the processor's cache
+
+_SAME_ANGLE = 1e-3  # radians; orientations are kept in single precision
 
 Coverage = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -214,6 +218,30 @@ class Stimuli:
 
     def __len__(self) -> int:
         return len(self.shape)
+
+    def act(self, action: Action, h: int) -> list[int]:
+        """The number of the drawing that each drawing becomes when element h turns or mirrors it.
+
+        Colours play no part: the drawings are grey. So responses z to all drawings, moved by h, are `z[self.act(action,
+        h)]`. ValueError if some drawing becomes one that is not among these, as when the orientations are too few for
+        the group.
+        """
+        angles = self.orientation.double()
+        x, y = action.points(torch.stack([angles.cos(), -angles.sin()], dim=1), [h])[0].T
+        turned = torch.atan2(-y, x)
+        gap = turned[:, None] - angles
+        period = torch.tensor([SHAPES[shape].period for shape in self.shape.tolist()], dtype=torch.float64)[:, None]
+        gap = (gap - period * (gap / period).round()).abs()
+        gap[[SHAPES[shape].fold == 0 for shape in self.shape.tolist()]] = 0  # a circle looks alike at every angle
+        for field in (self.shape, self.polarity, self.scale):
+            gap[field[:, None] != field] = math.inf
+        smallest, moved = gap.min(1)
+        if (smallest > _SAME_ANGLE).any():
+            k = int(smallest.argmax())
+            raise ValueError(f"element {action.group.names[h]} of {action.group.name} turns drawing {k} "
+                             f"({SHAPE_NAMES[self.shape[k]]}) to {math.degrees(turned[k]) % 360:.1f} degrees, and none "
+                             "of these drawings shows that; draw more orientations")
+        return moved.tolist()
 
 
 def stimuli(size: int = 96, orientations: int = 32, *, scales: Sequence[float] | None = None,

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import HDBSCAN
-from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, silhouette_score
 from torch import Tensor
 
+from groupcc_lite.base import require
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.models import BaseModel
 from groupcc_lite.orbits import read_at
@@ -73,7 +72,7 @@ def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0)
     if len(gap) < 8:
         raise ValueError(f"a map of {len(gap)} features makes no sense; expected at least 8")
     neighbours = min(neighbours, len(gap) - 1)
-    from umap import UMAP  # compiles for several seconds on its first import, so only when it is used
+    UMAP = require("umap", "families").UMAP  # compiles for several seconds on its first import, so only when it is used
 
     threads = torch.get_num_threads()
     with warnings.catch_warnings():
@@ -93,7 +92,7 @@ def cluster(points: Float[np.ndarray, "m k"], *, smallest: int | None = None) ->
     smallest = max(5, len(points) // 100) if smallest is None else smallest
     if not 2 <= smallest <= len(points):
         raise ValueError(f"smallest is {smallest}; expected 2 to {len(points)}, the number of features")
-    return HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(points)
+    return require("sklearn.cluster", "families").HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(points)
 
 
 class ResponseLabels(NamedTuple):
@@ -152,12 +151,13 @@ def score_families(gap: Float[np.ndarray, "m m"], embedding: Embedding, clusters
         purity = float((labels[nearest] == labels[labelled][:, None]).mean())
         share = np.bincount(labels[labelled])
         chance = float((share * (share - 1)).sum() / (labelled.sum() * (labelled.sum() - 1)))
+    metrics = require("sklearn.metrics", "families")
     return FamilyScores(
         clusters=found, clustered=float(inside.mean()),
         cluster_silhouette=_silhouette(embedding.four[inside], clusters[inside], found),
         label_silhouette=_silhouette(gap[np.ix_(labelled, labelled)], labels[labelled], named, "precomputed"),
-        ari=float(adjusted_rand_score(labels[both], clusters[both])) if both.any() else float("nan"),
-        ami=float(adjusted_mutual_info_score(labels[both], clusters[both])) if both.any() else float("nan"),
+        ari=float(metrics.adjusted_rand_score(labels[both], clusters[both])) if both.any() else float("nan"),
+        ami=float(metrics.adjusted_mutual_info_score(labels[both], clusters[both])) if both.any() else float("nan"),
         neighbour_purity=purity, chance_purity=chance)
 
 
@@ -165,4 +165,4 @@ def _silhouette(points: np.ndarray, labels: np.ndarray, groups: int, metric: str
     """NaN where a silhouette is not defined: fewer than two groups, or every point its own."""
     if not 2 <= groups < len(points):
         return float("nan")
-    return float(silhouette_score(points, labels, metric=metric))
+    return float(require("sklearn.metrics", "families").silhouette_score(points, labels, metric=metric))

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from groupcc_lite.base import atomic_path, digest, progress_bar
+from groupcc_lite.base import atomic_path, digest, progress_bar, require
 from groupcc_lite.models import BaseModel
 
 _FORMAT = 1  # goes into the names of stored images: raise it when the same settings give other images
@@ -156,9 +156,7 @@ def _lucent(module: str) -> Any:
     """A module of lucent.optvis; imported late, because it imports kornia, which takes seconds and warns."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated")
-        import lucent.optvis.param as param
-        import lucent.optvis.transform as transform
-    return {"param": param, "transform": transform}[module]
+        return require(f"lucent.optvis.{module}", "pictures")
 
 
 class _RedirectedReLU(torch.autograd.Function):

@@ -1,13 +1,12 @@
-"""The symmetry of dictionary vectors, computed: block action, cosines over the group, heatmaps, the linear ceiling.
+"""How similar dictionary vectors are: the largest cosine over the group, profiles of one vector, blocks of one vector.
 
-A dictionary vector is a function f: G -> R^d. The group acts on it by (h . f)[g] = f[g h] (right-regular action), the
-rule that orbit vectors themselves obey when the image is transformed. Stabilisers and irreps build on these functions.
+Stabilisers, spectra and families build on these functions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -18,32 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from groupcc_lite.groups import FiniteGroup, Irrep
-
-
-def act(D: Float[Tensor, "*m g d"], G: FiniteGroup, h: int) -> Float[Tensor, "*m g d"]:
-    """(h . f)[g] = f[g h] for every dictionary vector; h is an element's number."""
-    _check(D, G)
-    return D[..., torch.tensor(G.regular[h], device=D.device), :]
-
-
-def paper_reflection(D: Float[Tensor, "*m g d"], G: FiniteGroup) -> Float[Tensor, "*m g d"]:
-    """The reflection as Gorton 2024, section 2.3.2 prints it: swap the halves, reverse only the new reflection half.
-
-    Kept for comparison only. It has order 4 instead of 2, and with the rotations it generates 512 arrangements of 32
-    blocks instead of 32; `act(D, G, n)` with n = |G| / 2 is the correct one.
-    """
-    _check(D, G)
-    half = G.order // 2
-    if half == 0 or not G.name.startswith("D_"):
-        raise ValueError(f"the paper prints a reflection for dihedral groups only, not for {G.name}")
-    order = [*range(half, G.order), 0, *range(half - 1, 0, -1)]
-    return D[..., torch.as_tensor(order, device=D.device), :]
-
-
-def normalised(D: Float[Tensor, "m g d"]) -> Float[Tensor, "m g d"]:
-    """Each dictionary vector, all blocks together, scaled to norm 1; a zero vector stays zero."""
-    return D / D.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
-
+from groupcc_lite.symmetry.block_action import act, check_blocks, normalised, paper_reflection
 
 # Single precision cannot tell cosines apart that are closer than this.
 _ROUNDING = 5e-6
@@ -64,7 +38,7 @@ def max_cosine(D: Float[Tensor, "m g d"], G: FiniteGroup, *, elements: bool = Fa
     Computed by the group Fourier transform, tile by tile: memory is a second copy of D and what is returned, whatever
     the group. Source: Gorton 2024, section 2.3.1, with the reflection corrected.
     """
-    _check(D, G)
+    check_blocks(D, G)
     correlations = _Correlations(D, G)
     best = torch.empty((len(D), len(D)), device=D.device)
     where = torch.empty((len(D), len(D)), dtype=torch.long, device=D.device) if elements else None
@@ -179,68 +153,16 @@ def block_cosines(D: Float[Tensor, "m g d"]) -> Float[Tensor, "m g h"]:
     return einsum(unit, unit, "m g d, m h d -> m g h")
 
 
-class _Moments:
-    """Second moments of (x[e], x[g]) collected in one pass; every ridge strength is then closed form."""
+@torch.no_grad()
+def printed_similarity(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tensor, "m m"]:
+    """The paper's similarity as its section 2.3.2 prints it, for dihedral groups; kept for comparison only.
 
-    def __init__(self, order: int, channels: int):
-        self.count = 0
-        self.x = torch.zeros(channels, dtype=torch.float64)
-        self.y = torch.zeros(order, channels, dtype=torch.float64)
-        self.xx = torch.zeros(channels, channels, dtype=torch.float64)
-        self.xy = torch.zeros(channels, order, channels, dtype=torch.float64)
-        self.yy = torch.zeros(order, dtype=torch.float64)
-
-    def add(self, blocks: Float[Tensor, "b g d"]) -> None:
-        x0 = blocks[:, 0]
-        self.count += len(blocks)
-        self.x += x0.sum(0)
-        self.y += blocks.sum(0)
-        self.xx += x0.T @ x0
-        self.xy += rearrange(x0.T @ blocks.flatten(1), "c (g d) -> c g d", d=blocks.shape[-1])
-        self.yy += blocks.square().sum((0, 2))
-
-    def fit(self, ridge: float) -> tuple[Tensor, Tensor]:
-        """Weights (c, g, d) and intercepts (g, d); `ridge` in units of the mean eigenvalue of x's covariance."""
-        mean = self.x / self.count
-        covariance = self.xx / self.count - torch.outer(mean, mean)
-        cross = self.xy / self.count - einsum(mean, self.y / self.count, "c, g d -> c g d")
-        penalty = ridge * covariance.trace() / len(mean)
-        damped = covariance + penalty * torch.eye(len(mean), dtype=torch.float64)
-        weights = torch.linalg.solve(damped, cross.flatten(1)).view_as(cross)
-        return weights, self.y / self.count - einsum(mean, weights, "c, c g d -> g d")
-
-    def fve(self, weights: Tensor, intercept: Tensor) -> Float[Tensor, " g"]:
-        """1 - residual / variance about this data's own mean, per block."""
-        predicted = einsum(self.xx, weights, "a c, c g d -> a g d")
-        fit = einsum(weights, predicted, "a g d, a g d -> g")
-        fit += 2 * einsum(self.x, weights, intercept, "c, c g d, g d -> g") + self.count * intercept.square().sum(-1)
-        agreement = einsum(weights, self.xy, "c g d, c g d -> g") + (intercept * self.y).sum(-1)
-        variance = self.yy - self.y.square().sum(-1) / self.count
-        return 1 - (self.yy - 2 * agreement + fit) / variance.clamp(min=1e-12)
-
-
-def linear_ceiling(train: Iterable[Tensor], held_out: Iterable[Tensor],
-                   ridges: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)) -> Float[Tensor, " g"]:
-    """Held-out FVE of the best ridge map from x[e] to x[g], per element: what a linear reader of x[e] could know.
-
-    `train` and `held_out` give batches (b, g, d). The ridge strength, in units of the mean eigenvalue of x[e]'s
-    covariance, is chosen on every fifth training batch, never on the held-out ones.
+    The largest cosine of F_i with R^k F_j and R^k S F_j, where S is `paper_reflection`. These arrangements are not
+    closed under inverses, so the result is not symmetric, and mirror images of each other do not reach 1. Use
+    `max_cosine`.
     """
-    fit = choose = test = None
-    for number, batch in enumerate(train):
-        if fit is None:
-            fit, choose, test = (_Moments(*batch.shape[1:]) for _ in range(3))
-        (choose if number % 5 == 1 else fit).add(batch.float())
-    if fit is None or not choose.count:
-        raise ValueError("linear_ceiling needs at least 2 training batches, to choose the ridge strength on one")
-    for batch in held_out:
-        test.add(batch.float())
-    if not test.count:
-        raise ValueError("held_out is empty; expected batches of orbit vectors (b, g, d)")
-    best = max(ridges, key=lambda ridge: float(choose.fve(*fit.fit(ridge)).mean()))
-    return test.fve(*fit.fit(best)).float()
-
-
-def _check(D: Tensor, G: FiniteGroup) -> None:
-    if D.ndim < 2 or D.shape[-2] != G.order:
-        raise ValueError(f"dictionary has shape {tuple(D.shape)}; expected (..., {G.order}, channels) for {G.name}")
+    F, best = normalised(D), torch.full((len(D), len(D)), -torch.inf, device=D.device)
+    for start in (F, paper_reflection(F, G)):
+        for k in range(G.order // 2):
+            torch.maximum(best, F.flatten(1) @ act(start, G, k).flatten(1).T, out=best)
+    return best

@@ -117,7 +117,7 @@ def test_names_in_prose_lead_to_their_places():
     assert shown("groups", "As `index` and `dihedral(n)`.") == "As `index` and `dihedral(n)`."
     # A module's bare name is an ordinary word, but in the docstring of a module.
     assert shown("coders", "`symmetry`") == "`symmetry`"
-    assert shown("coders", "`symmetry.act()`") == "{py:obj}`symmetry.act() <groupcc_lite.symmetry.similarity.act>`"
+    assert shown("coders", "`symmetry.act()`") == "{py:obj}`symmetry.act() <groupcc_lite.symmetry.block_action.act>`"
     assert "{py:obj}`plots <groupcc_lite.plots>`" in reference_pages.reference("pictures")
     handed_on = "also found here: {py:obj}`feature_grid <groupcc_lite.figures.grids.feature_grid>`"
     assert handed_on in reference_pages.reference("plots")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.groups import dihedral
+from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.stimuli.shapes import SHAPE_NAMES, SHAPES, draw, sample_drawings, shape_index, stimuli
 
 ROUGH = 0.006  # mean absolute error that one bilinear interpolation of a drawing may cause
@@ -138,3 +138,40 @@ def test_stimuli_cover_everything_once():
 def test_stimuli_grow_with_the_image():
     small, large = (stimuli(size, 4, scales=None).images for size in (48, 96))
     assert _distance(torch.nn.functional.avg_pool2d(large, 2), small) < 0.02
+
+
+def test_elements_move_the_stimuli_as_they_move_the_images():
+    action, shown = PlanarAction(dihedral(4)), stimuli(32, 16)
+    images = action.images(shown.images, 32)
+    for h in range(8):
+        moved = shown.act(action, h)
+        assert torch.allclose(shown.images[moved], images[h], atol=1e-5)
+    assert shown.act(action, 0) == list(range(len(shown))) != shown.act(action, 1)  # negative control
+
+
+@pytest.mark.parametrize("group, orientations", [(dihedral(16), 32), (cyclic(6), 96), (dihedral(8), 64)], ids=str)
+def test_moving_stimuli_is_an_action(group, orientations):
+    action, shown = PlanarAction(group), stimuli(24, orientations)
+    moved = [shown.act(action, h) for h in range(group.order)]
+    for a in range(0, group.order, 3):
+        for b in range(group.order):
+            assert [moved[a][k] for k in moved[b]] == moved[group.table[a, b]]
+
+
+def test_moved_stimuli_are_those_of_the_angles():
+    """r adds 2 pi / n, s turns an angle a into pi - a; counted in steps, modulo what looks alike."""
+    n, steps = 8, 32
+    action, shown = PlanarAction(dihedral(n)), stimuli(24, steps)
+    ticks = (shown.orientation * steps / (2 * math.pi)).round().long().tolist()
+    kinds = list(zip(shown.shape.tolist(), shown.polarity.tolist(), shown.scale.tolist(), strict=True))
+    place = {(kind, tick): k for k, (kind, tick) in enumerate(zip(kinds, ticks, strict=True))}
+    for h in range(2 * n):
+        turned = [tick + (h % n) * steps // n for tick in ticks]
+        turned = [steps // 2 - tick for tick in turned] if h >= n else turned
+        assert shown.act(action, h) == [place[kind, tick % kinds.count(kind)]
+                                        for kind, tick in zip(kinds, turned, strict=True)]
+
+
+def test_orientations_that_the_group_leaves_are_named():
+    with pytest.raises(ValueError, match=r"element r of C_6 turns drawing .* degrees, and none of these drawings"):
+        stimuli(24, 16).act(PlanarAction(cyclic(6)), 1)

@@ -6,8 +6,17 @@ from small import small_model
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.stimuli import SHAPES, stimuli
-from groupcc_lite.symmetry.families import Embedding, centre_activations, cluster, distance, embed, label_by_response
-from groupcc_lite.symmetry.similarity import act, max_cosine
+from groupcc_lite.symmetry.block_action import act
+from groupcc_lite.symmetry.families import (
+    Embedding,
+    centre_activations,
+    cluster,
+    distance,
+    embed,
+    label_by_response,
+    score_families,
+)
+from groupcc_lite.symmetry.similarity import max_cosine
 
 
 @pytest.fixture(scope="module")

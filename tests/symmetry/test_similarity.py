@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -6,15 +5,8 @@ from hypothesis import strategies as st
 
 from groupcc_lite.groups import cyclic, dihedral, permutation_group, product, trivial
 from groupcc_lite.symmetry import similarity
-from groupcc_lite.symmetry.similarity import (
-    act,
-    block_cosines,
-    linear_ceiling,
-    max_cosine,
-    normalised,
-    paper_reflection,
-    self_similarity,
-)
+from groupcc_lite.symmetry.block_action import act, normalised, paper_reflection
+from groupcc_lite.symmetry.similarity import block_cosines, max_cosine, printed_similarity, self_similarity
 
 A4 = permutation_group([(1, 2, 0, 3), (0, 2, 3, 1)], name="A4")
 S4 = permutation_group([(1, 0, 2, 3), (1, 2, 3, 0)], name="S4")
@@ -180,35 +172,21 @@ def test_block_cosines_are_those_of_the_blocks():
     assert block_cosines(D)[0].tolist() == [[1, 0, -1], [0, 1, 0], [-1, 0, 1]]
 
 
-def test_the_ceiling_is_one_for_linear_orbits_and_zero_for_independent_ones():
-    generator = torch.Generator().manual_seed(0)
-    x0 = torch.randn(3000, 5, generator=generator)
-    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator)).Q
-    blocks = torch.stack([x0, x0 @ rotation, torch.randn(3000, 5, generator=generator), x0 @ rotation + 3], dim=1)
-    blocks[:, 3] += torch.randn(3000, 5, generator=generator)  # as much noise as signal
-    ceiling = linear_ceiling(blocks[:2000].split(200), blocks[2000:].split(200))
-    assert ceiling[:2].min() > 0.999 and abs(float(ceiling[2])) < 0.02
-    assert float(ceiling[3]) == pytest.approx(0.5, abs=0.05)
-
-
-def test_the_ceiling_equals_scikit_learns_ridge():
-    from sklearn.linear_model import Ridge
-
-    generator = torch.Generator().manual_seed(1)
-    blocks = torch.randn(400, 2, 4, generator=generator)
-    blocks[:, 1] += blocks[:, 0].roll(1, 1)
-    ours = linear_ceiling(blocks[:300].split(30), blocks[300:].split(50), ridges=(0.01,))
-    kept = torch.cat([b for n, b in enumerate(blocks[:300].split(30)) if n % 5 != 1]).numpy()
-    covariance = np.cov(kept[:, 0].T, bias=True)
-    model = Ridge(alpha=len(kept) * 0.01 * np.trace(covariance) / 4).fit(kept[:, 0], kept[:, 1])
-    test = blocks[300:].numpy()
-    residual = np.square(test[:, 1] - model.predict(test[:, 0])).sum()
-    variance = np.square(test[:, 1] - test[:, 1].mean(0)).sum()
-    assert float(ours[1]) == pytest.approx(1 - residual / variance, abs=1e-4)
-
-
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"expected \(..., 8, channels\) for D_4"):
         act(torch.zeros(3, 6, 2), dihedral(4), 1)
-    with pytest.raises(ValueError, match="at least 2 training batches"):
-        linear_ceiling([torch.zeros(3, 2, 2)], [torch.zeros(3, 2, 2)])
+
+
+def test_the_printed_similarity_is_the_paper_s_maximum_over_its_own_arrangements():
+    G = dihedral(16)
+    D = random_dictionary(G, m=20, d=4)
+    D = torch.cat([D, act(D, G, 16)])
+    F = normalised(D)
+    moves = [act(start, G, k).flatten(1) for start in (F, paper_reflection(F, G)) for k in range(16)]
+    printed = printed_similarity(D, G)
+    assert torch.equal(printed, torch.stack([F.flatten(1) @ move.T for move in moves]).amax(0))
+    assert (printed - printed.T).abs().max() > 0.1 and printed.diagonal().min() > 0.9999
+    twins = torch.arange(20)
+    assert max_cosine(D, G)[twins, twins + 20].min() > 0.9999 and printed[twins, twins + 20].max() < 0.95
+    with pytest.raises(ValueError, match="dihedral groups only"):
+        printed_similarity(random_dictionary(cyclic(4)), cyclic(4))

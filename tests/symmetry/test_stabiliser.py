@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, permutation_group, product, trivial
-from groupcc_lite.symmetry.similarity import act, block_cosines
-from groupcc_lite.symmetry.stabiliser import TAU, equivariance_score, irrep_power, stabilisers
+from groupcc_lite.symmetry.block_action import act
+from groupcc_lite.symmetry.equivariance import equivariance_score
+from groupcc_lite.symmetry.similarity import block_cosines
+from groupcc_lite.symmetry.spectra import irrep_power
+from groupcc_lite.symmetry.stabiliser import TAU, stabilisers
 
 Q8 = permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], name="Q8")
 GROUPS = [*map(cyclic, (1, 2, 5, 6)), *map(dihedral, (1, 2, 3, 4, 6, 16)), product(cyclic(4), cyclic(2)),
