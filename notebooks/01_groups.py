@@ -81,7 +81,7 @@ from groupcc_lite.groups import (
 )
 from groupcc_lite.runs import Report, get_profile
 from groupcc_lite.stimuli import SHAPES, draw, sample_drawings
-from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
+from groupcc_lite.symmetry import act, max_cosine, paper_reflection, printed_similarity
 
 folder = work_folder() / "reports" / get_profile(profile).name
 report = Report(folder, "01_groups", profile, seed=seed)
@@ -709,20 +709,14 @@ print(inside, "of 1024 products stay inside")
 # ```
 #
 # *Because* $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is in the group as well. Without
-# inverses the argument breaks. Let us take 100 random dictionary vectors, and as twins their mirror images. A twin
+# inverses the argument breaks: `printed_similarity` is the largest cosine over the arrangements that the paper's $S$
+# leads to. Let us take 100 random dictionary vectors, and as twins their mirror images. A twin
 # should have similarity 1.
 
 # %%
-def paper_cosine(D):
-    F = normalised(D)
-    both = (F, paper_reflection(F, G))
-    moved = [act(f, G, k).flatten(1) for f in both for k in range(16)]
-    return torch.stack([F.flatten(1) @ m.T for m in moved]).amax(0)
-
-
 D = torch.randn(100, 32, 4, generator=generator)
 D = torch.cat([D, act(D, G, 16)])  # 100 + i is the mirror image of i
-ours, papers = max_cosine(D, G), paper_cosine(D)
+ours, papers = max_cosine(D, G), printed_similarity(D, G)
 
 # %%
 twins = torch.arange(100)
@@ -767,18 +761,15 @@ def coarse(image):
 
 def least_twin(features, similarity):
     both = torch.cat([features, act(features, G, G.index("s r^3"))])
-    S = similarity(both)[:len(features), len(features):]
+    S = similarity(both, G)[:len(features), len(features):]
     return float(S.diagonal().min())
 
-
-def our_cosine(D):
-    return max_cosine(D, G)
 
 # %%
 with_mirror = [draw(shape, 0.0, A.source_size(64)) for shape in SHAPES]
 for name, group_of in (("14 shapes", with_mirror), ("picture", [picture])):
     F = torch.stack([coarse(image) for image in group_of])
-    least = [least_twin(F, f) for f in (our_cosine, paper_cosine)]
+    least = [least_twin(F, f) for f in (max_cosine, printed_similarity)]
     print(f"{name:>9}: ours {least[0]:.3f}, paper's {least[1]:.3f}")
     assert least[0] > 0.99
     assert least[1] > 0.99 if len(F) == 14 else least[1] < 0.9

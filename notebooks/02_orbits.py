@@ -76,6 +76,7 @@ from IPython.display import Markdown, display
 from groupcc_lite import figures
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.base import sha256_of
+from groupcc_lite.coders import copy_fve
 from groupcc_lite.figures import BLUE, GREEN, ORANGE, PINK
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import (
@@ -615,8 +616,7 @@ workshop.cleanup()
 # all: copy $x[e]$, and see what share of the variance that explains ({numref}`fig-equivariance`).
 
 # %%
-x = right_store.rows(range(len(right_store)))
-copied = 1 - (x - x[:, :1]).square().sum((0, 2)) / (x - x.mean(0)).square().sum((0, 2))
+copied = torch.as_tensor(copy_fve(right_store.in_order()))
 linear, exact = torch.tensor(run.ceiling()), torch.tensor(action.exact)
 others = torch.arange(G.order) > 0
 print(f"copying x[e] explains     {copied[others].mean():6.3f} of the variance of x[g]")

@@ -71,7 +71,13 @@ import torch
 from IPython.display import Markdown, display
 
 from groupcc_lite import figures
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, evaluate, train
+from groupcc_lite.coders import (
+    GroupCrosscoder,
+    SparseAutoencoder,
+    copy_fve,
+    evaluate,
+    train,
+)
 from groupcc_lite.figures import BLUE, INK, ORANGE
 from groupcc_lite.groups import cyclic
 from groupcc_lite.runs import Run
@@ -290,8 +296,7 @@ with figures.house_style():
 # %%
 metrics, ceiling = run.evaluate(coder), run.ceiling()
 exact, identity = train_orbits.exact, np.arange(G.order) == 0
-copied = torch.cat([block for block in held_out.in_order()])
-copied = 1 - (copied - copied[:, :1]).square().sum((0, 2)) / (copied - copied.mean(0)).square().sum((0, 2))
+copied = copy_fve(held_out.in_order())
 groups = {"untransformed": identity, "exact": exact & ~identity, "resampled": ~exact, "all but e": ~identity}
 print("elements         copy   crosscoder   linear ceiling")
 for name, which in groups.items():

@@ -66,7 +66,6 @@ weights = None  # weights file of the profile's model; None: the usual place
 
 # %%
 import math
-from collections import Counter
 
 import matplotlib.pyplot as plt
 import torch
@@ -82,6 +81,7 @@ from groupcc_lite.symmetry import (
     block_cosines,
     centre_activations,
     label_by_response,
+    living_dictionary,
     normalised,
     self_similarity,
 )
@@ -385,13 +385,8 @@ with figures.house_style():
 # Now to the trained crosscoder. We keep the features that {term}`fire <firing>` on {term}`held-out images`.
 
 # %%
-def living_dictionary(coder):
-    alive = run.evaluate(coder).frequency > 0
-    return coder.dictionary.detach().cpu()[alive], alive.nonzero()[0]
-
-
 coder = run.coder()
-D, features = living_dictionary(coder)
+D, features = living_dictionary(coder, run.evaluate(coder).frequency)
 B, c = block_cosines(D), self_similarity(D, G)
 share = equivariance_share(B)
 living_count = report.number("living_count", len(D), note="features that fire on held-out images")
@@ -529,33 +524,17 @@ with figures.house_style():
 #
 # The heatmap looks at the decoder only. The encoder is a separate matrix, and it can be asked separately: show it
 # drawn shapes in all orientations, and compare the responses to all stimuli with the responses to the same
-# stimuli transformed by $h$. If a feature does not mind half a turn, it should respond alike. This
+# stimuli transformed by $h$ (`shown.act(A, h)` says which stimulus each one becomes). If a feature does not mind half a turn, it should respond alike. This
 # **response profile** never sees a dictionary vector.
 
 # %%
-steps = n * max(1, 32 // n)
-shown = stimuli(model.input_size, steps)
+shown = stimuli(model.input_size, n * max(1, 32 // n))
 with torch.no_grad():
     x0 = centre_activations(model, shown.images)
     responses = coder.preactivations(x0.to(coder.W_e.device)).relu().cpu()[:, features]
-groups = list(zip(shown.shape.tolist(), shown.polarity.tolist(), shown.scale.tolist(), strict=True))
-ticks = (shown.orientation * steps / (2 * math.pi)).round().long().tolist()
-place = {(group, tick): i for i, (group, tick) in enumerate(zip(groups, ticks, strict=True))}
-period = Counter(groups)
-
-
-def transformed(h):
-    """Number of the stimulus that each stimulus becomes under h."""
-    turned = [tick + (h % n) * steps // n for tick in ticks]
-    if h >= n:
-        turned = [steps // 2 - tick for tick in turned]
-    return [place[group, tick % period[group]] for group, tick in zip(groups, turned, strict=True)]
-
-
-# %%
 z = responses - responses.mean(0)
 z = z / z.norm(dim=0).clamp(min=1e-9)
-response = torch.stack([(z * z[transformed(h)]).sum(0) for h in range(G.order)], dim=1)
+response = torch.stack([(z * z[shown.act(A, h)]).sum(0) for h in range(G.order)], dim=1)
 assert torch.allclose(response[:, 0][z.norm(dim=0) > 0.5], torch.tensor(1.0), atol=1e-4)
 rank = spearmanr(half, response[:, HALF]).statistic
 report.number("encoder_rank_correlation", float(rank), note="half turn by decoder and by encoder, rank correlation")
@@ -682,7 +661,8 @@ levels = torch.arange(0.3, 0.86, 0.05).tolist()
 sweep = {name: [int(kinds(c, p, p - 0.2)[name].sum()) for p in levels] for name in found}
 by_seed = []
 for other_seed in range(seed, seed + run.profile.seeds):
-    D_seed, _ = living_dictionary(run.coder(seed=other_seed))
+    of_seed = run.coder(seed=other_seed)
+    D_seed, _ = living_dictionary(of_seed, run.evaluate(of_seed).frequency)
     c_seed = self_similarity(D_seed, G)
     by_seed.append({name: 100 * float(among.float().mean()) for name, among in kinds(c_seed).items()})
 for name in found:

@@ -66,7 +66,6 @@ weights = None  # weights file of the profile's model; None: the usual place
 # %%
 import math
 from collections import Counter
-from itertools import islice
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -75,9 +74,10 @@ from einops import einsum
 from IPython.display import Markdown, display
 
 from groupcc_lite import figures, symmetry
+from groupcc_lite.coders import moments
 from groupcc_lite.runs import Run
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
-from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
+from groupcc_lite.symmetry import act, max_cosine, normalised, printed_similarity
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("05_families")
@@ -137,16 +137,7 @@ with figures.house_style():
 # trained {term}`dictionary`?
 
 # %%
-def printed_cosine(D):
-    """The paper's similarity as its section 2.3.2 prints it."""
-    F, best = normalised(D), torch.full((len(D), len(D)), -torch.inf)
-    for start in (F, paper_reflection(F, G)):
-        for k in range(n):
-            torch.maximum(best, F.flatten(1) @ act(start, G, k).flatten(1).T, out=best)
-    return best
-
-
-printed = printed_cosine(D)
+printed = printed_similarity(D, G)
 assert (S - S.T).abs().max() < 1e-4
 nobody = 2 * torch.eye(len(D))  # a feature is not its own neighbour
 differ = (S - printed)[*pairs].abs()
@@ -249,23 +240,12 @@ for number, size in Counter(found.clusters[found.clusters >= 0].tolist()).most_c
 #   (The paper's appendix A describes a relative of this.)
 
 # %%
-@torch.no_grad()
-def averaged_orbits(coder, samples=20_000):
-    """Sum of f_i (x - mean) over training samples, for each latent i: (m, |G|, d)."""
-    size = run.profile.batch_size
-    batches = islice(run.training_source().batches(size, seed=seed), max(1, samples // size))
-    weighted = fired = total = count = 0
-    for x in batches:
-        f = coder.encode(x[:, 0].to(coder.W_e.device)).cpu()
-        weighted = weighted + einsum(f, x, "b m, b g d -> m g d")
-        fired, total, count = fired + f.sum(0), total + x.sum(0), count + len(x)
-    return weighted - fired[:, None, None] * (total / count)
-
-
 def averaged_map(other_seed):
-    """Scores of the SAE's features, compared over the group by their averaged orbits."""
+    """Scores of the SAE's features, compared over the group by averaged orbits."""
     base = run.family_map("sae", seed=other_seed)
-    gap = symmetry.distance(max_cosine(averaged_orbits(base.coder)[base.features], G))
+    orbits = moments(base.coder, run.orbits("train")).products  # sum of f_i (x - mean)
+    averaged = orbits.unflatten(1, (G.order, -1))[base.features].float()
+    gap = symmetry.distance(max_cosine(averaged, G))
     points = symmetry.embed(gap, seed=other_seed)
     return symmetry.score_families(gap, points, symmetry.cluster(points.four), base.labels.label)
 

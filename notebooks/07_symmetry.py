@@ -89,6 +89,7 @@ from groupcc_lite.symmetry import (
     TAU,
     block_cosines,
     centre_activations,
+    living_dictionary,
     max_cosine,
     self_similarity,
     stabilisers,
@@ -386,14 +387,9 @@ with figures.house_style():
 # {prf:ref}`prop-errors`.
 
 # %%
-def living_dictionary(coder):
-    alive = run.evaluate(coder).frequency > 0
-    return coder.dictionary.detach().cpu()[alive], alive.nonzero()[0]
-
-
-coder = run.coder()
-D, features = living_dictionary(coder)
-D_other, _ = living_dictionary(run.coder(seed=seed + 1))
+coder, other_coder = run.coder(), run.coder(seed=seed + 1)
+D, features = living_dictionary(coder, run.evaluate(coder).frequency)
+D_other, _ = living_dictionary(other_coder, run.evaluate(other_coder).frequency)
 both = max_cosine(torch.cat([D, D_other]), G)
 twin = both[:len(D), len(D):].amax(1).clamp(min=0)
 report.number("strict", float(TAU**0.5), note="cosine with the truth that the threshold asks for, about")
@@ -553,31 +549,15 @@ with figures.house_style():
 # vector, and $(h \cdot f)[g] = f[gh]$ holds for it like for any orbit.
 
 # %%
-shown, steps = run.stimuli, 32
-ticks = (shown.orientation * steps / (2 * math.pi)).round().long().tolist()
-kinds = list(zip(shown.shape.tolist(), shown.polarity.tolist(), shown.scale.tolist(), strict=True))
-place = {(kind, tick): i for i, (kind, tick) in enumerate(zip(kinds, ticks, strict=True))}
-period = Counter(kinds)
-assert steps % n == 0
-
-
-def transformed(h):
-    """Number of the stimulus that each stimulus becomes under h."""
-    turned = [tick + (h % n) * steps // n for tick in ticks]
-    if h >= n:
-        turned = [steps // 2 - tick for tick in turned]
-    return [place[kind, tick % period[kind]] for kind, tick in zip(kinds, turned, strict=True)]
-
-# %%
 with torch.no_grad():
     x0 = run.stimulus_activations.to(coder.W_e.device)
     to_drawings = coder.preactivations(x0).relu().cpu()[:, features]
 to_drawings = to_drawings - to_drawings.mean(0)
 answers = to_drawings.norm(dim=0).numpy() > 1e-6
-read = torch.stack([to_drawings[transformed(h)][:, answers].T for h in range(G.order)], dim=1)
+moved = [run.stimuli.act(A, h) for h in range(G.order)]  # what each stimulus becomes
+read = torch.stack([to_drawings[stimulus][:, answers].T for stimulus in moved], dim=1)
 c_read, read_label = self_similarity(read, G), [s.subgroup.label for s in stabilisers(read, G)]
-turned = transformed(1)
-assert [turned[k] for k in transformed(n)] == transformed(G.multiply(1, n))  # stimuli move as the group says
+assert [moved[1][k] for k in moved[n]] == moved[G.multiply(1, n)]  # as the group says
 same = np.array(read_label) == label[answers]
 print(f"{answers.sum()} features answer to drawings; same label by decoder and encoder: {same.mean():.0%}")
 _ = report.number("encoder_same", float(same.mean()), note="features with the same label by decoder and encoder")

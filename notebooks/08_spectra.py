@@ -66,7 +66,6 @@ weights = None  # weights file of the profile's model; None: the usual place
 
 # %%
 import time
-from collections import Counter
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,9 +84,11 @@ from groupcc_lite.symmetry import (
     centre_activations,
     equivariance_score,
     irrep_power,
+    living_dictionary,
     max_cosine,
     normalised,
     self_similarity,
+    small_census,
     stabilisers,
 )
 
@@ -107,12 +108,11 @@ print(run, "- threshold", TAU)
 # ({prf:ref}`def-stabiliser`): the census of {numref}`fig-census`.
 
 # %%
-def living_dictionary(coder):
-    alive = run.evaluate(coder).frequency > 0
-    return coder.dictionary.detach().cpu()[alive]
+def living(coder):
+    return living_dictionary(coder, run.evaluate(coder).frequency)[0]
 
 
-D = living_dictionary(run.coder())
+D = living(run.coder())
 c, found = self_similarity(D, G), stabilisers(D, G)
 label = np.array([s.subgroup.label for s in found])
 kinds = list(dict.fromkeys(H.label for H in representatives(G.subgroups())))
@@ -302,9 +302,9 @@ with figures.house_style():
 
 # %%
 def census_of(coder):
-    W = living_dictionary(coder)
-    shares = Counter(s.subgroup.label for s in stabilisers(W, G))
-    power = irrep_power(W, G).mean(0)
+    W = living(coder)
+    _, shares, powers = small_census(W, G)
+    power = powers.mean(0)
     return ({name: shares[name] / len(W) for name in kinds} | {"half turn missing: odd power": float(power[odd].sum())}
             | {"power in the trivial irrep": float(power[0])}
             | {"equivariance score, median": float(varying_score(W).median()), "living features": len(W)})
@@ -333,7 +333,7 @@ with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 1.2 + 0.42 * len(kinds)))
     for offset, (name, of_seeds) in zip((-0.2, 0.2), compared.items(), strict=True):
         values = np.array([[of_seed[key] for key in kinds] for of_seed in of_seeds])
-        spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(names))
+        spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(kinds))
         ax.barh(np.arange(len(kinds)) + offset, values.mean(0), 0.36, xerr=spread, label=name)
     ax.set(yticks=range(len(kinds)), yticklabels=kinds, xlabel="share of living features")
     ax.invert_yaxis()

@@ -86,7 +86,15 @@ from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import load_model
 from groupcc_lite.runs import Run
 from groupcc_lite.stimuli import SHAPES, ImageSubset, draw
-from groupcc_lite.symmetry import TAU, irrep_power, self_similarity, stabilisers
+from groupcc_lite.symmetry import (
+    TAU,
+    irrep_power,
+    living_dictionary,
+    on_factor,
+    self_similarity,
+    small_census,
+    stabilisers,
+)
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("09_any_group")
@@ -122,24 +130,22 @@ tiny = (dict(drawings=60, steps=40, latents=64, points_per_image=8) if profile =
         dict(drawings=400, steps=300, latents=128, points_per_image=16))
 
 
-def small_census(name, action):
-    """Train a small crosscoder of the built-in network under this action; census and spectrum of its features."""
+def trained_census(name, action):
+    """Stabilisers of a small crosscoder of the built-in network under this action."""
     small = Run("smoke", seed, action=action, **tiny)
-    small_coder = small.coder()
-    alive = small.evaluate(small_coder).frequency > 0
-    W, K = small_coder.dictionary.detach().cpu()[alive], small.group
-    found = stabilisers(W, K)
-    census, power = Counter(s.subgroup.label for s in found), irrep_power(W, K)
-    assert torch.allclose(power.sum(1), torch.ones(len(W)), atol=1e-5)
-    assert torch.allclose(power[:, 0], self_similarity(W, K).mean(1), atol=1e-4)
+    W, _ = living_dictionary(small.coder(), small.evaluate(small.coder()).frequency)
+    found, census, power = small_census(W, small.group)
+    assert torch.allclose(power[:, 0], self_similarity(W, small.group).mean(1), atol=1e-4)
+    shares = zip(small.group.irreps(), power.mean(0).tolist(), strict=True)
     print(f"{name}: {len(W)} living features, census {dict(census)}, mean power "
-          + ", ".join(f"{irrep.name} {p:.3f}" for irrep, p in zip(K.irreps(), power.mean(0).tolist(), strict=True)))
-    report.number(f"any_{name.replace(' ', '_')}", str(dict(census)), note=f"census of a small crosscoder, {name}")
+          + ", ".join(f"{irrep.name} {share:.3f}" for irrep, share in shares))
+    report.number(f"any_{name.replace(' ', '_')}", str(dict(census)),
+                  note=f"census of a small crosscoder, {name}")
     return found
 
 
 for name, action in others.items():
-    small_census(name, action)
+    trained_census(name, action)
 
 # %% [markdown]
 # ## Turns and colours
@@ -211,7 +217,7 @@ _ = report.number("any_product", planted.stabiliser_of_all, note="planted featur
 # And trained: the same function as for $C_6$ and $D_5$.
 
 # %%
-found_swap = small_census(K.name, turn_swap)
+found_swap = trained_census(K.name, turn_swap)
 for elements, count in Counter(s.subgroup.elements for s in found_swap).most_common():
     print(f"{count:4d} features with {{{', '.join(K.names[h] for h in elements)}}}")
 keep_swap = np.mean([K.index("(e, r)") in s.subgroup.elements for s in found_swap])
@@ -272,7 +278,7 @@ assert P_hue[:, 2:].max() < 1e-6
 # now is the step to the complementary hue.)
 
 # %%
-found_hue = small_census("hue C_6", hue)
+found_hue = trained_census("hue C_6", hue)
 
 # %% [markdown]
 # ## Which features are colour-invariant?
@@ -316,13 +322,14 @@ own = {name: Run("smoke", seed, images=few, model=network, action=both_ways,
        for name, network in (("trained", model), ("untrained", untrained))}
 
 
-def on_factor(D, part):
-    """Vectors over C_4 x C_3 as functions on one factor; the blocks of the other one count as channels."""
-    table = D.unflatten(1, (4, 3))
-    return (table if part == "turns" else table.transpose(1, 2)).flatten(2)
-
-
 factors = {"turns": cyclic(4), "hue": cyclic(3)}
+
+
+def on_part(D, part):
+    """Vectors over C_4 x C_3 as functions on one factor, by its name."""
+    return on_factor(D, list(factors.values()), list(factors).index(part))
+
+
 assert both_ways.exact.all() and both_ways.saturation == 1
 
 # %% [markdown]
@@ -361,8 +368,8 @@ for name, small in own.items():
     small_coder = small.coder()
     alive[name] = np.flatnonzero(small.evaluate(small_coder).frequency > 0)
     W = small_coder.dictionary.detach().cpu()[alive[name]]
-    invariant[name] = {part: irrep_power(on_factor(W, part), H)[:, 0].numpy() for part, H in factors.items()}
-    everything = {part: np.mean([s.subgroup.label == "all" for s in stabilisers(on_factor(W, part), H)])
+    invariant[name] = {part: irrep_power(on_part(W, part), H)[:, 0].numpy() for part, H in factors.items()}
+    everything = {part: np.mean([s.subgroup.label == "all" for s in stabilisers(on_part(W, part), H)])
                   for part, H in factors.items()}
     for part, N in (("turns", [0, 3, 6, 9]), ("hue", [0, 1, 2])):  # the mean of c over N is the same number
         assert np.allclose(self_similarity(W, both_ways.group)[:, N].mean(1), invariant[name][part], atol=1e-4)
@@ -401,7 +408,7 @@ with torch.no_grad():
 heard = (heard - heard.mean((0, 1))).permute(2, 0, 1)
 heeds = heard.flatten(1).norm(dim=1) > 1e-6
 for part, H in factors.items():
-    reads = irrep_power(on_factor(heard[heeds], part), H)[:, 0].numpy()
+    reads = irrep_power(on_part(heard[heeds], part), H)[:, 0].numpy()
     agrees = float(spearmanr(reads, invariant["trained"][part][heeds.numpy()])[0])
     report.number(f"{part.removesuffix('s')}_encoder_rank", agrees,
                   note=f"rank correlation of decoder and encoder, invariance to {part}")
