@@ -8,6 +8,6 @@ from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procr
 
 __all__ = [
     "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SparseAutoencoder", "Trainable",
-    "TransformMatrix", "copy_fve", "evaluate", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
-    "r2", "train",
+    "TransformMatrix", "copy_fve", "evaluate", "fit_blocks", "least_squares", "moments", "optimise", "procrustes",
+    "project", "r2", "train",
 ]
