@@ -118,8 +118,10 @@ subgroups, classes = G.subgroups(), representatives(G.subgroups())
 print(f"{G.name}: {len(subgroups)} subgroups in {len(classes)} conjugacy classes")
 for H in classes:
     members = sum(K.conjugacy_class == H.conjugacy_class for K in subgroups)
-    first = ", ".join(G.names[h] for h in H.elements[:4]) + (", ..." if H.order > 4 else "")
-    print(f"order {H.order:2d}  {H.label:>10}  {members:2d} of them, such as {{{first}}}")
+    first = ", ".join(G.names[h] for h in H.elements[:4])
+    first += ", ..." if H.order > 4 else ""
+    print(f"order {H.order:2d}  {H.label:>10}  {members:2d} of them, such as "
+          f"{{{first}}}")
 assert all(G.order % H.order == 0 for H in subgroups)  # Lagrange
 assert G.name != "D_16" or (len(subgroups), len(classes)) == (36, 14)
 _ = report.number("subgroups", len(subgroups), note="subgroups of the group")
@@ -185,13 +187,18 @@ print("shapes, blocks, responses:", tuple(drawn.shape))
 
 # %%
 labels = stabilisers(drawn, G)
-print(f"{'shape':>14}  {'of all planar symmetries':>24}  {'found in ' + G.name:>13}  inside  outside  margin")
+print(f"{'shape':>14}  {'of all planar symmetries':>24}  {'found in ' + G.name:>13}  "
+      "inside  outside  margin")
 for shape, s in zip(SHAPES, labels, strict=True):
-    print(f"{shape.name:>14}  {shape.stabiliser:>24}  {s.subgroup.label:>13}  {s.inside:6.3f}  {s.outside:7.3f}  "
+    print(f"{shape.name:>14}  {shape.stabiliser:>24}  {s.subgroup.label:>13}  "
+          f"{s.inside:6.3f}  {s.outside:7.3f}  "
           f"{s.margin:6.3f}")
-right = [s.subgroup == shape_stabiliser(shape, A) for shape, s in zip(SHAPES, labels, strict=True)]
-report.number("drawn_right", sum(right), note="of 14 drawn shapes, stabilisers right, exactly equivariant filters")
-report.number("drawn_margin", min(s.margin for s in labels), note="smallest margin of a drawn shape")
+right = [s.subgroup == shape_stabiliser(shape, A)
+         for shape, s in zip(SHAPES, labels, strict=True)]
+report.number("drawn_right", sum(right),
+              note="of 14 drawn shapes, stabilisers right, exactly equivariant filters")
+report.number("drawn_margin", min(s.margin for s in labels),
+              note="smallest margin of a drawn shape")
 assert len(SHAPES) == 14 and all(right) and min(s.margin for s in labels) > 0
 
 # %% [markdown]
@@ -208,7 +215,8 @@ with figures.house_style():
         ax.set_title(f"{SHAPE_NAMES[i]}: {labels[i].subgroup.label}")
         ax.set_xticks([0, 90, 180, 270], ["0°", "90°", "180°", "270°"])
         ax.label_outer()
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
+               ncols=2)
     report.figure("drawn", fig)
 
 # %% [markdown]
@@ -220,7 +228,8 @@ with figures.house_style():
 # %%
 exact = torch.tensor(A.exact)
 round_shapes = c_drawn[[shape.fold == 0 for shape in SHAPES]]
-print(f"disc and circle, smallest c over exact elements: {round_shapes[:, exact].min():.4f}")
+print(f"disc and circle, smallest c over exact elements: "
+      f"{round_shapes[:, exact].min():.4f}")
 assert round_shapes[:, exact].min() > 0.9999
 if exact.all():
     print("every element of", G.name, "is exact, so there is no floor to see")
@@ -245,15 +254,23 @@ else:
 # up to interpolation. But more can get in: a network may not tell two pictures apart that differ.
 
 # %%
-seen = torch.stack([centre_activations(model, drawing(shape, A, size)) for shape in SHAPES])
+seen = torch.stack([centre_activations(model, drawing(shape, A, size))
+                    for shape in SHAPES])
 seen = seen - seen.mean((0, 1))
 through = stabilisers(seen, G)
-right = [s.subgroup == shape_stabiliser(shape, A) for shape, s in zip(SHAPES, through, strict=True)]
-for shape, s, ok, row in zip(SHAPES, through, right, self_similarity(seen, G), strict=True):
-    verdict = "right" if ok else "larger" if s.subgroup.order > shape_stabiliser(shape, A).order else "not right"
-    print(f"{shape.name:>14}  {s.subgroup.label:>11}  {verdict:>9}  margin {s.margin:5.2f}")
-    assert row[[h for h in shape_stabiliser(shape, A).elements if exact[h]]].min() > 0.999  # the pictures are the same
-_ = report.number("network_right", sum(right), note="of 14 drawn shapes, stabilisers right, through the network")
+right = [s.subgroup == shape_stabiliser(shape, A)
+         for shape, s in zip(SHAPES, through, strict=True)]
+for shape, s, ok, row in zip(SHAPES, through, right, self_similarity(seen, G),
+                             strict=True):
+    wanted = shape_stabiliser(shape, A)
+    wrong = "larger" if s.subgroup.order > wanted.order else "not right"
+    verdict = "right" if ok else wrong
+    print(f"{shape.name:>14}  {s.subgroup.label:>11}  {verdict:>9}  margin "
+          f"{s.margin:5.2f}")
+    # under exact elements the pictures are the same
+    assert row[[h for h in wanted.elements if exact[h]]].min() > 0.999
+_ = report.number("network_right", sum(right),
+                  note="of 14 drawn shapes, stabilisers right, through the network")
 
 # %% [markdown]
 # How does the rule get there? Let us try subgroups one after another on the line, as the network sees it, from nothing
@@ -270,51 +287,71 @@ for H in sorted(subgroups, key=lambda H: -c_line[list(H.elements)].min().round(5
 candidates = sorted(best_of_kind.values(), key=lambda H: H.order)
 accepted = through[LINE].subgroup
 
-
+# %% tags=["hide-input"]
 def verdict(H):
-    """Smallest cosine inside H, largest outside (None if nothing is), and what follows."""
+    """Smallest cosine inside H, largest outside or None, and what follows."""
     outside = [h for h in range(G.order) if h not in H.elements]
-    low, high = float(c_line[list(H.elements)].min()), float(c_line[outside].max()) if outside else None
+    low = float(c_line[list(H.elements)].min())
+    high = float(c_line[outside].max()) if outside else None
     if low < TAU:
         return low, high, "fails: some of its elements do not reach the threshold"
     return low, high, ("passes, but something larger does too" if H != accepted else
-                       f"passes, and nothing larger does: the stabiliser, margin {through[LINE].margin:.2f}")
+                       f"passes, and nothing larger does: the stabiliser, margin "
+                       f"{through[LINE].margin:.2f}")
 
-
+# %% tags=["hide-input"]
 def candidate_card(H):
     fig = plt.figure(figsize=(5.2, 2.7))
-    left, middle, right = (fig.add_subplot(1, 3, k, projection="polar" if k > 1 else None) for k in (1, 2, 3))
+    left, middle, right = (fig.add_subplot(1, 3, k, projection=projection)
+                           for k, projection in enumerate((None, "polar", "polar"), 1))
     middle_part = slice(size // 4, -size // 4)
-    left.imshow(drawing(SHAPES[LINE], A, size)[0, 0, middle_part, middle_part], cmap="gray")
-    left.set_title(f"{H.label}\n{H.order} of {G.order} elements", fontsize=11, loc="center")
+    left.imshow(drawing(SHAPES[LINE], A, size)[0, 0, middle_part, middle_part],
+                cmap="gray")
+    left.set_title(f"{H.label}\n{H.order} of {G.order} elements", fontsize=11,
+                   loc="center")
     left.axis("off")
-    radius = np.maximum(c_line, -0.3)  # below its centre a polar plot would go on at the opposite side
-    for ax, half, title in ((middle, range(n), "rotations"), (right, range(n, G.order), "mirrors")):
+    # below its centre a polar plot would go on at the opposite side
+    radius = np.maximum(c_line, -0.3)
+    for ax, half, title in ((middle, range(n), "rotations"),
+                            (right, range(n, G.order), "mirrors")):
         for h in half:
             member, passes = h in H.elements, c_line[h] >= TAU
-            colour = "0.7" if not member else figures.PALETTE[0] if passes else figures.PALETTE[1]
-            ax.plot([2 * math.pi * (h % n) / n] * 2, [-0.3, radius[h]], color=colour, linewidth=1)
-            ax.scatter(2 * math.pi * (h % n) / n, radius[h], s=42, facecolors=colour if member else "white",
-                       edgecolors=colour, marker="o" if passes or not member else "X", zorder=3, clip_on=False)
-        ax.plot(np.linspace(0, 2 * math.pi, 90), [TAU] * 90, "--", color="0.3", linewidth=1)
+            colour = figures.PALETTE[0 if passes else 1] if member else "0.7"
+            ax.plot([2 * math.pi * (h % n) / n] * 2, [-0.3, radius[h]], color=colour,
+                    linewidth=1)
+            ax.scatter(2 * math.pi * (h % n) / n, radius[h], s=42, edgecolors=colour,
+                       facecolors=colour if member else "white",
+                       marker="o" if passes or not member else "X", zorder=3,
+                       clip_on=False)
+        ax.plot(np.linspace(0, 2 * math.pi, 90), [TAU] * 90, "--", color="0.3",
+                linewidth=1)
         ax.set_ylim(-0.3, 1.05)
         ax.set(yticks=[], theta_zero_location="N")
-        ax.set_xticks(np.radians([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"], fontsize=9)
+        ax.set_xticks(np.radians([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"],
+                      fontsize=9)
         ax.set_title(title, fontsize=11, loc="center")
     low, high, text = verdict(H)
     between = "" if high is None else f", largest outside {high:.2f}"
     fig.supxlabel(f"smallest c inside {low:.2f}{between}\n{text}", fontsize=11)
     return fig
 
-
+# %% tags=["hide-input"]
 passing = [H for H in candidates if verdict(H)[0] >= TAU]
 assert accepted in passing and accepted.order == max(H.order for H in passing)
 with figures.house_style(), plt.rc_context({"savefig.dpi": 90}):
     frames = [figures.png(candidate_card(H)) for H in candidates]
-figures.feature_stack(frames, [H.label for H in candidates], [
-    f"The line against the subgroup {H.label} of order {H.order}: smallest cosine inside {verdict(H)[0]:.2f}"
-    + ("" if verdict(H)[1] is None else f", largest outside {verdict(H)[1]:.2f}") + f". It {verdict(H)[2]}."
-    for H in candidates], description="subgroup", width="500px")
+
+
+def description(H):
+    low, high, text = verdict(H)
+    between = "" if high is None else f", largest outside {high:.2f}"
+    return (f"The line against the subgroup {H.label} of order {H.order}: smallest "
+            f"cosine inside {low:.2f}{between}. It {text}.")
+
+
+figures.feature_stack(frames, [H.label for H in candidates],
+                      [description(H) for H in candidates],
+                      description="subgroup", width="500px")
 
 # %% [markdown]
 # ## Where the threshold comes from
@@ -351,31 +388,42 @@ figures.feature_stack(frames, [H.label for H in candidates], [
 problem = standard(seed, group=G)
 print(f"{problem.features} features in {problem.channels} channels:",
       dict(Counter(H.label for H in problem.stabiliser)))
-c_true, c_disturbed = self_similarity(problem.dictionary, G), self_similarity(disturbed(problem, 0.9, seed=seed), G)
-inside = torch.cat([row[list(H.elements)[1:]] for row, H in zip(c_disturbed, problem.stabiliser, strict=True)])
-print(f"cosine 0.9: c on the true stabiliser {inside.mean():.3f} on average, predicted {0.9**2:.3f}")
+c_true = self_similarity(problem.dictionary, G)
+c_disturbed = self_similarity(disturbed(problem, 0.9, seed=seed), G)
+inside = torch.cat([row[list(H.elements)[1:]]
+                    for row, H in zip(c_disturbed, problem.stabiliser, strict=True)])
+print(f"cosine 0.9: c on the true stabiliser {inside.mean():.3f} on average, predicted "
+      f"{0.9**2:.3f}")
 assert abs(inside.mean() - 0.9**2) < 0.02
 assert (c_disturbed - 0.9**2 * c_true)[:, 1:].abs().mean() < 0.05
 
 # %%
 taus, cosines = np.linspace(0.3, 0.98, 18), (0.98, 0.95, 0.9, 0.85, 0.8)
-cases = {q: [(disturbed(problem, q, equivariant=e, seed=seed), problem) for e in (False, True)] for q in cosines}
+cases = {q: [(disturbed(problem, q, equivariant=e, seed=seed), problem)
+             for e in (False, True)] for q in cosines}
 errors = {q: calibrate_tau(both, taus).errors.mean(0) for q, both in cases.items()}
+
+# %%
 calibrated = calibrate_tau([case for q in (0.98, 0.95, 0.9) for case in cases[q]], taus)
-print(f"fewest errors over the cosines 0.98, 0.95 and 0.9: tau from {calibrated.best[0]:.2f} to "
+print(f"fewest errors over the cosines 0.98, 0.95 and 0.9: tau from "
+      f"{calibrated.best[0]:.2f} to "
       f"{calibrated.best[1]:.2f}; in use: {TAU}")
 report.number("tau", TAU, note="threshold in use")
-report.number("tau_best", calibrated.tau, note="threshold with the fewest errors at cosines 0.98, 0.95, 0.9")
+report.number("tau_best", calibrated.tau,
+              note="threshold with the fewest errors at cosines 0.98, 0.95, 0.9")
 for q in cosines:
     wrong = [1 - score(*case).stabiliser_of_all for case in cases[q]]
-    report.number(f"error_at_{q}", float(np.mean(wrong)), note=f"wrong stabilisers at the threshold, cosine {q}")
-    print(f"cosine {q}: {wrong[0]:.1%} wrong with independent errors, {wrong[1]:.1%} with shared ones")
+    report.number(f"error_at_{q}", float(np.mean(wrong)),
+                  note=f"wrong stabilisers at the threshold, cosine {q}")
+    print(f"cosine {q}: {wrong[0]:.1%} wrong with independent errors, {wrong[1]:.1%} "
+          "with shared ones")
     assert q < 0.9 or np.mean(wrong) <= 0.02
 
 # %% mystnb={"figure": {"name": "fig-tau", "caption": "Share of wrong stabilisers on planted features against the threshold, one line for each cosine between the disturbed vector and the truth, both kinds of error averaged. Too low a threshold finds symmetries that are not there, too high a one misses those that are. The worse a feature is learned, the lower and narrower is the range that works. Dashed: the threshold of this chapter."}, "image": {"alt": "Five valley-shaped curves over the threshold. Each has a flat bottom near zero that ends the earlier on the right the smaller the cosine is."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4))
-    figures.threshold_curves({f"cosine {q}": values for q, values in errors.items()}, taus, ax,
+    figures.threshold_curves({f"cosine {q}": values for q, values in errors.items()},
+                             taus, ax,
                                     ylabel="share of wrong stabilisers")
     report.figure("tau", fig)
 
@@ -392,10 +440,14 @@ D, features = living_dictionary(coder, run.evaluate(coder).frequency)
 D_other, _ = living_dictionary(other_coder, run.evaluate(other_coder).frequency)
 both = max_cosine(torch.cat([D, D_other]), G)
 twin = both[:len(D), len(D):].amax(1).clamp(min=0)
-report.number("strict", float(TAU**0.5), note="cosine with the truth that the threshold asks for, about")
-report.number("twin", float(twin.median()), note="cosine with the nearest feature of another seed, median")
-report.number("twin_root", float(twin.sqrt().median()), note="its root: cosine with a common truth, at a guess")
-print(f"nearest feature of another seed: {twin.median():.2f} in the median, so q is about {twin.sqrt().median():.2f};"
+report.number("strict", float(TAU**0.5),
+              note="cosine with the truth that the threshold asks for, about")
+report.number("twin", float(twin.median()),
+              note="cosine with the nearest feature of another seed, median")
+report.number("twin_root", float(twin.sqrt().median()),
+              note="its root: cosine with a common truth, at a guess")
+print(f"nearest feature of another seed: {twin.median():.2f} in the median, so q is "
+      f"about {twin.sqrt().median():.2f};"
       f" the threshold asks for {TAU**0.5:.2f}")
 
 # %% [markdown]
@@ -415,9 +467,11 @@ names = list(dict.fromkeys(H.label for H in classes))
 report.number("living_count", len(D), note="features that fire on held-out images")
 for name in names:
     key = "census_" + name.lower().replace(" ", "_")
-    count = report.number(key, int((label == name).sum()), note=f"features with stabiliser: {name}")
+    count = report.number(key, int((label == name).sum()),
+                          note=f"features with stabiliser: {name}")
     print(f"{name:>10}: {count:4d} of {len(D)}")
-symmetric = report.number("symmetric_share", float((label != "none").mean()), note="features with any symmetry")
+symmetric = report.number("symmetric_share", float((label != "none").mean()),
+                          note="features with any symmetry")
 assert sum(Counter(label.tolist()).values()) == len(D)
 
 # %% mystnb={"figure": {"name": "fig-census", "caption": "The census: how many living features of the trained crosscoder have which stabiliser, on the lattice of subgroups. Darker boxes hold more features."}, "image": {"alt": "The lattice of subgroups with a number of features in each box; the box for none is the darkest."}} tags=["hide-input"]
@@ -439,12 +493,18 @@ assert {s.subgroup.label for s in stabilisers(noise, G)} == {"none"}
 order = torch.rand(len(D), G.order, generator=generator).argsort(1)
 shuffled = D[torch.arange(len(D))[:, None], order]
 after = np.array([s.subgroup.label for s in stabilisers(shuffled, G)])
+
+# %%
 partly = [(values != "none") & (values != "all") for values in (label, after)]
-report.number("partly", int(partly[0].sum()), note="features with some symmetry, but not all")
-report.number("partly_shuffled", int(partly[1].sum()), note="the same after shuffling the blocks of each feature")
+report.number("partly", int(partly[0].sum()),
+              note="features with some symmetry, but not all")
+report.number("partly_shuffled", int(partly[1].sum()),
+              note="the same after shuffling the blocks of each feature")
 print("random vectors: no symmetry in 500")
-print(f"neither none nor all: {partly[0].sum()} features, after shuffling {partly[1].sum()}")
-print(f"all: {(label == 'all').sum()} features, after shuffling {(after == 'all').sum()}")
+print(f"neither none nor all: {partly[0].sum()} features, after shuffling "
+      f"{partly[1].sum()}")
+print(f"all: {(label == 'all').sum()} features, after shuffling "
+      f"{(after == 'all').sum()}")
 assert partly[1].sum() <= partly[0].sum()
 
 # %% [markdown]
@@ -461,8 +521,10 @@ expected = float(exact[n:].float().mean())
 if one:
     share = report.number("exact_mirrors", float(exact[one].float().mean()),
                           note="of features with one mirror, those with an exact one")
-    print(f"{len(one)} features with one mirror; an exact one: {share:.0%}, by chance {expected:.0%}")
-_ = report.number("exact_mirrors_chance", expected, note="share of exact mirrors in the group")
+    print(f"{len(one)} features with one mirror; an exact one: {share:.0%}, by chance "
+          f"{expected:.0%}")
+_ = report.number("exact_mirrors_chance", expected,
+                  note="share of exact mirrors in the group")
 
 # %% [markdown]
 # ### What to doubt
@@ -476,17 +538,23 @@ with figures.house_style():
     report.figure("bars", figures.census_bars(found, G, ax).figure)
 
 # %%
-doubtful = report.number("doubtful_share", float((margin < 0.05).mean()), note="features with a margin below 0.05")
+doubtful = report.number("doubtful_share", float((margin < 0.05).mean()),
+                         note="features with a margin below 0.05")
 not_closed = (c >= TAU).sum(1).numpy() > np.array([s.subgroup.order for s in found])
 assert (not_closed == (margin < 0)).all()
-report.number("not_closed", float(not_closed.mean()), note="features with a passing element outside the stabiliser")
+report.number("not_closed", float(not_closed.mean()),
+              note="features with a passing element outside the stabiliser")
+
+# %%
 near = 0
 for i in np.flatnonzero(not_closed):
     H = found[i].subgroup.elements
     passing = [h for h in range(G.order) if h not in H and c[i, h] >= TAU]
     near += any(int(G.table[h, step]) in H for h in passing for step in (1, n - 1))
-print(f"margin below 0.05: {doubtful:.0%}; elements that pass are no subgroup: {not_closed.sum()} features")
-print(f"of those, {near} have a passing element one rotation step beside the stabiliser")
+print(f"margin below 0.05: {doubtful:.0%}; elements that pass are no subgroup: "
+      f"{not_closed.sum()} features")
+print(f"of those, {near} have a passing element one rotation step beside the "
+      "stabiliser")
 _ = report.number("one_step", near / max(1, int(not_closed.sum())),
                   note="of those, passing element one step beside it")
 
@@ -504,7 +572,8 @@ def extreme(value, among):
     return int(np.where(among if among.any() else True, value, np.inf).argmin())
 
 
-doubts = [extreme(np.abs(margin), label != "none"), extreme(np.abs(margin), label == "none")]
+doubts = [extreme(np.abs(margin), label != "none"),
+          extreme(np.abs(margin), label == "none")]
 doubts.append(extreme(margin, ~np.isin(np.arange(len(D)), doubts)))
 with figures.house_style():
     fig, axes = plt.subplots(2, 3, figsize=(6, 4.8))
@@ -512,7 +581,8 @@ with figures.house_style():
         figures.block_heatmap(block_cosines(D[[i]])[0], G, top)
         figures.stabiliser_profile(c[i], found[i], G, bottom, legend=False)
         bottom.set_xticks([0, 180], ["0°", "180°"])
-        top.set_title(f"f/{features[i]}: {label[i]}\nmargin {margin[i]:.3f}", fontsize=10)
+        top.set_title(f"f/{features[i]}: {label[i]}\nmargin {margin[i]:.3f}",
+                      fontsize=10)
         if bottom is not axes[1, 0]:
             top.set_yticklabels([])
             bottom.set(ylabel="", yticklabels=[])
@@ -526,12 +596,17 @@ with figures.house_style():
 
 # %%
 levels = np.linspace(0.5, 0.9, 9)
-sweep = [Counter(s.subgroup.label for s in stabilisers(D, G, tau=float(tau))) for tau in levels]
+sweep = [Counter(s.subgroup.label for s in stabilisers(D, G, tau=float(tau)))
+         for tau in levels]
 most = sorted(names, key=lambda name: -max(counts[name] for counts in sweep))[:6]
-curves = {name: [counts[name] / len(D) for counts in sweep] for name in names if name in most}
+curves = {name: [counts[name] / len(D) for counts in sweep] for name in names
+          if name in most}
+
+# %% tags=["hide-input"]
 for tau in (0.5, 0.6, 0.7):
     at = sweep[int(np.abs(levels - tau).argmin())]
-    report.number(f"symmetric_at_{tau}", 1 - at["none"] / len(D), note=f"features with any symmetry, threshold {tau}")
+    report.number(f"symmetric_at_{tau}", 1 - at["none"] / len(D),
+                  note=f"features with any symmetry, threshold {tau}")
 invariant = [counts["all"] for counts in sweep]
 assert invariant == sorted(invariant, reverse=True)
 
@@ -556,11 +631,14 @@ to_drawings = to_drawings - to_drawings.mean(0)
 answers = to_drawings.norm(dim=0).numpy() > 1e-6
 moved = [run.stimuli.act(A, h) for h in range(G.order)]  # what each stimulus becomes
 read = torch.stack([to_drawings[stimulus][:, answers].T for stimulus in moved], dim=1)
-c_read, read_label = self_similarity(read, G), [s.subgroup.label for s in stabilisers(read, G)]
+c_read = self_similarity(read, G)
+read_label = [s.subgroup.label for s in stabilisers(read, G)]
 assert [moved[1][k] for k in moved[n]] == moved[G.multiply(1, n)]  # as the group says
 same = np.array(read_label) == label[answers]
-print(f"{answers.sum()} features answer to drawings; same label by decoder and encoder: {same.mean():.0%}")
-_ = report.number("encoder_same", float(same.mean()), note="features with the same label by decoder and encoder")
+print(f"{answers.sum()} features answer to drawings; same label by decoder and "
+      f"encoder: {same.mean():.0%}")
+_ = report.number("encoder_same", float(same.mean()),
+                  note="features with the same label by decoder and encoder")
 
 # %% [markdown]
 # The same label is a lot to ask. Here is a fairer question: on the *decoder's* stabiliser, how symmetric are the
@@ -574,8 +652,11 @@ if len(partial) > 1:
     own = [float(c_read[k, list(kept[k].subgroup.elements)].min()) for k in partial]
     other = [float(c_read[k, list(kept[j].subgroup.elements)].min())
              for k, j in zip(partial, partial[1:] + partial[:1], strict=True)]
-    for key, values, note in (("encoder_inside", own, "smallest response cosine on the decoder's stabiliser, median"),
-                              ("encoder_control", other, "the same on another feature's stabiliser")):
+    for key, values, note in (("encoder_inside", own,
+                               "smallest response cosine on the decoder's stabiliser, "
+                               "median"),
+                              ("encoder_control", other,
+                               "the same on another feature's stabiliser")):
         print(f"{note}: {report.number(key, float(np.median(values)), note=note):.2f}")
 
 # %% [markdown]
@@ -628,7 +709,8 @@ display(Markdown(report.compare(
 for group in (G, dihedral(5)):
     mirrors = [H for H in group.subgroups() if H.label == "one mirror"]
     kinds_of_mirror = {H.conjugacy_class: [group.names[K.elements[1]] for K in mirrors
-                                           if K.conjugacy_class == H.conjugacy_class] for H in mirrors}
+                                           if K.conjugacy_class == H.conjugacy_class]
+                       for H in mirrors}
     print(group.name, list(kinds_of_mirror.values()))
     assert len(kinds_of_mirror) == (1 if group.order // 2 % 2 else 2)
 

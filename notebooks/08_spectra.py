@@ -195,7 +195,8 @@ assert P.min() > -1e-6
 # %%
 def spectrum_from_profile(c, group):
     """p(rho) = d / (e |G|) sum over h of tr rho(h) c(h), for every irrep."""
-    waves = [irrep.dim / (irrep.kind * group.order) * irrep.character for irrep in group.irreps()]
+    waves = [irrep.dim / (irrep.kind * group.order) * irrep.character
+             for irrep in group.irreps()]
     return c @ torch.as_tensor(np.stack(waves, axis=1)).float()
 
 
@@ -210,24 +211,31 @@ assert torch.allclose(P[:, odd].sum(1), (1 - c[:, HALF]) / 2, atol=1e-4)
 # %% mystnb={"figure": {"name": "fig-spectrum", "caption": "Mean power over the irreps for all living features and for kinds of features, by their stabilisers. A: constant over rotations, E and B: rising frequency. A half turn in the stabiliser leaves few odd frequencies (orange), and none if it is exact. Numbers in brackets: features of the kind."}, "image": {"alt": "Bar charts one below the other, one bar per irrep. The first bar is the tallest in most; orange bars are shorter for the kinds with a half turn."}} tags=["hide-input"]
 has_half = np.array([HALF in s.subgroup.elements for s in found])
 groups = {"all features": np.ones(len(D), bool), "no symmetry": label == "none",
-          "curve-like: one mirror": label == "one mirror", "line-like: half turn, not all": has_half & (label != "all"),
+          "curve-like: one mirror": label == "one mirror",
+          "line-like: half turn, not all": has_half & (label != "all"),
           "invariant: all": label == "all"}
-spectra = {name: P[torch.as_tensor(among)].mean(0) for name, among in groups.items() if among.any()}
+spectra = {name: P[torch.as_tensor(among)].mean(0) for name, among in groups.items()
+           if among.any()}
 with figures.house_style():
-    fig, axes = plt.subplots(len(spectra), 1, figsize=(6, 1.0 + 1.25 * len(spectra)), sharex=True, squeeze=False)
+    fig, axes = plt.subplots(len(spectra), 1, figsize=(6, 1.0 + 1.25 * len(spectra)),
+                             sharex=True, squeeze=False)
     for ax, (name, spectrum) in zip(axes.flat, spectra.items(), strict=True):
         figures.irrep_bars(spectrum, G, ax, legend=False)
         ax.set(ylim=(0, 1), yticks=(0, 0.5, 1))
         ax.set_title(f"{name} ({int(groups[name].sum())})", fontsize=11, pad=4)
     report.figure("spectrum", fig)
 
-# %%
+# %% tags=["hide-input"]
 for irrep, value in zip(G.irreps(), P.mean(0).tolist(), strict=True):
     report.number(f"power_{irrep.name}", value, note=f"mean power in {irrep.name}")
-report.number("power_odd", float(P[:, odd].sum(1).mean()), note="mean power at odd frequencies")
+report.number("power_odd", float(P[:, odd].sum(1).mean()),
+              note="mean power at odd frequencies")
+
+# %%
 if has_half.any():
     line_odd = P[torch.as_tensor(has_half)][:, odd].sum(1)
-    report.number("line_odd", float(line_odd.mean()), note="the same for features with a half turn")
+    report.number("line_odd", float(line_odd.mean()),
+                  note="the same for features with a half turn")
     assert line_odd.max() <= (1 - TAU) / 2 + 1e-4  # by the last part of the proposition
 
 # %% [markdown]
@@ -236,10 +244,12 @@ if has_half.any():
 # %%
 P_drawn = irrep_power(drawn, G)
 for name in ("line", "grating", "cross", "curve", "blob"):
-    print(f"{name:>8}: odd frequencies {P_drawn[SHAPE_NAMES.index(name), odd].sum():.4f}, "
+    print(f"{name:>8}: odd frequencies "
+          f"{P_drawn[SHAPE_NAMES.index(name), odd].sum():.4f}, "
           f"trivial {P_drawn[SHAPE_NAMES.index(name), 0]:.3f}")
 for shape, row in zip(SHAPES, P_drawn, strict=True):
-    assert (shape.fold == 1) == bool(row[odd].sum() > 0.01)  # what repeats after half a turn is even
+    # what repeats after half a turn is even
+    assert (shape.fold == 1) == bool(row[odd].sum() > 0.01)
     assert row[1] < 0.01  # and every shape has a mirror
 
 # %% [markdown]
@@ -273,11 +283,14 @@ def varying_score(vectors):
 
 
 scores = {"learned features": varying_score(D), "drawn, filters": varying_score(drawn),
-          "drawn, network": varying_score(seen), "shuffled blocks": varying_score(shuffled)}
+          "drawn, network": varying_score(seen),
+          "shuffled blocks": varying_score(shuffled)}
 for name, values in scores.items():
     key = "score_" + name.replace(", ", "_").replace(" ", "_")
-    report.number(key, float(values.median()), note=f"equivariance score, {name}, median")
-    print(f"{name:>16}: median {values.median():.2f}, from {values.min():.2f} to {values.max():.2f}")
+    report.number(key, float(values.median()),
+                  note=f"equivariance score, {name}, median")
+    print(f"{name:>16}: median {values.median():.2f}, from {values.min():.2f} to "
+          f"{values.max():.2f}")
 assert scores["drawn, filters"].min() > 0.9
 assert scores["shuffled blocks"].median() < scores["learned features"].median()
 
@@ -285,9 +298,11 @@ assert scores["shuffled blocks"].median() < scores["learned features"].median()
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.6))
     for name in ("learned features", "shuffled blocks"):
-        ax.hist(scores[name], bins=np.linspace(0, 1, 41), histtype="stepfilled", alpha=0.65, label=name)
+        ax.hist(scores[name], bins=np.linspace(0, 1, 41), histtype="stepfilled",
+                alpha=0.65, label=name)
     for name, style in (("drawn, network", "--"), ("drawn, filters", ":")):
-        ax.axvline(scores[name].median(), color="0.25", linestyle=style, linewidth=1.6, label=name)
+        ax.axvline(scores[name].median(), color="0.25", linestyle=style, linewidth=1.6,
+                   label=name)
     ax.set(xlabel="equivariance score", ylabel="features", xlim=(0, 1.01))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     report.figure("equivariance", fig)
@@ -305,14 +320,18 @@ def census_of(coder):
     W = living(coder)
     _, shares, powers = small_census(W, G)
     power = powers.mean(0)
-    return ({name: shares[name] / len(W) for name in kinds} | {"half turn missing: odd power": float(power[odd].sum())}
+    return ({name: shares[name] / len(W)
+             for name in kinds}
+            | {"half turn missing: odd power": float(power[odd].sum())}
             | {"power in the trivial irrep": float(power[0])}
-            | {"equivariance score, median": float(varying_score(W).median()), "living features": len(W)})
+            | {"equivariance score, median": float(varying_score(W).median()),
+               "living features": len(W)})
 
 
 starts = range(seed, seed + run.profile.seeds)
 compared = {"crosscoder": [census_of(run.coder(seed=start)) for start in starts],
-            "SAE, blocks fitted": [census_of(run.fitted(seed=start)) for start in starts]}
+            "SAE, blocks fitted": [census_of(run.fitted(seed=start))
+                                   for start in starts]}
 
 # %% tags=["hide-input"]
 rows = ["| share of living features | " + " | ".join(compared) + " |", "|---|---|---|"]
@@ -320,7 +339,8 @@ for key in compared["crosscoder"][0]:
     cells = []
     for name, of_seeds in compared.items():
         values = [of_seed[key] for of_seed in of_seeds]
-        report.number(f"{'sae' if 'SAE' in name else 'cc'}_{key.split(':')[0].split(',')[0].lower().replace(' ', '_')}",
+        measured = key.split(":")[0].split(",")[0].lower().replace(" ", "_")
+        report.number(f"{'sae' if 'SAE' in name else 'cc'}_{measured}",
                       float(np.mean(values)), note=f"{name}, {key}, mean over seeds")
         digits = 0 if key == "living features" else 3
         spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
@@ -334,8 +354,10 @@ with figures.house_style():
     for offset, (name, of_seeds) in zip((-0.2, 0.2), compared.items(), strict=True):
         values = np.array([[of_seed[key] for key in kinds] for of_seed in of_seeds])
         spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(kinds))
-        ax.barh(np.arange(len(kinds)) + offset, values.mean(0), 0.36, xerr=spread, label=name)
-    ax.set(yticks=range(len(kinds)), yticklabels=kinds, xlabel="share of living features")
+        ax.barh(np.arange(len(kinds)) + offset, values.mean(0), 0.36, xerr=spread,
+                label=name)
+    ax.set(yticks=range(len(kinds)), yticklabels=kinds,
+           xlabel="share of living features")
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right")
@@ -371,21 +393,27 @@ with figures.house_style():
 def check_laws(vectors, h):
     moved = act(vectors, G, h)
     for s, t in zip(stabilisers(vectors, G), stabilisers(moved, G), strict=True):
-        conjugate = sorted(int(G.table[G.table[h, g], G.inverse[h]]) for g in s.subgroup.elements)
+        conjugate = sorted(int(G.table[G.table[h, g], G.inverse[h]])
+                           for g in s.subgroup.elements)
         assert t.subgroup.elements == tuple(conjugate)
-        assert t.subgroup.conjugacy_class == s.subgroup.conjugacy_class and abs(t.margin - s.margin) < 1e-4
+        assert t.subgroup.conjugacy_class == s.subgroup.conjugacy_class
+        assert abs(t.margin - s.margin) < 1e-4
     assert torch.allclose(irrep_power(moved, G), irrep_power(vectors, G), atol=1e-5)
-    assert torch.allclose(equivariance_score(moved, G), equivariance_score(vectors, G), atol=1e-4)
-    similarity = max_cosine(torch.cat([vectors, moved]), G)[:len(vectors), len(vectors):]
+    assert torch.allclose(equivariance_score(moved, G), equivariance_score(vectors, G),
+                          atol=1e-4)
+    similarity = max_cosine(torch.cat([vectors, moved]),
+                            G)[:len(vectors), len(vectors):]
     assert torch.allclose(similarity, max_cosine(vectors, G), atol=1e-4)
 
-
+# %%
 for h in range(G.order):
     check_laws(D[:40], h)
-    check_laws(drawn[:, :, ::23], h)  # any subset of the responses is as good an example
+    # any subset of the responses is as good an example
+    check_laws(drawn[:, :, ::23], h)
 S = max_cosine(D, G)
 assert torch.allclose(c, c[:, G.inverse], atol=1e-5) and torch.equal(S, S.T)
-print(f"all laws hold for {len(D[:40])} learned and {len(drawn)} drawn features under {G.order} elements")
+print(f"all laws hold for {len(D[:40])} learned and {len(drawn)} drawn features under "
+      f"{G.order} elements")
 
 # %% [markdown]
 # ### Fast
@@ -402,8 +430,9 @@ def direct(D, group):
         torch.maximum(best, F.flatten(1) @ act(F, group, h).flatten(1).T, out=best)
     return best
 
-
-large = torch.randn(128 if profile == "smoke" else 512, 32, D.shape[-1], generator=generator)
+# %%
+large = torch.randn(128 if profile == "smoke"
+                    else 512, 32, D.shape[-1], generator=generator)
 seconds = {}
 for way in (max_cosine, direct):
     way(large[:32], dihedral(16))  # the first call prepares irreps and threads
@@ -411,8 +440,10 @@ for way in (max_cosine, direct):
     found_by = way(large, dihedral(16))
     seconds[way], seconds[way, "S"] = time.perf_counter() - began, found_by
 assert torch.allclose(seconds[max_cosine, "S"], seconds[direct, "S"], atol=1e-5)
-ratio = report.number("speed", seconds[direct] / seconds[max_cosine], note="max_cosine, direct way / Fourier, D_16")
-print(f"{len(large)} features: direct {seconds[direct]:.2f} s, Fourier {seconds[max_cosine]:.2f} s, ratio {ratio:.1f}")
+ratio = report.number("speed", seconds[direct] / seconds[max_cosine],
+                      note="max_cosine, direct way / Fourier, D_16")
+print(f"{len(large)} features: direct {seconds[direct]:.2f} s, Fourier "
+      f"{seconds[max_cosine]:.2f} s, ratio {ratio:.1f}")
 
 # %% [markdown]
 # ## On InceptionV1
@@ -463,7 +494,8 @@ display(Markdown(report.compare(
 # %%
 multiples = torch.tensor([irrep.frequency % 4 == 0 for irrep in G.irreps()])
 cross = P_drawn[SHAPE_NAMES.index("cross")]
-print({irrep.name: round(p, 3) for irrep, p in zip(G.irreps(), cross.tolist(), strict=True)})
+print({irrep.name: round(p, 3)
+       for irrep, p in zip(G.irreps(), cross.tolist(), strict=True)})
 assert n % 4 or cross[~multiples].sum() < 1e-4
 
 # %% [markdown]

@@ -115,9 +115,11 @@ print(run, "- threshold", TAU)
 others = {"C_6": PlanarAction(cyclic(6)), "D_5": PlanarAction(dihedral(5))}
 for name, action in others.items():
     shapes = stabilisers(drawn_features(action, size), action.group)
-    wrong = [s.name for s, t in zip(SHAPES, shapes, strict=True) if t.subgroup != shape_stabiliser(s, action)]
+    wrong = [s.name for s, t in zip(SHAPES, shapes, strict=True)
+             if t.subgroup != shape_stabiliser(s, action)]
     assert wrong == []
-    print(f"{name}: {len(action.group.subgroups())} subgroups, {len(action.group.irreps())} irreps,",
+    print(f"{name}: {len(action.group.subgroups())} subgroups, "
+          f"{len(action.group.irreps())} irreps,",
           "drawn shapes:", dict(Counter(t.subgroup.label for t in shapes)))
 
 # %% [markdown]
@@ -126,16 +128,18 @@ for name, action in others.items():
 # five mirrors.
 
 # %%
-tiny = (dict(drawings=60, steps=40, latents=64, points_per_image=8) if profile == "smoke" else
+tiny = (dict(drawings=60, steps=40, latents=64, points_per_image=8)
+        if profile == "smoke" else
         dict(drawings=400, steps=300, latents=128, points_per_image=16))
 
-
+# %%
 def trained_census(name, action):
     """Stabilisers of a small crosscoder of the built-in network under this action."""
     small = Run("smoke", seed, action=action, **tiny)
     W, _ = living_dictionary(small.coder(), small.evaluate(small.coder()).frequency)
     found, census, power = small_census(W, small.group)
-    assert torch.allclose(power[:, 0], self_similarity(W, small.group).mean(1), atol=1e-4)
+    assert torch.allclose(power[:, 0], self_similarity(W, small.group).mean(1),
+                          atol=1e-4)
     shares = zip(small.group.irreps(), power.mean(0).tolist(), strict=True)
     print(f"{name}: {len(W)} living features, census {dict(census)}, mean power "
           + ", ".join(f"{irrep.name} {share:.3f}" for irrep, share in shares))
@@ -156,33 +160,38 @@ for name, action in others.items():
 
 # %%
 quarter = PlanarAction(cyclic(4))
-swap = ColourAction(cyclic(2), [np.eye(3), np.eye(3)[[2, 1, 0]]])  # one matrix on (red, green, blue) per element
+# one matrix on (red, green, blue) per element
+swap = ColourAction(cyclic(2), [np.eye(3), np.eye(3)[[2, 1, 0]]])
 turn_swap = product_action(quarter, swap)
 K = turn_swap.group
-RED, BLUE, GREY, BACK = (0.9, 0.4, 0.4), (0.4, 0.4, 0.9), (0.9, 0.9, 0.9), (0.4, 0.4, 0.4)
+RED, BLUE, GREY, BACK = (0.9, 0.4, 0.4), (0.4, 0.4, 0.9), (0.9,) * 3, (0.4,) * 3
 
 
 def stroke(shape, front, angle=0.0, back=BACK):
-    return draw(shape, angle, model.input_size, scale=unit, half_width=1.4 * unit, foreground=front, background=back)
+    return draw(shape, angle, size, scale=unit, half_width=1.4 * unit, foreground=front,
+                background=back)
 
-
-right_half = (torch.arange(model.input_size) >= model.input_size / 2).expand(1, 3, model.input_size, -1)
+# %%
+right_half = (torch.arange(size) >= size / 2).expand(1, 3, size, -1)
+two_tone = torch.where(right_half, stroke("line", RED), stroke("line", BLUE))
+crossed = stroke("line", RED) + stroke("line", BLUE, math.pi / 2) - BACK[0]
 pictures = {
     "grey cross": (stroke("cross", GREY), "all"),
     "red cross": (stroke("cross", RED), "C4"),
     "grey line": (stroke("line", GREY), "C2 x C2"),
     "red line": (stroke("line", RED), "C2"),
-    "half red, half blue line": (torch.where(right_half, stroke("line", RED), stroke("line", BLUE)), "C2"),
-    "red and blue cross": (stroke("line", RED) + stroke("line", BLUE, math.pi / 2) - BACK[0], "C4"),
+    "half red, half blue line": (two_tone, "C2"),
+    "red and blue cross": (crossed, "C4"),
     "red curve": (stroke("curve", RED), "none")}
 
 # %%
 def coloured(picture, action):
-    """Responses of the exactly equivariant filters, in every channel, to a picture under every element."""
+    """The exact filters' responses, in every channel, under every element."""
     return responses(action.images(picture)[:, 0]).flatten(1)
 
 
-marked = stabilisers(torch.stack([coloured(picture, turn_swap) for picture, _ in pictures.values()]), K)
+marked = stabilisers(torch.stack([coloured(picture, turn_swap)
+                                  for picture, _ in pictures.values()]), K)
 for (name, (_, wanted)), s in zip(pictures.items(), marked, strict=True):
     elements = ", ".join(K.names[h] for h in s.subgroup.elements)
     print(f"{name:>24}: {s.subgroup.label:>8}  {{{elements}}}")
@@ -191,11 +200,13 @@ for (name, (_, wanted)), s in zip(pictures.items(), marked, strict=True):
 # %% mystnb={"figure": {"name": "fig-colours", "caption": "Five of the drawings, their middle enlarged, for the group of quarter turns and the red-blue swap, with the stabilisers that were found. The fourth and fifth combine a turn and a swap: neither alone leaves the picture as it is."}, "image": {"alt": "Five small pictures: a grey cross, a red line, a red cross, a line that is half red and half blue, and a cross with one red and one blue stroke."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 5, figsize=(6, 1.8))
-    picked = ("grey cross", "red line", "red cross", "half red, half blue line", "red and blue cross")
+    picked = ("grey cross", "red line", "red cross", "half red, half blue line",
+              "red and blue cross")
     for ax, name in zip(axes, picked, strict=True):
-        middle = slice(model.input_size // 4, -model.input_size // 4)
-        ax.imshow(pictures[name][0][0, :, middle, middle].permute(1, 2, 0).clamp(0, 1).numpy())
-        ax.set_title(f"{marked[list(pictures).index(name)].subgroup.label}", fontsize=11)
+        middle = slice(size // 4, -size // 4)
+        picture = pictures[name][0][0, :, middle, middle].permute(1, 2, 0)
+        ax.imshow(picture.clamp(0, 1).numpy())
+        ax.set_title(marked[list(pictures).index(name)].subgroup.label, fontsize=11)
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
 
@@ -206,12 +217,15 @@ with figures.house_style():
 
 # %%
 turn_and_swap = K.index("(r^2, r)")
-assert marked[list(pictures).index("half red, half blue line")].subgroup.elements == (0, turn_and_swap)
+half_and_half = marked[list(pictures).index("half red, half blue line")].subgroup
+assert half_and_half.elements == (0, turn_and_swap)
 truth = plant(K, channels=32, seed=seed)
 planted = score(disturbed(truth, 0.95, seed=seed), truth)
-print(f"planted features of {K.name} at cosine 0.95: {planted.stabiliser_of_all:.0%} of {truth.features} are right")
+print(f"planted features of {K.name} at cosine 0.95: {planted.stabiliser_of_all:.0%} "
+      f"of {truth.features} are right")
 assert planted.stabiliser_of_all > 0.95
-_ = report.number("any_product", planted.stabiliser_of_all, note="planted features of C_4 x C_2, stabilisers right")
+_ = report.number("any_product", planted.stabiliser_of_all,
+                  note="planted features of C_4 x C_2, stabilisers right")
 
 # %% [markdown]
 # And trained: the same function as for $C_6$ and $D_5$.
@@ -223,7 +237,8 @@ for elements, count in Counter(s.subgroup.elements for s in found_swap).most_com
 keep_swap = np.mean([K.index("(e, r)") in s.subgroup.elements for s in found_swap])
 print(f"the swap alone leaves {keep_swap:.0%} of the features as they are")
 _ = report.number("any_swap", float(keep_swap),
-                  note="features of a small crosscoder that the red-blue swap leaves alone")
+                  note="features of a small crosscoder that the red-blue swap leaves "
+                       "alone")
 
 # %% [markdown]
 # ## Turning the hue
@@ -242,18 +257,24 @@ sample = run.source("train").load(range(24))
 views, vivid = (action.images(sample, model.input_size) for action in (hue, unfaded))
 outside = float(((vivid < -1e-6) | (vivid > 1 + 1e-6)).any(2).any(0).float().mean())
 
-
+# %%
 def clipped(pixels, g):
     return unfaded.images(pixels, elements=[g])[0].clamp(0, 1)
 
 
 gap = float((clipped(clipped(vivid[0], 1), 1) - clipped(vivid[0], 2)).abs().max())
-print(f"saturation kept: {hue.saturation:g} for sixths, {ColourAction(cyclic(3)).saturation:g} for thirds of a turn")
-print(f"at full saturation {outside:.1%} of the pixels leave the cube; clipped, two turns differ from one by {gap:.2f}")
-assert views.min() > -1e-6 and views.max() < 1 + 1e-6 and hue.saturation == 0.5 and gap > 1e-3
+print(f"saturation kept: {hue.saturation:g} for sixths, "
+      f"{ColourAction(cyclic(3)).saturation:g} for thirds of a turn")
+print(f"at full saturation {outside:.1%} of the pixels leave the cube; clipped, two "
+      f"turns differ from one by {gap:.2f}")
+assert views.min() > -1e-6 and views.max() < 1 + 1e-6
+assert hue.saturation == 0.5 and gap > 1e-3
 for g in range(6):  # (h g) I = h (g I), where what is faded already is not faded again
-    assert torch.allclose(unfaded.images(views[g]), views[cyclic(6).table[:, g].tolist()], atol=1e-5)
-_ = report.number("hue_outside", outside, note="pixels that some hue takes out of the colour cube at full saturation")
+    assert torch.allclose(unfaded.images(views[g]),
+                          views[cyclic(6).table[:, g].tolist()], atol=1e-5)
+_ = report.number("hue_outside", outside,
+                  note="pixels that some hue takes out of the colour cube at full "
+                       "saturation")
 
 # %% [markdown]
 # Known answers first. To the exactly equivariant filters of {doc}`07_symmetry`, a grey cross is the same in all hues:
@@ -262,13 +283,16 @@ _ = report.number("hue_outside", outside, note="pixels that some hue takes out o
 # a bit of both.
 
 # %%
-equal = stroke("cross", (0.7, 0.4, 0.4), back=(0.4, 0.55, 0.55))  # both have the mean 0.5
+# both have the mean 0.5
+equal = stroke("cross", (0.7, 0.4, 0.4), back=(0.4, 0.55, 0.55))
 crosses = (pictures["grey cross"][0], equal, pictures["red cross"][0])
 tuned = torch.stack([coloured(picture, hue) for picture in crosses])
 P_hue = irrep_power(tuned, cyclic(6))
-for name, row, s in zip(("grey", "red on cyan", "red on grey"), P_hue, stabilisers(tuned, cyclic(6)), strict=True):
+for name, row, s in zip(("grey", "red on cyan", "red on grey"), P_hue,
+                        stabilisers(tuned, cyclic(6)), strict=True):
     print(f"cross, {name:>11}: stabiliser {s.subgroup.label}, power",
-          {irrep.name: round(p, 3) for irrep, p in zip(cyclic(6).irreps(), row.tolist(), strict=True)})
+          {irrep.name: round(p, 3) for irrep, p in zip(cyclic(6).irreps(), row.tolist(),
+                                                       strict=True)})
 assert P_hue[0, 0] > 0.999 and P_hue[1, 1] > 0.999 and P_hue[2, :2].min() > 0.1
 assert P_hue[:, 2:].max() < 1e-6
 
@@ -344,12 +368,18 @@ for name, small in own.items():
     for part, elements in moved.items():
         change = 1 - 2 * (x[:, [0]] * x[:, elements]).sum() / (
             len(elements) * x[:, 0].square().sum() + x[:, elements].square().sum())
-        key = f"{part.removesuffix('s')}_change" + ("" if name == "trained" else "_untrained")
-        report.number(key, float(change), note=f"change of the activations, {part}, {name} network")
+        key = f"{part.removesuffix('s')}_change" + ("" if name == "trained"
+                                                    else "_untrained")
+        report.number(key, float(change),
+                      note=f"change of the activations, {part}, {name} network")
         print(f"{name:>9} network, {part:>5}: {change:.2f}")
-ratio = {name: report.numbers[f"hue_change{end}"]["value"] / report.numbers[f"turn_change{end}"]["value"]
+
+# %%
+ratio = {name: report.numbers[f"hue_change{end}"]["value"]
+         / report.numbers[f"turn_change{end}"]["value"]
          for name, end in (("trained", ""), ("untrained", "_untrained"))}
-print("hue against turns:", ", ".join(f"{name} {value:.2f}" for name, value in ratio.items()))
+print("hue against turns:", ", ".join(f"{name} {value:.2f}"
+                                      for name, value in ratio.items()))
 assert ratio["trained"] < min(1, ratio["untrained"]) and 0.1 < ratio["untrained"] < 10
 
 # %% [markdown]
@@ -363,35 +393,52 @@ assert ratio["trained"] < min(1, ratio["untrained"]) and 0.1 < ratio["untrained"
 # blocks look like a lack of symmetry.
 
 # %%
-invariant, alive = {}, {}
+invariant, everything, alive = {}, {}, {}
 for name, small in own.items():
-    small_coder = small.coder()
-    alive[name] = np.flatnonzero(small.evaluate(small_coder).frequency > 0)
-    W = small_coder.dictionary.detach().cpu()[alive[name]]
-    invariant[name] = {part: irrep_power(on_part(W, part), H)[:, 0].numpy() for part, H in factors.items()}
-    everything = {part: np.mean([s.subgroup.label == "all" for s in stabilisers(on_part(W, part), H)])
-                  for part, H in factors.items()}
-    for part, N in (("turns", [0, 3, 6, 9]), ("hue", [0, 1, 2])):  # the mean of c over N is the same number
-        assert np.allclose(self_similarity(W, both_ways.group)[:, N].mean(1), invariant[name][part], atol=1e-4)
-        keys = [f"{part.removesuffix('s')}_{kind}" + ("" if name == "trained" else "_untrained")
-                for kind in ("power", "invariant")]
-        report.number(keys[0], float(np.median(invariant[name][part])),
-                      note=f"power that {part} leave alone, median, {name} network".replace("hue", "hues"))
-        report.number(keys[1], float(everything[part]), note=f"features invariant to {part}, {name} network")
-        print(f"{name:>9}, {part:>5}: {everything[part]:.0%} of {len(W)} features are invariant,",
-              f"invariant power {report.numbers[keys[0]]['value']:.2f} in the median")
-rank = report.number("hue_turn_rank", float(spearmanr(invariant["trained"]["hue"], invariant["trained"]["turns"])[0]),
-                     note="rank correlation of invariance to hue and to turns over the features")
+    W, alive[name] = living_dictionary(small.coder(),
+                                       small.evaluate(small.coder()).frequency)
+    invariant[name] = {part: irrep_power(on_part(W, part), H)[:, 0].numpy()
+                       for part, H in factors.items()}
+    everything[name] = {part: np.mean([s.subgroup.order == H.order
+                                       for s in stabilisers(on_part(W, part), H)])
+                        for part, H in factors.items()}
+    # the mean of c over N is the same number
+    for part, N in (("turns", [0, 3, 6, 9]), ("hue", [0, 1, 2])):
+        assert np.allclose(self_similarity(W, both_ways.group)[:, N].mean(1),
+                           invariant[name][part], atol=1e-4)
+        typical = np.median(invariant[name][part])
+        print(f"{name:>9}, {part:>5}: {everything[name][part]:.0%} of {len(W)} "
+              f"features are invariant, invariant power {typical:.2f} in the median")
+
+# %% tags=["hide-input"]
+for name in own:
+    for part in factors:
+        key = part.removesuffix("s")
+        end = "" if name == "trained" else "_untrained"
+        leave = f"{part} leave" if part == "turns" else "hues leave"
+        report.number(f"{key}_power{end}", float(np.median(invariant[name][part])),
+                      note=f"power that {leave} alone, median, {name} network")
+        report.number(f"{key}_invariant{end}", float(everything[name][part]),
+                      note=f"features invariant to {part}, {name} network")
+
+# %%
+rank = report.number("hue_turn_rank",
+                     float(spearmanr(invariant["trained"]["hue"],
+                                     invariant["trained"]["turns"])[0]),
+                     note="rank correlation of invariance to hue and to turns over the "
+                          "features")
 print(f"rank correlation of the two over the features: {rank:.2f}")
 
 # %% mystnb={"figure": {"name": "fig-colour-invariance", "caption": "Every living feature of a crosscoder for quarter turns and thirds of the hue circle: the share of its power that turns of the hue leave alone, and the share that turns of the image leave alone. Blue: this profile's network. Orange: the same network with random weights. The dashed lines are what a vector of unrelated blocks has."}, "image": {"alt": "A scatter plot of blue and orange points. The blue ones lie towards the right edge, spread from low to high; the orange ones reach further to the left."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4.2))
     for (name, shares), marker in zip(invariant.items(), "o^", strict=True):
-        ax.scatter(shares["hue"], shares["turns"], s=22, alpha=0.7, marker=marker, linewidths=0, label=name)
+        ax.scatter(shares["hue"], shares["turns"], s=22, alpha=0.7, marker=marker,
+                   linewidths=0, label=name)
     ax.axvline(1 / 3, color="0.4", linestyle="--", linewidth=1)
     ax.axhline(1 / 4, color="0.4", linestyle="--", linewidth=1)
-    ax.set(xlabel="power that turns of the hue leave alone", ylabel="power that quarter turns leave alone",
+    ax.set(xlabel="power that turns of the hue leave alone",
+           ylabel="power that quarter turns leave alone",
            xlim=(None, 1.01), ylim=(None, 1.01))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, markerscale=1.5)
     report.figure("colour_invariance", fig)
@@ -404,7 +451,8 @@ with figures.house_style():
 small, small_coder = own["trained"], own["trained"].coder()
 with torch.no_grad():
     x = torch.cat(list(small.orbits("held-out").in_order())).to(small_coder.W_e.device)
-    heard = torch.stack([small_coder.preactivations(x[:, g]).relu() for g in range(12)]).cpu()[:, :, alive["trained"]]
+    heard = torch.stack([small_coder.preactivations(x[:, g]).relu()
+                         for g in range(12)]).cpu()[:, :, alive["trained"]]
 heard = (heard - heard.mean((0, 1))).permute(2, 0, 1)
 heeds = heard.flatten(1).norm(dim=1) > 1e-6
 for part, H in factors.items():
@@ -412,7 +460,8 @@ for part, H in factors.items():
     agrees = float(spearmanr(reads, invariant["trained"][part][heeds.numpy()])[0])
     report.number(f"{part.removesuffix('s')}_encoder_rank", agrees,
                   note=f"rank correlation of decoder and encoder, invariance to {part}")
-    print(f"{part:>5}: invariant power of the responses {np.median(reads):.2f} in the median; rank correlation with "
+    print(f"{part:>5}: invariant power of the responses {np.median(reads):.2f} in the "
+          "median; rank correlation with "
           f"the decoder's {agrees:.2f}")
     assert part == "hue" or agrees > 0.2
 
@@ -427,16 +476,24 @@ for part, H in factors.items():
 # %%
 ranked = invariant["trained"]["hue"].argsort()
 shown_features = np.r_[ranked[:3], ranked[-3:]]
-drawn_for = small.visualise(small_coder, alive["trained"][shown_features], size=run.profile.vis_size,
+drawn_for = small.visualise(small_coder, alive["trained"][shown_features],
+                            size=run.profile.vis_size,
                             steps=run.profile.vis_steps)
-turned_hue = ColourAction(cyclic(3)).images(torch.as_tensor(drawn_for.transpose(0, 3, 1, 2).copy()))
+as_images = torch.as_tensor(drawn_for.transpose(0, 3, 1, 2).copy())
+turned_hue = ColourAction(cyclic(3)).images(as_images)
+
+# %%
 directions = small_coder.W_e.detach()[torch.as_tensor(alive["trained"][shown_features])]
-answer_to = torch.stack([symmetry.responses(model, pixels.permute(0, 2, 3, 1).numpy(), directions).diagonal()
+answer_to = torch.stack([symmetry.responses(model, pixels.permute(0, 2, 3, 1).numpy(),
+                                            directions).diagonal()
                          for pixels in turned_hue])
 kept = answer_to / answer_to[0]
-for key, part, which in (("hue_kept_least", slice(3), "least"), ("hue_kept_most", slice(3, 6), "most")):
-    print(f"{which} colour-invariant: {kept[1:, part].mean():.0%} of the response is left with the hue turned")
-    report.number(key, float(kept[1:, part].mean()), note=f"response left, hue turned, {which} invariant features")
+for key, part, which in (("hue_kept_least", slice(3), "least"),
+                         ("hue_kept_most", slice(3, 6), "most")):
+    print(f"{which} colour-invariant: {kept[1:, part].mean():.0%} of the response is "
+          "left with the hue turned")
+    report.number(key, float(kept[1:, part].mean()),
+                  note=f"response left, hue turned, {which} invariant features")
 
 # %% mystnb={"figure": {"name": "fig-colour-features", "caption": "Features of this profile's network, drawn by gradient ascent: the three least colour-invariant ones on the left, the three most on the right. Above: the invariant share of power. Second and third row: the same pictures with the hue turned by one and by two thirds, with the response that is left."}, "image": {"alt": "Three rows of six small pictures of features on grey. From row to row their colours change and their shapes do not."}} tags=["hide-input"]
 edge = max(0, (run.profile.vis_size - model.geometry.receptive_field) // 2)
@@ -445,7 +502,8 @@ titles = [f"{share:.2f}" for share in invariant["trained"]["hue"][shown_features
     f"{share:.0%}" for share in kept[1:].flatten().tolist()]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.9))
-    figures.feature_grid(turned_hue.flatten(0, 1)[:, :, field, field].clamp(0, 1), ax, titles, columns=6)
+    figures.feature_grid(turned_hue.flatten(0, 1)[:, :, field, field].clamp(0, 1), ax,
+                         titles, columns=6)
     report.figure("colour_features", fig)
 
 # %% [markdown]
@@ -490,7 +548,8 @@ turned = [draw("curve", math.radians(angle), five.source_size(size), scale=unit,
                half_width=1.4 * unit) for angle in range(0, 360, 6)]
 vectors = torch.stack([responses(five.images(picture, size)[:, 0]).flatten(1)
                        for picture in turned])
-has_mirror = [s.subgroup.label == "one mirror" for s in stabilisers(vectors, five.group)]
+has_mirror = [s.subgroup.label == "one mirror"
+              for s in stabilisers(vectors, five.group)]
 print([angle for angle, yes in zip(range(0, 360, 6), has_mirror, strict=True) if yes])
 assert sum(has_mirror) == 10
 
