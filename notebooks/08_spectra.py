@@ -312,8 +312,8 @@ with figures.house_style():
 #
 # An ordinary SAE has seen no transformed image, so it has no blocks to read. But it can be given some afterwards: the
 # best linear map from its latents to the whole orbit that each sample came from (`run.fitted`; {doc}`13_answer_key`
-# tests on known answers that this works). Then everything above applies. Here and in {numref}`fig-census-sae` are
-# crosscoder and SAE side by side, with the mean over seeds and the standard deviation:
+# tests on known answers that this works). Then the census of {doc}`07_symmetry` and everything above apply. Here and in
+# {numref}`fig-census-sae` are crosscoder and SAE side by side, with the mean over seeds and the standard deviation:
 
 # %%
 def census_of(coder):

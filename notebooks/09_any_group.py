@@ -213,7 +213,7 @@ with figures.house_style():
 # %% [markdown]
 # The two last ones are the interesting ones. Their stabilisers are subgroups that contain neither the bare turn nor
 # the bare swap, only the two at once. No list of "half turn? mirror? colour?" finds those; a list of subgroups
-# does.
+# does. And on {term}`planted features` of this group, with errors as in {prf:ref}`prop-errors`, the rule is right too:
 
 # %%
 turn_and_swap = K.index("(r^2, r)")
@@ -389,8 +389,8 @@ assert ratio["trained"] < min(1, ratio["untrained"]) and 0.1 < ratio["untrained"
 # nearly blind to hue. Photographs are another matter: compare the column for InceptionV1 below.
 #
 # Now the features. For each living one we take the two invariant shares, and ask under which factor it is invariant
-# ({prf:ref}`def-invariant-share`, {numref}`fig-colour-invariance`). As before, both are lower bounds: errors in the
-# blocks look like a lack of symmetry.
+# ({prf:ref}`def-invariant-share`, {numref}`fig-colour-invariance`). As for all stabilisers, both are lower bounds:
+# errors in the blocks look like a lack of symmetry ({prf:ref}`prop-errors`).
 
 # %%
 invariant, everything, alive = {}, {}, {}
