@@ -1,14 +1,14 @@
-"""`python -m benchmarks [extraction|coders|similarity|memory ...]`: measure, print, and keep the table for the book."""
+"""`python -m benchmarks [imports|extraction|coders|similarity|memory ...]`: measure, print, keep the book's table."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks import coders, extraction, memory, similarity
+from benchmarks import coders, extraction, imports, memory, similarity
 from groupcc_lite.base import provenance, read_json, write_json
 
-SUBJECTS = {"extraction": extraction, "coders": coders, "similarity": similarity, "memory": memory}
+SUBJECTS = {"imports": imports, "extraction": extraction, "coders": coders, "similarity": similarity, "memory": memory}
 TABLE = Path(__file__).resolve().parents[1] / "book" / "reference" / "benchmarks.json"
 
 

@@ -70,7 +70,7 @@ import torch
 from IPython.display import Markdown, display
 
 from groupcc_lite import figures
-from groupcc_lite.figures import rotations_of
+from groupcc_lite.groups import rotations_of
 from groupcc_lite.orbits import IdentityBlocks
 from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import (

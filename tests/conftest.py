@@ -5,6 +5,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Examples are looked for in every module; these hold none, and would be imported a second time under another name.
+collect_ignore = ["helpers"]
+
 # Read by OpenMP and numba when they are first imported, so this stands before every other import.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "2")

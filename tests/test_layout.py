@@ -1,64 +1,226 @@
-"""The repository's own rules: which module may import which, what is declared, and how large things may grow."""
+"""The repository's own rules: what may import what, what is declared and shipped, and how large things may grow."""
 
 import ast
+import inspect
 import subprocess
 import sys
 import tomllib
+import zipfile
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from repository import ROOT, wheel_of_the_checkout
 
 from bookmaker.project_facts import REPEATED, Project
+from groupcc_lite.base import EXTRAS
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "groupcc_lite"
-
-# A module may import only from modules before it.
-ORDER = """files progress precision subgroups irreps groups actions colours shapes scenes geometry networks
-    weightfiles models tiny_training images sampling orbits words saving transforms reconstruction coders autoencoders
-    training fourier symmetry stabilisers planted scoring drawn fitted answer_key families probing featurevis
-    style pictures plots scene_plots symmetry_plots key_plots widgets profiles reports pipeline assets atlas
-    atlas_files scene_runs costs project pairs execution pages api_pages audit atlas_page finishing book
-    __main__""".split()
-
-# These run only where the extra `book` is installed.
-PAGE_MODULES = {"pairs", "execution", "pages", "audit", "finishing", "book", "__main__"}
+PACKAGES = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "symmetry", "answers", "runs",
+            "figures", "atlas")
+"""The library's packages; one imports only from those before it. The front door, the command line and the book's tools
+come last, in this order."""
+ORDER = (*(f"groupcc_lite.{package}" for package in PACKAGES), "groupcc_lite", "groupcc_lite.__main__", "bookmaker")
+DOZEN = 12
+AT_HOME = {"figures": "pictures"}
+"""Packages that need an extra as a whole; all others ask for what they need with `require`, where they use it."""
+TOOLS = ("bookmaker", "notebooks", "tests", "benchmarks")
 
 
-def imported_modules(source: str) -> set[str]:
-    """Modules of the package that a source imports anywhere, also inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("groupcc_lite.")}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "groupcc_lite":
-            inner = node.module.split(".")[1:]
-            found |= {inner[0]} if inner else {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            found.add("a relative import")
+# ------------------------------------------------------------------------------------------------ reading imports
+
+def sources(*folders: str) -> dict[str, str]:
+    """Dotted name of every module below the folders, `__init__` as its package, and its text."""
+    found = {}
+    for path in sorted(p for folder in folders for p in (ROOT / folder).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path.read_text()
     return found
 
 
-def forbidden_edges(sources: dict[str, str], order: list[str]) -> list[str]:
-    """Imports of a module that does not come earlier in `order`."""
-    return [f"{name} imports {other}" for name, source in sources.items() for other in imported_modules(source)
-            if name in order and other not in order[:order.index(name)]]
-
-
-def outside_imports(source: str) -> set[str]:
-    """Top-level names of everything imported from outside the package and the standard library."""
-    names = set()
+def imported(source: str, modules: Iterable[str]) -> set[str]:
+    """Which of `modules` a source imports anywhere, also inside functions; a relative import is "a relative import"."""
+    modules, found = set(modules), set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
-    return {name for name in names if name not in sys.stdlib_module_names and name != "groupcc_lite"}
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found.add("a relative import")
+        elif isinstance(node, ast.ImportFrom):
+            below = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= below & modules
+            if below - modules:
+                found.add(node.module)
+    return found & (modules | {"a relative import"})
 
+
+def home(module: str) -> str:
+    """The entry of `ORDER` that a module belongs to."""
+    fits = [entry for entry in ORDER if module == entry or module.startswith(entry + ".")]
+    return max(fits, key=len, default=module)
+
+
+def edges(modules: dict[str, str]) -> list[tuple[str, str]]:
+    return [(name, other) for name, source in modules.items() for other in sorted(imported(source, modules))]
+
+
+def rising(modules: dict[str, str]) -> list[str]:
+    """Imports from a package that does not come earlier in `ORDER`."""
+    def rank(name: str) -> int:
+        return ORDER.index(home(name)) if home(name) in ORDER else len(ORDER)
+
+    return [f"{name} imports {other}" for name, other in edges(modules)
+            if home(name) != home(other) and rank(other) >= rank(name)]
+
+
+def leaves(modules: dict[str, str]) -> list[str]:
+    """Imports of a module of another package of the library, instead of from that package itself."""
+    return [f"{name} imports {other}" for name, other in edges(modules)
+            if home(other) != home(name) and home(other).startswith("groupcc_lite.") and other != home(other)]
+
+
+def circle(modules: dict[str, str]) -> list[str]:
+    """Modules that import each other in a ring, the first one again at the end; empty if there is none."""
+    sorter = TopologicalSorter({name: imported(source, modules) for name, source in modules.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+MODULES = sources("groupcc_lite", "bookmaker")
+
+
+def test_the_order_names_every_package():
+    folders = {path.parent.name for path in (ROOT / "groupcc_lite").glob("*/__init__.py")}
+    assert folders == set(PACKAGES)
+    assert {home(name) for name in MODULES} == set(ORDER)
+
+
+def test_packages_import_only_from_earlier_ones():
+    assert rising(MODULES) == []
+
+
+def test_packages_import_from_each_other_and_not_from_their_modules():
+    assert leaves(MODULES) == []
+
+
+def test_readers_are_shown_packages_only():
+    """Notebooks and benchmarks import as a user would."""
+    outside = sources("notebooks", "benchmarks")
+    assert [edge for edge in leaves(MODULES | outside) if edge.split(".")[0] in ("notebooks", "benchmarks")] == []
+
+
+@pytest.mark.parametrize("package", [*(f"groupcc_lite.{p}" for p in PACKAGES), "bookmaker"])
+def test_modules_of_a_package_import_in_one_direction(package):
+    assert circle({name: source for name, source in MODULES.items() if home(name) == package}) == []
+
+
+@pytest.mark.parametrize("name, source, finder, found", [
+    ("groupcc_lite.groups.finite", "from groupcc_lite.actions import PlanarAction", rising, True),
+    ("groupcc_lite.groups.finite", "def f():\n    from groupcc_lite import actions", rising, True),
+    ("groupcc_lite.groups.finite", "import groupcc_lite.actions.planar", rising, True),
+    ("groupcc_lite.groups.finite", "import bookmaker.pages", rising, True),
+    ("groupcc_lite.groups.finite", "from groupcc_lite import Run", rising, True),
+    ("groupcc_lite.groups.finite", "from groupcc_lite.base import files", rising, False),
+    ("groupcc_lite.actions.planar", "from groupcc_lite.groups import cyclic", rising, False),
+    ("bookmaker.pages", "from groupcc_lite.atlas import make_page", rising, False),
+    ("groupcc_lite.actions.planar", "from groupcc_lite.groups.finite import cyclic", leaves, True),
+    ("groupcc_lite.actions.planar", "from groupcc_lite.groups import finite", leaves, True),
+    ("bookmaker.pages", "import groupcc_lite.groups.finite as f", leaves, True),
+    ("groupcc_lite.actions.planar", "from groupcc_lite.groups import cyclic", leaves, False),
+    ("groupcc_lite.actions.planar", "from groupcc_lite.actions.colour import x", leaves, False),
+    ("groupcc_lite.groups.subgroups", "from groupcc_lite.groups.finite import cyclic", circle, True),
+    ("groupcc_lite.groups.irreps", "from groupcc_lite.groups import cyclic", circle, True),
+    ("groupcc_lite.groups.irreps", "from groupcc_lite.groups.subgroups import x", circle, False)])
+def test_negative_control_each_forbidden_import_is_seen(name, source, finder, found):
+    others = MODULES if finder is circle else dict.fromkeys(MODULES, "")
+    assert bool(finder(others | {name: source})) is found
+
+
+def test_a_relative_import_is_seen():
+    assert imported("from .finite import cyclic", MODULES) == {"a relative import"}
+
+
+def test_there_are_no_relative_imports():
+    assert [edge for edge in edges(MODULES) if edge[1] == "a relative import"] == []
+
+
+# ------------------------------------------------------------------------------------------------- public names
+
+def public(package: str) -> dict[str, object]:
+    """A package's public names (of the front door for "groupcc_lite") and what they are."""
+    module = import_module(package)
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def without_example(names: dict[str, object]) -> list[str]:
+    """Functions and classes whose docstring shows no use that is run; constants need none."""
+    return [name for name, value in names.items()
+            if (inspect.isroutine(value) or inspect.isclass(value)) and ">>>" not in (inspect.getdoc(value) or "")]
+
+
+@pytest.mark.parametrize("package", ORDER[:len(PACKAGES) + 1])
+def test_a_package_says_what_it_is_for_and_lists_its_names(package):
+    text = MODULES[package]
+    doc, module = ast.get_docstring(ast.parse(text)) or "", import_module(package)
+    assert 3 <= len(doc.splitlines()) <= 20, f"{package} needs a docstring that says what it is for"
+    assert module.__all__ == sorted(module.__all__) and len(set(module.__all__)) == len(module.__all__)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    brought = {alias.asname or alias.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)
+               and node.module.startswith("groupcc_lite.") for alias in node.names}
+    assert brought - {"require"} == set(module.__all__) - {"require"}
+
+
+@pytest.mark.parametrize("package", ORDER[:len(PACKAGES) + 1])
+def test_every_public_name_has_an_example_that_is_run(package):
+    assert without_example(public(package)) == []
+
+
+def test_negative_control_a_name_without_an_example_is_seen():
+    def shown():
+        """
+        >>> 1 + 1
+        2
+        """
+
+    def silent():
+        """Nothing to see."""
+
+    class Silent:
+        pass
+
+    assert without_example({"shown": shown, "silent": silent, "Silent": Silent, "LIMIT": 3}) == ["silent", "Silent"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_is_called_like_a_public_name_of_its_package(package):
+    names = {path.stem for path in (ROOT / "groupcc_lite" / package).glob("*.py")}
+    assert names & set(import_module(f"groupcc_lite.{package}").__all__) == set()
+
+
+def test_the_page_of_the_library_names_every_package():
+    page = (ROOT / "book" / "api.md").read_text()
+    assert [package for package in PACKAGES if f"`{package}`" not in page] == []
+
+
+def test_examples_run_under_the_same_shape_checks_as_tests():
+    import numpy as np
+
+    from groupcc_lite.groups import cyclic, power
+
+    with pytest.raises(jaxtyping.TypeCheckError):
+        power(np.zeros((3, 1)), cyclic(3))
+
+
+# ------------------------------------------------------------------------------------------------------- sizes
 
 def long_functions(source: str, limit: int) -> list[str]:
     """Functions whose bodies, without the docstring, have more than `limit` lines."""
@@ -71,21 +233,68 @@ def long_functions(source: str, limit: int) -> list[str]:
     return found
 
 
-def modules() -> dict[str, str]:
-    return {path.stem: path.read_text() for path in sorted(PACKAGE.glob("*.py")) if path.stem != "__init__"}
+@pytest.mark.parametrize("package", [*(f"groupcc_lite/{p}" for p in PACKAGES), "bookmaker"])
+def test_no_package_has_more_than_a_dozen_modules(package):
+    modules = [path.stem for path in (ROOT / package).glob("*.py") if path.stem not in ("__init__", "__main__")]
+    assert len(modules) <= DOZEN, f"{package} holds {', '.join(modules)}"
+
+
+def test_functions_stay_short():
+    everything = sources("groupcc_lite", "bookmaker", "tests", "benchmarks")
+    assert {name: found for name, source in everything.items() if (found := long_functions(source, 45))} == {}
+
+
+def test_long_functions_sees_a_long_one_and_not_its_docstring():
+    body = "\n".join("    x = 1" for _ in range(5))
+    assert long_functions(f"def f():\n{body}", 4) == ["f"]
+    assert long_functions(f'def f():\n    """a\n    b\n    c"""\n{body}', 5) == []
+
+
+def test_no_tracked_file_is_larger_than_a_megabyte():
+    assert [path.name for path in tracked() if path.stat().st_size > 1_000_000] == []
+
+
+# ---------------------------------------------------------------------------------------------- what is declared
+
+def outside_imports(source: str, known: tuple[str, ...] = ("groupcc_lite", "bookmaker")) -> set[str]:
+    """Top-level names of everything imported from outside the standard library and `known`."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return {name for name in names if name not in sys.stdlib_module_names and name not in known}
+
+
+def required(source: str) -> set[tuple[str, str]]:
+    """What a source asks for with `require`: pairs of a top-level module and an extra."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "require":
+            module, extra = node.args
+            first = module.values[0] if isinstance(module, ast.JoinedStr) else module
+            found.add((first.value.split(".")[0], extra.value))
+    return found
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def requirements(*extras: str) -> dict[str, Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = list(project["dependencies"])
-    for extra in extras:
-        lines += project["optional-dependencies"][extra]
+    """What the library needs on this system, and what these extras and those they name add."""
+    said = project()
+    lines, waiting = list(said["dependencies"]), list(extras)
+    for extra in waiting:  # grows while it is walked
+        for line in said["optional-dependencies"][extra]:
+            wanted = Requirement(line)
+            if wanted.name == said["name"]:
+                waiting += sorted(wanted.extras - set(waiting))
+            else:
+                lines.append(line)
     wanted = [Requirement(line) for line in lines]
     return {canonicalize_name(r.name): r for r in wanted if r.marker is None or r.marker.evaluate()}
-
-
-def extras() -> list[str]:
-    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 
 def pins() -> dict[str, str]:
@@ -102,59 +311,62 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-def test_every_module_has_its_place_in_the_order():
-    assert sorted(modules().keys() - set(ORDER)) == []
-
-
-def test_the_page_of_the_library_lists_every_module():
-    page = (ROOT / "book" / "api.md").read_text()
-    assert [name for name in modules() if f"`{name}`" not in page and name != "__main__"] == []
-
-
-def test_modules_import_only_from_earlier_ones():
-    assert forbidden_edges(modules(), ORDER) == []
-
-
-def test_the_package_itself_imports_nothing():
-    assert imported_modules((PACKAGE / "__init__.py").read_text()) == set()
-
-
-def test_forbidden_edges_sees_a_backward_import_a_nested_one_and_a_relative_one():
-    order = ["a", "b"]
-    assert forbidden_edges({"a": "from groupcc_lite.b import x"}, order) == ["a imports b"]
-    assert forbidden_edges({"a": "def f():\n    from groupcc_lite import b"}, order) == ["a imports b"]
-    assert forbidden_edges({"a": "import groupcc_lite.b"}, order) == ["a imports b"]
-    assert forbidden_edges({"a": "from .b import x"}, order) == ["a imports a relative import"]
-    assert forbidden_edges({"b": "from groupcc_lite.a import x"}, order) == []
-
-
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_what_a_module_imports_is_declared(name):
-    declared = requirements("book") if name in PAGE_MODULES else requirements()
+def undeclared(name: str, source: str) -> list[str]:
+    """Imports of a module that no requirement of its place covers: the core, a package's own extra, the book's."""
     providers = packages_distributions()
-    for imported in outside_imports(modules()[name]):
-        candidates = {canonicalize_name(d) for d in providers.get(imported, [imported])}
-        assert candidates & declared.keys(), f"{name} imports {imported}, which pyproject.toml does not list"
+    own = ("book",) if name.startswith("bookmaker") else ()
+    own += tuple(extra for package, extra in AT_HOME.items() if home(name) == f"groupcc_lite.{package}")
+    wanted = [(module, own) for module in outside_imports(source)] + [(m, (extra,)) for m, extra in required(source)]
+    return [module for module, extras in wanted
+            if not {canonicalize_name(d) for d in providers.get(module, [module])} & requirements(*extras).keys()]
+
+
+def test_what_a_module_imports_is_declared():
+    assert {name: found for name, source in MODULES.items() if (found := undeclared(name, source))} == {}
+
+
+@pytest.mark.parametrize("name, source, found", [
+    ("groupcc_lite.groups.finite", "import matplotlib.pyplot as plt", ["matplotlib"]),
+    ("groupcc_lite.groups.finite", "def f():\n    from umap import UMAP", ["umap"]),
+    ("groupcc_lite.groups.finite", "import papermill", ["papermill"]),
+    ("groupcc_lite.groups.finite", "require('umap', 'probing')", ["umap"]),
+    ("groupcc_lite.groups.finite", "require('umap.umap_', 'families')", []),
+    ("groupcc_lite.groups.finite", "require(f'lucent.{x}', 'widgets')", ["lucent"]),
+    ("groupcc_lite.figures.style", "import matplotlib", []),
+    ("groupcc_lite.figures.style", "import ipywidgets", ["ipywidgets"]),
+    ("bookmaker.pages", "import papermill, matplotlib", [])])
+def test_negative_control_undeclared_imports_are_seen(name, source, found):
+    assert undeclared(name, source) == found
 
 
 def test_every_requirement_is_pinned_to_a_version_it_allows():
     pinned = pins()
-    for name, requirement in requirements(*extras()).items():
+    for name, requirement in requirements(*project()["optional-dependencies"]).items():
         assert name in pinned, f"{name} has no exact version in constraints.txt"
         assert requirement.specifier.contains(pinned[name]), f"{requirement} does not allow {pinned[name]}"
 
 
 def test_the_library_requires_floors_only():
-    for name, requirement in requirements().items():
+    for name, requirement in requirements(*EXTRAS).items():
         assert {spec.operator for spec in requirement.specifier} == {">="}, f"{name} is not a floor: {requirement}"
+
+
+def test_the_core_is_small():
+    assert requirements().keys() == {"torch", "numpy", "scipy", "einops", "safetensors", "pillow", "tqdm", "jaxtyping"}
+
+
+def test_the_book_and_the_tests_bring_every_extra_of_the_library():
+    everything = requirements(*EXTRAS).keys()
+    for extra in ("book", "test", "bench"):
+        assert everything <= requirements(extra).keys(), extra
 
 
 def test_environment_yml_wraps_the_same_versions():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *plain, through_pip = environment["dependencies"]
-    assert through_pip["pip"] == ["-c constraints.txt", f"-e .[{','.join(extras())}]"]
-    floor = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
-    assert plain == [f"python={floor}", "pip"]
+    repository = [extra for extra in project()["optional-dependencies"] if extra not in (*EXTRAS, "all")]
+    assert through_pip["pip"] == ["-c constraints.txt", f"-e .[{','.join(repository)}]"]
+    assert plain == [f"python={project()['requires-python'].removeprefix('>=')}", "pip"]
 
 
 def test_the_changelog_knows_the_version():
@@ -167,25 +379,50 @@ def test_the_address_is_said_once_and_repeated_only_where_sync_puts_it():
     assert saying == kept
 
 
-def test_no_tracked_file_is_larger_than_a_megabyte():
-    assert [path.name for path in tracked() if path.stat().st_size > 1_000_000] == []
+# -------------------------------------------------------------------------------------------------- what is shipped
+
+def stowaways(names: Iterable[str], texts: Iterable[str]) -> list[str]:
+    """What a wheel holds besides the library: files of other folders, imports of what makes the book."""
+    tools = {*TOOLS, "papermill", "jupytext", "nbformat", "nbclient", "sphinx", "jupyter_book"}
+    outside = [name for name in names if name.split("/")[0].split("-")[0] != "groupcc_lite"]
+    return outside + sorted({module for text in texts for module in outside_imports(text, known=())} & tools)
 
 
-def test_modules_and_functions_stay_short():
-    sources = {p: p.read_text() for folder in ("groupcc_lite", "tests", "benchmarks")
-               for p in sorted((ROOT / folder).glob("*.py"))}
-    assert [p.name for p, text in sources.items() if text.count("\n") > 400] == []
-    assert {p.name: found for p, text in sources.items() if (found := long_functions(text, 45))} == {}
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    with zipfile.ZipFile(wheel_of_the_checkout(tmp_path_factory.mktemp("wheel"))) as archive:
+        yield archive
 
 
-def test_long_functions_sees_a_long_one_and_not_its_docstring():
-    body = "\n".join("    x = 1" for _ in range(5))
-    assert long_functions(f"def f():\n{body}", 4) == ["f"]
-    assert long_functions(f'def f():\n    """a\n    b\n    c"""\n{body}', 5) == []
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_whole_and_nothing_of_the_book(wheel):
+    texts = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith(".py")]
+    assert stowaways(wheel.namelist(), texts) == []
+    inside = {str(path.relative_to(ROOT)) for path in tracked() if path.is_relative_to(ROOT / "groupcc_lite")}
+    assert inside == {name for name in wheel.namelist() if not name.startswith("groupcc_lite-")}
+    assert {"groupcc_lite/models/weights/tiny_inception.safetensors", "groupcc_lite/atlas/web/index.html"} <= inside
 
 
-def test_tests_that_use_the_data_are_marked_and_others_are_not():
-    from conftest import pytest_collection_modifyitems
+@pytest.mark.slow
+def test_the_wheel_asks_for_the_core_and_offers_the_extras(wheel):
+    (metadata,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    lines = [line for line in metadata.splitlines() if line.startswith("Requires-Dist: ") and "extra ==" not in line]
+    plain = {canonicalize_name(Requirement(line.removeprefix("Requires-Dist: ")).name) for line in lines}
+    assert plain == requirements().keys()
+    assert all(f"Provides-Extra: {extra}" in metadata for extra in (*EXTRAS, "all"))
+
+
+def test_negative_control_stowaways_are_seen():
+    assert stowaways(["groupcc_lite/a.py", "groupcc_lite-1.dist-info/RECORD"], ["import torch"]) == []
+    assert stowaways(["bookmaker/a.py"], ["import papermill", "from bookmaker.pages import x"]) == [
+        "bookmaker/a.py", "bookmaker", "papermill"]
+
+
+# -------------------------------------------------------------------------------------------------------- the tests
+
+def test_tests_that_use_the_data_are_marked_and_others_are_not(pytestconfig):
+    (conftest,) = (plugin for plugin in pytestconfig.pluginmanager.get_plugins()
+                   if getattr(plugin, "__file__", None) == str(ROOT / "tests" / "conftest.py"))
 
     class Item:
         def __init__(self, *fixturenames):
@@ -193,5 +430,5 @@ def test_tests_that_use_the_data_are_marked_and_others_are_not():
             self.add_marker, self.get_closest_marker = self.marks.append, lambda name: None
 
     items = [Item("root"), Item("data", "tmp_path")]
-    pytest_collection_modifyitems(items)
+    conftest.pytest_collection_modifyitems(items)
     assert [item.marks for item in items] == [[], ["data"]]

@@ -42,6 +42,10 @@ class Problem:
     """m features in n channels, and everything there is to know about them.
 
     Data are x = sum_j c_j f_j + noise, block by block.
+
+    >>> problem = standard(group="C_4", channels=8)
+    >>> problem.sample(3).blocks.shape == (3, 4, 8) and problem.dictionary.shape == (problem.features, 4, 8)
+    True
     """
 
     group: FiniteGroup
@@ -141,7 +145,11 @@ class Planted(Problem):
 
 
 def standard(seed: int = 0, **changes: Any) -> Planted:
-    """The problem of standard difficulty, or one that differs in a few settings: `standard(noise=0.2)`."""
+    """The problem of standard difficulty, or one that differs in a few settings: `standard(noise=0.2)`.
+
+    >>> standard(group="C_4", channels=8, noise=0.2).noise
+    0.2
+    """
     settings = STANDARD | changes
     group = settings.pop("group")
     return plant(parse_group(group) if isinstance(group, str) else group, seed=seed, **settings)
@@ -167,6 +175,11 @@ def plant(group: FiniteGroup, *, channels: int,
     Problems that differ only in noise, broken or active have the same features.
 
     ValueError for settings out of range, and for stabilisers that no vector of the representation has.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> problem = plant(dihedral(2), channels=8, families=[("C1", 2)], active=1.0)
+    >>> problem.features, [H.order for H in problem.stabiliser[:2]]
+    (8, [1, 1])
     """
     _check_settings(channels, superposition, noise, broken, separation)
     rng = np.random.default_rng([seed, 0])

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
@@ -24,14 +23,26 @@ _SIGMAS = (1.0, 2.0)  # px of a drawing of 96: centre and surround
 
 
 def drawing(shape: Shape | str, action: PlanarAction, size: int = 96) -> Float[Tensor, "g 3 s s"]:
-    """A shape as every element of the group leaves it, white on black, in the middle of `size` pixels."""
+    """A shape as every element of the group leaves it, white on black, in the middle of `size` pixels.
+
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> drawing("line", PlanarAction(cyclic(4)), size=32).shape
+    torch.Size([4, 3, 32, 32])
+    """
     unit = size / 96
     large = draw(shape, 0.0, action.source_size(size), scale=unit, half_width=1.4 * unit)
     return action.images(large, size)[:, 0]
 
 
 def responses(pictures: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b d"]:
-    """Centre-surround responses in the middle of square grey pictures, one for each pixel."""
+    """Centre-surround responses in the middle of square grey pictures, one for each pixel.
+
+    >>> float(responses(torch.ones(1, 48, 48)).abs().max()) < 1e-6  # nothing stands out
+    True
+    """
+    from scipy.ndimage import gaussian_filter  # slow to import, and only drawn problems need it
+
     size = pictures.shape[-1]
     unit, edge = size / 96, (size - 2 * int(_HALF_WINDOW * size / 96)) // 2
     window = pictures[..., edge:size - edge, edge:size - edge].numpy()
@@ -41,7 +52,13 @@ def responses(pictures: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b d"]:
 
 
 def drawn_features(action: PlanarAction, size: int = 96) -> Float[Tensor, "k g d"]:
-    """Dictionary vectors of all drawn shapes, in the order of `SHAPES`: responses to every transformed drawing."""
+    """Dictionary vectors of all drawn shapes, in the order of `SHAPES`: responses to every transformed drawing.
+
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> drawn_features(PlanarAction(cyclic(2)), size=48).shape[:2]
+    torch.Size([14, 2])
+    """
     return torch.stack([responses(drawing(shape, action, size).mean(1)) for shape in SHAPES])
 
 
@@ -50,6 +67,11 @@ def shape_stabiliser(shape: Shape, action: PlanarAction) -> Subgroup:
 
     Every shape is its own mirror image along its axis, which is drawn to the right. So an element leaves the shape as
     it is exactly if it turns the axis by a multiple of the shape's period.
+
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> [shape_stabiliser(shape, PlanarAction(cyclic(4))).order for shape in SHAPES if shape.name in ("line", "cross")]
+    [2, 4]
     """
     x, y = action.matrices[:, :, 0].T  # where the axis goes; y points down
     period = 360 / max(shape.fold, 1)
@@ -65,6 +87,12 @@ def drawn_problem(action: PlanarAction, *, channels: int = 64, noise: float = 0.
     Responses are projected on the `channels` directions in which the shapes vary most. Under a group that holds other
     than quarter turns and their mirrors, pixels are interpolated, so equivariance is not exact. `noise` and `active` as
     in `plant`. ValueError if there are not so many directions.
+
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> problem = drawn_problem(PlanarAction(cyclic(2)), channels=8, size=48)
+    >>> problem.channels, len(set(problem.family.tolist()))
+    (8, 14)
     """
     group, features = action.group, drawn_features(action, size)
     rows = rearrange(features, "k g d -> (k g) d")

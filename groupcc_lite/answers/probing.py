@@ -27,11 +27,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from groupcc_lite.base import digest, progress_bar, read_json, require, write_json
+from groupcc_lite.base import digest, package_version, progress_bar, read_json, require, write_json
 
 PROBES = ("knn", "logistic", "xgboost")
 """The probes, by name."""
 FORMAT = 1
+"""Of the files of scores. Raise it when the same features and settings give other scores."""
 
 NEIGHBOURS = 16
 """kNN: votes per sample; "yes" needs more than half of them, so 8 against 8 is "no"."""
@@ -59,7 +60,12 @@ class ChanceF1(NamedTuple):
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """F1 on held-out samples, for every task and probe."""
+    """F1 on held-out samples, for every task and probe.
+
+    >>> scores = ProbeScores(np.array([[0.5, 0.9, 0.7], [0.4, 0.8, 0.9]]))
+    >>> scores.best_probe(), scores.of("knn").tolist()
+    ('logistic', [0.5, 0.4])
+    """
 
     f1: Float[np.ndarray, "t p"]
     """In [0, 1]; rows are tasks, columns probes."""
@@ -110,7 +116,11 @@ def f1(predicted: Shaped[np.ndarray, " n"], true: Shaped[np.ndarray, " _n"]) -> 
 
 
 def chance_f1(test_labels: Shaped[np.ndarray, "k t"]) -> ChanceF1:
-    """F1 without knowledge, with TP, FP and FN replaced by their expectations; labels are bools or 0 and 1."""
+    """F1 without knowledge, with TP, FP and FN replaced by their expectations; labels are bools or 0 and 1.
+
+    >>> chance_f1(np.array([[1], [0], [0], [0]])).always.tolist()
+    [0.4]
+    """
     share = _binary(test_labels, "test_labels").mean(0)
     return ChanceF1(share, 2 * share / (1 + share))
 
@@ -134,6 +144,10 @@ def ranked_latents(latents: Float[np.ndarray, "n m"], labels: Shaped[np.ndarray,
 
     To be given training samples only, so that the choice knows nothing of the test. Source: Erdogan & Lucic 2025,
     section 4, after Kantamneni et al. 2025.
+
+    >>> latents, labels = np.array([[0.0, 5.0], [0.0, 4.0], [3.0, 4.0]]), np.array([[False], [False], [True]])
+    >>> ranked_latents(latents, labels, 1).tolist()
+    [[0]]
     """
     if latents.ndim == 2 and not 1 <= count <= latents.shape[1]:
         raise ValueError(f"count is {count}; expected 1 to {latents.shape[1]}, the number of latents")
@@ -146,6 +160,10 @@ def probe_task(train: Float[np.ndarray, "n f"], test: Float[np.ndarray, "k _f"],
     """F1 on the test samples of each probe trained on the training samples.
 
     ValueError for features that are not finite or do not fit the labels, and for a single class in either set.
+
+    >>> x = np.repeat(np.float32([[-1], [1]]), 20, axis=0)
+    >>> probe_task(x, x, x[:, 0] > 0, x[:, 0] > 0, probes=("knn", "logistic"))
+    {'knn': 1.0, 'logistic': 1.0}
     """
     _check_probes(probes)
     labels = _check_tasks(train_labels, "train_labels")
@@ -169,6 +187,11 @@ def probe_all(features: Callable[[int], tuple[np.ndarray, np.ndarray]], train_la
     one core. With `path`, finished tasks are kept there, and a later call computes only those that are missing. A file
     made with another `key` (which should name where the features come from), other labels or other settings is refused
     with a ValueError. Ctrl-C ends it as soon as the tasks under way are done.
+
+    >>> x = np.linspace(-1, 1, 40, dtype=np.float32)[:, None]
+    >>> labels = np.column_stack([x[:, 0] > 0, x[:, 0] > 0.5])
+    >>> probe_all(lambda task: (x, x), labels, labels, probes=("knn",), workers=1, progress=False).f1.shape
+    (2, 1)
     """
     _check_probes(probes)
     train_labels, test_labels = _check_tasks(train_labels, "train_labels"), _check_tasks(test_labels, "test_labels")
@@ -213,11 +236,20 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def probe_settings() -> dict[str, Any]:
+    """What scores depend on besides features and labels: the probes' settings, and whose trees they are.
+
+    >>> probe_settings()["neighbours"]
+    16
+    """
+    return dict(format=FORMAT, neighbours=NEIGHBOURS, ridge=RIDGE, trees=TREES, depth=DEPTH, rate=RATE,
+                tree_l2=TREE_L2, bins=BINS, xgboost=package_version("xgboost"))
+
+
 def _inputs(train_labels: Bool[np.ndarray, "n t"], test_labels: Bool[np.ndarray, "k t"], probes: Sequence[str]) -> str:
     """Name of everything that scores depend on besides the features."""
-    settings = [NEIGHBOURS, RIDGE, TREES, DEPTH, RATE, TREE_L2, BINS]
     labels = [[hashlib.sha256(np.packbits(y).tobytes()).hexdigest(), y.shape] for y in (train_labels, test_labels)]
-    return digest([settings, labels, list(probes)])
+    return digest([probe_settings(), labels, list(probes)])
 
 
 def _read(path: str | Path) -> dict[str, Any]:

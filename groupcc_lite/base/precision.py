@@ -1,4 +1,4 @@
-"""In which precision matrices are multiplied: bfloat16 where the processor can, float32 where it would only pretend."""
+"""Where things are computed, and in which precision: bfloat16 where the processor can, else float32."""
 
 from __future__ import annotations
 
@@ -16,5 +16,19 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def matrix_products(device: torch.device, amp: bool) -> torch.autocast:
-    """A context in which matrix products on `device` run in bfloat16 if `amp` is set and the device has it."""
+    """A context in which matrix products on `device` run in bfloat16 if `amp` is set and the device has it.
+
+    >>> with matrix_products(torch.device("cpu"), amp=True):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.bfloat16
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=amp and has_bfloat16(device))
+
+
+def default_device(device: str | torch.device | None = None) -> str:
+    """The device asked for, else "cuda" where there is one, else "cpu".
+
+    >>> default_device("cpu")
+    'cpu'
+    """
+    return str(device) if device is not None else "cuda" if torch.cuda.is_available() else "cpu"

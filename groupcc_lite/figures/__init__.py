@@ -32,7 +32,6 @@ from groupcc_lite.figures.style import (
     PINK,
     element_colours,
     house_style,
-    rotations_of,
 )
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
@@ -40,7 +39,7 @@ __all__ = [
     "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
     "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "explorer",
     "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "method_dots", "orbit_grid",
-    "png", "points_on_image", "power_curves", "registration_error", "rotations_of", "score_lines",
+    "png", "points_on_image", "power_curves", "registration_error", "score_lines",
     "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_bars",
     "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]

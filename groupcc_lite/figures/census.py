@@ -24,9 +24,8 @@ from groupcc_lite.figures.style import (
     Array,
     array,
     readable_on,
-    rotations_of,
 )
-from groupcc_lite.groups import FiniteGroup, Subgroup, representatives
+from groupcc_lite.groups import FiniteGroup, Subgroup, representatives, rotations_of
 from groupcc_lite.symmetry import TAU, Stabiliser
 
 _MOST_CLASSES = 40

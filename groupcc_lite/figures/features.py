@@ -41,9 +41,8 @@ from groupcc_lite.figures.style import (
     element_colours,
     house_style,
     readable_on,
-    rotations_of,
 )
-from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.groups import FiniteGroup, rotations_of
 
 __all__ = ["arrangements", "block_heatmap", "cayley_table", "colour_bar", "feature_grid", "fve_per_block",
            "house_style", "orbit_grid", "points_on_image", "registration_error", "self_similarity_profile",

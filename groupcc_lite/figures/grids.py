@@ -14,8 +14,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from groupcc_lite.figures.style import INK, PALETTE, PAPER, SMALL, Array, array, bare, rotations_of
-from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.figures.style import INK, PALETTE, PAPER, SMALL, Array, array, bare
+from groupcc_lite.groups import FiniteGroup, rotations_of
 
 _TITLE = 0.26  # height of a title, in widths of an image
 _GAP = 0.07

@@ -12,7 +12,6 @@ wide, which stays readable when a phone shows it at a third of that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from torch import Tensor
 
-from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.groups import FiniteGroup, rotations_of
 
 Array = np.ndarray | Tensor
 """Numbers to draw: NumPy arrays and tensors alike."""
@@ -91,21 +90,6 @@ def array(name: str, values: Any, axes: str, **sizes: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite values; expected finite numbers")
     return values
-
-
-def rotations_of(G: FiniteGroup, n_rotations: int | None = None) -> int | None:
-    """How many of the group's first elements are rotations by equal steps; None if it is not C_n or D_n.
-
-    Read off the name of the group unless given; ValueError if the group cannot be laid out like this.
-    """
-    if n_rotations is None:
-        match = re.fullmatch(r"([CD])_(\d+)", G.name)
-        if not match:
-            return None
-        n_rotations = int(match[2])
-    if n_rotations < 1 or G.order not in (n_rotations, 2 * n_rotations):
-        raise ValueError(f"n_rotations is {n_rotations}; expected {G.order} (rotations only) or half of it for {G}")
-    return n_rotations
 
 
 def element_colours(G: FiniteGroup) -> np.ndarray:

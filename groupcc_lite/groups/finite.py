@@ -27,6 +27,12 @@ class FiniteGroup:
 
     `table`: (|G|, |G|) integers, table[g, h] = gh, element 0 the identity. `names`: one distinct string per element
     (default e, g1, g2, ...). ValueError if the table is not a group's, naming the elements at fault.
+
+    >>> FiniteGroup([[0, 1, 2], [1, 2, 0], [2, 0, 1]], names=("e", "a", "b"), name="threes").index("b")
+    2
+    >>> D = dihedral(3)
+    >>> D, D.names[D.multiply(D.index("r"), D.index("s"))], D.inverse.tolist()
+    (D_3 (order 6), 's r^2', [0, 2, 1, 3, 4, 5])
     """
 
     def __init__(self, table: Any, names: Sequence[str] | None = None, name: str | None = None):
@@ -185,12 +191,20 @@ class FiniteGroup:
 # -------------------------------------------------------------------------------------------- the families
 
 def trivial() -> FiniteGroup:
-    """The group with one element; its crosscoder is a sparse autoencoder."""
+    """The group with one element; its crosscoder is a sparse autoencoder.
+
+    >>> trivial().names
+    ('e',)
+    """
     return FiniteGroup([[0]], names=("e",), name="trivial")
 
 
 def cyclic(n: SupportsIndex) -> FiniteGroup:
-    """C_n, the rotations by multiples of 2 pi / n: element k is r^k."""
+    """C_n, the rotations by multiples of 2 pi / n: element k is r^k.
+
+    >>> cyclic(4).names
+    ('e', 'r', 'r^2', 'r^3')
+    """
     n = _count(n)
     k = np.arange(n)
     return FiniteGroup(np.add.outer(k, k) % n, names=_rotation_names(n), name=f"C_{n}")
@@ -200,6 +214,9 @@ def dihedral(n: SupportsIndex) -> FiniteGroup:
     """D_n, order 2n, n rotations and n reflections: element k is r^k, element n + k is s r^k (first r^k, then s).
 
     r s = s r^-1. Gorton 2024 calls `dihedral(16)`, of order 32, "D_32".
+
+    >>> dihedral(2).names, dihedral(16).order
+    (('e', 'r', 's', 's r'), 32)
     """
     n = _count(n)
     k = np.arange(n)
@@ -210,7 +227,11 @@ def dihedral(n: SupportsIndex) -> FiniteGroup:
 
 
 def product(G: FiniteGroup, H: FiniteGroup) -> FiniteGroup:
-    """G x H, the pairs (g, h) multiplied componentwise; (g, h) is element g |H| + h."""
+    """G x H, the pairs (g, h) multiplied componentwise; (g, h) is element g |H| + h.
+
+    >>> product(cyclic(2), cyclic(2)).names
+    ('(e, e)', '(e, r)', '(r, e)', '(r, r)')
+    """
     first, second = np.divmod(np.arange(G.order * H.order), H.order)
     table = G.table[np.ix_(first, first)] * H.order + H.table[np.ix_(second, second)]
     names = [f"({_inside(g)}, {_inside(h)})" for g in G.names for h in H.names]
@@ -223,6 +244,9 @@ def permutation_group(generators: Iterable[Sequence[int]], *, name: str | None =
 
     Elements are numbered in the order in which products of the generators reach them. ValueError for something that is
     no permutation, for generators of different lengths, or for a group larger than `max_order`.
+
+    >>> permutation_group([(1, 2, 0), (1, 0, 2)], name="S_3")
+    S_3 (order 6)
     """
     generators = [_permutation(p) for p in generators]
     if not generators or len({len(p) for p in generators}) > 1:
@@ -248,12 +272,33 @@ def parse_group(name: str) -> FiniteGroup:
     """The group of this name: "trivial", "C_8", "D_16", or a product such as "C_4 x C_2".
 
     D_n has n rotations and order 2n. ValueError for anything else.
+
+    >>> parse_group("D_4"), parse_group("C_4 x C_2")
+    (D_4 (order 8), C_4 x C_2 (order 8))
     """
     groups = [_parse_factor(factor, name) for factor in re.split(r"\s+x\s+", name.strip())]
     result = groups[0]
     for group in groups[1:]:
         result = product(result, group)
     return result
+
+
+def rotations_of(G: FiniteGroup, n_rotations: int | None = None) -> int | None:
+    """How many of the group's first elements are rotations by equal steps; None if it is not C_n or D_n.
+
+    Read off the name of the group unless given; ValueError if the group cannot be laid out like this.
+
+    >>> rotations_of(dihedral(16)), rotations_of(product(cyclic(4), cyclic(2)))
+    (16, None)
+    """
+    if n_rotations is None:
+        match = re.fullmatch(r"([CD])_(\d+)", G.name)
+        if not match:
+            return None
+        n_rotations = int(match[2])
+    if n_rotations < 1 or G.order not in (n_rotations, 2 * n_rotations):
+        raise ValueError(f"n_rotations is {n_rotations}; expected {G.order} (rotations only) or half of it for {G}")
+    return n_rotations
 
 
 def _parse_factor(factor: str, name: str) -> FiniteGroup:

@@ -33,7 +33,13 @@ _KINDS = {1: "real", 2: "complex", 4: "quaternionic"}
 
 @dataclass(frozen=True, eq=False)
 class Irrep:
-    """A real orthogonal irreducible representation, as `FiniteGroup.irreps()` gives it."""
+    """A real orthogonal irreducible representation, as `FiniteGroup.irreps()` gives it.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> rho = dihedral(3).irreps()[-1]
+    >>> rho, rho.matrices.shape, rho.character.round().astype(int).tolist()
+    (E1 (dimension 2, real type), (6, 2, 2), [2, -1, -1, 0, 0, 0])
+    """
 
     name: str
     """Such as "A1" or "E3"; in a product group one name per factor, such as "E1 x B"."""

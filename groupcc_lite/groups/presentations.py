@@ -34,6 +34,9 @@ def generating_words(group: FiniteGroup, generators: Iterable[int] | None = None
 
     Default generators: r of a cyclic group, r and s of a dihedral one, else greedily the elements that enlarge the
     generated subgroup most. ValueError for generators that are no elements, trivial, repeated, or too few.
+
+    >>> generating_words(dihedral(3)).relators  # r r r, s s and s r s r
+    ((1, 1, 1), (3, 3), (3, 1, 3, 1))
     """
     chosen = _default_generators(group) if generators is None else tuple(int(a) for a in generators)
     if not all(0 < a < group.order for a in chosen) or len(set(chosen)) < len(chosen):

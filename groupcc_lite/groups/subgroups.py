@@ -27,7 +27,13 @@ _BY_ORDERS = {((1, 1), (2, 3), (3, 8)): "A4", ((1, 1), (2, 9), (3, 8), (4, 6)): 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """One subgroup, as `FiniteGroup.subgroups()` gives it."""
+    """One subgroup, as `FiniteGroup.subgroups()` gives it.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> mirrors = [H for H in dihedral(4).subgroups() if H.label == "one mirror"]
+    >>> [(H.elements, H.conjugacy_class) for H in mirrors]
+    [((0, 4), 2), ((0, 5), 3), ((0, 6), 2), ((0, 7), 3)]
+    """
 
     elements: tuple[int, ...]
     """Its elements, sorted."""
@@ -60,7 +66,12 @@ def find_subgroups(table: Int[np.ndarray, "g g"], names: Sequence[str] = ()) -> 
 
 
 def representatives(subgroups: Sequence[Subgroup]) -> tuple[Subgroup, ...]:
-    """The first subgroup of each conjugacy class, in the order of the classes."""
+    """The first subgroup of each conjugacy class, in the order of the classes.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> representatives(dihedral(3).subgroups())
+    (C1 (order 1, class 0), C2 (order 2, class 1), C3 (order 3, class 2), D3 (order 6, class 3))
+    """
     first: dict[int, Subgroup] = {}
     for subgroup in subgroups:
         first.setdefault(subgroup.conjugacy_class, subgroup)

@@ -27,6 +27,12 @@ class Geometry:
 
     All lengths are in input pixels; pixel i has its centre at coordinate i. The image centre is (input_size -
     1) / 2.
+
+    >>> geometry = Geometry(stride=8, first=6.0, receptive_field=91, input_size=224, grid=28)  # GoogLeNet, mixed3b
+    >>> geometry.image_centre, geometry.max_mask_radius, geometry.read_reach
+    (111.5, 66.5, 7.0)
+    >>> geometry.cells(torch.tensor([0.0, 0.0])).tolist()  # the image centre is no cell's centre
+    [13.1875, 13.1875]
     """
 
     stride: int
@@ -47,11 +53,28 @@ class Geometry:
 
     @property
     def max_mask_radius(self) -> float:
-        """Largest distance from the image centre at which a point's receptive field stays inside the input.
+        """Largest distance from the image centre at which a receptive field centred on the point lies in the input.
 
-        Negative when the receptive field is larger than the input: then every point sees some padding.
+        A *cell* within this radius sees no padding. A *read* at a point between cells takes up to four cells, of which
+        the outer ones may be centred nearly one stride further out: by `read_reach` pixels they do see padding.
+        Negative when the receptive field is larger than the input: then every cell sees some.
         """
         return (self.input_size - self.receptive_field) / 2
+
+    @property
+    def read_reach(self) -> float:
+        """By how many pixels, at most, bilinear reads at points within `max_mask_radius` reach beyond the input.
+
+        Of the cells that such a read takes with a weight above 0, the outermost one decides: its receptive field sticks
+        out of the input by 0 to just under `stride` pixels on one side. With a negative radius this is for the read at
+        the image centre alone.
+        """
+        half, radius = (self.receptive_field - 1) / 2, max(self.max_mask_radius, 0)
+        low = math.floor((self.image_centre - radius - self.first) / self.stride)
+        high = math.ceil((self.image_centre + radius - self.first) / self.stride)
+        low, high = max(low, 0), min(high, self.grid - 1)
+        first, last = self.first + self.stride * low - half, self.first + self.stride * high + half
+        return max(0.0, -first, last - (self.input_size - 1))
 
     @property
     def centre_cell(self) -> int:
@@ -74,6 +97,10 @@ class Geometry:
 
 class UnclearGeometry(ValueError):
     """An operation whose place in the image cannot be told from its definition."""
+
+
+class DisagreeingGeometry(ValueError):
+    """The running network looks at other pixels than its geometry says."""
 
 
 class Span(NamedTuple):
@@ -111,13 +138,16 @@ _POINTWISE_MODULES: tuple[type[nn.Module], ...] = (
     nn.SiLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid,
     nn.Hardtanh, nn.Mish, nn.Softplus, nn.PReLU, nn.Threshold,
 )
+_WINDOWED_MODULES: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+_PADS: tuple[type[nn.Module], ...] = (nn.ConstantPad2d, nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d,
+                                      nn.CircularPad2d)
 
 
 class LeafTracer(fx.Tracer):
     """torch.fx tracer that also keeps subclasses of torch's own layers whole, wherever they are defined."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        kept = (*_POINTWISE_MODULES, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+        kept = (*_POINTWISE_MODULES, *_WINDOWED_MODULES)
         return isinstance(module, kept) or super().is_leaf_module(module, qualified_name)
 
 
@@ -127,20 +157,12 @@ def derive_geometry(network: nn.Module, input_size: int) -> Geometry:
     `network` maps (b, 3, s, s) to (b, d, h, w) and can be traced by torch.fx. Raises ValueError when an
     operation has no place in the image (flatten, adaptive pooling, resizing ...) or when the result is not
     square.
+
+    >>> derive_geometry(nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()), 32)
+    Geometry(stride=2, first=0.0, receptive_field=3, input_size=32, grid=16)
     """
     graph = network.graph if isinstance(network, fx.GraphModule) else LeafTracer().trace(network)
-    modules = dict(network.named_modules())
-    spans: dict[fx.Node, Spans | None] = {}
-    result: Spans | None = None
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            spans[node] = (Span(1, 0, 0), Span(1, 0, 0))
-        elif node.op == "get_attr":
-            spans[node] = None
-        elif node.op == "output":
-            result = spans[node.args[0]] if isinstance(node.args[0], fx.Node) else None
-        else:
-            spans[node] = _through(node, spans, modules)
+    result = _through_graph(graph, network, (Span(1, 0, 0), Span(1, 0, 0)))
     if result is None or result[0] != result[1]:
         raise ValueError(f"the network's output has no square geometry (rows {result and result[0]}, columns "
                          f"{result and result[1]}); choose a layer with the same windows along both axes")
@@ -150,41 +172,81 @@ def derive_geometry(network: nn.Module, input_size: int) -> Geometry:
                     grid=_grid_of(network, input_size))
 
 
+def anchor(network: nn.Module) -> Tensor:
+    """A tensor on the network's device and in its precision: its first weight, or buffer, or a number on the CPU."""
+    held = (*network.parameters(), *network.buffers())
+    return next((tensor for tensor in held if tensor.is_floating_point()), torch.zeros(1))
+
+
 def _grid_of(network: nn.Module, input_size: int) -> int:
-    parameter = next(network.parameters(), torch.zeros(1))
     with torch.no_grad():
-        output = network(torch.zeros(1, 3, input_size, input_size).to(parameter))
+        output = network(torch.zeros(1, 3, input_size, input_size).to(anchor(network)))
     if output.ndim != 4 or output.shape[2] != output.shape[3] or not output.shape[2]:
         raise ValueError(f"the layer's output for a {input_size} px image has shape {tuple(output.shape)}; "
                          "expected a square grid (b, d, h, h)")
     return output.shape[2]
 
 
-def _through(node: fx.Node, spans: dict[fx.Node, Spans | None],
-             modules: dict[str, nn.Module]) -> Spans | None:
+def _through_graph(graph: fx.Graph, owner: nn.Module, start: Spans) -> Spans | None:
+    """Spans of a traced module's output, given those of what it is called with."""
+    spans: dict[fx.Node, Spans | None] = {}
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            spans[node] = start
+        elif node.op == "get_attr":
+            spans[node] = None
+        elif node.op == "output":
+            return spans[node.args[0]] if isinstance(node.args[0], fx.Node) else None
+        else:
+            spans[node] = _through(node, spans, owner)
+    return None
+
+
+def _through(node: fx.Node, spans: dict[fx.Node, Spans | None], owner: nn.Module) -> Spans | None:
     """Spans after one node; None for what carries no image (constants)."""
     inputs = [spans[n] for n in node.all_input_nodes if spans[n] is not None]
     if not inputs:
         return None
     if node.op == "call_module":
-        return _through_module(node, inputs, modules[str(node.target)])
+        return _through_module(node, inputs, owner.get_submodule(str(node.target)))
     if node.op == "call_method":
         return _merge(node, inputs) if node.target in _POINTWISE_METHODS else _unclear(node)
+    if node.target in (F.conv2d, torch.conv2d):
+        return _through_conv(node, inputs[0], owner)
     return _through_function(node, inputs, node.target)
 
 
 def _through_module(node: fx.Node, inputs: list[Spans], module: nn.Module) -> Spans:
+    kind = next((kind for kind in _WINDOWED_MODULES if isinstance(module, kind)), None)
+    if kind is not None and type(module).forward is not kind.forward:
+        return _through_own_forward(node, inputs[0], module)
     if isinstance(module, nn.Conv2d):
-        if module.padding_mode != "zeros" or isinstance(module.padding, str):
-            return _unclear(node)
-        return _windowed(inputs[0], module.kernel_size, module.stride, module.padding, module.dilation)
+        return _windowed(node, inputs[0], module.kernel_size, module.stride, module.padding, module.dilation)
     if isinstance(module, nn.MaxPool2d):
-        return _windowed(inputs[0], module.kernel_size, module.stride, module.padding, module.dilation)
+        return _windowed(node, inputs[0], module.kernel_size, module.stride, module.padding, module.dilation)
     if isinstance(module, nn.AvgPool2d):
-        return _windowed(inputs[0], module.kernel_size, module.stride, module.padding)
-    if isinstance(module, nn.ZeroPad2d | nn.ConstantPad2d):
-        return _pad(inputs[0], module.padding)
+        return _windowed(node, inputs[0], module.kernel_size, module.stride, module.padding)
+    if isinstance(module, _PADS):
+        return _padded(node, inputs[0], module.padding)
     return _merge(node, inputs) if isinstance(module, _POINTWISE_MODULES) else _unclear(node, module)
+
+
+def _through_own_forward(node: fx.Node, spans: Spans, module: nn.Module) -> Spans:
+    """A subclass of a convolution or a pooling that does more than its parent, such as padding: look inside."""
+    try:
+        graph = LeafTracer().trace(module)
+    except (ValueError, TypeError, RuntimeError):  # what depends on the size of the image cannot be traced
+        return _unclear(node, module)
+    return _through_graph(graph, module, spans) or _unclear(node, module)
+
+
+def _through_conv(node: fx.Node, spans: Spans, owner: nn.Module) -> Spans:
+    weight = _argument(node, 1, "weight", None)
+    if not isinstance(weight, fx.Node) or weight.op != "get_attr":
+        return _unclear(node)
+    kernel = tuple(operator.attrgetter(str(weight.target))(owner).shape[2:])
+    stride, padding = _argument(node, 3, "stride", 1), _argument(node, 4, "padding", 0)
+    return _windowed(node, spans, kernel, stride, padding, _argument(node, 5, "dilation", 1))
 
 
 def _through_function(node: fx.Node, inputs: list[Spans], function: Callable | str) -> Spans:
@@ -197,12 +259,12 @@ def _through_function(node: fx.Node, inputs: list[Spans], function: Callable | s
         index = node.args[1]
         return _merge(node, inputs) if isinstance(index, tuple) and len(index) <= 2 else _unclear(node)
     if function is F.pad:
-        return _pad(inputs[0], _argument(node, 1, "pad", ()))
+        return _padded(node, inputs[0], _argument(node, 1, "pad", ()))
     if function in _POOLS:
         kernel = _argument(node, 1, "kernel_size", None)
         stride, padding = _argument(node, 2, "stride", None) or kernel, _argument(node, 3, "padding", 0)
         dilation = 1 if function is F.avg_pool2d else _argument(node, 4, "dilation", 1)
-        return _windowed(inputs[0], kernel, stride, padding, dilation)
+        return _windowed(node, inputs[0], kernel, stride, padding, dilation)
     return _unclear(node)
 
 
@@ -210,20 +272,30 @@ def _argument(node: fx.Node, place: int, name: str, default: Any) -> Any:
     return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
 
 
-def _pair(value: int | tuple[int, ...] | list[int]) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    return (value[0], value[-1])
+def _pair(node: fx.Node, value: Any) -> tuple[int, int]:
+    """A setting for (rows, columns); unclear if it is computed from the image."""
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if not all(isinstance(number, int) for number in pair):
+        return _unclear(node)
+    return pair[0], pair[-1]
 
 
-def _windowed(spans: Spans, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> Spans:
-    windows = zip(spans, _pair(kernel), _pair(stride), _pair(padding), _pair(dilation), strict=True)
+def _windowed(node: fx.Node, spans: Spans, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> Spans:
+    kernel, stride, dilation = (_pair(node, setting) for setting in (kernel, stride, dilation))
+    if padding == "same":  # the odd pixel of an even window goes to the end
+        padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True))
+    padding = _pair(node, 0 if padding == "valid" else padding)
+    windows = zip(spans, kernel, stride, padding, dilation, strict=True)
     rows, columns = (span.window(k, s, p, d) for span, k, s, p, d in windows)
     return rows, columns
 
 
-def _pad(spans: Spans, padding: Any) -> Spans:
-    left, _, top, _ = (*_pair(padding), *_pair(padding)) if isinstance(padding, int) else (*padding, 0, 0)[:4]
+def _padded(node: fx.Node, spans: Spans, padding: Any) -> Spans:
+    """After padding by (left, right, top, bottom); what is padded with plays no part away from the border."""
+    sides = tuple(padding) if isinstance(padding, tuple | list) else (padding,) * 4
+    if not all(isinstance(number, int) for number in sides):
+        return _unclear(node)
+    left, _, top, _ = (*sides, 0, 0)[:4]
     return spans[0].padded(top), spans[1].padded(left)
 
 
@@ -250,8 +322,9 @@ def _unclear(node: fx.Node, module: nn.Module | None = None) -> Any:
 def check_geometry(network: nn.Module, geometry: Geometry, *, trials: int = 24, seed: int = 0) -> None:
     """Impulse test: the pixels that move one cell lie inside its computed box and reach all four sides of it.
 
-    Looks at the centre cell on random inputs, a few at a time until the box is filled. Raises ValueError that gives
-    both boxes when they differ. A side that the image border clips is only checked for staying inside.
+    Looks at the centre cell on random inputs, a few at a time until the box is filled. Raises DisagreeingGeometry, a
+    ValueError that gives both boxes, when they differ. A side that the image border clips is only checked for staying
+    inside.
     """
     cell = geometry.centre_cell
     low, high = geometry.box(cell)
@@ -262,9 +335,9 @@ def check_geometry(network: nn.Module, geometry: Geometry, *, trials: int = 24, 
             break
         if all((start == low or low == 0) and (end == high or high == last) for start, end in found):
             return
-    raise ValueError(f"impulse test failed: cell {cell} should see pixels {low}..{high} along both axes, but rows "
-                     f"{found[0][0]}..{found[0][1]} and columns {found[1][0]}..{found[1][1]} move it; {geometry} does "
-                     "not describe this network")
+    raise DisagreeingGeometry(f"impulse test failed: cell {cell} should see pixels {low}..{high} along both axes, but "
+                              f"rows {found[0][0]}..{found[0][1]} and columns {found[1][0]}..{found[1][1]} move it; "
+                              f"{geometry} does not describe this network")
 
 
 def measure_geometry(network: nn.Module, input_size: int, *, trials: int = 24, seed: int = 1) -> Geometry:
@@ -292,12 +365,12 @@ def measure_geometry(network: nn.Module, input_size: int, *, trials: int = 24, s
 def _impulses(network: nn.Module, input_size: int, cell: int, trials: int,
               seed: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """After each trial: the (first, last) row and column that have moved cell (cell, cell) so far."""
-    parameter = next(network.parameters(), torch.zeros(1))
+    like = anchor(network)
     generator = torch.Generator().manual_seed(seed)
     seen = torch.zeros(input_size, input_size, dtype=torch.bool)
     for _ in range(trials):
         images = torch.randn(2, 3, input_size, input_size, generator=generator)
-        images = images.mul(60 * torch.rand((), generator=generator)).to(parameter).requires_grad_()
+        images = images.mul(60 * torch.rand((), generator=generator)).to(like).requires_grad_()
         with torch.enable_grad():
             response = network(images)[:, :, cell, cell]
             weights = torch.randn(response.shape, generator=generator).to(response)

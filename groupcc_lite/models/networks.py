@@ -62,6 +62,7 @@ class ReLUConv(nn.Conv2d):
         super().__init__(channels, out_channels, kernel_size, stride=stride, padding=padding)
         self.norm: nn.BatchNorm2d | None = None
 
+    @no_type_check  # torch.fx traces with proxies, which no checker takes for tensors
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
         x = super().forward(x)
         if self.norm is not None:

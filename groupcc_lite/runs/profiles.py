@@ -11,7 +11,11 @@ from groupcc_lite.groups import parse_group
 
 @dataclass(frozen=True)
 class Profile:
-    """One complete set of settings; make a variant with `dataclasses.replace` or `Run(profile, field=value)`."""
+    """One complete set of settings; make a variant with `dataclasses.replace` or `Run(profile, field=value)`.
+
+    >>> PROFILES["book"].group, PROFILES["smoke"].group
+    ('D_16', 'D_4')
+    """
 
     name: str
     summary: str
@@ -83,7 +87,11 @@ PROFILES = {profile.name: profile for profile in (
 
 @dataclass(frozen=True)
 class SceneProfile:
-    """Settings of chapter 7: autoencoders of four-quadrant images, their SAEs, the matrix M, and 180 probing tasks."""
+    """Settings of chapter 7: autoencoders of four-quadrant images, their SAEs, the matrix M, and 180 probing tasks.
+
+    >>> SCENE_PROFILES["book"].base_models
+    ('mlp', 'cnn')
+    """
 
     name: str
     held_out: float = 0.25
@@ -136,7 +144,11 @@ SCENE_PROFILES = {profile.name: profile for profile in (
 
 @dataclass(frozen=True)
 class KeyProfile:
-    """Settings of chapter 9: every method on planted problems and on drawings."""
+    """Settings of chapter 9: every method on planted problems and on drawings.
+
+    >>> KEY_PROFILES["book"].noises
+    (0.05, 0.3, 1.0)
+    """
 
     name: str
     group: str = "D_16"
@@ -170,17 +182,32 @@ KEY_PROFILES = {profile.name: profile for profile in (
 
 
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:
-    """The chapter-9 profile of this name, or the given one, with some fields changed; ValueError as `get_profile`."""
+    """The chapter-9 profile of this name, or the given one, with some fields changed; ValueError as `get_profile`.
+
+    >>> get_key_profile("smoke", seeds=3).seeds
+    3
+    """
     return _changed(profile, KEY_PROFILES, KeyProfile, changes)
 
 
 def get_scene_profile(profile: str | SceneProfile, /, **changes: Any) -> SceneProfile:
-    """The scene profile of this name, or the given one, with some fields changed; ValueError as for `get_profile`."""
+    """The scene profile of this name, or the given one, with some fields changed; ValueError as for `get_profile`.
+
+    >>> get_scene_profile("smoke", ks=(4, 8)).ks
+    (4, 8)
+    """
     return _changed(profile, SCENE_PROFILES, SceneProfile, changes)
 
 
 def get_profile(profile: str | Profile, /, **changes: Any) -> Profile:
-    """The profile of this name, or the given one, with some fields changed; ValueError for what does not exist."""
+    """The profile of this name, or the given one, with some fields changed; ValueError for what does not exist.
+
+    >>> get_profile("smoke", latents=64).latents
+    64
+    >>> get_profile("smoke", latent=64)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: a profile has no field latent; fields are activation, amp, ...
+    """
     profile = _changed(profile, PROFILES, Profile, changes)
     parse_group(profile.group)
     return profile

@@ -12,11 +12,12 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from groupcc_lite.base import progress_bar, sha256_of
@@ -82,11 +83,13 @@ class ImageSubset(ImageSource):
 
 
 class PhotoFolder(ImageSource):
-    """All readable photographs below a folder, centre-cropped to squares of `size` pixels.
+    """All readable photographs below a folder, upright, centre-cropped to squares of `size` pixels.
 
-    Files that cannot be decoded, and images whose short side is under half of `size`, are left out with one summary
-    line. Up to 20,000 files are decoded and hashed once when the folder is opened; in larger folders only headers are
-    read, and names and sizes stand for the content. Raises ValueError for a folder without usable images.
+    A photograph is scaled so that its short side has `size` pixels. Smaller ones are enlarged, up to twice, and the log
+    says how many; files that cannot be decoded, and images whose short side is under half of `size`, are left out with
+    one summary line. Cameras store photographs as the sensor sees them, with a note how to turn them; they are turned
+    (EXIF orientation). Up to 20,000 files are decoded and hashed once when the folder is opened; in larger folders only
+    headers are read, and names and sizes stand for the content. Raises ValueError for a folder without usable images.
     """
 
     def __init__(self, folder: str | Path, size: int, limit: int | None = None):
@@ -96,18 +99,19 @@ class PhotoFolder(ImageSource):
         files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
         thorough = len(files) <= 20_000
         look = progress_bar(len(files) > 5000, iterable=files, desc="checking images", unit="file")
-        problems = {path: _unusable(path, minimum=size // 2, decode=thorough) for path in look}
-        self.paths = [path for path in files if problems[path] is None]
-        skipped = [f"{path.name} ({reason})" for path, reason in problems.items() if reason]
-        if skipped:
-            log.warning("skipped %d of %d images: %s%s", len(skipped), len(files), ", ".join(skipped[:5]),
-                        " ..." if len(skipped) > 5 else "")
+        looks = {path: _look_at(path, minimum=size // 2, decode=thorough) for path in look}
+        self.paths = [path for path in files if looks[path].problem is None]
+        skipped = [f"{path.name} ({found.problem})" for path, found in looks.items() if found.problem]
+        _say_some("skipped", skipped, len(files))
+        _say_some("enlarged", [f"{path.name} (short side {looks[path].short} px, {size} wanted)" for path in self.paths
+                               if looks[path].short < size], len(files))
         if not self.paths:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise ValueError(f"no usable image in {self.folder} ({len(files)} files with {kinds} found, "
                              f"{len(skipped)} of them unreadable or smaller than {size // 2} px)")
         self.names = [str(path.relative_to(self.folder)) for path in self.paths]
-        marks = [sha256_of(path) if thorough else str(path.stat().st_size) for path in self.paths]
+        contents = [sha256_of(path) if thorough else str(path.stat().st_size) for path in self.paths]
+        marks = [content + looks[path].turned for content, path in zip(contents, self.paths, strict=True)]
         self.fingerprint = _fingerprint("photos", size, *self.names, *marks)
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
@@ -116,7 +120,7 @@ class PhotoFolder(ImageSource):
     def _load_one(self, path: Path) -> Float[Tensor, "3 h w"]:
         try:
             with Image.open(path) as file:
-                image = file.convert("RGB")
+                image = ImageOps.exif_transpose(file).convert("RGB")
         except UNREADABLE as error:
             raise ValueError(f"{path} cannot be decoded ({error}); remove it and run again") from error
         short = min(image.size)
@@ -160,16 +164,35 @@ class TensorImages(ImageSource):
         return self.images[list(indices)]
 
 
-def _unusable(path: Path, minimum: int, decode: bool) -> str | None:
-    """Why a file cannot be used, or None; only decoding finds a truncated file, but it takes time."""
+class _Look(NamedTuple):
+    """What a first look at a file says."""
+
+    problem: str | None
+    """Why it cannot be used, or None."""
+    short: int = 0
+    """The shorter side in pixels."""
+    turned: str = ""
+    """How it has to be turned to be upright; empty if it need not be."""
+
+
+def _look_at(path: Path, minimum: int, decode: bool) -> _Look:
+    """Only decoding finds a truncated file, but it takes time."""
     try:
         with Image.open(path) as image:
             if decode:
                 image.convert("RGB")
-            short = min(image.size)
+            short, orientation = min(image.size), image.getexif().get(ExifTags.Base.Orientation, 1)
     except UNREADABLE as error:
-        return f"unreadable: {type(error).__name__}"
-    return f"short side {short} px" if short < minimum else None
+        return _Look(f"unreadable: {type(error).__name__}")
+    turned = f" orientation {orientation}" if orientation in range(2, 9) else ""
+    return _Look(f"short side {short} px" if short < minimum else None, short, turned)
+
+
+def _say_some(what: str, images: Sequence[str], total: int) -> None:
+    """One line for all of them, with the first few by name; nothing if there are none."""
+    if images:
+        log.warning("%s %d of %d images: %s%s", what, len(images), total, ", ".join(images[:5]),
+                    " ..." if len(images) > 5 else "")
 
 
 def _fingerprint(*parts: object) -> str:

@@ -90,7 +90,7 @@ def test_the_settings_named_on_the_page_exist_with_these_defaults(affordable, ph
 def test_the_table_of_layers_is_right():
     network = torchvision.models.resnet18(weights=None)
     for layer, channels, field, radius in table_rows(PAGE.read_text(), "Layer"):
-        cut = truncate(network, layer)
+        cut = truncate(network, layer, input_size=224)
         geometry = derive_geometry(cut, 224)
         with torch.no_grad():
             assert cut(torch.zeros(1, 3, 64, 64)).shape[1] == int(channels)
@@ -114,7 +114,7 @@ def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, 
     refusals = {
         "is not a folder": lambda: Run("book", images="nowhere").source(),
         "no usable image": lambda: Run("book", images="empty").source(),
-        "unknown layer": lambda: truncate(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "layer2"),
+        "unknown layer": lambda: truncate(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "layer2", input_size=8),
         "torch.fx cannot trace": lambda: zoo.wrap_model(Branching(), "features", input_size=32),
         "cannot say which pixels": lambda: zoo.wrap_model(pooled, "avgpool", input_size=64),
         "no point is left inside a mask of": lambda: Run("book", model=deep, images="photographs").orbits(),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from groupcc_lite.answers import METHODS
+from groupcc_lite.figures import answers
 from groupcc_lite.figures.style import house_style
-from groupcc_lite.models import answers
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

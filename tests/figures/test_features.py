@@ -8,7 +8,7 @@ import torch
 from matplotlib.collections import PathCollection
 
 from groupcc_lite.figures import features
-from groupcc_lite.figures.style import DIVERGING, PALETTE, element_colours, house_style, readable_on, rotations_of
+from groupcc_lite.figures.style import DIVERGING, PALETTE, element_colours, house_style, readable_on
 from groupcc_lite.groups import cyclic, dihedral, product
 
 G = dihedral(4)
@@ -35,7 +35,8 @@ DRAWINGS = {
     "fve_per_block": lambda ax: features.fve_per_block(NUMBERS, G, ax, ceiling=NUMBERS + 0.05, exact=[True] * 8),
     "tradeoff": lambda ax: features.tradeoff(CURVE, ax),
     "registration_error": lambda ax: features.registration_error(NUMBERS, NUMBERS + 1, G, ax),
-    "umap_scatter": lambda ax: features.umap_scatter(np.random.default_rng(0).random((9, 2)), ax, labels=np.arange(9) - 1),
+    "umap_scatter": lambda ax: features.umap_scatter(np.random.default_rng(0).random((9, 2)), ax,
+                                                     labels=np.arange(9) - 1),
     "feature_grid": lambda ax: features.feature_grid(torch.rand(5, 3, 8, 8), ax, list("abcde")),
     "orbit_grid": lambda ax: features.orbit_grid(torch.rand(8, 8, 8), G, ax),
     "points_on_image": lambda ax: features.points_on_image(torch.rand(3, 8, 8), torch.zeros(1, 2), ax, mask_radius=3.0),
@@ -197,7 +198,8 @@ BAD = {
     "picture": (lambda ax: features.feature_grid(np.zeros((2, 4, 4, 5)), ax), "images has shape"),
     "titles": (lambda ax: features.feature_grid(np.zeros((2, 4, 4)), ax, ["a"]), "1 titles for 2 images"),
     "orbit": (lambda ax: features.orbit_grid(np.zeros((7, 4, 4)), G, ax), "7 entries; expected 8"),
-    "mask": (lambda ax: features.points_on_image(np.zeros((4, 4)), np.zeros((1, 2)), ax, mask_radius=-1.0), "mask_radius"),
+    "mask": (lambda ax: features.points_on_image(np.zeros((4, 4)), np.zeros((1, 2)), ax, mask_radius=-1.0),
+             "mask_radius"),
 }
 
 
@@ -206,11 +208,6 @@ def test_bad_input_is_one_clear_error(case, ax):
     draw, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         draw(ax)
-
-
-def test_rotations_are_read_off_the_group():
-    assert rotations_of(dihedral(16)) == 16 and rotations_of(cyclic(8)) == 8
-    assert rotations_of(product(cyclic(4), cyclic(2))) is None
 
 
 def test_text_is_readable_on_every_colour_of_a_group():

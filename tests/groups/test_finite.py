@@ -9,7 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groupcc_lite.groups.finite import FiniteGroup, cyclic, dihedral, parse_group, permutation_group, product, trivial
+from groupcc_lite.groups.finite import (
+    FiniteGroup,
+    cyclic,
+    dihedral,
+    parse_group,
+    permutation_group,
+    product,
+    rotations_of,
+    trivial,
+)
 
 # Made beforehand: beartype draws random numbers, which a strategy must not.
 FAMILIES = [*map(cyclic, range(1, 13)), *map(dihedral, range(1, 9))]
@@ -259,3 +268,11 @@ def test_bad_sizes_and_permutations(unchecked):
         permutation_group([])
     with pytest.raises(ValueError, match="more than max_order = 100"):
         permutation_group([(1, 0, 2, 3, 4, 5), (1, 2, 3, 4, 5, 0)], max_order=100)
+
+
+def test_rotations_are_read_off_the_group():
+    assert rotations_of(dihedral(16)) == 16 and rotations_of(cyclic(8)) == 8
+    assert rotations_of(product(cyclic(4), cyclic(2))) is None
+    assert rotations_of(dihedral(2), 4) == 4
+    with pytest.raises(ValueError, match="n_rotations is 3; expected 8"):
+        rotations_of(dihedral(4), 3)

@@ -1,5 +1,6 @@
 """Geometry: the numbers of known networks, laws, a brute-force oracle, and an impulse test that can fail."""
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from groupcc_lite.models.geometry import Geometry, check_geometry, derive_geometry, measure_geometry
 from groupcc_lite.models.networks import randomise
-from groupcc_lite.models.zoo import load_model
+from groupcc_lite.models.zoo import load_model, wrap_model
 
 KNOWN = {  # name: (stride, first centre, receptive field, grid, offset of the grid's middle)
     "tiny-inception": (4, 0.0, 59, 24, -1.5),
@@ -87,6 +88,114 @@ def test_functions_and_branches():
 def test_ceil_mode_adds_a_cell():
     floor, ceil = (derive_geometry(nn.MaxPool2d(3, 2, ceil_mode=mode), 32) for mode in (False, True))
     assert (floor.grid, ceil.grid) == (15, 16) and floor.first == ceil.first == 1.0
+
+
+class PaddedConv(nn.Conv2d):
+    """TensorFlow's convolution: the padding is a module of its own, inside the convolution."""
+
+    def __init__(self, channels, out_channels, kernel, stride, pad):
+        super().__init__(channels, out_channels, kernel, stride)
+        self.static_padding = pad
+
+    def forward(self, x):
+        return F.conv2d(self.static_padding(x), self.weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+class Same(nn.Conv2d):
+    """The same, with a padding that follows the size of the image."""
+
+    def forward(self, x):
+        missing = [max((-(-side // 2) - 1) * 2 + self.kernel_size[0] - side, 0) for side in x.shape[2:]]
+        return super().forward(F.pad(x, (missing[1] // 2, missing[1] - missing[1] // 2,
+                                         missing[0] // 2, missing[0] - missing[0] // 2)))
+
+
+PADS = [nn.ZeroPad2d((0, 1, 0, 1)), nn.ConstantPad2d((1, 2, 1, 2), 0.5), nn.ReflectionPad2d((2, 1, 2, 1)),
+        nn.ReplicationPad2d(1), nn.CircularPad2d((0, 1, 0, 1)), nn.ZeroPad2d(-1)]
+
+
+@pytest.mark.parametrize("pad", PADS, ids=str)
+def test_padding_by_a_submodule_is_seen_inside_and_outside_of_a_layer(pad):
+    inside = randomise(nn.Sequential(PaddedConv(3, 4, 3, 2, pad), nn.ReLU(), PaddedConv(4, 4, 3, 1, pad)))
+    outside = randomise(nn.Sequential(pad, nn.Conv2d(3, 4, 3, 2), nn.ReLU(), pad, nn.Conv2d(4, 4, 3)))
+    geometry = derive_geometry(inside, 48)
+    assert geometry == derive_geometry(outside, 48) == measure_geometry(outside, 48)
+    check_geometry(inside, geometry)
+    left = pad.padding[0]
+    assert geometry.first == 3 - left - 2 * left
+    with pytest.raises(ValueError, match="impulse test failed"):  # negative control: padding taken for nothing
+        check_geometry(inside, replace(geometry, first=3.0 if left else 4.0))
+
+
+@pytest.mark.parametrize("settings", [
+    dict(padding="same"), dict(padding="same", dilation=2), dict(padding="valid", stride=2),
+    dict(padding=2, padding_mode="reflect"), dict(padding=1, padding_mode="circular")], ids=str)
+@pytest.mark.parametrize("kernel", [3, 4])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_convolutions_that_pad_in_other_ways(kernel, settings):
+    network = randomise(nn.Sequential(nn.Conv2d(3, 4, kernel, **settings), nn.ReLU(), nn.Conv2d(4, 4, 3)))
+    geometry = derive_geometry(network, 40)
+    check_geometry(network, geometry)
+    assert geometry == measure_geometry(network, 40)
+
+
+def test_a_padding_that_follows_the_image_is_measured():
+    network = randomise(nn.Sequential(Same(3, 4, 5, 2), nn.ReLU(), Same(4, 4, 3, 2)))
+    with pytest.raises(ValueError, match=r"cannot say which pixels .* \(Same\)"):
+        derive_geometry(network, 48)
+    fixed = nn.Sequential(PaddedConv(3, 4, 5, 2, nn.ZeroPad2d((1, 2, 1, 2))), nn.ReLU(),
+                          PaddedConv(4, 4, 3, 2, nn.ZeroPad2d((0, 1, 0, 1))))
+    assert wrap_model(network, "2", input_size=48).geometry == derive_geometry(fixed, 48)
+
+
+class Shifting(nn.GELU):
+    """Called pointwise by its class, but it is not."""
+
+    def forward(self, x):
+        return super().forward(x.roll((2, 2), (2, 3)))
+
+
+def test_where_derived_and_measured_disagree_the_measured_one_is_taken(caplog):
+    network = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), Shifting()))
+    with pytest.raises(ValueError, match="impulse test failed"):
+        check_geometry(network, derive_geometry(network, 32))
+    with caplog.at_level(logging.WARNING):
+        found = wrap_model(network, "1", input_size=32).geometry
+    assert found == replace(derive_geometry(network, 32), first=-1.0)
+    assert "impulse test failed" in caplog.text and "Measured, and used" in caplog.text
+
+
+class Everywhere(nn.GELU):
+    def forward(self, x):
+        return super().forward(x) * x.mean((2, 3), keepdim=True)
+
+
+def test_where_neither_holds_both_reasons_are_given():
+    network = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), Everywhere()))
+    with pytest.raises(ValueError, match="impulse test failed.*Measured: two neighbouring cells"):
+        wrap_model(network, "1", input_size=32)
+
+
+GEOMETRIES = [Geometry(4, 0.0, 59, 96, 24), Geometry(8, 6.0, 91, 224, 28), Geometry(1, 0.0, 5, 20, 20),
+              Geometry(2, -0.5, 8, 33, 17), Geometry(3, 1.0, 40, 41, 13), Geometry(4, 0.0, 120, 96, 24)]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_how_far_reads_reach_beyond_the_image_against_counting(geometry):
+    """Every read of a fine sweep along one axis: which cells have a weight, and how far they look."""
+    radius, half = max(geometry.max_mask_radius, 0), (geometry.receptive_field - 1) / 2
+    sweep = torch.linspace(-radius, radius, 20_001, dtype=torch.float64)
+    cell = geometry.cells(torch.stack([sweep, sweep], -1))[:, 0]
+    worst = 0.0
+    for k in range(geometry.grid):
+        if ((cell - k).abs() < 1 - 1e-9).any():
+            centre = geometry.first + geometry.stride * k
+            worst = max(worst, half - centre, centre + half - (geometry.input_size - 1))
+    assert geometry.read_reach == worst < geometry.stride + 2 * max(-geometry.max_mask_radius, 0)
+
+
+def test_reads_of_the_built_in_network_and_of_googlenet_reach_two_and_seven_pixels_out():
+    assert [geometry.read_reach for geometry in GEOMETRIES[:3]] == [2.0, 7.0, 0.0]
 
 
 @pytest.mark.parametrize("module, word", [

@@ -88,10 +88,9 @@ def test_training_writes_weights_and_record(tmp_path):
 @pytest.mark.parametrize("given, steps", [([], STEPS), (["--steps", "3"], 3)])
 def test_the_command_leaves_the_packages_weights_alone(tmp_path, monkeypatch, capsys, given, steps):
     from groupcc_lite.__main__ import main
-    from groupcc_lite.models import tiny_training
 
     asked = []
-    monkeypatch.setattr(tiny_training, "train_tiny", lambda folder, **settings: asked.append((folder, settings)))
+    monkeypatch.setattr("groupcc_lite.models.train_tiny", lambda folder, **settings: asked.append((folder, settings)))
     monkeypatch.setenv("GROUPCC_WORK", str(tmp_path))
     assert main(["train-tiny", *given]) == 0
     assert asked == [(tmp_path / "tiny-inception", {"steps": steps, "seed": 0})]

@@ -10,8 +10,10 @@ from torch import nn
 
 from groupcc_lite.base import sha256_of
 from groupcc_lite.models import weight_files, zoo
+from groupcc_lite.models.base import BaseModel
+from groupcc_lite.models.cut import truncate
 from groupcc_lite.models.weight_files import TINY_WEIGHTS, weights_file
-from groupcc_lite.models.zoo import BaseModel, load_model, load_tiny, truncate, wrap_model
+from groupcc_lite.models.zoo import load_model, load_tiny, wrap_model
 
 
 @pytest.fixture(scope="module")
@@ -363,5 +365,5 @@ def test_own_module_bad_preprocessing(change, words):
 def test_truncate_leaves_the_module_alone():
     module = Own().train()
     before = {name: id(child) for name, child in module.named_modules()}
-    truncate(module, "stem.0")
+    truncate(module, "stem.0", input_size=32)
     assert module.training and before == {name: id(child) for name, child in module.named_modules()}

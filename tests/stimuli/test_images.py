@@ -81,3 +81,47 @@ def test_tensor_images_reject_bytes_wrong_shapes_and_nan():
     for bad in (good * 255, good[:, :1], good[:0], torch.full_like(good, float("nan"))):
         with pytest.raises(ValueError, match="images"):
             TensorImages(bad)
+
+
+def test_small_photographs_are_enlarged_and_the_log_says_how_many(tmp_path, caplog):
+    write_photo(tmp_path / "large.png")
+    write_photo(tmp_path / "small.png", width=30, height=25)
+    with caplog.at_level(logging.WARNING):
+        images = PhotoFolder(tmp_path, 48).load([0, 1])
+    assert images.shape == (2, 3, 48, 48)
+    assert [record.getMessage() for record in caplog.records] == [
+        "enlarged 1 of 2 images: small.png (short side 25 px, 48 wanted)"]
+    caplog.clear()
+    PhotoFolder(tmp_path, 25)
+    assert not caplog.records
+
+
+def as_stored(upright, orientation):
+    """What a camera writes for an upright picture and this EXIF orientation."""
+    turned = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
+              6: np.rot90(upright), 7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1)}[orientation]
+    image = Image.fromarray(np.ascontiguousarray(turned))
+    image.getexif()[0x0112] = orientation
+    return image
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_phone_photographs_come_in_upright(tmp_path, orientation):
+    upright = np.zeros((48, 60, 3), dtype=np.uint8)
+    upright[:16], upright[32:, :30] = (255, 0, 0), (0, 255, 0)  # red on top, green at the lower left
+    image = as_stored(upright, orientation)
+    image.save(tmp_path / "phone.jpg", exif=image.getexif(), quality=95, subsampling=0)
+    (found,) = PhotoFolder(tmp_path, 48).load([0])
+    expected = torch.from_numpy(upright[:, 6:54]).permute(2, 0, 1) / 255
+    assert (found - expected).abs().mean() < 0.02
+    stored = torch.from_numpy(np.asarray(Image.open(tmp_path / "phone.jpg"))[:48, :48].copy()).permute(2, 0, 1) / 255
+    assert orientation == 1 or (stored - expected).abs().mean() > 0.09  # negative control: as the file stores them
+
+
+def test_the_fingerprint_knows_which_photographs_are_turned(tmp_path):
+    for orientation, name in ((1, "a"), (6, "b")):
+        (tmp_path / name).mkdir()
+        image = as_stored(write_photo(tmp_path / name / "x.png"), 1)
+        image.getexif()[0x0112] = orientation
+        image.save(tmp_path / name / "x.png", exif=image.getexif())
+    assert PhotoFolder(tmp_path / "a", 48).fingerprint != PhotoFolder(tmp_path / "b", 48).fingerprint

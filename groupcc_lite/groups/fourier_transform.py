@@ -21,13 +21,24 @@ from groupcc_lite.groups.irreps import Irrep
 
 
 def fourier(f: Float[Tensor, "*m g n"], G: FiniteGroup) -> list[Float[Tensor, "*m _ _ n"]]:
-    """F^(rho) = sum_g f[g] rho(g), (..., d, d, n) for every irrep in the order of `G.irreps()`, in f's precision."""
+    """F^(rho) = sum_g f[g] rho(g), (..., d, d, n) for every irrep in the order of `G.irreps()`, in f's precision.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> [tuple(part.shape) for part in fourier(torch.ones(6, 10), dihedral(3))]
+    [(1, 1, 10), (1, 1, 10), (2, 2, 10)]
+    """
     _check(f, G)
     return [einsum(f, _like(irrep.matrices, f), "... g n, g a b -> ... a b n") for irrep in G.irreps()]
 
 
 def inverse_fourier(spectrum: Sequence[Float[Tensor, "*m _ _ n"]], G: FiniteGroup) -> Float[Tensor, "*m g n"]:
-    """f[g] = sum_rho d / (|G| e) tr(rho(g)^T F^(rho)): what `fourier` was given."""
+    """f[g] = sum_rho d / (|G| e) tr(rho(g)^T F^(rho)): what `fourier` was given.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> f = torch.tensor([[1.0], [0.0], [2.0]])
+    >>> torch.allclose(inverse_fourier(fourier(f, cyclic(3)), cyclic(3)), f, atol=1e-6)
+    True
+    """
     irreps = G.irreps()
     if [part.shape[-3:-1] for part in spectrum] != [(irrep.dim, irrep.dim) for irrep in irreps]:
         raise ValueError(f"spectrum has the shapes {[tuple(part.shape) for part in spectrum]}; expected (..., d, d, "
@@ -38,7 +49,14 @@ def inverse_fourier(spectrum: Sequence[Float[Tensor, "*m _ _ n"]], G: FiniteGrou
 
 
 def power(f: Float[Tensor, "*m g n"], G: FiniteGroup) -> Float[Tensor, "*m k"]:
-    """d / (|G| e) ||F^(rho)||^2 for every irrep: the squared norm of f, shared out (Parseval)."""
+    """d / (|G| e) ||F^(rho)||^2 for every irrep: the squared norm of f, shared out (Parseval).
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> G = cyclic(4)
+    >>> f = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])  # changes sign with every step
+    >>> [irrep.name for irrep in G.irreps()], power(f, G).round().tolist()
+    (['A', 'E1', 'B'], [0.0, 0.0, 4.0])
+    """
     return torch.stack([part.square().sum((-3, -2, -1)) * _weight(irrep, G)
                         for irrep, part in zip(G.irreps(), fourier(f, G), strict=True)], dim=-1)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groupcc_lite.groups.finite import FiniteGroup, cyclic, dihedral, permutation_group, product
-from groupcc_lite.groups.fourier import fourier, inverse_fourier, power
+from groupcc_lite.groups.fourier_transform import fourier, inverse_fourier, power
 from groupcc_lite.symmetry import act
 
 Q8 = permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], name="Q8")

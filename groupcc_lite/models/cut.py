@@ -1,0 +1,161 @@
+"""Cutting a network off after one of its layers, so that nothing beyond the layer is ever computed.
+
+The cut is made in the torch.fx graph. A graph can be misread, so the result is compared with what the layer of the
+uncut network gives out.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from groupcc_lite.models.geometry import LeafTracer, anchor
+
+
+class _OutputTracer(LeafTracer):
+    """Also keeps what every submodule gives out, whatever it computes besides, and how often it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: dict[str, Any] = {}  # of the last call, in order of the first
+        self.calls: Counter[str] = Counter()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...],
+                    kwargs: dict[str, Any]) -> Any:
+        path = self.path_of_module(m)
+        self.outputs.setdefault(path, None)
+        self.calls[path] += 1
+        self.outputs[path] = super().call_module(m, forward, args, kwargs)
+        return self.outputs[path]
+
+
+def truncate(module: nn.Module, layer: str, *, input_size: int) -> fx.GraphModule:
+    """The part of `module` that `layer` depends on, as a graph that returns the layer's output.
+
+    `layer` is a submodule's name, also of one that torch.fx traces into; if it is called several times, its last
+    output is meant. The name of a single operation in the graph will do as well. Inception blocks answer to both
+    naming styles: mixed3b, inception_3b, inception_3b/output. For a submodule, the graph is compared with what a
+    forward hook sees in `module` itself, on a random image of `input_size` pixels.
+
+    ValueError for an unknown layer, one that gives no single tensor, a module that torch.fx cannot trace or that does
+    not run, and a graph that differs from the module.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+    >>> truncate(network, "1", input_size=16)(torch.zeros(1, 3, 16, 16)).shape
+    torch.Size([1, 4, 14, 14])
+    """
+    module = copy.deepcopy(module).eval()
+    tracer = _OutputTracer()
+    try:
+        graph = tracer.trace(module)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"torch.fx cannot trace {type(module).__name__} ({error}); wrap the part of the network that "
+                         "leads to the layer, without branches or loops that depend on the images") from error
+    path, end = _end(layer, module, graph, tracer.outputs)
+    images = _noise(module, input_size)
+    expected = None if path is None else _hooked(module, path, tracer.calls[path], images)
+    network = _up_to(end, module, graph)
+    if expected is not None:
+        _compare(network, images, expected, layer)
+    return network
+
+
+def _end(layer: str, module: nn.Module, graph: fx.Graph, outputs: dict[str, Any]) -> tuple[str | None, fx.Node]:
+    """The submodule that `layer` names (None for a mere operation), and the node that is its output."""
+    operations = {node.name: node for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr")}
+    known = [*outputs, *operations]
+    name = layer if layer in known else {_canonical(one): one for one in reversed(known)}.get(_canonical(layer))
+    if name is None:
+        layers = list(outputs)
+        raise ValueError(f"unknown layer {layer!r} of {type(module).__name__}; {near_matches(layer, layers)}"
+                         f"layers are: {', '.join(layers[:40])}{' ...' if len(layers) > 40 else ''}")
+    if name not in outputs:
+        return None, operations[name]
+    if not isinstance(outputs[name], fx.Proxy):
+        raise ValueError(f"layer {layer!r} gives a {type(outputs[name]).__name__}; expected one tensor: choose a layer "
+                         "inside it")
+    return name, outputs[name].node
+
+
+def _up_to(end: fx.Node, module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """The part of the graph that `end` depends on, with the submodules it needs."""
+    for node in reversed(graph.nodes):
+        if node.op == "output":
+            graph.erase_node(node)
+            break
+    with graph.inserting_after(end):
+        graph.output(end)
+    network = fx.GraphModule(module, graph)
+    # Not eliminate_dead_code: that keeps operations which might have side effects, such as batch normalisation.
+    for node in reversed(list(network.graph.nodes)):
+        if not node.users and node.op not in ("placeholder", "output"):
+            network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
+    return network
+
+
+class _Reached(Exception):
+    """The layer has given its last output; the rest of the network need not run."""
+
+
+def _hooked(module: nn.Module, path: str, calls: int, images: Tensor) -> Any:
+    """What the submodule `path` gives out in its last call, by a forward hook on the uncut network."""
+    seen: list[Any] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        seen.append(output.clone() if isinstance(output, Tensor) else output)  # what follows may change it in place
+        if len(seen) == calls:
+            raise _Reached
+
+    handle = module.get_submodule(path).register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            module(images)
+    except _Reached:
+        return seen[-1]
+    except RuntimeError as error:
+        raise ValueError(f"{type(module).__name__} does not run on images of shape {tuple(images.shape)}: {error}"
+                         ) from error
+    finally:
+        handle.remove()
+    raise ValueError(f"layer {path!r} was called {len(seen)} times for an image, {calls} times when torch.fx traced "
+                     "the network; what it gives out depends on more than the image")
+
+
+def _compare(network: fx.GraphModule, images: Tensor, expected: Any, layer: str) -> None:
+    with torch.no_grad():
+        found = network(images)
+    if not isinstance(expected, Tensor) or found.shape != expected.shape:
+        shape = tuple(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
+        raise ValueError(f"the network cut after {layer!r} gives {tuple(found.shape)}, the layer itself gives {shape}; "
+                         "torch.fx misread it: choose a layer nearby")
+    gap, size = (found - expected).abs().max(), expected.abs().max()
+    if not gap <= 1e-4 * size:  # NaN in either fails too
+        raise ValueError(f"the network cut after {layer!r} differs from the layer itself by up to {float(gap):.3g}, "
+                         f"with values up to {float(size):.3g}; something changes the layer's output outside the "
+                         "graph, such as an operation in place: choose a layer nearby")
+
+
+def _noise(module: nn.Module, input_size: int) -> Tensor:
+    """One random image, on the module's device and in its precision."""
+    images = torch.rand(1, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
+    return images.to(anchor(module))
+
+
+def _canonical(layer: str) -> str:
+    """Distill's and Caffe's names of an Inception block, made equal."""
+    name = layer.lower().removesuffix("/output")
+    return "mixed" + name.removeprefix("inception_") if name.startswith("inception_") else name
+
+
+def near_matches(name: str, known: Sequence[str]) -> str:
+    """"did you mean 'a' or 'b'? " for names like this one; nothing if none is like it."""
+    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(map(repr, matches))}? " if matches else ""
