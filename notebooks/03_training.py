@@ -80,7 +80,7 @@ from groupcc_lite.coders import (
 )
 from groupcc_lite.figures import BLUE, INK, ORANGE
 from groupcc_lite.groups import cyclic
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.symmetry import max_cosine, normalised
 
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -477,8 +477,7 @@ one, other = normalised(first).flatten(1), normalised(second).flatten(1)
 over_group = max_cosine(torch.cat([first, second]), G)[:m, m:]
 matches = {"plain": (one @ other.T).amax(dim=1),
            "over the group": over_group.amax(dim=1)}
-print(f"variance explained over {len(starts)} seeds: {scores.mean():.4f} ± "
-      f"{scores.std(ddof=1):.4f}")
+print(f"variance explained over {len(starts)} seeds: {mean_spread(scores, 4)}")
 for name, match in matches.items():
     share = 100 * (match > 0.7).float().mean()
     print(f"best match in another seed, {name}: median cosine {match.median():.2f}, "

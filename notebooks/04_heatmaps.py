@@ -74,7 +74,7 @@ from scipy.stats import spearmanr
 
 from groupcc_lite import figures
 from groupcc_lite.figures import element_colours
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, draw, stimuli
 from groupcc_lite.symmetry import (
     act,
@@ -725,8 +725,7 @@ for name in found:
                   note=f"{name}, mean over seeds")
     report.number(f"spread_{key}", float(values.std()), unit="%",
                   note=f"{name}, standard deviation")
-    print(f"{name:>13}: {values.mean():5.1f} % of the living features, ± "
-          f"{values.std():.1f} over "
+    print(f"{name:>13}: {mean_spread(values, 1)} % of the living features, "
           f"{len(values)} seeds")
 
 # %% mystnb={"figure": {"name": "fig-sweep", "caption": "How many features are of each kind when the threshold for present moves (absent is always 0.2 below). The dashed line marks 0.5, used in this chapter. Counts change gradually: there is no gap in the data that would make one threshold the right one."}, "image": {"alt": "Four falling curves on a logarithmic scale, curve-like on top, line-like, quarter-turn and invariant far below."}} tags=["hide-input"]

@@ -75,7 +75,7 @@ from IPython.display import Markdown, display
 
 from groupcc_lite import figures, symmetry
 from groupcc_lite.coders import moments
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import act, max_cosine, normalised, printed_similarity
 
@@ -287,7 +287,7 @@ for field, label in measures.items():
                       note=f"{label}, {names[method]}")
         report.number(f"{method}_{field}_sd", float(np.nanstd(values, ddof=1)),
                       note=f"{label}, {names[method]}, sd")
-        cells.append(f"{np.nanmean(values):.2f} ± {np.nanstd(values, ddof=1):.2f}")
+        cells.append(mean_spread(values))
     rows.append(f"| {label} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
 print(f"mean ± standard deviation over {len(seeds)} seeds, each with coders and maps "

@@ -75,7 +75,7 @@ from IPython.display import Markdown, display
 from groupcc_lite import figures
 from groupcc_lite.answers import drawing, drawn_features
 from groupcc_lite.groups import dihedral, representatives
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import (
     TAU,
@@ -342,9 +342,7 @@ for key in compared["crosscoder"][0]:
         measured = key.split(":")[0].split(",")[0].lower().replace(" ", "_")
         report.number(f"{'sae' if 'SAE' in name else 'cc'}_{measured}",
                       float(np.mean(values)), note=f"{name}, {key}, mean over seeds")
-        digits = 0 if key == "living features" else 3
-        spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-        cells.append(f"{np.mean(values):.{digits}f}{spread}")
+        cells.append(mean_spread(values, 0 if key == "living features" else 3))
     rows.append(f"| {key} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
 
