@@ -81,7 +81,7 @@ from groupcc_lite.groups import (
 )
 from groupcc_lite.runs import Report, get_profile
 from groupcc_lite.stimuli import SHAPES, draw, sample_drawings
-from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
+from groupcc_lite.symmetry import act, max_cosine, paper_reflection, printed_similarity
 
 folder = work_folder() / "reports" / get_profile(profile).name
 report = Report(folder, "01_groups", profile, seed=seed)
@@ -115,10 +115,12 @@ line_responses = lines @ lines.T
 
 # %% mystnb={"figure": {"name": "fig-handoff", "caption": "Template detectors for drawn shapes; no network. Left: the templates. Right: the response of each detector (row) to the shape in each orientation (column). Turning the image by one step moves every column down by one. A line is back after half a turn, so its pattern has two stripes."}, "image": {"alt": "Two rings of small drawings, sixteen curves and sixteen lines, each turned by 22.5 degrees against its neighbour. Beside each a square heat map of responses: one bright diagonal stripe for curves, two for lines."}} tags=["hide-input"]
 def ring(ax, shape):
-    ink = draw(shape, angles, size=40, half_width=1.8, foreground=(0.1,) * 3, background=(1.0,) * 3)[:, 0]
+    ink = draw(shape, angles, size=40, half_width=1.8, foreground=(0.1,) * 3,
+               background=(1.0,) * 3)[:, 0]
     for k, drawing in enumerate(ink):
         x, y = math.cos(angles[k]), math.sin(angles[k])
-        ax.imshow(drawing, cmap="gray", vmin=0, vmax=1, extent=[x - 0.19, x + 0.19, y - 0.19, y + 0.19])
+        ax.imshow(drawing, cmap="gray", vmin=0, vmax=1,
+                  extent=[x - 0.19, x + 0.19, y - 0.19, y + 0.19])
         ax.text(0.7 * x, 0.7 * y, k, ha="center", va="center")
     ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
     ax.axis("off")
@@ -126,11 +128,14 @@ def ring(ax, shape):
 
 with figures.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(7, 6.4))
-    for (left, right), shape, values in zip(axes, ("curve", "line"), (curve_responses, line_responses), strict=True):
+    for (left, right), shape, values in zip(axes, ("curve", "line"),
+                                            (curve_responses, line_responses),
+                                            strict=True):
         ring(left, shape)
         left.set_title(f"sixteen {shape} templates", loc="center")
         shown = right.imshow(values, cmap="magma", vmin=0, vmax=1)
-        right.set(xlabel="orientation of the image", ylabel="detector", xticks=range(0, 16, 4), yticks=range(0, 16, 4))
+        right.set(xlabel="orientation of the image", ylabel="detector",
+                  xticks=range(0, 16, 4), yticks=range(0, 16, 4))
         right.grid(False)
         fig.colorbar(shown, ax=right, label="response", shrink=0.85)
 
@@ -255,7 +260,8 @@ assert (G.element_orders[16:] == 2).all()  # every reflection undoes itself
 
 # %% mystnb={"figure": {"name": "fig-cayley", "caption": "Cayley tables: row g, column h, one colour for each product gh; reflections are paler. In the cyclic group every row is the row above, shifted. The dihedral tables have four quarters. On the left the factor h is a rotation and stripes lean one way. On the right it is a reflection and they lean the other way: that is rs = sr⁻¹."}, "image": {"alt": "Three square tables of colours. The large one, D 4, has names in its cells. C 16 has diagonal stripes in one direction. D 16 falls into four quarters, and the stripes in the right-hand quarters lean the other way."}} tags=["hide-input"]
 with figures.house_style():
-    fig, axes = plt.subplot_mosaic([["D4", "C16"], ["D4", "D16"]], figsize=(7.4, 5.4), width_ratios=[1.35, 1])
+    fig, axes = plt.subplot_mosaic([["D4", "C16"], ["D4", "D16"]], figsize=(7.4, 5.4),
+                                   width_ratios=[1.35, 1])
     for key, group in (("D4", G4), ("C16", C16), ("D16", G)):
         figures.cayley_table(group, axes[key])
         axes[key].set_title(f"${group.name[0]}_{{{group.name[2:]}}}$", loc="center")
@@ -325,7 +331,8 @@ with figures.house_style():
     fig, axes = plt.subplots(2, 4, figsize=(7, 4.1))
     for g, ax in enumerate(axes.flat):
         ax.imshow(orbit[g].permute(1, 2, 0), extent=[-48.5, 48.5, 48.5, -48.5])
-        ax.scatter(*path[g], s=200, facecolors="none", edgecolors="white", linewidths=1.8)
+        ax.scatter(*path[g], s=200, facecolors="none", edgecolors="white",
+                   linewidths=1.8)
         ax.set_title(G4.latex[g], loc="center")
         ax.axis("off")
 
@@ -430,12 +437,14 @@ with figures.house_style():
         profile_of = cosines[name][0]
         figures.self_similarity_profile(profile_of, G, ax, legend=name == "curve")
         fixed = (profile_of > 0.95).nonzero()[:, 0]
-        ax.scatter(360 / 16 * (fixed % 16), profile_of[fixed], s=130, facecolors="none", edgecolors="black", zorder=4,
+        ax.scatter(360 / 16 * (fixed % 16), profile_of[fixed], s=130, facecolors="none",
+                   edgecolors="black", zorder=4,
                    clip_on=False)
         inset = ax.inset_axes([0.03, 0.04, 0.26, 0.36])
         inset.imshow(draw(name, 0.0, 48)[0, 0], cmap="gray", vmin=0.2, vmax=1)
         inset.axis("off")
-        ax.set(ylim=(-0.75, 1.08), ylabel="cosine $c(g)$" if name in ("curve", "cross") else "",
+        ax.set(ylim=(-0.75, 1.08),
+               ylabel="cosine $c(g)$" if name in ("curve", "cross") else "",
                xlabel="" if name in ("curve", "line") else "angle of $r^k$")
 
 # %% [markdown]
@@ -611,7 +620,8 @@ G8, names = dihedral(8), ("$x$", "$r \cdot x$", "$s \cdot x$", "paper's $S$")
 printed_order = paper_reflection(torch.arange(16)[None, :, None], G8).flatten()
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 2.3))
-    figures.arrangements([range(16), G8.regular[1], G8.regular[8], printed_order.tolist()], names, G8, ax)
+    figures.arrangements([range(16), G8.regular[1], G8.regular[8],
+                          printed_order.tolist()], names, G8, ax)
 
 # %% [markdown]
 # What would a mirrored picture say? Put the images $gI$ themselves into the blocks, and compare with the orbit
@@ -628,14 +638,16 @@ assert [G4.names[g] for g in wrong] == ["r", "r^3"]
 
 # %% mystnb={"figure": {"name": "fig-reflection", "caption": "What a reflection should do to the blocks of an orbit vector, for D₄, with the images themselves in the blocks. Rearranged by our rule, the orbit of I becomes the orbit of the mirrored picture sI. Rearranged as the paper prints it, the blocks r and r³ (red frames) are exchanged."}, "image": {"alt": "Four rows of eight small pictures. The second row, the orbit of the mirrored picture, and the third row, our rearrangement, are the same. In the fourth row, the paper's rearrangement, the second and fourth pictures have red frames: they stand in each other's place."}} tags=["hide-input"]
 with figures.house_style():
-    rows = [("orbit of $I$", orbit), ("orbit of $sI$", truth), ("$s \cdot x$, ours", correct), ("$S$, paper", printed)]
+    rows = [("orbit of $I$", orbit), ("orbit of $sI$", truth),
+            ("$s \cdot x$, ours", correct), ("$S$, paper", printed)]
     fig, axes = plt.subplots(4, 8, figsize=(7.4, 4.3))
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.02)
     for (name, blocks), line in zip(rows, axes, strict=True):
         for g, ax in enumerate(line):
             ax.imshow(blocks[g].permute(1, 2, 0))
             ax.set(xticks=[], yticks=[])
-            ax.spines[:].set(visible=blocks is printed and g in wrong, color="red", linewidth=3)
+            ax.spines[:].set(visible=blocks is printed and g in wrong, color="red",
+                             linewidth=3)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for g, ax in enumerate(axes[0]):
         ax.set_title(G4.latex[g], loc="center")
@@ -709,20 +721,14 @@ print(inside, "of 1024 products stay inside")
 # ```
 #
 # *Because* $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is in the group as well. Without
-# inverses the argument breaks. Let us take 100 random dictionary vectors, and as twins their mirror images. A twin
+# inverses the argument breaks: `printed_similarity` is the largest cosine over the arrangements that the paper's $S$
+# leads to. Let us take 100 random dictionary vectors, and as twins their mirror images. A twin
 # should have similarity 1.
 
 # %%
-def paper_cosine(D):
-    F = normalised(D)
-    both = (F, paper_reflection(F, G))
-    moved = [act(f, G, k).flatten(1) for f in both for k in range(16)]
-    return torch.stack([F.flatten(1) @ m.T for m in moved]).amax(0)
-
-
 D = torch.randn(100, 32, 4, generator=generator)
 D = torch.cat([D, act(D, G, 16)])  # 100 + i is the mirror image of i
-ours, papers = max_cosine(D, G), paper_cosine(D)
+ours, papers = max_cosine(D, G), printed_similarity(D, G)
 
 # %%
 twins = torch.arange(100)
@@ -740,11 +746,15 @@ assert 0.45 < of_twins.mean() < 0.65
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 4.1), sharex=True, sharey=True)
     pairs = torch.triu_indices(100, 100, 1)
-    for ax, values, name in zip(axes, (ours, papers), ("correct reflection", "as printed"), strict=True):
+    for ax, values, name in zip(axes, (ours, papers),
+                                ("correct reflection", "as printed"), strict=True):
         ax.axline((0, 0), slope=1, color="0.6", linewidth=1, zorder=0)
-        ax.scatter(values[*pairs], values.T[*pairs], s=3, alpha=0.4, label="unrelated pairs", rasterized=True)
-        ax.scatter(values[twins, twins + 100], values[twins + 100, twins], s=16, label="mirror twins")
-        ax.set(title=name, xlabel="$S_{ij}$", aspect="equal", xlim=(0.05, 1.05), ylim=(0.05, 1.05))
+        ax.scatter(values[*pairs], values.T[*pairs], s=3, alpha=0.4,
+                   label="unrelated pairs", rasterized=True)
+        ax.scatter(values[twins, twins + 100], values[twins + 100, twins], s=16,
+                   label="mirror twins")
+        ax.set(title=name, xlabel="$S_{ij}$", aspect="equal", xlim=(0.05, 1.05),
+               ylim=(0.05, 1.05))
     axes[0].set_ylabel("$S_{ji}$")
     axes[0].legend(loc="upper left", markerscale=2)
 
@@ -767,26 +777,23 @@ def coarse(image):
 
 def least_twin(features, similarity):
     both = torch.cat([features, act(features, G, G.index("s r^3"))])
-    S = similarity(both)[:len(features), len(features):]
+    S = similarity(both, G)[:len(features), len(features):]
     return float(S.diagonal().min())
 
-
-def our_cosine(D):
-    return max_cosine(D, G)
 
 # %%
 with_mirror = [draw(shape, 0.0, A.source_size(64)) for shape in SHAPES]
 for name, group_of in (("14 shapes", with_mirror), ("picture", [picture])):
     F = torch.stack([coarse(image) for image in group_of])
-    least = [least_twin(F, f) for f in (our_cosine, paper_cosine)]
+    least = [least_twin(F, f) for f in (max_cosine, printed_similarity)]
     print(f"{name:>9}: ours {least[0]:.3f}, paper's {least[1]:.3f}")
     assert least[0] > 0.99
     assert least[1] > 0.99 if len(F) == 14 else least[1] < 0.9
 
 # %% [markdown]
 # So the error is mild for curves, lines and blobs, and real for features that differ from their mirror image.
-# Chapter 5 measures how much it matters on a trained dictionary. From here on, every reflection in this book is
-# the correct one.
+# {doc}`Chapter 5 <05_families>` measures how much it matters on a trained dictionary. From here on, every reflection in
+# this book is the correct one.
 
 # %% [markdown]
 # These numbers go into the {doc}`replication table <../book/replication>`.
@@ -794,12 +801,17 @@ for name, group_of in (("14 shapes", with_mirror), ("picture", [picture])):
 # %% tags=["hide-input"]
 for key, value, note in (
         ("group_order", G.order, "elements of the group"),
-        ("paper_reflection_order", int(order_of_S), "order of the reflection as printed"),
-        ("paper_arrangements", with_S.order, "arrangements by shift and printed reflection"),
-        ("correct_reflection_order", int(order_of_M), "order of the corrected reflection"),
-        ("paper_asymmetry_random", asymmetry[1], "largest |S_ij - S_ji|, random vectors, printed reflection"),
+        ("paper_reflection_order", int(order_of_S),
+         "order of the reflection as printed"),
+        ("paper_arrangements", with_S.order,
+         "arrangements by shift and printed reflection"),
+        ("correct_reflection_order", int(order_of_M),
+         "order of the corrected reflection"),
+        ("paper_asymmetry_random", asymmetry[1],
+         "largest |S_ij - S_ji|, random vectors, printed reflection"),
         ("correct_asymmetry_random", asymmetry[0], "the same, corrected reflection"),
-        ("paper_twin_similarity", float(of_twins.mean()), "similarity of mirror twins as printed")):
+        ("paper_twin_similarity", float(of_twins.mean()),
+         "similarity of mirror twins as printed")):
     report.number(key, value, note=note)
 _ = report.save()
 

@@ -76,6 +76,7 @@ from IPython.display import Markdown, display
 from groupcc_lite import figures
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.base import sha256_of
+from groupcc_lite.coders import copy_fve
 from groupcc_lite.figures import BLUE, GREEN, ORANGE, PINK
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import (
@@ -95,12 +96,13 @@ report = run.report("02_orbits")
 model, action, G = run.model, run.action, run.group
 geometry, S, n = model.geometry, model.input_size, run.group.order // 2
 print(run)
-print(f"{len(run.source('train'))} images to train on, {len(run.source('held-out'))} held out")
+print(f"{len(run.source('train'))} images to train on, {len(run.source('held-out'))} "
+      "held out")
 
 # %% [markdown]
 # ## The plan
 #
-# Chapter 1 introduced {term}`orbit vectors <orbit vector>` ({prf:ref}`def-orbit-vector`),
+# {doc}`Chapter 1 <01_groups>` introduced {term}`orbit vectors <orbit vector>` ({prf:ref}`def-orbit-vector`),
 #
 # $$ x[g] = a(gI)(gp), \qquad g \in G, $$ (eq-orbit)
 #
@@ -124,13 +126,15 @@ moved = action.points(example.points)  # (|G|, 5, 2)
 turned = action.images(image, S)[:, 0]
 print("blocks:", tuple(example.blocks.shape), "= points, elements, channels")
 assert example.blocks.shape == (5, G.order, model.channels)
-assert torch.allclose(moved.norm(dim=-1), example.points.norm(dim=-1).expand(G.order, -1), atol=1e-4)
+assert torch.allclose(moved.norm(dim=-1),
+                      example.points.norm(dim=-1).expand(G.order, -1), atol=1e-4)
 
 # %% mystnb={"figure": {"name": "fig-follow", "caption": "One image of this run's images under six elements of the group, with five points. A point keeps its colour: it stays on the same spot of the scene. The white ring is the mask: inside it, what a cell of the layer can see lies within the image, whatever the transformation."}, "image": {"alt": "Six copies of one image, three rotated and three mirrored and rotated. Five coloured dots inside a white circle move along with the scene."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(2, 3, figsize=(7.4, 5.4))
     for g, ax in zip((0, 1, n // 2, n, n + 1, n + n // 2), axes.flat, strict=True):
-        figures.points_on_image(turned[g], moved[g], ax, mask_radius=geometry.max_mask_radius)
+        figures.points_on_image(turned[g], moved[g], ax,
+                                mask_radius=geometry.max_mask_radius)
         ax.set_title(G.latex[g])
 
 # %% [markdown]
@@ -165,27 +169,36 @@ def read(grid, points):
 
 grid = activations(turned[:1])
 inside = mask_points(geometry, geometry.max_mask_radius)
-print(f"input {S} px, receptive field {geometry.receptive_field} px, mask radius {geometry.max_mask_radius} px")
-print(f"{len(inside)} of {geometry.grid ** 2} cells lie in the mask, {run.profile.points_per_image} of them are drawn")
+print(f"input {S} px, receptive field {geometry.receptive_field} px, mask radius "
+      f"{geometry.max_mask_radius} px")
+print(f"{len(inside)} of {geometry.grid ** 2} cells lie in the mask, "
+      f"{run.profile.points_per_image} of them are drawn")
 assert geometry.max_mask_radius == (S - geometry.receptive_field) / 2
 
 # %%
 several = run.source("train").load(range(8))
-drawn = sample_orbits(model, PlanarAction(cyclic(1)), several, points_per_image=len(inside) // 4, seed=seed)
-everywhere = read(activations(action.images(several, S, elements=[0])[0]), inside).norm(dim=-1)
+drawn = sample_orbits(model, PlanarAction(cyclic(1)), several,
+                      points_per_image=len(inside) // 4, seed=seed)
+everywhere = read(activations(action.images(several, S, elements=[0])[0]),
+                  inside).norm(dim=-1)
 chosen = drawn.blocks.norm(dim=-1)
-print(f"mean length of the activation: {everywhere.mean():.3g} in the mask, {chosen.mean():.3g} at the chosen points")
+print(f"mean length of the activation: {everywhere.mean():.3g} in the mask, "
+      f"{chosen.mean():.3g} at the chosen points")
 assert chosen.mean() > everywhere.mean()
 
 # %% mystnb={"figure": {"name": "fig-norms", "caption": "Where points are taken, for the image above. Left: the image with the mask and a quarter of its cells, drawn by activation norm. Right: the length of the activation in every cell of the layer. The grid's frame is not centred on the image, which has its centre at 0."}, "image": {"alt": "Left, an image with a white circle and dots on the conspicuous parts inside it. Right, a coarse heat map of activation norms, bright where the image has structure, with the same circle."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.7))
     own = drawn.points[drawn.image == 0]
-    figures.points_on_image(turned[0], own, axes[0], mask_radius=geometry.max_mask_radius)
+    figures.points_on_image(turned[0], own, axes[0],
+                            mask_radius=geometry.max_mask_radius)
     first, last = geometry.pixels(torch.tensor([-0.5, geometry.grid - 0.5])).tolist()
-    shown = axes[1].imshow(grid[0].norm(dim=0), cmap="magma", extent=[first, last, last, first])
-    axes[1].add_patch(plt.Circle((0, 0), geometry.max_mask_radius, fill=False, color="white", linewidth=1.6))
-    axes[1].set(title="activation norm", xlim=(-S / 2, S / 2), ylim=(S / 2, -S / 2), xlabel="pixels from the centre")
+    shown = axes[1].imshow(grid[0].norm(dim=0), cmap="magma",
+                           extent=[first, last, last, first])
+    axes[1].add_patch(plt.Circle((0, 0), geometry.max_mask_radius, fill=False,
+                                 color="white", linewidth=1.6))
+    axes[1].set(title="activation norm", xlim=(-S / 2, S / 2), ylim=(S / 2, -S / 2),
+                xlabel="pixels from the centre")
     axes[1].grid(False)
     axes[0].set_title("points")
     fig.colorbar(shown, ax=axes[1], fraction=0.05)
@@ -204,7 +217,8 @@ place, beside = (12 * unit, -9 * unit), (18.5 * unit, -16 * unit)
 
 
 def stroke(shape, angle, colour, **where):
-    cover = draw(shape, angle, side, foreground=(1.0,) * 3, background=(0.0,) * 3, **where)
+    cover = draw(shape, angle, side, foreground=(1.0,) * 3, background=(0.0,) * 3,
+                 **where)
     return cover * (0.9 - torch.tensor(colour))[:, None, None]
 
 
@@ -214,7 +228,7 @@ drawing = (0.9 - stroke("curve", 0.4, (0.1, 0.3, 0.7), position=place, scale=uni
 
 # %%
 def orbit_at(picture, point):
-    """All transformed pictures, where the point is in each, and the activations there."""
+    """All transformed pictures, where the point is in each, the activations there."""
     views, spots = action.images(picture, S)[:, 0], action.points(point)
     return views, spots[:, 0], read_at(activations(views), geometry.cells(spots))[:, 0]
 
@@ -235,32 +249,39 @@ assert torch.allclose(again, expected, atol=1e-4 * float(x.max()))
 # this, the one that was $x[e]$ in the beginning.
 
 # %% tags=["hide-input"]
-answers = x[:, x.std(dim=0).topk(12).indices.sort().values].T.cpu()  # (channel, element)
+# (channel, element)
+answers = x[:, x.std(dim=0).topk(12).indices.sort().values].T.cpu()
 
 
 def patch(g):
     half = round(14 * unit)
     column, row = (spots[g] + (S - 1) / 2).round().long().tolist()
-    return views[g, :, row - half:row + half + 1, column - half:column + half + 1].clamp(0, 1)
+    return views[g, :, row - half:row + half + 1,
+                 column - half:column + half + 1].clamp(0, 1)
 
 
 def blocks_after(h):
     column = min(0.45, 4.7 / n)  # inches
     fig, axes = plt.subplot_mosaic([["image", "rotations"], ["image", "reflections"]],
-                                   figsize=(2.3 + column * n, 4.4 * column + 1.3), width_ratios=[2, column * n])
+                                   figsize=(2.3 + column * n, 4.4 * column + 1.3),
+                                   width_ratios=[2, column * n])
     figures.points_on_image(views[h].clamp(0, 1), spots[[h]], axes["image"])
     axes["image"].set_title("$I$" if h == 0 else f"{G.latex[h]}$I$", loc="center")
     for half, name in enumerate(("rotations", "reflections")):
         ax, shown = axes[name], torch.as_tensor(G.regular[h])[half * n:half * n + n]
-        ax.imshow(torch.cat([patch(g) for g in shown], dim=2).permute(1, 2, 0), extent=(0, n, 1, 2))
-        ax.imshow(answers[:, shown], extent=(0, n, 0, 1), cmap="magma", vmin=0, vmax=float(answers.max()))
+        ax.imshow(torch.cat([patch(g) for g in shown], dim=2).permute(1, 2, 0),
+                  extent=(0, n, 1, 2))
+        ax.imshow(answers[:, shown], extent=(0, n, 0, 1), cmap="magma", vmin=0,
+                  vmax=float(answers.max()))
         step = max(1, n // 8)
-        ax.set_xticks(np.arange(0, n, step) + 0.5, [G.latex[half * n + k] for k in range(0, n, step)])
+        ax.set_xticks(np.arange(0, n, step) + 0.5,
+                      [G.latex[half * n + k] for k in range(0, n, step)])
         ax.set(xlim=(0, n), ylim=(0, 2), yticks=[], aspect="equal")
         ax.set_title(name, fontsize=10, pad=4)
         ax.grid(False)
         if G.inverse[h] // n == half:
-            ax.add_patch(plt.Rectangle((G.inverse[h] % n, 0), 1, 2, fill=False, edgecolor=GREEN, linewidth=3,
+            ax.add_patch(plt.Rectangle((G.inverse[h] % n, 0), 1, 2, fill=False,
+                                       edgecolor=GREEN, linewidth=3,
                                        clip_on=False, zorder=5))
     return fig
 
@@ -269,7 +290,8 @@ path = [*range(n // 2 + 1), n, n + 1, n + 2]
 with figures.house_style():
     frames = [figures.png(blocks_after(h)) for h in path]
 figures.feature_stack(frames, [G.names[h] for h in path], [
-    f"The drawing under {G.names[h]} and its blocks; the block that was e stands at {G.names[G.inverse[h]]}."
+    f"The drawing under {G.names[h]} and its blocks; the block that was e stands at "
+    f"{G.names[G.inverse[h]]}."
     for h in path], description="drawing moved by")
 
 # %% [markdown]
@@ -280,9 +302,9 @@ figures.feature_stack(frames, [G.names[h] for h in path], [
 #
 # $$ \text{first} + \text{stride} \cdot k , $$ (eq-cell)
 #
-# and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its
-# layers and can be checked by sending impulses through the network (`groupcc_lite.models.geometry`). {numref}`fig-geometry`
-# draws them to scale.
+# and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its layers and
+# can be checked by sending impulses through the network (`groupcc_lite.models.geometry`). {numref}`fig-geometry` draws
+# them to scale.
 
 # %%
 print(geometry)
@@ -297,11 +319,14 @@ with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 2.2))
     centres = geometry.pixels(torch.arange(geometry.grid).float())
     ax.barh(0, S, left=-S / 2, height=0.3, color="0.88", label="input")
-    ax.plot(centres, np.full(len(centres), 0.32), "|", markersize=12, color="0.25", label="centres of cells")
+    ax.plot(centres, np.full(len(centres), 0.32), "|", markersize=12, color="0.25",
+            label="centres of cells")
     left = float(centres[geometry.centre_cell]) - geometry.receptive_field / 2
-    ax.barh(-0.32, geometry.receptive_field, left=left, height=0.1, color=PINK, label="receptive field of one cell")
+    ax.barh(-0.32, geometry.receptive_field, left=left, height=0.1, color=PINK,
+            label="receptive field of one cell")
     ax.axvline(0, color=BLUE, linewidth=1.4, label="middle of the image")
-    ax.axvline(geometry.centre_offset, color=ORANGE, linestyle="--", linewidth=1.4, label="middle of the grid")
+    ax.axvline(geometry.centre_offset, color=ORANGE, linestyle="--", linewidth=1.4,
+               label="middle of the grid")
     ax.set(yticks=[], xlabel="pixels from the centre of the image", ylim=(-0.5, 0.6))
     ax.grid(False)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9.5)
@@ -337,13 +362,15 @@ with figures.house_style():
 # turn. Here it is in pixels:
 
 # %%
-right, naive = (transformed_cells(inside[None], action, geometry, name) for name in ("image-centre", "grid-centre"))
+right, naive = (transformed_cells(inside[None], action, geometry, name)
+                for name in ("image-centre", "grid-centre"))
 misplaced = ((naive - right) * geometry.stride).norm(dim=-1).mean(dim=(1, 2))
 angle = 2 * torch.pi * torch.arange(n) / n
 predicted = 2 * abs(geometry.centre_offset) * 2 ** 0.5 * (angle / 2).sin()
 assert torch.allclose(misplaced[:n], predicted, atol=1e-3)
 harmless = [g for g in range(G.order) if misplaced[g] < 1e-3]
-print("half a turn:", round(float(misplaced[n // 2]), 2), "px; a cell is", geometry.stride, "px wide")
+print("half a turn:", round(float(misplaced[n // 2]), 2), "px; a cell is",
+      geometry.stride, "px wide")
 print("elements without any error:", [G.names[g] for g in harmless])
 assert harmless == [0, n + 3 * n // 4]
 
@@ -371,28 +398,37 @@ def strength(grid, points):
 
 
 before = strength(upright, points)
-after = [[strength(half_turned, target + torch.tensor([dx, dy])) for dx in reach] for dy in reach]
-found = torch.tensor([[torch.corrcoef(torch.stack([before, there]))[0, 1] for there in row] for row in after])
+after = [[strength(half_turned, target + torch.tensor([dx, dy])) for dx in reach]
+         for dy in reach]
+found = torch.tensor([[torch.corrcoef(torch.stack([before, there]))[0, 1]
+                       for there in row] for row in after])
 
 # %%
 row, column = divmod(int(found.argmax()), len(reach))
 peak = torch.tensor([reach[column], reach[row]]).float()
 (shift,) = 2 * geometry.centre_offset * torch.ones(1, 2)  # o - go with go = -o
-ours, theirs = found[9, 9], found[9 + round(float(shift[1])), 9 + round(float(shift[0]))]
+ours, theirs = found[9, 9], found[9 + round(float(shift[1])),
+                                  9 + round(float(shift[0]))]
 print(f"correlation {ours:.3f} where we read, {theirs:.3f} where the naive way reads")
-print(f"the peak is {peak.norm():.1f} px from where we read, {(peak - shift).norm():.1f} px from the naive place")
-assert profile == "smoke" or (ours > theirs and peak.norm() < 3 and peak.norm() < (peak - shift).norm())
+print(f"the peak is {peak.norm():.1f} px from where we read, "
+      f"{(peak - shift).norm():.1f} px from the naive place")
+assert profile == "smoke" or (ours > theirs and peak.norm() < 3
+                              and peak.norm() < (peak - shift).norm())
 
 # %% mystnb={"figure": {"name": "fig-where", "caption": "Where has a point gone after half a turn? Correlation between the response strength at p before and at gp + δ after, over the held-out images of this run. The cross is where we read, the square where the naive registration reads, the ring the best whole-pixel shift."}, "image": {"alt": "A heat map over horizontal and vertical shift in pixels with a single smooth maximum. A cross at zero lies near the ring that marks the maximum; a square lies several pixels away on the diagonal."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(5.2, 4.2))
     shown = ax.imshow(found, cmap="magma", extent=[-9.5, 9.5, 9.5, -9.5])
-    ax.plot(*peak, "o", markersize=15, markerfacecolor="none", markeredgewidth=1.8, color="black", label="maximum")
-    ax.plot(0, 0, "x", markersize=9, markeredgewidth=2.4, color=BLUE, label="image centre")
-    ax.plot(*shift, "s", markersize=7, markeredgecolor="white", color=GREEN, label="grid centre")
+    ax.plot(*peak, "o", markersize=15, markerfacecolor="none", markeredgewidth=1.8,
+            color="black", label="maximum")
+    ax.plot(0, 0, "x", markersize=9, markeredgewidth=2.4, color=BLUE,
+            label="image centre")
+    ax.plot(*shift, "s", markersize=7, markeredgecolor="white", color=GREEN,
+            label="grid centre")
     ax.set(xlabel="shift δ along x, pixels", ylabel="along y")
     ax.grid(False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9.5, columnspacing=1)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9.5,
+              columnspacing=1)
     fig.colorbar(shown, ax=ax, label="correlation")
     report.figure("where", fig)
 
@@ -409,36 +445,45 @@ with figures.house_style():
 # misses.
 
 # %%
-stores = {name: run.orbits("held-out", registration=name) for name in ("image-centre", "grid-centre")}
+stores = {name: run.orbits("held-out", registration=name)
+          for name in ("image-centre", "grid-centre")}
 right_store, naive_store = stores.values()
-assert np.array_equal(right_store.points, naive_store.points)  # the same points, read in different places
+# the same points, read in different places
+assert np.array_equal(right_store.points, naive_store.points)
 a, b = (store.rows(range(min(2000, len(store)))) for store in stores.values())
 alike = torch.nn.functional.cosine_similarity(a, b, dim=-1).mean(0)
-print(f"cosine between both readings: {alike[n // 2]:.3f} at half a turn, {alike[1:].mean():.3f} on average")
+print(f"cosine between both readings: {alike[n // 2]:.3f} at half a turn, "
+      f"{alike[1:].mean():.3f} on average")
 assert alike[0] > 0.9999 and alike[n // 2] < 0.95
 
 # %%
 pictures = np.unique(right_store.image)
-tested = right_store.image >= np.quantile(pictures, 0.7)  # whole images, not points of one
+# whole images, not points of one
+tested = right_store.image >= np.quantile(pictures, 0.7)
 
 
 def linear_fve(store):
     shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(~tested))
     fit = [store.rows(part) for part in np.array_split(shuffled, 10)]
-    return linear_ceiling(fit, [store.rows(part) for part in np.array_split(np.flatnonzero(tested), 10)])
+    return linear_ceiling(fit, [store.rows(part)
+                                for part in np.array_split(np.flatnonzero(tested), 10)])
 
 
 explained = {name: linear_fve(store) for name, store in stores.items()}
 for name, values in explained.items():
-    print(f"{name}: a linear map explains {values[1:].mean():.3f} of the variance of x[g], "
+    print(f"{name}: a linear map explains {values[1:].mean():.3f} of the variance of "
+          "x[g], "
           f"{values[n // 2]:.3f} at half a turn")
-assert profile == "smoke" or explained["image-centre"][1:].mean() > explained["grid-centre"][1:].mean()
+means = [explained[name][1:].mean() for name in ("image-centre", "grid-centre")]
+assert profile == "smoke" or means[0] > means[1]
 
 # %% mystnb={"figure": {"name": "fig-registration", "caption": "Points read about the image centre and about the grid's own centre, for every element. Top: how many pixels the naive reading is off. Bottom: the share of the variance of x[g] that the best linear map from x[e] misses on held-out images of this run. Lower is better; where both read the same pixels, they miss the same. At e a little is missed as well: the ridge penalty of the fit is one for all elements."}, "image": {"alt": "Two plots over the elements of the group. In the upper one the misplacement of the naive reading rises to its maximum at 180 degrees and falls again, twice; the other line stays at zero. In the lower one the naive line lies above the other, most where the misplacement is large."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(2, 1, figsize=(7.4, 5.6), sharex=True)
-    figures.registration_error(torch.zeros(G.order), misplaced, G, axes[0], ylabel="misplaced by, pixels")
-    figures.registration_error(1 - explained["image-centre"], 1 - explained["grid-centre"], G, axes[1],
+    figures.registration_error(torch.zeros(G.order), misplaced, G, axes[0],
+                               ylabel="misplaced by, pixels")
+    figures.registration_error(1 - explained["image-centre"],
+                               1 - explained["grid-centre"], G, axes[1],
                              ylabel="variance missed")
     axes[1].get_legend().remove()
     axes[0].set_xlabel("")
@@ -469,7 +514,8 @@ with figures.house_style():
 # %%
 fine = PlanarAction(dihedral(16))
 margin = (fine.source_size(fine.source_size(S)) - few.shape[-1] + 1) // 2
-wide = torch.nn.functional.pad(few[:16], [max(margin, 0)] * 4, mode="reflect")  # only corners that are cropped away
+# only corners that are cropped away
+wide = torch.nn.functional.pad(few[:16], [max(margin, 0)] * 4, mode="reflect")
 reference = read(upright[:16], inside)
 variance = (reference - reference.mean(dim=(0, 1))).square().sum()
 there_and_back = {}
@@ -482,7 +528,8 @@ for g in (1, 2, 3, 4, 8):
 
 # %%
 resampling = max(there_and_back[g] for g in (1, 2, 3))
-assert there_and_back[4] == there_and_back[8] == 0  # quarter turns are exact: nothing is interpolated
+# quarter turns are exact: nothing is interpolated
+assert there_and_back[4] == there_and_back[8] == 0
 assert 0 < resampling < 0.5
 
 # %% [markdown]
@@ -492,15 +539,20 @@ assert 0 < resampling < 0.5
 
 # %%
 eight = PlanarAction(dihedral(4))  # its element 2 is half a turn
-between = (geometry.cells(-inside) - geometry.cells(-inside).round())[0] * geometry.stride
+between = (geometry.cells(-inside)
+           - geometry.cells(-inside).round())[0] * geometry.stride
 step = between.round().int().tolist()
 (whole,) = eight.images(wide, elements=[2])
 corner = (whole.shape[-1] - S) // 2
-shifted = whole[..., corner + step[1]:corner + step[1] + S, corner + step[0]:corner + step[0] + S]
-interpolated = read(activations(whole[..., corner:corner + S, corner:corner + S]), -inside)
+shifted = whole[..., corner + step[1]:corner + step[1] + S,
+                corner + step[0]:corner + step[0] + S]
+interpolated = read(activations(whole[..., corner:corner + S, corner:corner + S]),
+                    -inside)
 exactly = read(activations(shifted), -inside - between)
-reading = float((interpolated - exactly).square().sum() / (exactly - exactly.mean(dim=(0, 1))).square().sum())
-print(f"after half a turn points lie {between.abs().tolist()} px beside a cell (of {geometry.stride} px)")
+reading = float((interpolated - exactly).square().sum()
+                / (exactly - exactly.mean(dim=(0, 1))).square().sum())
+print(f"after half a turn points lie {between.abs().tolist()} px beside a cell (of "
+      f"{geometry.stride} px)")
 print(f"reading between cells: {reading:.3f} of the variance")
 print(f"resampling pixels:     {resampling:.3f} at most")
 
@@ -523,12 +575,13 @@ files = sorted(store.folder.glob("*.npy"))
 print(f"{len(store)} orbits of {store.group.order} blocks of {store.channels} channels")
 print(f"{len(files)} shards, {sum(f.stat().st_size for f in files) / 1e6:.0f} MB")
 batch = next(store.batches(min(512, len(store)), seed=seed)) * store.scale
-print(f"scale {store.scale:.4g}; mean squared norm of a block, scaled: {batch.square().sum(-1).mean():.0f}")
+print(f"scale {store.scale:.4g}; mean squared norm of a block, scaled: "
+      f"{batch.square().sum(-1).mean():.0f}")
 assert len(store) == len(run.source("train")) * run.profile.points_per_image
 
 # %% [markdown]
 # The `scale` brings the mean squared norm of a block to the number of channels, so that a typical number is about
-# one, whatever the model. Chapter 3 shows why this matters.
+# one, whatever the model. {doc}`Chapter 3 <03_training>` shows why this matters.
 #
 # Extraction can take hours on a large data set. It must survive a crash, a full disk, a closed laptop. The store
 # is cut into shards. A shard is written under another name and renamed when it is whole, and its checksum is
@@ -561,8 +614,10 @@ def checksums(folder):
 
 
 OrbitStore.make(folder, model, eight, ImageSubset(train, four), **settings)
-never_stopped = OrbitStore.make(Path(workshop.name) / "second", model, eight, ImageSubset(train, four), **settings)
-assert checksums(folder) == checksums(never_stopped.folder) and len(checksums(folder)) == 4
+never_stopped = OrbitStore.make(Path(workshop.name) / "second", model, eight,
+                                ImageSubset(train, four), **settings)
+assert checksums(folder) == checksums(never_stopped.folder)
+assert len(checksums(folder)) == 4
 
 # %% [markdown]
 # Now lose one byte at the end of one shard. Opening the store reports it, and `make` remakes that shard and no
@@ -578,7 +633,8 @@ except ValueError as error:
     print(str(error).replace(str(folder), "orbits"))
 
 OrbitStore.make(folder, model, eight, ImageSubset(train, four), **settings)
-remade = [name for name, time in times.items() if (folder / name).stat().st_mtime_ns != time]
+remade = [name for name, time in times.items()
+          if (folder / name).stat().st_mtime_ns != time]
 print("remade:", remade)
 assert remade == ["00001.npy"] and checksums(folder) == checksums(never_stopped.folder)
 
@@ -588,12 +644,14 @@ assert remade == ["00001.npy"] and checksums(folder) == checksums(never_stopped.
 # what the store holds:
 
 # %%
-stream = OrbitStream(model, eight, ImageSubset(train, four), points_per_image=4, seed=seed, buffer=16,
+stream = OrbitStream(model, eight, ImageSubset(train, four), points_per_image=4,
+                     seed=seed, buffer=16,
                      images_per_step=2)
 streamed = torch.cat(list(stream.batches(4)))
 stored = OrbitStore(folder).rows(range(16))
 nearest = torch.cdist(streamed.flatten(1), stored.flatten(1)).min(dim=1)
-assert sorted(nearest.indices.tolist()) == list(range(16))  # each row once, in another order
+# each row once, in another order
+assert sorted(nearest.indices.tolist()) == list(range(16))
 assert (nearest.values < 0.01 * stored.flatten(1).norm(dim=1).mean()).all()
 workshop.cleanup()
 
@@ -615,14 +673,14 @@ workshop.cleanup()
 # all: copy $x[e]$, and see what share of the variance that explains ({numref}`fig-equivariance`).
 
 # %%
-x = right_store.rows(range(len(right_store)))
-copied = 1 - (x - x[:, :1]).square().sum((0, 2)) / (x - x.mean(0)).square().sum((0, 2))
+copied = torch.as_tensor(copy_fve(right_store.in_order()))
 linear, exact = torch.tensor(run.ceiling()), torch.tensor(action.exact)
 others = torch.arange(G.order) > 0
 print(f"copying x[e] explains     {copied[others].mean():6.3f} of the variance of x[g]")
 print(f"a linear map explains     {linear[others].mean():6.3f}")
 print(f"  exact elements          {linear[others & exact].mean():6.3f}")
-print(f"  resampled elements      {linear[~exact].mean():6.3f}" if not exact.all() else "  (no element is resampled)")
+print(f"  resampled elements      {linear[~exact].mean():6.3f}" if not exact.all()
+      else "  (no element is resampled)")
 assert linear[others].mean() > copied[others].mean()
 assert profile == "smoke" or 0.3 < linear[others].mean() < 0.9
 
@@ -630,39 +688,52 @@ assert profile == "smoke" or 0.3 < linear[others].mean() < 0.9
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 3.4))
     ax.axhline(0, color="0.5", linewidth=0.8)
-    for values, colour, name in ((linear, BLUE, "linear map"), (copied, ORANGE, "copy")):
+    for values, colour, name in ((linear, BLUE, "linear map"),
+                                 (copied, ORANGE, "copy")):
         for half in (slice(0, n), slice(n, None)):
-            ax.plot(np.arange(G.order)[half], values[half], "o-", color=colour, label=name if half.start == 0 else None)
+            ax.plot(np.arange(G.order)[half], values[half], "o-", color=colour,
+                    label=name if half.start == 0 else None)
     places = np.flatnonzero(action.exact)
-    ax.plot(places, linear[places], "o", markersize=11, markerfacecolor="none", color=BLUE, label="exact element")
-    ax.set_xticks(range(0, G.order, max(1, n // 4)), [G.latex[g] for g in range(0, G.order, max(1, n // 4))])
-    ax.set(ylabel="variance explained", xlabel="element", ylim=(max(-1, 1.1 * float(copied.min())), 1.03))
+    ax.plot(places, linear[places], "o", markersize=11, markerfacecolor="none",
+            color=BLUE, label="exact element")
+    ax.set_xticks(range(0, G.order, max(1, n // 4)),
+                  [G.latex[g] for g in range(0, G.order, max(1, n // 4))])
+    ax.set(ylabel="variance explained", xlabel="element",
+           ylim=(max(-1, 1.1 * float(copied.min())), 1.03))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     report.figure("equivariance", fig)
 
 # %% [markdown]
 # The network's response changes thoroughly: a copy explains far less, for many elements not even as much as the mean
-# does. And yet a large part can be predicted, with one fixed matrix per element, for images that were not used in
-# the fit. Nobody built this in. It is what a group crosscoder has to work with, and in chapter 3 the linear ceiling
-# will serve as its yardstick.
+# does. And yet a large part can be predicted, with one fixed matrix per element, for images that were not used in the
+# fit. Nobody built this in. It is what a group crosscoder has to work with, and in {doc}`chapter 3 <03_training>` the
+# linear ceiling will serve as its yardstick.
 #
 # What the linear map misses has four sources, and this measurement does not separate them: a network that is not
 # equivariant, both interpolations, the corners of a square receptive field, and a fit on a limited number of images.
 
-# %%
+# %% tags=["hide-input"]
 half = n // 2
 for key, value, unit, note in (
         ("stride", geometry.stride, "px", "stride of the layer"),
         ("receptive_field", geometry.receptive_field, "px", "receptive field"),
-        ("centre_offset", geometry.centre_offset, "px", "offset of the grid's middle along x and y"),
+        ("centre_offset", geometry.centre_offset, "px",
+         "offset of the grid's middle along x and y"),
         ("mask_radius", geometry.max_mask_radius, "px", "mask radius"),
-        ("naive_half_turn", float(misplaced[half]), "px", "naive registration: misplaced at half a turn"),
-        ("peak_half_turn", float(peak.norm()), "px", "ours: distance from the strongest correlation"),
-        ("peak_naive", float((peak - shift).norm()), "px", "naive: distance from the strongest correlation"),
-        ("naive_cosine", float(alike[half]), "", "cosine of both readings at half a turn"),
-        ("linear_fve", float(linear[others].mean()), "", "linear ceiling, all blocks but the first"),
-        ("linear_few", float(explained["image-centre"][1:].mean()), "", "the same, fitted on held-out images only"),
-        ("linear_few_naive", float(explained["grid-centre"][1:].mean()), "", "the same with naive registration"),
+        ("naive_half_turn", float(misplaced[half]), "px",
+         "naive registration: misplaced at half a turn"),
+        ("peak_half_turn", float(peak.norm()), "px",
+         "ours: distance from the strongest correlation"),
+        ("peak_naive", float((peak - shift).norm()), "px",
+         "naive: distance from the strongest correlation"),
+        ("naive_cosine", float(alike[half]), "",
+         "cosine of both readings at half a turn"),
+        ("linear_fve", float(linear[others].mean()), "",
+         "linear ceiling, all blocks but the first"),
+        ("linear_few", float(explained["image-centre"][1:].mean()), "",
+         "the same, fitted on held-out images only"),
+        ("linear_few_naive", float(explained["grid-centre"][1:].mean()), "",
+         "the same with naive registration"),
         ("copy_fve", float(copied[others].mean()), "", "copy, variance explained"),
         ("floor_resampling", resampling, "", "there and back, share of variance lost"),
         ("floor_reading", reading, "", "reading between cells, share of variance lost"),
@@ -719,11 +790,13 @@ display(Markdown(report.compare()))
 # ```
 
 # %%
-offsets = {size: model.at_size(size).geometry.centre_offset for size in range(S - 4, S + 9)}
+offsets = {size: model.at_size(size).geometry.centre_offset
+           for size in range(S - 4, S + 9)}
 centred = [size for size, offset in offsets.items() if offset == 0]
 print("centred sizes:", centred)
 assert centred and S not in centred
-assert all(later - earlier == geometry.stride for earlier, later in zip(centred, centred[1:], strict=False))
+assert all(later - earlier == geometry.stride
+           for earlier, later in zip(centred, centred[1:], strict=False))
 
 # %% [markdown]
 # Every stride's worth of pixels there is one. For such a size the naive registration is right, and for quarter
@@ -749,12 +822,14 @@ assert all(later - earlier == geometry.stride for earlier, later in zip(centred,
 names = ["line", "curve", "corner", "cross", "circle", "grating"]
 k = 2  # 45 degrees
 flat = torch.cat([draw(name, 0.0, fine.source_size(S)) for name in names])
-redrawn = torch.cat([draw(name, 2 * torch.pi * k / 16, fine.source_size(S)) for name in names])
+redrawn = torch.cat([draw(name, 2 * torch.pi * k / 16, fine.source_size(S))
+                     for name in names])
 (by_pixels,) = fine.images(flat, S, elements=[k])
 (drawn_turned,) = fine.images(redrawn, S, elements=[0])
 u, v = read(activations(by_pixels), inside), read(activations(drawn_turned), inside)
 once = float((u - v).square().sum() / (v - v.mean(dim=(0, 1))).square().sum())
-print(f"resampled once: {once:.4f} of the variance of these drawings; there and back: {there_and_back[k]:.4f}")
+print(f"resampled once: {once:.4f} of the variance of these drawings; there and back: "
+      f"{there_and_back[k]:.4f}")
 assert once < there_and_back[k]
 
 # %% [markdown]
@@ -780,10 +855,12 @@ assert once < there_and_back[k]
 def half_turn_fve(after):
     blocks = torch.stack([reference, after], dim=2)  # (images, points, 2, channels)
     cut = 3 * len(blocks) // 4
-    return float(linear_ceiling(blocks[:cut].flatten(0, 1).split(400), blocks[cut:].flatten(0, 1).split(400))[1])
+    return float(linear_ceiling(blocks[:cut].flatten(0, 1).split(400),
+                                blocks[cut:].flatten(0, 1).split(400))[1])
 
 
-print(f"read between cells: {half_turn_fve(interpolated):.3f}   read exactly: {half_turn_fve(exactly):.3f}")
+print(f"read between cells: {half_turn_fve(interpolated):.3f}   read exactly: "
+      f"{half_turn_fve(exactly):.3f}")
 
 # %% [markdown]
 # With so few images the fit is rough, and the answer can go either way. An interpolated reading is a local mean.

@@ -71,10 +71,16 @@ import torch
 from IPython.display import Markdown, display
 
 from groupcc_lite import figures
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, evaluate, train
+from groupcc_lite.coders import (
+    GroupCrosscoder,
+    SparseAutoencoder,
+    copy_fve,
+    evaluate,
+    train,
+)
 from groupcc_lite.figures import BLUE, INK, ORANGE
 from groupcc_lite.groups import cyclic
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.symmetry import max_cosine, normalised
 
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -83,7 +89,8 @@ G, settings = run.group, run.profile
 train_orbits, held_out = run.orbits("train"), run.orbits("held-out")
 d, m = train_orbits.channels, settings.latents
 print(run)
-print(f"{len(train_orbits)} orbits to train on, {len(held_out)} held out; {G.order} blocks of {d} channels")
+print(f"{len(train_orbits)} orbits to train on, {len(held_out)} held out; {G.order} "
+      f"blocks of {d} channels")
 
 # %% [markdown]
 # ## One block in, all blocks out
@@ -118,7 +125,8 @@ x = train_orbits.rows(range(4))
 f = fresh.encode(x[:, 0])
 other = x.clone()
 other[:, 1:] = 0  # the encoder sees the first block only
-assert torch.equal(fresh(other).latents, f) and fresh(x).reconstruction.shape == x.shape == (4, G.order, d)
+assert torch.equal(fresh(other).latents, f)
+assert fresh(x).reconstruction.shape == x.shape == (4, G.order, d)
 
 # %% [markdown]
 # ## The objective
@@ -149,10 +157,12 @@ assert torch.equal(fresh(other).latents, f) and fresh(x).reconstruction.shape ==
 # %%
 strength = 10.0
 y = x * fresh.scale
-reconstruction = (y - fresh(x).reconstruction * fresh.scale).square().sum(dim=(1, 2)).mean()
+error = y - fresh(x).reconstruction * fresh.scale
+reconstruction = error.square().sum(dim=(1, 2)).mean()
 sparsity = (f * fresh.W_d.flatten(1).norm(dim=1)).sum(dim=1).mean()
 total, parts = fresh.loss(x, sparsity=strength)
-print(f"reconstruction {reconstruction:.4g}, sparsity {sparsity:.4g}, total {reconstruction + strength * sparsity:.4g}")
+print(f"reconstruction {reconstruction:.4g}, sparsity {sparsity:.4g}, total "
+      f"{reconstruction + strength * sparsity:.4g}")
 assert torch.allclose(total, reconstruction + strength * sparsity, rtol=1e-4)
 assert torch.allclose(parts["reconstruction"], reconstruction, rtol=1e-4)
 
@@ -174,7 +184,8 @@ sparse = GroupCrosscoder(G, d, m, activation="topk", k=8, seed=seed)
 active = sparse.encode(x[:, 0]) > 0
 assert (active.sum(dim=1) <= 8).all()
 contribution = fresh.encode(x[:, 0]) * fresh.W_d.flatten(1).norm(dim=1)
-assert torch.equal(active[0].nonzero()[:, 0], contribution[0].topk(8).indices.sort().values)
+assert torch.equal(active[0].nonzero()[:, 0],
+                   contribution[0].topk(8).indices.sort().values)
 
 # %% [markdown]
 # ## What λ means
@@ -197,16 +208,19 @@ assert torch.equal(active[0].nonzero()[:, 0], contribution[0].topk(8).indices.so
 
 # %%
 def doubled(coder):
-    twin = GroupCrosscoder(coder.group, coder.channels, coder.latents, scale=2 * float(coder.scale))
-    twin.load_state_dict({name: value * (2 if name in ("b", "b_e", "b_d", "scale") else 1)
+    twin = GroupCrosscoder(coder.group, coder.channels, coder.latents,
+                           scale=2 * float(coder.scale))
+    in_units = ("b", "b_e", "b_d", "scale")
+    twin.load_state_dict({name: value * (2 if name in in_units else 1)
                           for name, value in coder.state_dict().items()})
     return twin
 
 
 fresh.begin(x)
 for ratio in (1, 2, 4):
-    losses = doubled(fresh).loss(x, sparsity=ratio * strength)[0], fresh.loss(x, sparsity=strength)[0]
-    quotient = (losses[0] / losses[1]).item()
+    ours, theirs = (doubled(fresh).loss(x, sparsity=ratio * strength)[0],
+                    fresh.loss(x, sparsity=strength)[0])
+    quotient = (ours / theirs).item()
     print(f"activations doubled, {ratio} λ: loss is multiplied by {quotient:.3f}")
     assert (abs(quotient - 4) < 1e-3) == (ratio == 2)
 
@@ -220,26 +234,32 @@ base = settings.l1_sparsities[0] / G.order ** 0.5
 
 
 def short_sae(scale, sparsity, start=seed):
-    coder = SparseAutoencoder(d, m, scale=scale * single.scale, seed=start).to(run.device)
-    train(coder, single, steps=settings.curve_steps, batch_size=settings.batch_size // 4, lr=settings.lr,
+    coder = SparseAutoencoder(d, m, scale=scale * single.scale,
+                              seed=start).to(run.device)
+    train(coder, single, steps=settings.curve_steps,
+          batch_size=settings.batch_size // 4, lr=settings.lr,
           sparsity=sparsity, seed=start, progress=False)
     return run.evaluate(coder)
 
 
-outcomes = {(scale, ratio): short_sae(scale, ratio * base) for scale, ratio in ((1, 1), (2, 1), (2, 2), (2, 4))}
+outcomes = {(scale, ratio): short_sae(scale, ratio * base)
+            for scale, ratio in ((1, 1), (2, 1), (2, 2), (2, 4))}
 for (scale, ratio), outcome in outcomes.items():
-    print(f"activations x {scale}, {ratio} λ:   L0 {outcome.l0:6.1f}   variance explained {outcome.fve:.3f}")
+    print(f"activations x {scale}, {ratio} λ:   L0 {outcome.l0:6.1f}   variance "
+          f"explained {outcome.fve:.3f}")
 
 # %%
-distance = {ratio: abs(outcomes[2, ratio].fve - outcomes[1, 1].fve) for ratio in (1, 2, 4)}
-print("difference in variance explained:", {f"{ratio} λ": round(gap, 4) for ratio, gap in distance.items()})
+distance = {ratio: abs(outcomes[2, ratio].fve - outcomes[1, 1].fve)
+            for ratio in (1, 2, 4)}
+print("difference in variance explained:",
+      {f"{ratio} λ": round(gap, 4) for ratio, gap in distance.items()})
 assert min(distance, key=distance.get) == 2 or profile == "inception"
 
 # %% [markdown]
-# The agreement is not perfect. Adam takes steps of the same size in whatever unit, so biases that have to go
-# twice as far are late, and a short training shows it. But the answer is clear. So the library multiplies
-# activations by the `scale` of chapter 2, which makes a typical number about one, and keeps the scale in the
-# saved file. Then a $\lambda$ can be carried from model to model.
+# The agreement is not perfect. Adam takes steps of the same size in whatever unit, so biases that have to go twice as
+# far are late, and a short training shows it. But the answer is clear. So the library multiplies activations by the
+# `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the scale in the saved
+# file. Then a $\lambda$ can be carried from model to model.
 #
 # From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
 # $\lvert G\rvert$ times as many summands. The norm of a vector that writes equally into all blocks grows by
@@ -254,9 +274,11 @@ assert min(distance, key=distance.get) == 2 or profile == "inception"
 # %%
 coder = run.coder()
 history = run.history()
-print(f"{type(coder).__name__} for {coder.group.name}: {coder.latents} latents, {coder.activation}"
+print(f"{type(coder).__name__} for {coder.group.name}: {coder.latents} latents, "
+      f"{coder.activation}"
       + (f", k = {coder.k}" if coder.k else ""))
-print(f"{settings.steps} steps of {settings.batch_size} orbits = {settings.steps * settings.batch_size} samples, "
+print(f"{settings.steps} steps of {settings.batch_size} orbits = "
+      f"{settings.steps * settings.batch_size} samples, "
       f"{settings.steps * settings.batch_size / len(train_orbits):.1f} epochs")
 assert history[-1]["step"] == settings.steps and history[-1]["fve"] > history[0]["fve"]
 
@@ -290,20 +312,24 @@ with figures.house_style():
 # %%
 metrics, ceiling = run.evaluate(coder), run.ceiling()
 exact, identity = train_orbits.exact, np.arange(G.order) == 0
-copied = torch.cat([block for block in held_out.in_order()])
-copied = 1 - (copied - copied[:, :1]).square().sum((0, 2)) / (copied - copied.mean(0)).square().sum((0, 2))
-groups = {"untransformed": identity, "exact": exact & ~identity, "resampled": ~exact, "all but e": ~identity}
+copied = copy_fve(held_out.in_order())
+groups = {"untransformed": identity, "exact": exact & ~identity, "resampled": ~exact,
+          "all but e": ~identity}
 print("elements         copy   crosscoder   linear ceiling")
 for name, which in groups.items():
     if which.any():
-        print(f"{name:14} {copied[which].mean():6.3f}   {metrics.fve_per_block[which].mean():10.3f}"
+        print(f"{name:14} {copied[which].mean():6.3f}   "
+              f"{metrics.fve_per_block[which].mean():10.3f}"
               f"   {ceiling[which].mean():14.3f}")
 
 # %%
 reached = metrics.fve_per_block[~identity].mean() / ceiling[~identity].mean()
-print(f"all blocks: {metrics.fve:.3f} of the variance, with {metrics.l0:.1f} of {m} latents active")
-print(f"on transformed images the crosscoder reaches {100 * reached:.0f} % of the linear ceiling")
-assert metrics.fve > copied[1:].mean() and metrics.fve_identity > metrics.fve_per_block[~identity].max()
+print(f"all blocks: {metrics.fve:.3f} of the variance, with {metrics.l0:.1f} of {m} "
+      "latents active")
+print(f"on transformed images the crosscoder reaches {100 * reached:.0f} % of the "
+      "linear ceiling")
+assert metrics.fve > copied[1:].mean()
+assert metrics.fve_identity > metrics.fve_per_block[~identity].max()
 assert profile == "smoke" or 0.5 < reached < 1.5
 assert ceiling[~identity].max() < metrics.fve_identity or profile != "book"
 
@@ -334,7 +360,8 @@ with figures.house_style():
 frequency = metrics.frequency
 alive = frequency > 0
 print(f"L0 {metrics.l0:.1f}; dead latents: {100 * metrics.dead:.1f} %; "
-      f"the median living latent fires for {100 * np.median(frequency[alive]):.1f} % of the samples")
+      f"the median living latent fires for {100 * np.median(frequency[alive]):.1f} % "
+      "of the samples")
 assert abs(frequency.sum() - metrics.l0) < 1e-6  # two ways of counting the same
 assert metrics.dead < 0.5
 print(f"k was set to {coder.k}" if coder.k else "no k was set")
@@ -365,16 +392,18 @@ with figures.house_style():
 curve = run.curve()
 print("activation   setting       L0     variance explained")
 for row in curve:
-    setting = f"λ = {row['sparsity']:g}" if row["activation"] == "relu" else f"k = {row['k']}"
+    setting = f"λ = {row['sparsity']:g}" if row["k"] is None else f"k = {row['k']}"
     print(f"{row['activation']:10}   {setting:8}   {row['l0']:6.1f}   {row['fve']:.3f}")
 by_k = [row["fve"] for row in curve if row["activation"] == "topk"]
-assert by_k == sorted(by_k) or profile == "inception"  # more latents, better reconstruction
+# more latents, better reconstruction
+assert by_k == sorted(by_k) or profile == "inception"
 
 # %% mystnb={"figure": {"name": "fig-tradeoff", "caption": "Variance explained on held-out images of this run against L0, for ReLU with an L1 penalty and for TopK. Every point is a short training with the same number of samples. The dashed line is the linear ceiling, averaged over all blocks."}, "image": {"alt": "Two lines of points. The TopK line rises from left to right with its k. The points of ReLU with L1 form a line of their own at larger L0. A dashed horizontal line marks the ceiling."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6.4, 4))
     figures.tradeoff(curve, ax)
-    ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2, label="linear ceiling")
+    ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2,
+               label="linear ceiling")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     report.figure("tradeoff", fig)
 
@@ -399,8 +428,10 @@ def stretch(coder):
 
 steps, (small, *_, large) = settings.curve_steps, settings.l1_sparsities
 lasso = stretch(run.coder(activation="relu", sparsity=large, steps=steps))
-topk = stretch(run.coder(activation="topk", k=settings.topk_ks[-1], sparsity=0.0, steps=steps))
-print(f"the reconstruction should be longer by a factor of {lasso:.2f} (L1, λ = {large:g}), {topk:.2f} (TopK)")
+topk = stretch(run.coder(activation="topk", k=settings.topk_ks[-1], sparsity=0.0,
+                         steps=steps))
+print(f"the reconstruction should be longer by a factor of {lasso:.2f} (L1, λ = "
+      f"{large:g}), {topk:.2f} (TopK)")
 assert lasso > topk
 
 # %% [markdown]
@@ -421,7 +452,8 @@ assert torch.equal(plain(x[:, :1]).reconstruction, trivial(x[:, :1]).reconstruct
 sae = run.coder("sae")
 sae_metrics = run.evaluate(sae)
 print(f"on the untransformed block, with L0 {sae_metrics.l0:.1f} and {metrics.l0:.1f}:")
-print(f"  sparse autoencoder {sae_metrics.fve:.3f}   group crosscoder {metrics.fve_identity:.3f}")
+print(f"  sparse autoencoder {sae_metrics.fve:.3f}   group crosscoder "
+      f"{metrics.fve_identity:.3f}")
 
 # %% [markdown]
 # The autoencoder has one block to explain and can spend all its latents on it. The crosscoder has to serve
@@ -433,23 +465,28 @@ print(f"  sparse autoencoder {sae_metrics.fve:.3f}   group crosscoder {metrics.f
 # A coder's start is random, and training finds one of many solutions. Two questions: does the *quality* depend on the
 # seed, and do the *features*? For the second one, look for each dictionary vector's best match among those of another
 # seed: first by plain cosine, then by the {term}`largest cosine over the group <similarity over the group>`, which also
-# accepts a transformed copy. Chapters 4 and 5 use the same coders again.
+# accepts a transformed copy. Chapters {doc}`4 <04_heatmaps>` and
+# {doc}`5 <05_families>` use the same coders again.
 
 # %%
 starts = range(seed, seed + settings.seeds)
 coders = [run.coder(seed=start) for start in starts]
 scores = np.array([run.evaluate(trained).fve for trained in coders])
 first, second = (trained.dictionary.detach().cpu() for trained in coders[:2])
-matches = {"plain": (normalised(first).flatten(1) @ normalised(second).flatten(1).T).amax(dim=1),
-           "over the group": max_cosine(torch.cat([first, second]), G)[:m, m:].amax(dim=1)}
-print(f"variance explained over {len(starts)} seeds: {scores.mean():.4f} ± {scores.std(ddof=1):.4f}")
+one, other = normalised(first).flatten(1), normalised(second).flatten(1)
+over_group = max_cosine(torch.cat([first, second]), G)[:m, m:]
+matches = {"plain": (one @ other.T).amax(dim=1),
+           "over the group": over_group.amax(dim=1)}
+print(f"variance explained over {len(starts)} seeds: {mean_spread(scores, 4)}")
 for name, match in matches.items():
     share = 100 * (match > 0.7).float().mean()
-    print(f"best match in another seed, {name}: median cosine {match.median():.2f}, above 0.7 for {share:.0f} %")
+    print(f"best match in another seed, {name}: median cosine {match.median():.2f}, "
+          f"above 0.7 for {share:.0f} %")
 
 # %%
 assert scores.std(ddof=1) < 0.03
-assert all((match > 0.7).float().mean() < 0.5 for match in matches.values()) or profile == "inception"
+few = all((match > 0.7).float().mean() < 0.5 for match in matches.values())
+assert few or profile == "inception"
 assert (matches["over the group"] >= matches["plain"] - 1e-4).all()
 
 # %% [markdown]
@@ -459,30 +496,37 @@ assert (matches["over the group"] >= matches["plain"] - 1e-4).all()
 # proves little. What can be claimed are statements about a whole dictionary, checked with several seeds, and this is
 # how the next chapters proceed.
 
-# %%
+# %% tags=["hide-input"]
 for key, value, note in (
         ("fve", metrics.fve, "variance explained, all blocks"),
         ("fve_identity", metrics.fve_identity, "untransformed block"),
         ("fve_exact", metrics.fve_exact, "exact elements"),
-        ("fve_resampled", metrics.fve_resampled if not exact.all() else "no such element", "resampled elements"),
-        ("fve_ceiling", float(ceiling[~identity].mean()), "linear ceiling, all blocks but the first"),
-        ("ceiling_exact", float(ceiling[exact & ~identity].mean()), "linear ceiling, exact elements"),
+        ("fve_resampled", metrics.fve_resampled if not exact.all()
+         else "no such element", "resampled elements"),
+        ("fve_ceiling", float(ceiling[~identity].mean()),
+         "linear ceiling, all blocks but the first"),
+        ("ceiling_exact", float(ceiling[exact & ~identity].mean()),
+         "linear ceiling, exact elements"),
         ("fve_copy", float(copied[1:].mean()), "copying the untransformed block"),
-        ("ceiling_reached", float(reached), "crosscoder as a share of the linear ceiling, transformed blocks"),
+        ("ceiling_reached", float(reached),
+         "crosscoder as a share of the linear ceiling, transformed blocks"),
         ("l0", metrics.l0, "active latents per sample"),
         ("dead", metrics.dead, "share of dead latents"),
         ("sae_fve", sae_metrics.fve, "sparse autoencoder on the untransformed block"),
         ("seeds_fve", float(scores.mean()), "variance explained, mean over seeds"),
         ("seeds_spread", float(scores.std(ddof=1)), "standard deviation over seeds"),
-        ("seeds_match", float(matches["plain"].median()), "median cosine of a feature's best match in another seed"),
-        ("seeds_match_group", float(matches["over the group"].median()), "the same, largest cosine over the group"),
+        ("seeds_match", float(matches["plain"].median()),
+         "median cosine of a feature's best match in another seed"),
+        ("seeds_match_group", float(matches["over the group"].median()),
+         "the same, largest cosine over the group"),
         ("stretch_l1", lasso, "shrinkage of L1 at the largest λ: stretch by"),
         ("stretch_topk", topk, "shrinkage of TopK: stretch by")):
     report.number(key, value, note=note)
 
-# %%
+# %% tags=["hide-input"]
 for row in curve:
-    name = f"L1, λ = {row['sparsity']:g}" if row["activation"] == "relu" else f"TopK, k = {row['k']}"
+    l1 = row["k"] is None
+    name = f"L1, λ = {row['sparsity']:g}" if l1 else f"TopK, k = {row['k']}"
     key = f"curve_{row['activation']}_{row['sparsity'] or row['k']:g}"
     report.number(f"{key}_fve", row["fve"], note=f"variance explained, {name}")
     report.number(f"{key}_l0", row["l0"], note=f"L0, {name}")
@@ -500,8 +544,10 @@ _ = report.save()
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    "fve", "fve_identity", "fve_exact", "fve_resampled", "fve_ceiling", "ceiling_exact", "fve_copy",
-    "ceiling_reached", "l0", "dead", "sae_fve", "seeds_fve", "seeds_spread", "seeds_match",
+    "fve", "fve_identity", "fve_exact", "fve_resampled", "fve_ceiling", "ceiling_exact",
+    "fve_copy",
+    "ceiling_reached", "l0", "dead", "sae_fve", "seeds_fve", "seeds_spread",
+    "seeds_match",
     "seeds_match_group", "stretch_l1", "stretch_topk")))
 
 # %% [markdown]
@@ -553,7 +599,8 @@ display(Markdown(report.compare(
 D = coder.dictionary.detach().cpu()[torch.tensor(alive)]
 blocks = D.norm(dim=2)
 ratio = blocks.sum(dim=1) / blocks.square().sum(dim=1).sqrt()
-print(f"ratio {ratio.min():.2f} to {ratio.max():.2f}, median {ratio.median():.2f}; √|G| = {G.order ** 0.5:.2f}")
+print(f"ratio {ratio.min():.2f} to {ratio.max():.2f}, median {ratio.median():.2f}; "
+      f"√|G| = {G.order ** 0.5:.2f}")
 assert (ratio >= 0.999).all() and (ratio <= 1.001 * G.order ** 0.5).all()
 assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
 
@@ -587,7 +634,8 @@ x = held_out.rows(range(64)).to(run.device)
 for name, trained in (("as trained", honest), ("rescaled", cheat)):
     parts = trained.loss(x, sparsity=small)[1]
     bare = small * trained.encode(x[:, 0]).sum(dim=1).mean()
-    print(f"{name:11} reconstruction {parts['reconstruction']:.1f}   penalty {parts['l1']:.2f}"
+    print(f"{name:11} reconstruction {parts['reconstruction']:.1f}   penalty "
+          f"{parts['l1']:.2f}"
           f"   without norm {bare:.2f}")
 
 # %%

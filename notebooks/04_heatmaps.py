@@ -19,7 +19,8 @@
 #
 # **You need** the block action from {doc}`01_groups` and an idea of what a crosscoder is ({doc}`03_training`).
 #
-# **Run time** about a minute on two CPU cores when chapter 3 has been run, a few minutes otherwise.
+# **Run time** about a minute on two CPU cores when {doc}`chapter 3 <03_training>` has been run, a few minutes
+# otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -65,7 +66,6 @@ weights = None  # weights file of the profile's model; None: the usual place
 
 # %%
 import math
-from collections import Counter
 
 import matplotlib.pyplot as plt
 import torch
@@ -74,13 +74,14 @@ from scipy.stats import spearmanr
 
 from groupcc_lite import figures
 from groupcc_lite.figures import element_colours
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, draw, stimuli
 from groupcc_lite.symmetry import (
     act,
     block_cosines,
     centre_activations,
     label_by_response,
+    living_dictionary,
     normalised,
     self_similarity,
 )
@@ -118,7 +119,8 @@ assert n % 4 == 0
 
 # %%
 unit = model.input_size / 96  # drawings keep their share of the image
-large, small = A.source_size(model.input_size), 2 * int(32 * unit)  # both even: one common centre
+# both even: one common centre
+large, small = A.source_size(model.input_size), 2 * int(32 * unit)
 
 
 def drawing(shape, angle=0.0):
@@ -135,7 +137,8 @@ print("shapes, blocks, pixels:", tuple(drawn.shape))
 
 # %%
 def show_heatmaps(B, names, caption_of=str):
-    fig, axes = plt.subplots(1, len(names), figsize=(6, 2.7))  # small, so that its type is large on a phone
+    # small, so that its type is large on a phone
+    fig, axes = plt.subplots(1, len(names), figsize=(6, 2.7))
     for ax, matrix, name in zip(axes, B, names, strict=True):
         figures.block_heatmap(matrix, G, ax)
         ax.set_title(caption_of(name), fontsize=10)
@@ -149,7 +152,8 @@ three = [SHAPE_NAMES.index(name) for name in ("blob", "line", "curve")]
 
 # %% mystnb={"figure": {"name": "fig-drawn-heatmaps", "caption": "Block heatmaps of three drawings, computed from their pixels; no network. A blob is the same under everything. A line comes back after half a turn, so there is a second diagonal beside the main one. A curve comes back only after a full turn."}, "image": {"alt": "Three square heat maps, each cut into four quarters. The blob's is uniformly dark orange. The line's quarters are crossed by two stripes each, the curve's by one."}} tags=["hide-input"]
 with figures.house_style():
-    report.figure("drawn", show_heatmaps(block_cosines(drawn[three]), [SHAPE_NAMES[i] for i in three]))
+    report.figure("drawn", show_heatmaps(block_cosines(drawn[three]),
+                                         [SHAPE_NAMES[i] for i in three]))
 
 # %% [markdown]
 # Where do the stripes of {numref}`fig-drawn-heatmaps` come from? Watch two heatmaps grow, row by row. Row $g$ compares
@@ -165,22 +169,26 @@ growing = block_cosines(drawn[pair])
 
 def rows_up_to(g):
     fig, axes = plt.subplots(2, 2, figsize=(4, 4.4), width_ratios=[1, 1.9])
-    for (left, right), pictures, B_full, i in zip(axes, positions, growing, pair, strict=True):
+    for (left, right), pictures, B_full, i in zip(axes, positions, growing, pair,
+                                                  strict=True):
         left.imshow(pictures[g].mean(0), cmap="gray", vmin=0.1, vmax=1)
         left.axis("off")
         left.set_title(f"{SHAPE_NAMES[i]}, {G.latex[g]}", loc="center")
         figures.block_heatmap(B_full, G, right)
         right.axhspan(g + 0.5, G.order, color="white", zorder=3)
-        right.axhspan(g - 0.5, g + 0.5, fill=False, edgecolor="black", linewidth=1.5, zorder=5)
+        right.axhspan(g - 0.5, g + 0.5, fill=False, edgecolor="black", linewidth=1.5,
+                      zorder=5)
         right.set_ylim(G.order - 0.5, -0.5)
     return fig
 
 
-stops = sorted({*range(0, n, max(1, n // 8)), *range(n, G.order, max(1, n // 4)), G.order - 1})
+stops = sorted({*range(0, n, max(1, n // 8)), *range(n, G.order, max(1, n // 4)),
+                G.order - 1})
 with figures.house_style():
     frames = [figures.png(rows_up_to(g)) for g in stops]
 figures.feature_stack(frames, [G.names[g] for g in stops], [
-    f"A line and a curve moved by {G.names[g]}, and their heatmaps, filled from the top to the row of {G.names[g]}."
+    f"A line and a curve moved by {G.names[g]}, and their heatmaps, filled from the "
+    f"top to the row of {G.names[g]}."
     for g in stops], description="rows up to", width="440px")
 
 # %% [markdown]
@@ -256,15 +264,21 @@ def by_element(B):
 
 
 def equivariance_share(B):
-    """Share of B's variance that a function of g^-1 h explains; nan where B hardly varies."""
-    values, fitted = B.flatten(1)[:, off_diagonal], by_element(B)[:, pairs][:, off_diagonal]
+    """Share of B's variance that a function of g^-1 h explains.
+
+    nan where B hardly varies. This is `symmetry.equivariance_score`, which takes
+    dictionary vectors; it is written out here so that one sees what it does.
+    """
+    values = B.flatten(1)[:, off_diagonal]
+    fitted = by_element(B)[:, pairs][:, off_diagonal]
     variance = values.var(1, unbiased=False)
     share = 1 - (values - fitted).square().mean(1) / variance
     return torch.where(variance > 1e-3, share, torch.nan)
 
 
 of_pixels = equivariance_share(block_cosines(drawn))
-print(f"pixels: share explained by g^-1 h is at least {of_pixels.nan_to_num(1.0).min():.2f}")
+print(f"pixels: share explained by g^-1 h is at least "
+      f"{of_pixels.nan_to_num(1.0).min():.2f}")
 assert of_pixels.nan_to_num(1.0).min() > 0.95
 
 # %% [markdown]
@@ -293,9 +307,11 @@ with figures.house_style():
 c_seen = self_similarity(seen, G)
 print(f"{'shape':>14}  share  half turn  quarter  best mirror  least")
 for shape, share, c in zip(SHAPES, of_network, c_seen, strict=True):
-    print(f"{shape.name:>14}  {share:5.2f}  {c[HALF]:9.2f}  {c[QUARTER]:7.2f}  {c[n:].max():11.2f}  {c.min():5.2f}")
+    print(f"{shape.name:>14}  {share:5.2f}  {c[HALF]:9.2f}  {c[QUARTER]:7.2f}  "
+          f"{c[n:].max():11.2f}  {c.min():5.2f}")
 median_share = report.number("network_share", float(of_network.nanmedian()),
-                             note="share of B that g⁻¹h explains, drawn shapes through the network, median")
+                             note="share of B that g⁻¹h explains, drawn shapes through "
+                                  "the network, median")
 
 # %% [markdown]
 # Be careful with what this shows. A drawn line *is* the same image after half a turn, so *any* function of the
@@ -312,20 +328,24 @@ median_share = report.number("network_share", float(of_network.nanmedian()),
 # %%
 def redrawn(shape):
     turned = torch.arange(n) * (2 * math.pi / n)
-    angles = torch.cat([turned, math.pi - turned])  # our shapes are their own mirror images along their axis
+    # our shapes are their own mirror images along their axis
+    angles = torch.cat([turned, math.pi - turned])
     edge = (large - model.input_size) // 2
     pictures = torch.cat([drawing(shape, float(angle)) for angle in angles])
-    return centre_activations(model, pictures[:, :, edge:large - edge, edge:large - edge])
+    return centre_activations(model,
+                              pictures[:, :, edge:large - edge, edge:large - edge])
 
-
+# %%
 again = torch.stack([redrawn(shape) for shape in SHAPES]) - mean
 agreement = torch.cosine_similarity(seen, again, dim=-1)  # (shape, element)
 exact = torch.tensor(A.exact)
-print(f"interpolated against redrawn, exact elements:     at least {agreement[:, exact].min():.3f}")
+print(f"interpolated against redrawn, exact elements:     at least "
+      f"{agreement[:, exact].min():.3f}")
 assert exact.sum() == 8 and agreement[:, exact].min() > 0.99
 if not exact.all():
     floor = report.number("interpolation_floor", float(agreement[:, ~exact].mean()),
-                          note="cosine of interpolated and redrawn activations, resampled elements, mean")
+                          note="cosine of interpolated and redrawn activations, "
+                               "resampled elements, mean")
     print(f"interpolated against redrawn, resampled elements: {floor:.3f} on average, "
           f"{agreement[:, ~exact].min():.3f} at worst")
 
@@ -376,7 +396,8 @@ with figures.house_style():
         ax.set_title(SHAPE_NAMES[i])
         ax.set_ylabel("$c(h)$" if i == three[0] else "")
         ax.set_xticks([0, 180, 360], ["0°", "180°", "360°"])
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center",
+               ncols=2)
 
 # %% [markdown]
 # ## Learned features
@@ -384,27 +405,24 @@ with figures.house_style():
 # Now to the trained crosscoder. We keep the features that {term}`fire <firing>` on {term}`held-out images`.
 
 # %%
-def living_dictionary(coder):
-    alive = run.evaluate(coder).frequency > 0
-    return coder.dictionary.detach().cpu()[alive], alive.nonzero()[0]
-
-
 coder = run.coder()
-D, features = living_dictionary(coder)
+D, features = living_dictionary(coder, run.evaluate(coder).frequency)
 B, c = block_cosines(D), self_similarity(D, G)
 share = equivariance_share(B)
-living_count = report.number("living_count", len(D), note="features that fire on held-out images")
+living_count = report.number("living_count", len(D),
+                             note="features that fire on held-out images")
 report.number("feature_share", float(share.nanmedian()),
               note="share of B that g⁻¹h explains, learned features, median")
-print(f"{living_count} of {coder.latents} features fire; median share explained by g^-1 h: {share.nanmedian():.2f}")
+print(f"{living_count} of {coder.latents} features fire; median share explained by "
+      f"g^-1 h: {share.nanmedian():.2f}")
 
 # %% [markdown]
 # A learned vector has two handicaps that a drawing has not.
 #
 # **The {term}`linear ceiling`.** The crosscoder sees $x[e]$ alone and knows the other blocks only as far as $x[e]$
-# determines them (chapter 3). What it cannot predict it leaves out, so the block $F[e]$ is the longest. Uneven
-# lengths lower the profile even where all blocks point the same way: then $c(h) = \sum_g w_g w_{gh}$, which is
-# at most 1.
+# determines them ({doc}`chapter 3 <03_training>`). What it cannot predict it leaves out, so the block $F[e]$ is the
+# longest. Uneven lengths lower the profile even where all blocks point the same way: then $c(h) = \sum_g w_g w_{gh}$,
+# which is at most 1.
 #
 # **Noise.** Directions are learned from finitely many samples, and noise in two blocks lowers their cosine.
 
@@ -412,10 +430,12 @@ print(f"{living_count} of {coder.latents} features fire; median share explained 
 w = D.norm(dim=2) / D.flatten(1).norm(dim=1, keepdim=True)
 ceiling = torch.as_tensor(run.ceiling()).float()
 could_be = torch.stack([(w * w[:, G.table[:, h]]).sum(1) for h in range(1, G.order)])
-print(f"share of the squared length in block e: {w[:, 0].square().mean():.3f}, equal blocks: {1 / G.order:.3f}")
+print(f"share of the squared length in block e: {w[:, 0].square().mean():.3f}, equal "
+      f"blocks: {1 / G.order:.3f}")
 print(f"linear ceiling of the other blocks:     {ceiling[1:].mean():.2f} on average")
 print(f"c(h) if all blocks pointed one way:     {could_be.mean():.3f} on average")
-report.number("length_limit", float(could_be.mean()), note="c(h) that unequal block lengths leave possible, mean")
+report.number("length_limit", float(could_be.mean()),
+              note="c(h) that unequal block lengths leave possible, mean")
 if profile == "book":
     assert w[:, 0].square().mean() > 1.5 / G.order and could_be.mean() > 0.95
 
@@ -444,7 +464,8 @@ PRESENT, ABSENT = 0.5, 0.3
 
 
 def kinds(c, present=PRESENT, absent=ABSENT):
-    half, quarter, mirror, least = c[:, HALF], c[:, QUARTER], c[:, n:].amax(1), c.amin(1)
+    half, quarter = c[:, HALF], c[:, QUARTER]
+    mirror, least = c[:, n:].amax(1), c.amin(1)
     return {"curve-like": (mirror >= present) & (half <= absent),
             "line-like": (half >= present) & (quarter <= absent),
             "quarter-turn": (quarter >= present) & (least < present),
@@ -465,12 +486,14 @@ for name, among in found.items():
 other = torch.randperm(len(D), generator=torch.Generator().manual_seed(seed))
 other = torch.where(other == torch.arange(len(D)), other.roll(1), other)
 F = normalised(D)
-null = torch.stack([(F * act(F[other], G, h)).sum((1, 2)) for h in range(G.order)], dim=1)
+null = torch.stack([(F * act(F[other], G, h)).sum((1, 2)) for h in range(G.order)],
+                   dim=1)
 chance = {"half turn": null[:, HALF], "best mirror": null[:, n:].amax(1)}
 for name, values in chance.items():
     print(f"{name:>11} of unrelated features: median {values.median():.2f}, "
           f"at least {PRESENT} for {(values >= PRESENT).float().mean():.1%}")
-    report.number("null_" + name.replace(" ", "_"), float((values >= PRESENT).float().mean()),
+    report.number("null_" + name.replace(" ", "_"),
+                  float((values >= PRESENT).float().mean()),
                   note=f"unrelated pairs whose {name} would count as present")
 if profile == "book":
     assert all((values >= PRESENT).float().mean() < 0.01 for values in chance.values())
@@ -486,18 +509,19 @@ if profile == "book":
 
 # %%
 def clearest(score, among):
-    """The feature with the best score among those of a kind; among all if there are none."""
+    """The feature with the best score of a kind; of all if there are none."""
     among = among if among.any() else torch.ones_like(among)
     return int(torch.where(among, score, -torch.inf).argmax())
 
 
 half, quarter, mirror = c[:, HALF], c[:, QUARTER], c[:, n:].amax(1)
 middle = -(half - (PRESENT + ABSENT) / 2).abs()
-row = [clearest(mirror - half, found["curve-like"]), clearest(middle, mirror >= PRESENT),
+row = [clearest(mirror - half, found["curve-like"]),
+       clearest(middle, mirror >= PRESENT),
        clearest(half - quarter, found["line-like"])]
 row = sorted(row, key=lambda i: half[i])
 if profile == "book":
-    assert [bool(found[kind][i]) for kind, i in zip(("curve-like", "line-like"), row[::2], strict=True)] == [True, True]
+    assert found["curve-like"][row[0]] and found["line-like"][row[2]]
 
 
 def title(i):
@@ -509,7 +533,8 @@ with figures.house_style():
     report.figure("three_in_a_row", show_heatmaps(B[row], row, title))
 
 # %% mystnb={"figure": {"name": "fig-kinds", "caption": "The three clearest features of each kind, selected by rule. Columns from left to right: curve-like, line-like, invariant. A kind with fewer than three features shows the next best, so read the number above each: it is c at half a turn."}, "image": {"alt": "Nine square heat maps in three rows. The left column has single diagonals, the middle column double ones, the right column is evenly coloured."}} tags=["hide-input"]
-scores = {"curve-like": mirror - half, "line-like": half - quarter, "invariant": c.amin(1)}
+scores = {"curve-like": mirror - half, "line-like": half - quarter,
+          "invariant": c.amin(1)}
 columns = {name: torch.where(found[name], score, score - 10).topk(3).indices.tolist()
            for name, score in scores.items()}
 with figures.house_style():
@@ -528,42 +553,31 @@ with figures.house_style():
 #
 # The heatmap looks at the decoder only. The encoder is a separate matrix, and it can be asked separately: show it
 # drawn shapes in all orientations, and compare the responses to all stimuli with the responses to the same
-# stimuli transformed by $h$. If a feature does not mind half a turn, it should respond alike. This
+# stimuli transformed by $h$ (`shown.act(A, h)` says which stimulus each one becomes). If a feature does not mind half a turn, it should respond alike. This
 # **response profile** never sees a dictionary vector.
 
 # %%
-steps = n * max(1, 32 // n)
-shown = stimuli(model.input_size, steps)
+shown = stimuli(model.input_size, n * max(1, 32 // n))
 with torch.no_grad():
     x0 = centre_activations(model, shown.images)
     responses = coder.preactivations(x0.to(coder.W_e.device)).relu().cpu()[:, features]
-groups = list(zip(shown.shape.tolist(), shown.polarity.tolist(), shown.scale.tolist(), strict=True))
-ticks = (shown.orientation * steps / (2 * math.pi)).round().long().tolist()
-place = {(group, tick): i for i, (group, tick) in enumerate(zip(groups, ticks, strict=True))}
-period = Counter(groups)
-
-
-def transformed(h):
-    """Number of the stimulus that each stimulus becomes under h."""
-    turned = [tick + (h % n) * steps // n for tick in ticks]
-    if h >= n:
-        turned = [steps // 2 - tick for tick in turned]
-    return [place[group, tick % period[group]] for group, tick in zip(groups, turned, strict=True)]
-
-
-# %%
 z = responses - responses.mean(0)
 z = z / z.norm(dim=0).clamp(min=1e-9)
-response = torch.stack([(z * z[transformed(h)]).sum(0) for h in range(G.order)], dim=1)
+response = torch.stack([(z * z[shown.act(A, h)]).sum(0) for h in range(G.order)], dim=1)
 assert torch.allclose(response[:, 0][z.norm(dim=0) > 0.5], torch.tensor(1.0), atol=1e-4)
+
+# %%
 rank = spearmanr(half, response[:, HALF]).statistic
-report.number("encoder_rank_correlation", float(rank), note="half turn by decoder and by encoder, rank correlation")
+report.number("encoder_rank_correlation", float(rank),
+              note="half turn by decoder and by encoder, rank correlation")
 print(f"rank correlation over all features, half turn: {rank:.2f}")
 for kind in ("curve-like", "line-like", "quarter-turn", "invariant"):
     r = response[found[kind]]
     if len(r):
-        print(f"{kind:>13}: response at half turn {r[:, HALF].median():5.2f}, quarter turn "
-              f"{r[:, QUARTER].median():5.2f}, mean over all elements {r[:, 1:].mean(1).median():5.2f}")
+        print(f"{kind:>13}: response at half turn {r[:, HALF].median():5.2f}, quarter "
+              "turn "
+              f"{r[:, QUARTER].median():5.2f}, mean over all elements "
+              f"{r[:, 1:].mean(1).median():5.2f}")
 
 # %% mystnb={"figure": {"name": "fig-encoder", "caption": "Half-turn similarity of every feature: by its dictionary vector (across) and by its encoder's responses to drawn shapes (up). Dashed lines are the two thresholds. The two halves of the coder were trained for different jobs, so agreement is evidence, and the upper left and lower right corners hold the features to doubt."}, "image": {"alt": "A scatter plot of features with line-like and curve-like features in different colours. Line-like features lie to the right, mostly high up; curve-like features lie to the left and spread from bottom to top."}} tags=["hide-input"]
 with figures.house_style():
@@ -573,11 +587,13 @@ with figures.house_style():
         codes[found[name]] = code
     for code, name in enumerate(["none of these", *found], -1):
         of_kind = codes == code
-        ax.scatter(half[of_kind], response[of_kind, HALF], s=14 if code < 0 else 28, marker="oos^D"[code + 1],
-                   color="#c4cbd1" if code < 0 else None, label=f"{name} ({int(of_kind.sum())})", zorder=2 + code)
+        ax.scatter(half[of_kind], response[of_kind, HALF], s=14 if code < 0 else 28,
+                   marker="oos^D"[code + 1], color="#c4cbd1" if code < 0 else None,
+                   label=f"{name} ({int(of_kind.sum())})", zorder=2 + code)
     for threshold in (ABSENT, PRESENT):
         ax.axvline(threshold, color="0.4", linestyle="--", linewidth=1)
-    ax.set(xlabel="$c(180°)$ of the dictionary vector", ylabel="of the responses to shapes", ylim=(-0.4, 1.04))
+    ax.set(xlabel="$c(180°)$ of the dictionary vector",
+           ylabel="of the responses to shapes", ylim=(-0.4, 1.04))
     ax.legend(loc="upper left", bbox_to_anchor=(0, 1.27), ncols=2)
     report.figure("encoder", fig)
 
@@ -589,19 +605,23 @@ with figures.house_style():
 # under the group. There is no contradiction: a feature can read an oriented pattern and still write the same
 # direction into every block. The word *invariant* in this chapter is about what a feature writes.
 
-# %%
+# %% tags=["hide-input"]
 for kind, key in (("curve-like", "curve"), ("line-like", "line")):
     among = found[kind]
     report.number(f"{key}_count", int(among.sum()), note=f"{kind} features")
     if among.any():
         report.number(f"{key}_half_turn", float(half[among].median()),
                       note=f"c at half a turn, {kind} features, median")
-        report.number(f"{key}_response_half_turn", float(response[among, HALF].median()),
+        report.number(f"{key}_response_half_turn",
+                      float(response[among, HALF].median()),
                       note=f"the same by the encoder's responses, {kind} features")
-report.number("invariant_count", int(found["invariant"].sum()), note="invariant features")
-report.number("quarter_count", int(found["quarter-turn"].sum()), note="quarter-turn features")
+report.number("invariant_count", int(found["invariant"].sum()),
+              note="invariant features")
+report.number("quarter_count", int(found["quarter-turn"].sum()),
+              note="quarter-turn features")
 if profile == "book":
-    assert response[found["line-like"], HALF].median() > 0.5 > response[found["curve-like"], HALF].median()
+    assert response[found["line-like"],
+                    HALF].median() > 0.5 > response[found["curve-like"], HALF].median()
     assert response[found["invariant"], 1:].mean(1).median() < 0.5
 
 # %% [markdown]
@@ -638,10 +658,13 @@ if mixed.any():
     residual = B - by_element(B)[:, torch.tensor(quotient)]
     off = ~torch.eye(G.order, dtype=torch.bool)
     blur = residual[:, ~mixed & off].mean(1) - residual[:, mixed].mean(1)
-    report.number("blur_median", float(blur.median()), note="gap between pairs of one sort and mixed pairs, median")
-    report.number("blur_features", int((blur > 0.1).sum()), note="features with a gap above 0.1")
+    report.number("blur_median", float(blur.median()),
+                  note="gap between pairs of one sort and mixed pairs, median")
+    report.number("blur_features", int((blur > 0.1).sum()),
+                  note="features with a gap above 0.1")
     print(f"gap between pairs of one sort and mixed pairs: median {blur.median():.3f}, "
-          f"above 0.1 for {int((blur > 0.1).sum())} features; f/{features[doubtful[2]]}: {blur[doubtful[2]]:.2f}")
+          f"above 0.1 for {int((blur > 0.1).sum())} features; "
+          f"f/{features[doubtful[2]]}: {blur[doubtful[2]]:.2f}")
 else:
     print("every element of", G.name, "is exact, so interpolation cannot be the cause")
 
@@ -655,15 +678,19 @@ else:
 # %%
 curvature = {"line": 0.0, "wide curve": 1 / 26, "curve": 1 / 14, "tight curve": 1 / 8}
 labels = label_by_response(coder, x0, shown.shape)
-strongest = torch.as_tensor(labels.response[features][:, [SHAPE_NAMES.index(name) for name in curvature]])
-preferred = (strongest @ torch.tensor(list(curvature.values()))) / strongest.sum(1).clamp(min=1e-9)
-arcs = torch.as_tensor([SHAPE_NAMES[k] in curvature if k >= 0 else False for k in labels.label[features]])
+columns = [SHAPE_NAMES.index(name) for name in curvature]
+strongest = torch.as_tensor(labels.response[features][:, columns])
+preferred = strongest @ torch.tensor(list(curvature.values()))
+preferred = preferred / strongest.sum(1).clamp(min=1e-9)
+arcs = torch.as_tensor([SHAPE_NAMES[k] in curvature if k >= 0 else False
+                        for k in labels.label[features]])
 print(f"{int(arcs.sum())} features prefer a line or a curve to all other shapes")
 if arcs.sum() > 5:
     for name, values in (("dictionary", half), ("encoder", response[:, HALF])):
         rho = spearmanr(preferred[arcs], values[arcs]).statistic
         report.number(f"curvature_{name}_correlation", float(rho),
-                      note=f"preferred curvature and half-turn similarity by {name}, rank correlation")
+                      note=f"preferred curvature and half-turn similarity by {name}, "
+                           "rank correlation")
         print(f"rank correlation of curvature and half turn by the {name}: {rho:.2f}")
 
 # %% [markdown]
@@ -678,18 +705,27 @@ if arcs.sum() > 5:
 
 # %%
 levels = torch.arange(0.3, 0.86, 0.05).tolist()
-sweep = {name: [int(kinds(c, p, p - 0.2)[name].sum()) for p in levels] for name in found}
+sweep = {name: [int(kinds(c, p, p - 0.2)[name].sum()) for p in levels]
+         for name in found}
+
+# %%
 by_seed = []
 for other_seed in range(seed, seed + run.profile.seeds):
-    D_seed, _ = living_dictionary(run.coder(seed=other_seed))
+    of_seed = run.coder(seed=other_seed)
+    D_seed, _ = living_dictionary(of_seed, run.evaluate(of_seed).frequency)
     c_seed = self_similarity(D_seed, G)
-    by_seed.append({name: 100 * float(among.float().mean()) for name, among in kinds(c_seed).items()})
+    by_seed.append({name: 100 * float(among.float().mean())
+                    for name, among in kinds(c_seed).items()})
+
+# %%
 for name in found:
     values = torch.tensor([row_[name] for row_ in by_seed])
     key = name.replace("-", "_")
-    report.number(f"percent_{key}", float(values.mean()), unit="%", note=f"{name}, mean over seeds")
-    report.number(f"spread_{key}", float(values.std()), unit="%", note=f"{name}, standard deviation")
-    print(f"{name:>13}: {values.mean():5.1f} % of the living features, ± {values.std():.1f} over "
+    report.number(f"percent_{key}", float(values.mean()), unit="%",
+                  note=f"{name}, mean over seeds")
+    report.number(f"spread_{key}", float(values.std()), unit="%",
+                  note=f"{name}, standard deviation")
+    print(f"{name:>13}: {mean_spread(values, 1)} % of the living features, "
           f"{len(values)} seeds")
 
 # %% mystnb={"figure": {"name": "fig-sweep", "caption": "How many features are of each kind when the threshold for present moves (absent is always 0.2 below). The dashed line marks 0.5, used in this chapter. Counts change gradually: there is no gap in the data that would make one threshold the right one."}, "image": {"alt": "Four falling curves on a logarithmic scale, curve-like on top, line-like, quarter-turn and invariant far below."}} tags=["hide-input"]
@@ -700,14 +736,15 @@ with figures.house_style():
     ax.axvline(PRESENT, color="0.4", linestyle="--", linewidth=1)
     ax.set_yscale("symlog", linthresh=1)
     ax.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
-    ax.set(xlabel="threshold for “present”", ylabel="features", ylim=(-0.1, living_count))
+    ax.set(xlabel="threshold for “present”", ylabel="features",
+           ylim=(-0.1, living_count))
     ax.legend(loc="upper left", bbox_to_anchor=(0, 1.25), ncols=2)
     report.figure("sweep", fig)
 
 # %% [markdown]
 # {numref}`fig-sweep` says it: a count without its threshold says nothing. Thresholds that are calibrated on data with
 # known answers, and whole {term}`stabilisers <stabiliser>` instead of a few kinds, are the subject of
-# {doc}`08_symmetry`.
+# {doc}`07_symmetry`.
 #
 # ## Walk through the features
 #
@@ -725,7 +762,8 @@ def card(i):
 
 
 def describe(i):
-    return (f"Heat map and profile of feature {features[i]}: half turn {half[i]:.2f}, quarter turn "
+    return (f"Heat map and profile of feature {features[i]}: half turn {half[i]:.2f}, "
+            "quarter turn "
             f"{quarter[i]:.2f}, best mirror {mirror[i]:.2f}")
 
 
@@ -742,9 +780,12 @@ figures.explorer(card, ordered, alt=describe, description="c(180°)", frames=9)
 # %% tags=["hide-input"]
 report.save()
 display(Markdown(report.compare(
-    "living_count", "curve_count", "curve_half_turn", "curve_response_half_turn", "line_count", "line_half_turn",
-    "line_response_half_turn", "quarter_count", "invariant_count", "feature_share", "network_share",
-    "encoder_rank_correlation", "null_half_turn", "null_best_mirror", "percent_curve_like", "spread_curve_like",
+    "living_count", "curve_count", "curve_half_turn", "curve_response_half_turn",
+    "line_count", "line_half_turn",
+    "line_response_half_turn", "quarter_count", "invariant_count", "feature_share",
+    "network_share",
+    "encoder_rank_correlation", "null_half_turn", "null_best_mirror",
+    "percent_curve_like", "spread_curve_like",
     "percent_line_like", "spread_line_like", "percent_invariant", "spread_invariant")))
 
 # %% [markdown]
@@ -795,7 +836,8 @@ display(Markdown(report.compare(
 
 # %%
 cross = by_element(block_cosines(drawn[[SHAPE_NAMES.index("cross")]]))[0]
-rotations, mirrors = (half.topk(4).indices.sort().values.tolist() for half in (cross[:n], cross[n:]))
+rotations, mirrors = (half.topk(4).indices.sort().values.tolist()
+                      for half in (cross[:n], cross[n:]))
 print("rotations with the largest values:", rotations)
 print("mirrors with the largest values:  ", mirrors)
 assert rotations == mirrors == list(range(0, n, n // 4))
@@ -823,7 +865,8 @@ c_random = self_similarity(random_network, G)
 share_random = equivariance_share(block_cosines(random_network))
 line, curve = SHAPE_NAMES.index("line"), SHAPE_NAMES.index("curve")
 print(f"line at half a turn: {c_random[line, HALF]:.3f}")
-print(f"share for a curve: random {share_random[curve]:.2f}, trained {of_network[curve]:.2f}, "
+print(f"share for a curve: random {share_random[curve]:.2f}, trained "
+      f"{of_network[curve]:.2f}, "
       f"pixels {of_pixels[curve]:.2f}")
 assert c_random[line, HALF] > 0.99
 assert share_random[curve] < of_pixels[curve]
@@ -849,7 +892,8 @@ assert share_random[curve] < of_pixels[curve]
 # %%
 propellers = (half >= PRESENT) & (mirror <= ABSENT)
 print(int(propellers.sum()), "features with a half turn and no mirror;",
-      int(((half >= PRESENT) & (mirror > ABSENT)).sum()), "with a half turn and possibly a mirror")
+      int(((half >= PRESENT) & (mirror > ABSENT)).sum()),
+      "with a half turn and possibly a mirror")
 assert not (propellers & found["curve-like"]).any()
 
 # %% [markdown]

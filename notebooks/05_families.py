@@ -66,7 +66,6 @@ weights = None  # weights file of the profile's model; None: the usual place
 # %%
 import math
 from collections import Counter
-from itertools import islice
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -75,9 +74,10 @@ from einops import einsum
 from IPython.display import Markdown, display
 
 from groupcc_lite import figures, symmetry
-from groupcc_lite.runs import Run
+from groupcc_lite.coders import moments
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
-from groupcc_lite.symmetry import act, max_cosine, normalised, paper_reflection
+from groupcc_lite.symmetry import act, max_cosine, normalised, printed_similarity
 
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("05_families")
@@ -112,16 +112,20 @@ S, element = max_cosine(D, G, elements=True)
 plain = normalised(D).flatten(1) @ normalised(D).flatten(1).T
 
 pairs = torch.triu_indices(len(D), len(D), 1)
-assert (S - plain).min() > -1e-4  # the best of all elements is not worse than doing nothing
+# the best of all elements is not worse than doing nothing
+assert (S - plain).min() > -1e-4
 print(f"{len(D)} features, {pairs.shape[1]} pairs")
-print(f"nearest neighbour by plain cosine:      {(plain - 2 * torch.eye(len(D))).amax(1).mean():.2f} on average")
-print(f"nearest neighbour by cosine over group: {(S - 2 * torch.eye(len(D))).amax(1).mean():.2f} on average")
+print(f"nearest neighbour by plain cosine:      "
+      f"{(plain - 2 * torch.eye(len(D))).amax(1).mean():.2f} on average")
+print(f"nearest neighbour by cosine over group: "
+      f"{(S - 2 * torch.eye(len(D))).amax(1).mean():.2f} on average")
 
 # %% mystnb={"figure": {"name": "fig-similarity", "caption": "Similarity of all pairs of features of the trained crosscoder, by plain cosine and by the largest cosine over the group. The group lifts every pair, related or not, because it takes the best of many; what counts is the tail of close pairs on the right."}, "image": {"alt": "Two overlapping histograms on a logarithmic scale. Plain cosines are centred near zero, cosines over the group are shifted to the right and reach higher."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.4))
     for values, name in ((plain, "plain cosine"), (S, "largest over the group")):
-        ax.hist(values[*pairs], bins=np.linspace(-0.6, 1, 65), histtype="stepfilled", alpha=0.6, label=name)
+        ax.hist(values[*pairs], bins=np.linspace(-0.6, 1, 65), histtype="stepfilled",
+                alpha=0.6, label=name)
     ax.set(yscale="log", xlabel="similarity", ylabel="pairs")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     report.figure("similarity", fig)
@@ -137,25 +141,19 @@ with figures.house_style():
 # trained {term}`dictionary`?
 
 # %%
-def printed_cosine(D):
-    """The paper's similarity as its section 2.3.2 prints it."""
-    F, best = normalised(D), torch.full((len(D), len(D)), -torch.inf)
-    for start in (F, paper_reflection(F, G)):
-        for k in range(n):
-            torch.maximum(best, F.flatten(1) @ act(start, G, k).flatten(1).T, out=best)
-    return best
-
-
-printed = printed_cosine(D)
+printed = printed_similarity(D, G)
 assert (S - S.T).abs().max() < 1e-4
 nobody = 2 * torch.eye(len(D))  # a feature is not its own neighbour
 differ = (S - printed)[*pairs].abs()
 changed = (S - nobody).argmax(1) != (printed - nobody).argmax(1)
 for key, value, note in (
-        ("erratum_asymmetry", (printed - printed.T).abs().max(), "largest gap between S_ij and S_ji as printed"),
-        ("erratum_pairs", (differ > 0.1).float().mean(), "pairs whose similarity changes by more than 0.1"),
+        ("erratum_asymmetry", (printed - printed.T).abs().max(),
+         "largest gap between S_ij and S_ji as printed"),
+        ("erratum_pairs", (differ > 0.1).float().mean(),
+         "pairs whose similarity changes by more than 0.1"),
         ("erratum_largest", differ.max(), "largest change of a pair's similarity"),
-        ("erratum_neighbours", changed.float().mean(), "features whose nearest neighbour changes")):
+        ("erratum_neighbours", changed.float().mean(),
+         "features whose nearest neighbour changes")):
     print(f"{note}: {report.number(key, float(value), note=note):.3f}")
 
 # %%
@@ -181,7 +179,8 @@ else:
 # %%
 labels = found.labels.label
 assert len(SHAPES) == 14
-labelled = report.number("labelled", float((labels >= 0).mean()), note="features with a clear preferred shape")
+labelled = report.number("labelled", float((labels >= 0).mean()),
+                         note="features with a clear preferred shape")
 print(f"{labelled:.0%} of the features have a label")
 for k, count in Counter(labels[labels >= 0].tolist()).most_common():
     print(f"{SHAPE_NAMES[k]:>14} {count:4d}  {'#' * round(40 * count / len(labels))}")
@@ -203,7 +202,8 @@ for k, count in Counter(labels[labels >= 0].tolist()).most_common():
 def show_map(found, name):
     with figures.house_style():
         fig, ax = plt.subplots(figsize=(6, 6.2))
-        figures.umap_scatter(found.embedding.two, ax, labels=found.labels.label, names=SHAPE_NAMES)
+        figures.umap_scatter(found.embedding.two, ax, labels=found.labels.label,
+                             names=SHAPE_NAMES)
         ax.set_title(name)
     return fig
 
@@ -219,10 +219,13 @@ _ = report.figure("map_sae", show_map(sae, "sparse autoencoder"))
 # What is in the clusters? For the largest ones, the labels of their members:
 
 # %%
-for number, size in Counter(found.clusters[found.clusters >= 0].tolist()).most_common(10):
+for number, size in Counter(found.clusters[found.clusters
+                                           >= 0].tolist()).most_common(10):
     inside = labels[(found.clusters == number) & (labels >= 0)]
-    shares = [f"{SHAPE_NAMES[k]} {count}" for k, count in Counter(inside.tolist()).most_common(3)]
-    print(f"cluster {number:2d}, {size:3d} features, {len(inside):3d} labelled: {', '.join(shares)}")
+    shares = [f"{SHAPE_NAMES[k]} {count}"
+              for k, count in Counter(inside.tolist()).most_common(3)]
+    print(f"cluster {number:2d}, {size:3d} features, {len(inside):3d} labelled: "
+          f"{', '.join(shares)}")
 
 # %% [markdown]
 # ## Numbers instead of the eye
@@ -249,25 +252,15 @@ for number, size in Counter(found.clusters[found.clusters >= 0].tolist()).most_c
 #   (The paper's appendix A describes a relative of this.)
 
 # %%
-@torch.no_grad()
-def averaged_orbits(coder, samples=20_000):
-    """Sum of f_i (x - mean) over training samples, for each latent i: (m, |G|, d)."""
-    size = run.profile.batch_size
-    batches = islice(run.training_source().batches(size, seed=seed), max(1, samples // size))
-    weighted = fired = total = count = 0
-    for x in batches:
-        f = coder.encode(x[:, 0].to(coder.W_e.device)).cpu()
-        weighted = weighted + einsum(f, x, "b m, b g d -> m g d")
-        fired, total, count = fired + f.sum(0), total + x.sum(0), count + len(x)
-    return weighted - fired[:, None, None] * (total / count)
-
-
 def averaged_map(other_seed):
-    """Scores of the SAE's features, compared over the group by their averaged orbits."""
+    """Scores of the SAE's features, compared over the group by averaged orbits."""
     base = run.family_map("sae", seed=other_seed)
-    gap = symmetry.distance(max_cosine(averaged_orbits(base.coder)[base.features], G))
+    orbits = moments(base.coder, run.orbits("train")).products  # sum of f_i (x - mean)
+    averaged = orbits.unflatten(1, (G.order, -1))[base.features].float()
+    gap = symmetry.distance(max_cosine(averaged, G))
     points = symmetry.embed(gap, seed=other_seed)
-    return symmetry.score_families(gap, points, symmetry.cluster(points.four), base.labels.label)
+    return symmetry.score_families(gap, points, symmetry.cluster(points.four),
+                                   base.labels.label)
 
 
 # %%
@@ -279,8 +272,10 @@ scores = {
     "sae": [run.family_map("sae", seed=s).scores for s in seeds]}
 names = {"crosscoder": "group crosscoder", "plain": "crosscoder, plain cosine",
          "averaged": "SAE, averaged orbits", "sae": "SAE, plain cosine"}
-measures = {"neighbour_purity": "neighbour purity", "chance_purity": "purity by chance", "ari": "ARI", "ami": "AMI",
-            "cluster_silhouette": "cluster silhouette", "clusters": "clusters", "clustered": "share in clusters"}
+measures = {"neighbour_purity": "neighbour purity", "chance_purity": "purity by chance",
+            "ari": "ARI", "ami": "AMI",
+            "cluster_silhouette": "cluster silhouette", "clusters": "clusters",
+            "clustered": "share in clusters"}
 
 # %%
 rows = ["| | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
@@ -288,23 +283,29 @@ for field, label in measures.items():
     cells = []
     for method in names:
         values = np.array([getattr(row, field) for row in scores[method]], dtype=float)
-        report.number(f"{method}_{field}", float(np.nanmean(values)), note=f"{label}, {names[method]}")
-        report.number(f"{method}_{field}_sd", float(np.nanstd(values, ddof=1)), note=f"{label}, {names[method]}, sd")
-        cells.append(f"{np.nanmean(values):.2f} ± {np.nanstd(values, ddof=1):.2f}")
+        report.number(f"{method}_{field}", float(np.nanmean(values)),
+                      note=f"{label}, {names[method]}")
+        report.number(f"{method}_{field}_sd", float(np.nanstd(values, ddof=1)),
+                      note=f"{label}, {names[method]}, sd")
+        cells.append(mean_spread(values))
     rows.append(f"| {label} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
-print(f"mean ± standard deviation over {len(seeds)} seeds, each with coders and maps of its own")
+print(f"mean ± standard deviation over {len(seeds)} seeds, each with coders and maps "
+      "of its own")
 
 # %% mystnb={"figure": {"name": "fig-scores", "caption": "Four scores for the four combinations of training and comparison, each dot one seed, bars the mean. Short lines in the first panel: purity by chance. First and third: compared over the group. First and second: trained on whole orbits. The panels differ in scale."}, "image": {"alt": "Four small panels, one per score, each with four bars, for the group crosscoder, the crosscoder with plain cosine, the autoencoder with averaged orbits and the autoencoder with plain cosine, and one dot for each seed."}} tags=["hide-input"]
 short = {"crosscoder": "group\ncross-\ncoder", "plain": "cross-\ncoder,\nplain",
          "averaged": "SAE,\naver-\naged", "sae": "SAE,\nplain"}
 with figures.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(6, 6))
-    for ax, field in zip(axes.flat, ("neighbour_purity", "ari", "ami", "cluster_silhouette"), strict=True):
+    for ax, field in zip(axes.flat,
+                         ("neighbour_purity", "ari", "ami", "cluster_silhouette"),
+                         strict=True):
         for x, (method, colour) in enumerate(zip(short, figures.PALETTE, strict=False)):
             values = [getattr(row, field) for row in scores[method]]
             ax.bar(x, np.nanmean(values), color=colour, alpha=0.35, width=0.7)
-            ax.scatter(x + 0.12 * (np.arange(len(values)) - (len(values) - 1) / 2), values, color=colour, zorder=3)
+            ax.scatter(x + 0.12 * (np.arange(len(values)) - (len(values) - 1) / 2),
+                       values, color=colour, zorder=3)
             if field == "neighbour_purity":
                 chance = np.mean([row.chance_purity for row in scores[method]])
                 ax.hlines(chance, x - 0.4, x + 0.4, color="0.2", zorder=4)
@@ -321,7 +322,8 @@ with figures.house_style():
 
 # %%
 def wins(first, second, field):
-    ahead = [getattr(a, field) > getattr(b, field) for a in scores[first] for b in scores[second]]
+    ahead = [getattr(a, field) > getattr(b, field) for a in scores[first]
+             for b in scores[second]]
     return sum(ahead), len(ahead)
 
 
@@ -346,10 +348,12 @@ if profile == "book":
 # autoencoder's latents over the group?
 
 # %%
-purity = {method: np.mean([row.neighbour_purity for row in scores[method]]) for method in names}
+purity = {method: np.mean([row.neighbour_purity for row in scores[method]])
+          for method in names}
 reached = (purity["averaged"] - purity["sae"]) / (purity["crosscoder"] - purity["sae"])
 report.number("comparison_share", float(reached),
-              note="share of the advantage in purity that comparison over the group reaches without a crosscoder")
+              note="share of the advantage in purity that comparison over the group "
+                   "reaches without a crosscoder")
 print(f"{reached:.0%} of the advantage")
 if profile == "book":
     assert 0.5 < reached < 1
@@ -361,11 +365,12 @@ if profile == "book":
 # blocks already, where the averaged orbits need another pass over the data.
 #
 # One caution about the third column. An averaged orbit {eq}`eq-averaged` holds what its latent writes and, besides,
-# what all *correlated* latents write. {doc}`09_answer_key` gives the same SAE blocks by least squares
+# what all *correlated* latents write. {doc}`13_answer_key` gives the same SAE blocks by least squares
 # ({prf:ref}`def-fitted`), which takes the others out, and in the reference run these reach only about half as much of
-# the advantage. That is the whole difference in construction ({prf:ref}`prop-averaged`). Chapter 9 walks from one to the
-# other, for the crosscoder's latents too, and finds that mixing correlated latents makes their map purer as well. So the
-# third column flatters the SAE: read alike, the crosscoder keeps more of its advantage than it seems here.
+# the advantage. That is the whole difference in construction ({prf:ref}`prop-averaged`). {doc}`13_answer_key` walks
+# from one to the other, for the crosscoder's latents too, and finds that mixing correlated latents makes their map
+# purer as well. So the third column flatters the SAE: read alike, the crosscoder keeps more of its advantage than it
+# seems here.
 #
 # Also look at the size of the numbers, not only at their order. A purity well below 1 and an ARI far below 1
 # mean: neighbours share a preferred shape more often than by chance, and most of them still do not. And clusters
@@ -375,10 +380,14 @@ if profile == "book":
 
 # %%
 as_printed = symmetry.distance((printed + printed.T) / 2)
-purity_printed = symmetry.score_families(as_printed, found.embedding, found.clusters, labels).neighbour_purity
-report.number("erratum_purity", purity_printed, note="neighbour purity with the printed reflection")
-report.number("correct_purity", found.scores.neighbour_purity, note="the same with the correct reflection, same seed")
-print(f"neighbour purity, printed {purity_printed:.3f}, correct {found.scores.neighbour_purity:.3f}, "
+purity_printed = symmetry.score_families(as_printed, found.embedding, found.clusters,
+                                         labels).neighbour_purity
+report.number("erratum_purity", purity_printed,
+              note="neighbour purity with the printed reflection")
+report.number("correct_purity", found.scores.neighbour_purity,
+              note="the same with the correct reflection, same seed")
+print(f"neighbour purity, printed {purity_printed:.3f}, correct "
+      f"{found.scores.neighbour_purity:.3f}, "
       f"chance {found.scores.chance_purity:.3f}")
 
 # %% [markdown]
@@ -398,12 +407,14 @@ single = [k for k, shape in enumerate(SHAPES) if shape.fold == 1]
 orientation = np.full(len(D), np.nan)
 for i in np.flatnonzero(np.isin(labels, single)):
     of_class = (shown.shape == labels[i]).nonzero()[:, 0]
-    orientation[i] = math.degrees(shown.orientation[of_class[responses[of_class, i].argmax()]])
+    best = of_class[responses[of_class, i].argmax()]
+    orientation[i] = math.degrees(shown.orientation[best])
 
 # %%
 F = normalised(D).flatten(1)
 by_rotation = torch.stack([F @ act(normalised(D), G, k).flatten(1).T for k in range(n)])
-similarity, steps = by_rotation.max(0)  # feature i looks like feature j turned by steps[i, j]
+# feature i looks like feature j turned by steps[i, j]
+similarity, steps = by_rotation.max(0)
 i, j = (torch.as_tensor(labels[:, None] == labels[None, :]) & (similarity >= 0.5)
         & torch.as_tensor(np.isin(labels, single))[:, None]).triu(1).nonzero().T.numpy()
 
@@ -411,16 +422,20 @@ i, j = (torch.as_tensor(labels[:, None] == labels[None, :]) & (similarity >= 0.5
 def circular(difference):
     return np.abs((difference + 180) % 360 - 180)
 
-
+# %%
 predicted = 360 / n * steps[i, j].numpy()
 measured = (orientation[i] - orientation[j]) % 360
 error = circular(predicted - measured)
 shuffled = circular(np.random.default_rng(seed).permutation(predicted) - measured)
 print(len(error), "pairs")
-report.number("angle_pairs", len(error), note="pairs of one family, similarity at least 0.5")
-for key, errors, note in (("angle_error", error, "error of the predicted angle, median"),
-                          ("angle_error_shuffled", shuffled, "the same with shuffled predictions")):
-    median = report.number(key, float(np.median(errors)) if len(errors) else "no such pair", unit="°", note=note)
+report.number("angle_pairs", len(error),
+              note="pairs of one family, similarity at least 0.5")
+for key, errors, note in (("angle_error", error,
+                           "error of the predicted angle, median"),
+                          ("angle_error_shuffled", shuffled,
+                           "the same with shuffled predictions")):
+    median = report.number(key, float(np.median(errors)) if len(errors)
+                           else "no such pair", unit="°", note=note)
     print(f"{note}: {median:.1f}°" if len(errors) else f"{note}: {median}")
 if profile == "book":
     assert np.median(error) < 0.6 * np.median(shuffled)
@@ -431,13 +446,18 @@ if profile == "book":
 # cosine, which keeps orientation; two principal components are enough ({numref}`fig-ring`).
 
 # %%
-relatives = torch.where(torch.as_tensor((labels[:, None] == labels) & np.isin(labels, single)[:, None]), similarity, 0)
-reference = int(relatives.topk(13, dim=1).values.sum(1).argmax())  # thirteen with the feature itself
-members = [k for k in relatives[:, reference].topk(13).indices.tolist() if relatives[k, reference] > 0]
-turned = 360 / n * steps[members, reference].numpy()  # angle of each member against the reference
+alike = (labels[:, None] == labels) & np.isin(labels, single)[:, None]
+relatives = torch.where(torch.as_tensor(alike), similarity, 0)
+# thirteen with the feature itself
+reference = int(relatives.topk(13, dim=1).values.sum(1).argmax())
+members = [k for k in relatives[:, reference].topk(13).indices.tolist()
+           if relatives[k, reference] > 0]
+# angle of each member against the reference
+turned = 360 / n * steps[members, reference].numpy()
 relative = (orientation[members] - orientation[reference]) % 360
 name = SHAPE_NAMES[labels[reference]]
-print(f"{len(members)} features that prefer “{name}”, reference f/{features[reference]}; median error of "
+print(f"{len(members)} features that prefer “{name}”, reference "
+      f"f/{features[reference]}; median error of "
       f"the angle {np.median(circular(turned - relative)):.0f}°")
 
 # %% mystnb={"figure": {"name": "fig-ring", "caption": "One family of the crosscoder. Left: its members on their first two principal components, coloured by the angle of the group element that maps the reference (ringed) onto them; where the family is complete they form a ring, in the order of their angles. Right: that angle, from the decoder, against the difference of preferred orientations, from the encoder's responses to drawings; in colour the same family, in grey all pairs with one such label and a similarity of at least 0.5. On the line both agree."}, "image": {"alt": "Left, a scatter of points coloured by angle. Right, a scatter of two angles against each other with a diagonal line."}} tags=["hide-input"]
@@ -447,15 +467,19 @@ with figures.house_style():
     basis = torch.linalg.svd(family, full_matrices=False).Vh[:2]
     xy = (family @ basis.T).numpy()
     figures.umap_scatter(xy, left, angles=turned, size=46, legend=False)
-    left.scatter(*xy[members.index(reference)], s=190, facecolors="none", edgecolors="black")
+    left.scatter(*xy[members.index(reference)], s=190, facecolors="none",
+                 edgecolors="black")
     left.set_title(f"“{name}”, {len(members)} features")
     right.axline((0, 0), slope=1, color="0.6", linewidth=1)
     right.scatter(measured, predicted, color="0.7", s=12)
-    right.scatter(relative, turned, c=turned, cmap="twilight", vmin=0, vmax=360, s=40, edgecolors="black",
+    right.scatter(relative, turned, c=turned, cmap="twilight", vmin=0, vmax=360, s=40,
+                  edgecolors="black",
                   linewidths=0.4)
     degrees = [0, 180, 360]
-    right.set(xlabel="by the responses", ylabel="by the group element", xticks=degrees, yticks=degrees,
-              xticklabels=[f"{d}°" for d in degrees], yticklabels=[f"{d}°" for d in degrees], aspect="equal")
+    right.set(xlabel="by the responses", ylabel="by the group element", xticks=degrees,
+              yticks=degrees,
+              xticklabels=[f"{d}°" for d in degrees],
+              yticklabels=[f"{d}°" for d in degrees], aspect="equal")
     report.figure("ring", fig)
 
 # %% [markdown]
@@ -471,11 +495,14 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 report.save()
-keys = [f"{method}_{field}" for field in ("neighbour_purity", "chance_purity", "ari", "ami", "cluster_silhouette")
+keys = [f"{method}_{field}" for field in ("neighbour_purity", "chance_purity", "ari",
+                                          "ami", "cluster_silhouette")
         for method in names]
 display(Markdown(report.compare(
-    "labelled", *keys, "crosscoder_ari_sd", "sae_ari_sd", "crosscoder_neighbour_purity_sd", "sae_neighbour_purity_sd",
-    "comparison_share", "erratum_asymmetry", "erratum_pairs", "erratum_neighbours", "erratum_purity", "correct_purity",
+    "labelled", *keys, "crosscoder_ari_sd", "sae_ari_sd",
+    "crosscoder_neighbour_purity_sd", "sae_neighbour_purity_sd",
+    "comparison_share", "erratum_asymmetry", "erratum_pairs", "erratum_neighbours",
+    "erratum_purity", "correct_purity",
     "angle_pairs", "angle_error", "angle_error_shuffled")))
 
 # %% [markdown]
@@ -529,7 +556,8 @@ moved = torch.stack([act(few, G, h) for h in range(G.order)])
 mean_cosine = einsum(few, moved, "i g d, h j g d -> h i j").mean(0)
 average = moved.mean(0).flatten(1)
 assert torch.allclose(mean_cosine, average @ average.T, atol=1e-5)
-print(f"length of the average of a feature: {average.norm(dim=1).median():.2f} in the median")
+print(f"length of the average of a feature: {average.norm(dim=1).median():.2f} in the "
+      "median")
 
 # %% [markdown]
 # Averaging twice is the same as averaging once, so $\langle F_i, \bar F_j\rangle = \langle \bar F_i, \bar F_j
@@ -556,7 +584,8 @@ noise = noise / noise.norm(dim=1, keepdim=True)
 gap = symmetry.distance(noise @ noise.T)
 points = symmetry.embed(gap, seed=seed)
 nothing = symmetry.score_families(gap, points, symmetry.cluster(points.four), labels)
-print(f"{nothing.clusters} clusters hold {nothing.clustered:.0%} of the points; ARI {nothing.ari:.3f}, "
+print(f"{nothing.clusters} clusters hold {nothing.clustered:.0%} of the points; ARI "
+      f"{nothing.ari:.3f}, "
       f"purity {nothing.neighbour_purity:.3f}, chance {nothing.chance_purity:.3f}")
 assert abs(nothing.neighbour_purity - nothing.chance_purity) < 0.06
 assert nothing.clusters > 1 or profile == "smoke"
@@ -580,9 +609,11 @@ assert nothing.clusters > 1 or profile == "smoke"
 
 # %%
 rotations_only = symmetry.distance((similarity + similarity.T) / 2)
-purity = symmetry.score_families(rotations_only, found.embedding, found.clusters, labels).neighbour_purity
+purity = symmetry.score_families(rotations_only, found.embedding, found.clusters,
+                                 labels).neighbour_purity
 mirrored = float((element[*pairs] >= n).float().mean())
-print(f"purity: rotations only {purity:.3f}, whole group {found.scores.neighbour_purity:.3f}")
+print(f"purity: rotations only {purity:.3f}, whole group "
+      f"{found.scores.neighbour_purity:.3f}")
 print(f"a reflection is the best element for {mirrored:.0%} of the pairs")
 assert (S - similarity).min() > -1e-4
 

@@ -18,7 +18,8 @@
 #
 # **You need** features and families from {doc}`05_families`. Nothing about feature visualisation.
 #
-# **Run time** about two minutes on two CPU cores when chapter 5 has been run, a few more otherwise.
+# **Run time** about two minutes on two CPU cores when {doc}`chapter 5 <05_families>` has been run, a few more
+# otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -119,8 +120,10 @@ print(run, "with", len(alive), "living features")
 # {term}`sparse autoencoder <sparse autoencoder (SAE)>`.
 
 # %%
-print(f"the decoder writes {D.shape[1]} blocks per feature, the encoder reads 1 direction of {W.shape[1]} channels")
-assert W.shape == (len(alive), run.model.channels) and D.shape == (len(alive), G.order, run.model.channels)
+print(f"the decoder writes {D.shape[1]} blocks per feature, the encoder reads 1 "
+      f"direction of {W.shape[1]} channels")
+assert W.shape == (len(alive), run.model.channels)
+assert D.shape == (len(alive), G.order, run.model.channels)
 
 # %% [markdown]
 # **2. The parameterisation.** Gradient ascent changes numbers that describe an image. They need not be its
@@ -138,16 +141,21 @@ assert W.shape == (len(alive), run.model.channels) and D.shape == (len(alive), G
 # %%
 S, element = max_cosine(D, G, elements=True)
 S.fill_diagonal_(-1)
-# The best relative at each element. A good example has relatives at all of them and little symmetry of its own.
-best = torch.stack([torch.where(element == g, S, -1.0).amax(1) for g in range(1, G.order)], dim=1)
+# The best relative at each element. A good example has relatives at all of them and
+# little symmetry of its own.
+best = torch.stack([torch.where(element == g, S, -1.0).amax(1)
+                    for g in range(1, G.order)], dim=1)
 example = int((best.mean(1) - self_similarity(D, G)[:, 1:].mean(1)).argmax())
 
 size, last = run.profile.vis_size, run.profile.vis_steps
 edge = max(0, (size - run.model.geometry.receptive_field) // 2)
-field = slice(edge, size - edge)  # what the central cell can see; the picture stays grey outside
-parts = {"everything": {}, "no transformations": {"robust": False}, "plain colours": {"decorrelate": False},
+# what the central cell can see; the picture stays grey outside
+field = slice(edge, size - edge)
+parts = {"everything": {}, "no transformations": {"robust": False},
+         "plain colours": {"decorrelate": False},
          "pixels, no transformations": {"robust": False, "fourier": False}}
-trials = {name: render_steps(run.model, W[example], [last], size=size, seed=seed, **off)[0]
+trials = {name: render_steps(run.model, W[example], [last], size=size, seed=seed,
+                             **off)[0]
           for name, off in parts.items()}
 
 # %% [markdown]
@@ -164,21 +172,27 @@ def under_shifts(picture, by=3):
     return float(responses(run.model, moved, W[[example]]).mean())
 
 
-direct = {name: float(responses(run.model, p[None], W[[example]])) for name, p in trials.items()}
+direct = {name: float(responses(run.model, p[None], W[[example]]))
+          for name, p in trials.items()}
 shifted = {name: under_shifts(p) for name, p in trials.items()}
 for name in parts:
-    print(f"{name:27} response {direct[name]:8.2f}, shifted by 3 px {shifted[name]:8.2f}")
+    print(f"{name:27} response {direct[name]:8.2f}, shifted by 3 px "
+          f"{shifted[name]:8.2f}")
 kept = report.number("kept_robust", shifted["everything"] / direct["everything"],
-                     note="share of the response left after shifts by 3 px, drawn with transformations")
-kept_plain = report.number("kept_plain", shifted["no transformations"] / direct["no transformations"],
+                     note="share of the response left after shifts by 3 px, drawn with "
+                          "transformations")
+kept_plain = report.number("kept_plain",
+                           shifted["no transformations"] / direct["no transformations"],
                            note="the same, drawn without transformations")
 
 # %% mystnb={"figure": {"name": "fig-parts", "caption": "One feature drawn in four ways: with everything; without random transformations; without decorrelated colours; with plain pixels and no transformations. All took the same number of steps from noise; shown is what the central cell can see. Without transformations the pattern is made of single pixels."}, "image": {"alt": "Four pictures of the same feature in a row. The first shows a smooth pattern in the middle on grey. The last is covered with fine noise."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(8, 2.5))
     figures.feature_grid(np.stack(list(trials.values()))[:, field, field], ax,
-                       ["everything", "no transf.", "plain colours", "pixels"], columns=4)
-    report.figure("parts", fig, caption="One feature, drawn in four ways", alt="Four pictures of one feature")
+                       ["everything", "no transf.", "plain colours", "pixels"],
+                         columns=4)
+    report.figure("parts", fig, caption="One feature, drawn in four ways",
+                  alt="Four pictures of one feature")
 
 # %% [markdown]
 # ## From noise to picture
@@ -196,7 +210,8 @@ assert growth.max() > growth[0]  # it works at all
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7, 3.9))
     figures.feature_grid(way[:, field, field], ax, [f"step {s}" for s in stops])
-    report.figure("steps", fig, caption="One feature from noise to picture", alt="A pattern grows out of noise")
+    report.figure("steps", fig, caption="One feature from noise to picture",
+                  alt="A pattern grows out of noise")
 
 # %% [markdown]
 # One trap is worth knowing. The activations of our layer have gone through a ReLU. If noise leaves all units
@@ -227,14 +242,17 @@ for h in range(1, n):
 members = [example, *relatives.values()]
 family = run.visualise(coder, alive[members].numpy())
 print(f"relatives at {len(relatives)} of {n - 1} rotations, similarity "
-      f"{min(S[example, j] for j in relatives.values()):.2f} to {max(S[example, j] for j in relatives.values()):.2f}")
+      f"{min(S[example, j] for j in relatives.values()):.2f} to "
+      f"{max(S[example, j] for j in relatives.values()):.2f}")
 
 # %% mystnb={"figure": {"name": "fig-family", "caption": "The example feature e and, for each rotation, its most similar relative. The number is the cosine of the dictionary vectors after the rotation named above it. If families are real, the picture marked r to the k, turned by r to the k, looks like the first. Shown is the receptive field of one cell."}, "image": {"alt": "A grid of feature pictures in the order of rotations. From one to the next, the pattern in the middle turns clockwise where the cosine is high."}} tags=["hide-input"]
 names = ["$e$", *(f"{G.latex[h]}  {S[example, j]:.2f}" for h, j in relatives.items())]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.5, 3.6 if len(members) > 6 else 2.2))
-    figures.feature_grid(family[:, field, field], ax, names, columns=min(8, len(members)))
-    report.figure("family", fig, caption="A family in the order of rotations", alt="Pictures of a feature family")
+    figures.feature_grid(family[:, field, field], ax, names,
+                         columns=min(8, len(members)))
+    report.figure("family", fig, caption="A family in the order of rotations",
+                  alt="Pictures of a feature family")
 
 # %% [markdown]
 # Looking is not checking. We can do what {eq}`eq-family` says: turn the picture of each relative by its $h$, show it to
@@ -247,36 +265,50 @@ turned = run.action.images(source, elements=range(n))  # (rotation, relative, 3,
 pixels = turned.flatten(0, 1).permute(0, 2, 3, 1).numpy()
 heard = responses(run.model, pixels, W[[example]]).view(n, len(relatives))
 chosen = heard[list(relatives), range(len(relatives))]
-rank = (heard > chosen).float().sum(0)  # how many other rotations excite the example feature more
+# how many other rotations excite the example feature more
+rank = (heard > chosen).float().sum(0)
 steps_off = (heard.argmax(0) - torch.tensor(list(relatives))).abs()
 steps_off = torch.minimum(steps_off, n - steps_off).float()
+
+# %%
 report.number("family_rotation_rank", float(rank.mean()),
-              note=f"rotations, of {n}, that fit a relative's picture better than the predicted one, mean")
+              note=f"rotations, of {n}, that fit a relative's picture better than the "
+                   "predicted one, mean")
 report.number("family_rotation_chance", (n - 1) / 2, note="the same by chance")
 report.number("family_degrees_off", float(steps_off.median()) * 360 / n, unit="degrees",
-              note="best rotation of a relative's picture against the predicted one, median")
-print(f"predicted rotation: {rank.mean():.1f} others do better, {(n - 1) / 2:.1f} by chance")
-print(f"best rotation lies {steps_off.median() * 360 / n:.0f} degrees from the predicted one (median)")
+              note="best rotation of a relative's picture against the predicted one, "
+                   "median")
+print(f"predicted rotation: {rank.mean():.1f} others do better, {(n - 1) / 2:.1f} by "
+      "chance")
+print(f"best rotation lies {steps_off.median() * 360 / n:.0f} degrees from the "
+      "predicted one (median)")
 
 # %% mystnb={"figure": {"name": "fig-turned", "caption": "Response of the example feature to the picture of each relative (column), turned by each rotation (row), as a share of the column's largest. A ring marks the rotation that the dictionary vectors predict. On a perfect family the rings lie on the brightest cells."}, "image": {"alt": "A heat map with one column per relative and one row per rotation. Rings mark predicted cells along the diagonal."}} tags=["hide-input"]
 silent = heard.amax(0) <= 0
 near = (steps_off <= 1) & ~silent
 opposite = (steps_off >= n // 2 - 1) & ~silent & ~near
-for name, which, note in (("near", near, "best rotation within one step of the predicted one"),
-                          ("opposite", opposite, "best rotation within one step of half a turn away from it"),
-                          ("silent", silent, "no rotation excites the example feature")):
-    report.number(f"family_{name}", int(which.sum()), note=f"relatives' pictures, of {len(relatives)}: {note}")
+for name, which, note in (("near", near,
+                           "best rotation within one step of the predicted one"),
+                          ("opposite", opposite,
+                           "best rotation within one step of half a turn away from it"),
+                          ("silent", silent,
+                           "no rotation excites the example feature")):
+    report.number(f"family_{name}", int(which.sum()),
+                  note=f"relatives' pictures, of {len(relatives)}: {note}")
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(5.6, 4.2))
-    shares = ax.imshow(heard / heard.amax(0).clamp(min=1e-6), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    shares = ax.imshow(heard / heard.amax(0).clamp(min=1e-6), cmap="viridis", vmin=0,
+                       vmax=1, aspect="auto")
     for colour, width in (("black", 4), ("white", 1.8)):
-        ax.scatter(range(len(relatives)), list(relatives), s=80, facecolors="none", edgecolors=colour, lw=width)
+        ax.scatter(range(len(relatives)), list(relatives), s=80, facecolors="none",
+                   edgecolors=colour, lw=width)
     fig.colorbar(shares, label="share of the column's largest response")
     ax.set_xticks(range(len(relatives)), [G.latex[h] for h in relatives], fontsize=9.5)
     ax.set_yticks(range(n), [G.latex[h] for h in range(n)], fontsize=9.5)
     ax.set(xlabel="relative that agrees best by", ylabel="its picture turned by")
     ax.grid(False)
-    report.figure("turned", fig, caption="Turning a family's pictures back", alt="Heat map with marked predictions")
+    report.figure("turned", fig, caption="Turning a family's pictures back",
+                  alt="Heat map with marked predictions")
 
 # %% [markdown]
 # ## Walk through the features
@@ -287,7 +319,8 @@ with figures.house_style():
 
 # %%
 count = min(run.profile.vis_count, len(alive))
-drawn = np.unique(np.linspace(0, len(alive) - 1, count).round().astype(int))  # evenly spaced, not hand-picked
+# evenly spaced, not hand-picked
+drawn = np.unique(np.linspace(0, len(alive) - 1, count).round().astype(int))
 pictures = run.visualise(coder, alive[drawn].numpy())
 B = block_cosines(D)
 
@@ -303,14 +336,18 @@ def card(k):
 
 
 figures.explorer(card, {f"{alive[i]}": k for k, i in enumerate(drawn)}, frames=24,
-                 alt=lambda k: f"Picture of feature {alive[drawn[k]]} beside the heatmap of its blocks")
+                 alt=lambda k: f"Picture of feature {alive[drawn[k]]} beside the "
+                               "heatmap of its blocks")
 
 # %% mystnb={"figure": {"name": "fig-gallery", "caption": "Evenly spaced features of this run, not hand-picked. Clear ones and unclear ones are shown alike."}, "image": {"alt": "A grid of feature pictures, each with a coloured pattern in the middle of a grey square."}} tags=["hide-input"]
-shown = np.unique(np.linspace(0, len(drawn) - 1, min(24, len(drawn))).round().astype(int))
+shown = np.unique(np.linspace(0, len(drawn) - 1,
+                              min(24, len(drawn))).round().astype(int))
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(8, 4.4))
-    figures.feature_grid(pictures[shown][:, field, field], ax, [str(int(alive[drawn[k]])) for k in shown])
-    report.figure("gallery", fig, caption="Features, evenly spaced, not hand-picked", alt="Feature pictures")
+    figures.feature_grid(pictures[shown][:, field, field], ax,
+                         [str(int(alive[drawn[k]])) for k in shown])
+    report.figure("gallery", fig, caption="Features, evenly spaced, not hand-picked",
+                  alt="Feature pictures")
 
 # %% [markdown]
 # ## What does a picture prove?
@@ -324,20 +361,32 @@ with figures.house_style():
 
 # %%
 points = IdentityBlocks(run.orbits("held-out" if run.profile.stream else "train"))
-record = torch.stack([(x[:, 0].float() @ W.T).amax(0) for x in points.in_order()]).amax(0)  # best of all images
+record = torch.stack([(x[:, 0].float() @ W.T).amax(0)
+                      for x in points.in_order()]).amax(0)  # best of all images
 answer = responses(run.model, pictures, W)  # (picture, feature)
 own = answer[range(len(drawn)), drawn]
 # Features whose product is negative on every image have no scale to be measured by.
 relative = torch.where(record > 0, answer / record.clamp(min=1e-6), -torch.inf)
-above = report.number("rendered_above_images", float((own > record[drawn]).float().mean()),
-                      note="pictures that excite their feature more than every training image")
-first = report.number("rendered_own_first", float((relative.argmax(1) == torch.as_tensor(drawn)).float().mean()),
-                      note="pictures whose own feature comes first among all, each by its own scale")
-louder = report.number("rendered_also_loud", float((relative > 1).float().sum(1).mean()),
-                       note="features that a picture excites more than any training image does, mean")
+
+# %%
+above = report.number("rendered_above_images",
+                      float((own > record[drawn]).float().mean()),
+                      note="pictures that excite their feature more than every "
+                           "training image")
+first = report.number("rendered_own_first",
+                      float((relative.argmax(1)
+                             == torch.as_tensor(drawn)).float().mean()),
+                      note="pictures whose own feature comes first among all, each by "
+                           "its own scale")
+louder = report.number("rendered_also_loud",
+                       float((relative > 1).float().sum(1).mean()),
+                       note="features that a picture excites more than any training "
+                            "image does, mean")
 report.number("rendered_count", len(drawn), note="features drawn")
-assert own.mean() > answer.mean()  # pictures are about their own features rather than about any
-for key in ("rendered_count", "rendered_above_images", "rendered_own_first", "rendered_also_loud"):
+# pictures are about their own features rather than about any
+assert own.mean() > answer.mean()
+for key in ("rendered_count", "rendered_above_images", "rendered_own_first",
+            "rendered_also_loud"):
     print(f"{report.numbers[key]['note']}: {report.numbers[key]['value']:.3g}")
 
 # %% [markdown]
@@ -350,9 +399,11 @@ for key in ("rendered_count", "rendered_above_images", "rendered_own_first", "re
 with torch.no_grad():
     middle = run.model.at_size(size)
     cell = middle.geometry.centre_cell
-    x0 = middle(torch.as_tensor(pictures.transpose(0, 3, 1, 2).copy()).to(run.device))[:, :, cell, cell]
+    pixels = torch.as_tensor(pictures.transpose(0, 3, 1, 2).copy())
+    x0 = middle(pixels.to(run.device))[:, :, cell, cell]
     fires = coder.encode(x0)[range(len(drawn)), alive[drawn]] > 0
-fire = report.number("rendered_fire", float(fires.float().mean()), note="pictures on which their feature fires")
+fire = report.number("rendered_fire", float(fires.float().mean()),
+                     note="pictures on which their feature fires")
 print(f"features that fire on their own picture: {fire:.0%}")
 
 # %% [markdown]
@@ -365,8 +416,10 @@ print(f"features that fire on their own picture: {fire:.0%}")
 # %% tags=["hide-input"]
 report.save()
 display(Markdown(report.compare(
-    "rendered_count", "rendered_above_images", "rendered_fire", "rendered_own_first", "rendered_also_loud",
-    "kept_robust", "kept_plain", "family_rotation_rank", "family_rotation_chance", "family_degrees_off")))
+    "rendered_count", "rendered_above_images", "rendered_fire", "rendered_own_first",
+    "rendered_also_loud",
+    "kept_robust", "kept_plain", "family_rotation_rank", "family_rotation_chance",
+    "family_degrees_off")))
 
 # %% [markdown]
 # ```{figure} ../book/reference/06_seeing/family.png
@@ -381,7 +434,8 @@ display(Markdown(report.compare(
 #
 # A warning about such families: the rule chose this one. An earlier run, which differed from it in the number of
 # threads and hence in rounding, ended up with other features; there the rule chose another family, in which eight of
-# fifteen predictions held. The statistics of chapter 5 hardly differ between the two runs, the single features do.
+# fifteen predictions held. The statistics of {doc}`chapter 5 <05_families>` hardly differ between the two runs, the
+# single features do.
 #
 # ```{figure} ../book/reference/06_seeing/gallery.png
 # :alt: Twenty-four feature visualisations in colour, among them eyes, fur, arcs, grids of dots and textures.
@@ -405,8 +459,10 @@ display(Markdown(report.compare(
 # ```
 
 # %%
-steps = max(last, 64)  # a single picture is cheap, so give it time under the smallest profile too
-least = render_features(run.model, W[[example]], size=size, steps=steps, seed=seed, negative=True, progress=False)
+# a single picture is cheap, so give it time under the smallest profile too
+steps = max(last, 64)
+least = render_features(run.model, W[[example]], size=size, steps=steps, seed=seed,
+                        negative=True, progress=False)
 response = float(responses(run.model, least, W[[example]]))
 print(f"response {response:.2f}, to the noise {growth[0]:.2f}")
 assert response < growth[0]
@@ -431,10 +487,12 @@ assert response < growth[0]
 # ```
 
 # %%
-other = render_features(run.model, W[[example]], size=size, steps=last, seed=seed + 1, progress=False)
+other = render_features(run.model, W[[example]], size=size, steps=last, seed=seed + 1,
+                        progress=False)
 alike = np.corrcoef(other.ravel(), trials["everything"].ravel())[0, 1]
 again = float(responses(run.model, other, W[[example]]))
-print(f"correlation of the pixels {alike:.2f}; responses {direct['everything']:.2f} and {again:.2f}")
+print(f"correlation of the pixels {alike:.2f}; responses {direct['everything']:.2f} "
+      f"and {again:.2f}")
 assert alike < 0.999
 
 # %% [markdown]
@@ -462,5 +520,5 @@ assert alike < 0.999
 #
 # ## What next
 #
-# The next chapter turns to another method, {doc}`equivariant sparse autoencoders <07_equivariant>`.
-# {doc}`../book/replication` collects what was confirmed and what was not.
+# {doc}`07_symmetry` lets the computer read off the symmetry of every feature. {doc}`../book/replication` collects what
+# was confirmed and what was not.

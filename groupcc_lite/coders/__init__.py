@@ -6,6 +6,7 @@ autoencoder the blocks of a crosscoder. `TransformMatrix` and the closed forms b
 trained thing has `save(folder)` and `load(folder)`; `optimise` trains anything that is `Trainable`.
 """
 
+from groupcc_lite.coders.copying import copy_fve
 from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
@@ -16,6 +17,6 @@ from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procr
 
 __all__ = [
     "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SecondMoments",
-    "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "evaluate", "fit_blocks", "least_squares",
-    "moments", "optimise", "procrustes", "project", "r2", "train",
+    "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve", "evaluate", "fit_blocks",
+    "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train",
 ]

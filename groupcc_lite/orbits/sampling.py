@@ -125,12 +125,12 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
     pixels away along both axes (up to twice that is lost at 180 degrees). ValueError for another registration.
 
     >>> import torch
-    >>> from groupcc_lite.actions import Action
+    >>> from groupcc_lite.actions import PlanarAction
     >>> from groupcc_lite.groups import cyclic
     >>> from groupcc_lite.models import Geometry
     >>> from groupcc_lite.orbits import transformed_cells
     >>> grid = Geometry(stride=8, first=3.5, receptive_field=15, input_size=32, grid=4)
-    >>> transformed_cells(torch.tensor([[[4.0, -4.0]]]), Action(cyclic(2)), grid)[:, 0, 0].tolist()
+    >>> transformed_cells(torch.tensor([[[4.0, -4.0]]]), PlanarAction(cyclic(2)), grid)[:, 0, 0].tolist()
     [[2.0, 1.0], [1.0, 2.0]]
     """
     if registration == "image-centre":
@@ -157,12 +157,12 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     Source: Gorton 2024, section 2.2. ValueError for images too small, a mask too large, or NaN activations.
 
     >>> import torch
-    >>> from groupcc_lite.actions import Action
+    >>> from groupcc_lite.actions import PlanarAction
     >>> from groupcc_lite.groups import cyclic
     >>> from groupcc_lite.models import load_model
     >>> from groupcc_lite.orbits import sample_orbits
     >>> model = load_model("tiny-inception", weights="random")
-    >>> sample = sample_orbits(model, Action(cyclic(4)), torch.rand(1, 3, 96, 96), points_per_image=5)
+    >>> sample = sample_orbits(model, PlanarAction(cyclic(4)), torch.rand(1, 3, 96, 96), points_per_image=5)
     >>> sample.blocks.shape == (5, 4, model.channels), sample.points.shape
     (True, torch.Size([5, 2]))
     """

@@ -33,13 +33,13 @@ class OrbitStream(OrbitSource):
     drawn with `seed`. ValueError for a buffer smaller than one step, and for activations beyond float16.
 
     >>> import torch
-    >>> from groupcc_lite.actions import Action
+    >>> from groupcc_lite.actions import PlanarAction
     >>> from groupcc_lite.groups import cyclic
     >>> from groupcc_lite.models import load_model
     >>> from groupcc_lite.orbits import OrbitStream
     >>> from groupcc_lite.stimuli import TensorImages
     >>> model, images = load_model("tiny-inception", weights="random"), TensorImages(torch.rand(4, 3, 96, 96))
-    >>> stream = OrbitStream(model, Action(cyclic(4)), images, points_per_image=3, buffer=12, images_per_step=2)
+    >>> stream = OrbitStream(model, PlanarAction(cyclic(4)), images, points_per_image=3, buffer=12, images_per_step=2)
     >>> len(stream), next(stream.batches(6)).shape == (6, 4, stream.channels)
     (12, True)
     """

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = notebook_pairs.sources(ROOT)
 PARAMETERS = {"profile": "book", "seed": 0, "images": None, "weights": None}
 LONGEST_CELL = 20
+WIDEST_CELL = 88  # columns; wider ones scroll on the page
 
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 
@@ -67,6 +68,14 @@ def test_cells_are_short(chapter):
             and sum(bool(line.strip()) and not line.startswith(("import ", "from "))
                     for line in cell.source.splitlines()) > LONGEST_CELL]
     assert long == []
+
+
+@each_chapter
+def test_cells_are_narrow(chapter):
+    wide = [line for cell in twin(chapter).cells
+            if cell.cell_type == "code" and "bootstrap" not in notebook_pairs.tags(cell)
+            for line in cell.source.splitlines() if len(line) > WIDEST_CELL]
+    assert wide == []
 
 
 @each_chapter
