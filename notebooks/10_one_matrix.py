@@ -131,11 +131,11 @@ with figures.house_style():
 
 # %% [markdown]
 # Which image of an orbit is the canonical one? The paper says that there is one and not which. We read it like this:
-# canonical scenes stand **upright**, all their shapes in the base orientation, and other orientations come from
-# turning the whole image ({numref}`fig-scene-orbits`). That makes the representative recognisable, as the
-# {term}`invariant` autoencoder needs, and it agrees with the shares of negative answers that the paper prints
-# ({doc}`11_probes`). There are $8^4$ upright scenes and, because a few of them turn into each other, 4,090 orbits. A quarter of the scenes
-# is held out: nothing here is trained on any image of their orbits.
+# canonical scenes stand **upright**, all their shapes in the base orientation, and other orientations come from turning
+# the whole image ({numref}`fig-scene-orbits`). That makes the representative recognisable, as the {term}`invariant`
+# autoencoder needs, and it agrees with the shares of negative answers that the paper prints ({doc}`11_probes`). There
+# are $8^4$ upright scenes and, because a few of them turn into each other, 4,090 orbits. A quarter of the scenes is
+# held out: nothing here is trained on any image of their orbits.
 
 # %%
 codes = [part.orbit_codes(G) for part in (train_scenes, test_scenes)]
@@ -287,7 +287,8 @@ columns = ["base model", "method", "R² about zero", "R² about the mean", "wors
            "seconds"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for (base, method), mine in fits.items():
-    zero, mean = (over_seeds(f[about].mean() for f in mine) for about in ("zero", "mean"))
+    zero, mean = (over_seeds(f[about].mean() for f in mine)
+                  for about in ("zero", "mean"))
     worst = min(float(f["mean"].min()) for f in mine)
     rows.append(f"| {base} | {method} | {zero} | {mean} | {worst:.4f} | "
                 f"{seconds[base, method]:.1f} |")
@@ -318,9 +319,9 @@ with figures.house_style():
             left = [np.mean([1 - float(f["mean"][p]) for f in fits[base, method]])
                     for p in powers]
             curves[method] = [v if v > 1e-7 else np.nan for v in left]
-        figures.power_curves(curves, ax, labels=names, legend=False,
-                             ylabel="$1 - R^2$ about the mean" if ax is axes[0, 0] else "")
+        figures.power_curves(curves, ax, labels=names, legend=False)
         ax.set(title=base.upper(), yscale="log")
+    axes[0, 0].set_ylabel("$1 - R^2$ about the mean")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center",
                bbox_to_anchor=(0.5, 1.0), ncols=4)
     report.figure("powers", fig)
@@ -373,7 +374,8 @@ rows_shown = [3, 3 + len(test_scenes) // 2]
 
 def step_card(p):
     fig, axes = plt.subplots(len(rows_shown), 4, figsize=(5.4, 3.0))
-    titles = (f"$g^{p}x$", f"from $\\psi(g^{p}x)$", f"from $M^{p}\\psi(x)$", "difference")
+    titles = (f"$g^{p}x$", f"from $\\psi(g^{p}x)$", f"from $M^{p}\\psi(x)$",
+              "difference")
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=11, loc="center")
     for line, scene in zip(axes, rows_shown, strict=True):
@@ -386,9 +388,10 @@ def step_card(p):
     return fig
 
 
-DESCRIBED = ("Two scenes, number of quarter turns: {p}. The image, the picture decoded from "
-             "its own activations, the picture decoded from M to the power {p} applied to "
-             "the activations of the upright scene, and the pictures' difference.")
+DESCRIBED = ("Two scenes, number of quarter turns: {p}. The image, the picture decoded "
+             "from its own activations, the picture decoded from M to the power {p} "
+             "applied to the activations of the upright scene, and the pictures' "
+             "difference.")
 steps = range(G.order + 1)
 with figures.house_style():
     frames = [figures.png(step_card(p)) for p in steps]
@@ -476,7 +479,7 @@ fitted = least_squares(TensorOrbits(loose[:1500], G).in_order(), G)
 upright = study.transform(bases[0], "least squares").cpu()
 for name, M in (("upright", upright), ("loose", fitted)):
     explained = float(r2(M, loose[1500:], about="mean").mean())
-    print(f"M fitted on {name} scenes: R² about the mean on loose scenes {explained:.3f}")
+    print(f"M fitted on {name} scenes: R² about the mean on loose ones {explained:.3f}")
 
 # %% [markdown]
 # $M$ does not care which image is canonical: it maps each image of the orbit to the next. So a matrix fitted on loose
@@ -497,7 +500,8 @@ _ = report.save()
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    "r2_adam_mean_mlp", "r2_adam_mean_cnn", "r2_ls_mean_mlp", "r2_ls_mean_cnn", digits=4)))
+    "r2_adam_mean_mlp", "r2_adam_mean_cnn", "r2_ls_mean_mlp", "r2_ls_mean_cnn",
+    digits=4)))
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models

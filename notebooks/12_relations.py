@@ -83,7 +83,8 @@ print(study)
 # %% [markdown]
 # ## Open question: the relation $M^4 = I$
 #
-# In {doc}`10_one_matrix` one matrix $M$ turned the activations of two base models by a quarter. Four quarter turns are no turn, so one should have $M^4 = I$. Should one not get it for nothing?
+# In {doc}`10_one_matrix` one matrix $M$ turned the activations of two base models by a quarter. Four quarter turns are
+# no turn, so one should have $M^4 = I$. Should one not get it for nothing?
 #
 # ```{prf:proposition} Where the relation holds by itself
 # :label: prop-order
@@ -125,18 +126,21 @@ print(study)
 # %%
 CONSTRAINED = ("adam", "penalty", "adam, projected", "least squares", "exact",
                "procrustes, projected")
-far, relation_errors = {}, {}
-rows = ["| base model | M | largest entry of M⁴ - I | R², p = 1 | R², p = 4 | R², p = 12 |",
-        "|---|---|---|---|---|---|"]
-for base in bases:
-    x = study.activations(base, "held-out")
-    for method in CONSTRAINED:
-        M = study.transform(base, method).cpu()
-        far[base, method] = far_powers(M, x)
-        relation_errors[base, method] = M.relation_error()
-        shown = " | ".join(f"{far[base, method][p - 1]:.4f}" for p in (1, 4, 12))
-        rows.append(f"| {base} | {method} | {relation_errors[base, method]:.1e} | {shown} |")
+matrices = {(base, method): study.transform(base, method).cpu()
+            for base in bases for method in CONSTRAINED}
+relation_errors = {key: M.relation_error() for key, M in matrices.items()}
+far = {(base, method): far_powers(M, study.activations(base, "held-out"))
+       for (base, method), M in matrices.items()}
+columns = ["base model", "M", "largest entry of M⁴ - I", "R², p = 1", "R², p = 4",
+           "R², p = 12"]
+rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+for (base, method), found in far.items():
+    shown = " | ".join(f"{found[p - 1]:.4f}" for p in (1, 4, 12))
+    error = relation_errors[base, method]
+    rows.append(f"| {base} | {method} | {error:.1e} | {shown} |")
 display(Markdown("\n".join(rows)))
+
+# %%
 # exact up to float32's rounding of M, whose entries grow with the activations' spread
 assert all(relation_errors[base, method] < 1e-4
            for base in bases for method in ("exact", "procrustes, projected"))
@@ -162,8 +166,8 @@ with figures.house_style():
 # from $I$ by as much as 1 in an entry and predicts almost perfectly all the same: what is off acts on directions that
 # activations hardly use ({prf:ref}`prop-order`).
 #
-# Does it matter for the probes of {doc}`11_probes`? The {term}`equivariant SAE`'s reconstructions use powers up to three
-# only. Exchange its $M$, keep everything else:
+# Does it matter for the probes of {doc}`11_probes`? The {term}`equivariant SAE`'s reconstructions use powers up to
+# three only. Exchange its $M$, keep everything else:
 
 # %%
 for base in bases:
@@ -173,10 +177,10 @@ for base in bases:
     with torch.no_grad():
         canonical = coder.sae.decode(coder.encode(x[:, 0]))[:, 0]
         for method in ("adam", "adam, projected", "least squares", "exact"):
-            guess = study.transform(base, method).to(coder.device)(canonical)
+            guess = matrices[base, method].to(coder.device)(canonical)
             swapped[method] = round(float(1 - (x - guess).square().sum() / variance), 3)
-    print(f"{base}: variance of held-out activations that the equivariant SAE explains, "
-          f"by its M: {swapped}")
+    print(f"{base}: variance of held-out activations that the equivariant SAE "
+          f"explains, by its M: {swapped}")
 
 # %% [markdown]
 # ## Open question: a second generator
@@ -207,11 +211,11 @@ for base in bases:
 #
 # ## Open question: a real network
 #
-# Scenes are simple, and the activations above are of whole images. In {doc}`02_orbits` and the chapters after it an activation belongs to
-# one *point*, and turning moves the point along. Is one matrix still enough? Fit $M_r$ and $M_s$ for the layer of this
-# profile, and compare four predictions of $x[r^k]$ from $x[e]$, on held-out images: nothing changes ($I$); powers
-# $M_r^k$, with $M_r$ learned by Adam or by least squares; and for every $k$ a ridge regression of its own, the
-# {term}`linear ceiling` of {prf:ref}`def-ceiling`. {numref}`fig-linearity` shows them over the angle.
+# Scenes are simple, and the activations above are of whole images. In {doc}`02_orbits` and the chapters after it an
+# activation belongs to one *point*, and turning moves the point along. Is one matrix still enough? Fit $M_r$ and $M_s$
+# for the layer of this profile, and compare four predictions of $x[r^k]$ from $x[e]$, on held-out images: nothing
+# changes ($I$); powers $M_r^k$, with $M_r$ learned by Adam or by least squares; and for every $k$ a ridge regression of
+# its own, the {term}`linear ceiling` of {prf:ref}`def-ceiling`. {numref}`fig-linearity` shows them over the angle.
 
 # %%
 layer = Run(profile, seed=seed, images=images, weights=weights)
@@ -231,7 +235,8 @@ for name, values in linearity.items():
 # %% mystnb={"figure": {"name": "fig-linearity", "caption": "How well the activation at a point predicts the one after a rotation, for the layer of this run's profile, on held-out images. One map per angle is the best that any linear prediction can do; powers of one matrix accumulate their errors."}, "image": {"alt": "Lines over the rotation angle from 0 to 360 degrees: the identity falls at once, powers of M fall with the angle, one map per angle stays high and nearly level."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6.6, 3.6))
-    curves = {name: [float(v) for v in values[1:n]] for name, values in linearity.items()}
+    curves = {name: [float(v) for v in values[1:n]]
+              for name, values in linearity.items()}
     angles = [f"{360 * p / n:g}°" if n <= 8 or p % 2 == 0 else "" for p in range(1, n)]
     figures.power_curves(curves, ax, labels=angles, ylabel="$R^2$ about the mean")
     lowest = min(min(c) for c in curves.values())
@@ -260,17 +265,17 @@ with figures.house_style():
 
 # %%
 for method in ("adam", "least squares", "exact"):
-    M = study.transform(bases[0], method).cpu().M[0].detach()
+    M = matrices[bases[0], method].cpu().M[0].detach()
     modulus = torch.linalg.eigvals(M).abs()
-    hundred = float(modulus.max()) ** 100
-    print(f"{method:14} moduli {float(modulus.min()):.3f} to {float(modulus.max()):.3f}, "
-          f"a hundred times: {hundred:.3g}")
+    smallest, largest = float(modulus.min()), float(modulus.max())
+    print(f"{method:14} moduli {smallest:.3f} to {largest:.3f}, "
+          f"a hundred times: {largest ** 100:.3g}")
     assert method != "exact" or abs(modulus - 1).max() < 0.05
 
 # %% [markdown]
 # If $Mv = \lambda v$, then $M^4 v = \lambda^4 v$, so $M^4 = I$ leaves only $\lambda = \pm 1, \pm i$, all of modulus 1.
-# Without the relation nothing holds a modulus at 1. A direction with a smaller one dies out under powers, and one with a
-# larger one grows without end.
+# Without the relation nothing holds a modulus at 1. A direction with a smaller one dies out under powers, and one with
+# a larger one grows without end.
 #
 # ```{solution-end}
 # ```
@@ -288,9 +293,10 @@ for method in ("adam", "least squares", "exact"):
 
 # %%
 for base in bases:
-    train, x = (study.activations(base, part)[:, [0, 2]] for part in ("train", "held-out"))
+    train, x = (study.activations(base, part)[:, [0, 2]]
+                for part in ("train", "held-out"))
     own = least_squares([train], cyclic(2))
-    quarter = study.transform(base, "least squares").cpu().M[0].detach()
+    quarter = matrices[base, "least squares"].cpu().M[0].detach()
     left = (x[:, 0] @ quarter.T @ quarter.T - x[:, 1]).square().sum()
     squared = float(1 - left / (x[:, 1] - x[:, 1].mean(0)).square().sum())
     print(f"{base}: R² about the mean of the half turn, M squared {squared:.4f}, "
@@ -342,8 +348,8 @@ display(Markdown(report.compare(
 #
 # ## Limits
 #
-# Scenes are small and their activations nearly linear ({prf:ref}`prop-few-dimensions`), which makes relations cheap. The
-# layer is one layer of one network, and Adam's $M$ had 300 steps there.
+# Scenes are small and their activations nearly linear ({prf:ref}`prop-few-dimensions`), which makes relations cheap.
+# The layer is one layer of one network, and Adam's $M$ had 300 steps there.
 #
 # ## What next
 #
