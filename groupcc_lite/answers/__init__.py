@@ -1,13 +1,31 @@
-"""answers."""
+"""The answer key: problems whose features, symmetries and families are known, every method on them, and probes.
 
-from groupcc_lite.answers.planted import plant, standard
+A reader meets `plant` and `standard` first, which make such problems; `score` says how much of one a dictionary has
+found; `study` trains every method on them, and `training_cost` says what that took. The probes are the other kind of
+answer: how well a few features tell two classes apart.
+"""
+
+from groupcc_lite.answers.planted import Problem, plant, standard
 from groupcc_lite.answers.planted_drawings import drawing, drawn_features, drawn_problem, responses, shape_stabiliser
-from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_task, ranked_latents
+from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
 from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
-from groupcc_lite.answers.trials import METHODS, Budget, seconds_per_step, study
+from groupcc_lite.answers.trials import (
+    METHODS,
+    Budget,
+    ShareOfAdvantage,
+    Study,
+    TrainingCost,
+    Trial,
+    seconds_per_step,
+    share_of_advantage,
+    study,
+    training_cost,
+    trial_artefact,
+)
 
 __all__ = [
-    "Budget", "METHODS", "ProbeScores", "RECOVERED", "SIMILAR", "calibrate_tau", "chance_f1", "disturbed",
-    "drawing", "drawn_features", "drawn_problem", "plant", "probe_all", "probe_task", "ranked_latents", "responses",
-    "score", "seconds_per_step", "shape_stabiliser", "standard", "study",
+    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost",
+    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawn_features", "drawn_problem", "plant",
+    "probe_all", "probe_settings", "probe_task", "ranked_latents", "responses", "score", "seconds_per_step",
+    "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost", "trial_artefact",
 ]

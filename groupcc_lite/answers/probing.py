@@ -28,11 +28,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from threadpoolctl import threadpool_limits
 
-from groupcc_lite.base import digest, progress_bar, read_json, write_json
+from groupcc_lite.base import digest, package_version, progress_bar, read_json, write_json
 
 PROBES = ("knn", "logistic", "xgboost")
 """The probes, by name."""
 FORMAT = 1
+"""Of the files of scores. Raise it when the same features and settings give other scores."""
 
 NEIGHBOURS = 16
 """kNN: votes per sample; "yes" needs more than half of them, so 8 against 8 is "no"."""
@@ -214,11 +215,20 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def probe_settings() -> dict[str, Any]:
+    """What scores depend on besides features and labels: the probes' settings, and whose trees they are.
+
+    >>> probe_settings()["neighbours"]
+    16
+    """
+    return dict(format=FORMAT, neighbours=NEIGHBOURS, ridge=RIDGE, trees=TREES, depth=DEPTH, rate=RATE,
+                tree_l2=TREE_L2, bins=BINS, xgboost=package_version("xgboost"))
+
+
 def _inputs(train_labels: Bool[np.ndarray, "n t"], test_labels: Bool[np.ndarray, "k t"], probes: Sequence[str]) -> str:
     """Name of everything that scores depend on besides the features."""
-    settings = [NEIGHBOURS, RIDGE, TREES, DEPTH, RATE, TREE_L2, BINS]
     labels = [[hashlib.sha256(np.packbits(y).tobytes()).hexdigest(), y.shape] for y in (train_labels, test_labels)]
-    return digest([settings, labels, list(probes)])
+    return digest([probe_settings(), labels, list(probes)])
 
 
 def _read(path: str | Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Every method on problems with known answers: same data, same number of steps and latents, several seeds.
+"""Every method on problems with known answers: same orbits, same number of steps and latents, several seeds.
 
 A trial trains one method on one problem and scores what it has found. `study` runs a list of trials and keeps each
-result on disk, so that an interrupted study goes on where it stopped.
+result on disk, so that an interrupted study goes on where it stopped. What a method costs differs, for the same number
+of steps, by more than an order of magnitude: `training_cost` counts it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -22,8 +24,8 @@ from torch import Tensor
 
 from groupcc_lite import coders
 from groupcc_lite.answers.planted import Problem
-from groupcc_lite.answers.scoring import SIMILAR, score
-from groupcc_lite.base import digest, progress_bar, read_json, write_json
+from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, score
+from groupcc_lite.base import Artefact, Cache, default_device, progress_bar, read_json, write_json
 from groupcc_lite.coders import (
     EquivariantSAE,
     FittedCrosscoder,
@@ -34,6 +36,7 @@ from groupcc_lite.coders import (
 )
 from groupcc_lite.groups import trivial
 from groupcc_lite.orbits import IdentityBlocks, TensorOrbits
+from groupcc_lite.symmetry import TAU
 
 Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder
 """What `train_method` may return: all have a `dictionary`."""
@@ -44,12 +47,19 @@ METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "crosscode
 the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: the first, with a decoder for whole
 orbits by least squares (see `fitted`). Equivariant SAE: M by least squares and an encoder of two layers, which learns
 at a third of the others' rate, because at the full rate nearly all its latents die."""
-FORMAT = 1  # raise it when the same settings give other results
+VERSION = 2
+"""Of a trial. Raise it when the same settings give another result; no kept result is then taken for a new one."""
+SINGLE = ("SAE", "SAE, all poses", "wide SAE")
+"""Methods that write single blocks."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method gets alike."""
+    """What every method gets alike. Equal steps are no equal cost: see `training_cost`.
+
+    >>> Budget(steps=300).batch_size
+    512
+    """
 
     orbits: int = 16_384
     held_out: int = 2048
@@ -69,18 +79,58 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trial:
-    """One method on one problem with one seed, which seeds the data's sampling and the training."""
+    """One method on one problem with one seed.
+
+    It seeds the data's sampling and the training, and the problem too where one is made for each seed.
+
+    >>> Trial("standard", "crosscoder, TopK").seed
+    0
+    """
 
     problem: str
     method: str
     seed: int = 0
 
 
-def train_method(method: str, problem: Problem, budget: Budget, seed: int) -> Coder:
-    """Train one of METHODS on `problem`; ValueError for any other."""
+class Study(NamedTuple):
+    """What `study` runs: every method on every problem with every seed.
+
+    >>> from groupcc_lite.answers import standard
+    >>> plan = Study({"easy": lambda seed: standard(seed, group="C_4", channels=8)}, ["SAE"], [0, 1], Budget(steps=5))
+    >>> plan.trials[1], len(set(plan.keys().values()))
+    (Trial(problem='easy', method='SAE', seed=1), 2)
+    """
+
+    problems: Mapping[str, Problem | Callable[[int], Problem]]
+    """By a name for people. A function makes one for each seed, so that a spread over seeds is one over problems."""
+    methods: Sequence[str]
+    seeds: Sequence[int]
+    budget: Budget
+
+    @property
+    def trials(self) -> list[Trial]:
+        """In the order in which they are run."""
+        return [Trial(name, method, seed) for name in self.problems for seed in self.seeds for method in self.methods]
+
+    def made(self) -> Iterator[tuple[Trial, Problem]]:
+        """Every trial with its problem; a problem is made once for all methods."""
+        for name, given in self.problems.items():
+            for seed in self.seeds:
+                problem = given if isinstance(given, Problem) else given(seed)
+                for method in self.methods:
+                    yield Trial(name, method, seed), problem
+
+    def keys(self) -> dict[Trial, str]:
+        """Under which key the result of each trial is filed; problems are made for it, nothing is trained."""
+        return {trial: trial_artefact(trial.method, problem, self.budget, trial.seed).key
+                for trial, problem in self.made()}
+
+
+def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, device: str | None = None) -> Coder:
+    """Train one of METHODS on `problem`, on `device` (default: the GPU if there is one); ValueError for any other."""
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-    source = problem.source(budget.orbits, seed=2 * seed)
+    source, device = problem.source(budget.orbits, seed=2 * seed), default_device(device)
     latents = round(budget.latents_per_feature * problem.features)
     k = max(1, round(budget.k_per_active * problem.active))
     build = dict(activation="topk", k=k, scale=source.scale, seed=seed)
@@ -88,14 +138,14 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int) -> Co
     if method.startswith("crosscoder"):
         activation = {"L1": "relu", "TopK": "topk", "BatchTopK": "batchtopk"}[method.split(", ")[1]]
         build |= dict(activation=activation, k=None if activation == "relu" else k)
-        coder = GroupCrosscoder(problem.group, problem.channels, latents, **build)
+        coder = GroupCrosscoder(problem.group, problem.channels, latents, **build).to(device)
         unit = math.sqrt(problem.group.order * problem.channels)
         coders.train(coder, source, sparsity=budget.sparsity * unit if activation == "relu" else 0.0, **loop)
         return coder
     if method.startswith("equivariant SAE"):
         hidden = None if method.endswith("linear encoder") else budget.hidden
         coder = EquivariantSAE(problem.group, problem.channels, latents, hidden=hidden,
-                               transform=least_squares([source.blocks], problem.group), **build)
+                               transform=least_squares([source.blocks], problem.group), **build).to(device)
         loop |= dict(batch_size=max(1, budget.batch_size // problem.group.order),
                      lr=budget.lr / (1 if hidden is None else 3))
         coders.train(coder, source, **loop)
@@ -104,38 +154,92 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int) -> Co
     poses = TensorOrbits(rearrange(source.blocks, "b g d -> (b g) 1 d"), trivial()) if every_pose else \
         IdentityBlocks(source)
     sae = SparseAutoencoder(problem.channels, latents * (problem.group.order if method == "wide SAE" else 1), **build)
+    sae = sae.to(device)
     coders.train(sae, poses, **loop)
     return fit_blocks(sae, source) if method == "SAE, blocks fitted" else sae
 
 
-def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, similar: float = SIMILAR) -> dict[str, Any]:
+def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, similar: float = SIMILAR,
+              device: str | None = None) -> dict[str, Any]:
     """Train, score and measure on orbits that nothing was trained on; plain numbers, None where a score has no sense.
 
     `fve` is over whole orbits, `fve_first` over the untransformed block; `fve_equal` is `fve_first` with only the k
     strongest latents of each sample, the same k for all methods, so that they are compared at equal L0.
     """
-    coder = train_method(method, problem, budget, seed)
+    coder = train_method(method, problem, budget, seed, device=device)
     held_out = problem.source(budget.held_out, seed=2 * seed + 1)
     single = coder.group.order == 1
     metrics = coders.evaluate(coder, IdentityBlocks(held_out) if single else held_out)
     dictionary = coder.dictionary.detach()
     scores = score(dictionary[dictionary.flatten(1).norm(dim=1) > 1e-6], problem, similar=similar)
-    return dict(
+    found = dict(
         cosine=scores.cosine, recovered=scores.recovered, stabiliser=scores.stabiliser,
         stabiliser_of_all=scores.stabiliser_of_all, ari=scores.ari, fve=None if single else metrics.fve,
         fve_first=metrics.fve_identity, fve_equal=truncated_fve(coder, held_out.blocks, max(1, round(problem.active))),
         l0=metrics.l0, dead=metrics.dead, parameters=sum(p.numel() for p in coder.parameters()))
+    return {name: None if value is None or math.isnan(value) else value for name, value in found.items()}
+
+
+class TrainingCost(NamedTuple):
+    """What one training takes. Methods that are given the same number of steps differ in all the rest."""
+
+    steps: int
+    orbits: int
+    """Orbit vectors that are read, with repetitions; for methods that read single blocks, those the blocks are of."""
+    blocks: int
+    """Activations that are read or reconstructed, with repetitions: blocks of an orbit each count."""
+    flops: int
+    """Floating-point operations of all matrix products, forwards and backwards, as counted in a first training step; the
+    term that revives dead latents comes later, and is left out."""
+
+
+def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost:
+    """What `train_method` takes, from the operations of its steps; fits in closed form before and after do not count.
+
+    They are those of M for an equivariant SAE, and of the blocks for "SAE, blocks fitted", which reads all orbits once
+    more: its `blocks` do count.
+
+    >>> from groupcc_lite.answers import plant
+    >>> from groupcc_lite.groups import cyclic
+    >>> problem = plant(cyclic(4), channels=8, superposition=1.0, active=1.0)
+    >>> one, all = (training_cost(m, problem, Budget(steps=10)) for m in ("SAE", "crosscoder, TopK"))
+    >>> one.steps == all.steps, all.blocks / one.blocks
+    (True, 4.0)
+    """
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import, and only this needs it
+
+    def flops(steps: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            train_method(method, problem, dataclasses.replace(small, steps=steps), 0, device="cpu")
+        return counter.get_total_flops()
+
+    order, batch = problem.group.order, budget.batch_size
+    small = dataclasses.replace(budget, orbits=batch)
+    equivariant, poses = method.startswith("equivariant"), method in ("SAE, all poses", "wide SAE")
+    orbits = max(1, batch // order) if equivariant or poses else batch
+    blocks = batch if method in SINGLE or method == "SAE, blocks fitted" else orbits * order
+    extra = budget.orbits * order if method == "SAE, blocks fitted" else 0
+    return TrainingCost(budget.steps, budget.steps * orbits, budget.steps * blocks + extra,
+                        budget.steps * (flops(2) - flops(1)))
 
 
 def seconds_per_step(method: str, problem: Problem, budget: Budget, *, steps: tuple[int, int] = (5, 25),
-                     repeats: int = 3) -> float:
+                     repeats: int = 3, device: str | None = None) -> float:
     """Seconds that a training step takes: the difference of a longer and a shorter training, the best of `repeats`.
 
     Compare methods by the ratio of such numbers from one run; alone they say more about the machine.
+
+    >>> from groupcc_lite.answers import plant
+    >>> from groupcc_lite.groups import cyclic
+    >>> problem = plant(cyclic(4), channels=8, superposition=1.0, active=1.0)
+    >>> seconds_per_step("SAE", problem, Budget(orbits=512), steps=(1, 2), repeats=1) > 0
+    True
     """
     def seconds(count: int) -> float:
         began = time.perf_counter()
-        train_method(method, problem, dataclasses.replace(budget, steps=count), 0)
+        train_method(method, problem, dataclasses.replace(budget, steps=count), 0, device=device)
+        if device != "cpu" and torch.cuda.is_available():
+            torch.cuda.synchronize()
         return time.perf_counter() - began
 
     few, many = steps
@@ -148,7 +252,7 @@ def seconds_per_step(method: str, problem: Problem, budget: Budget, *, steps: tu
 @torch.no_grad()
 def truncated_fve(coder: Any, blocks: Float[Tensor, "b g n"], k: int) -> float:
     """Held-out FVE of the untransformed block from each sample's k strongest latents, by length of contribution."""
-    x = blocks[:, 0]
+    x = blocks[:, 0].to(coder.device)
     f = coder.encode(x)
     strength = f * coder.dictionary[:, 0].norm(dim=1)
     kept = torch.zeros_like(f).scatter(1, strength.topk(k, dim=1).indices, 1.0)
@@ -156,26 +260,94 @@ def truncated_fve(coder: Any, blocks: Float[Tensor, "b g n"], k: int) -> float:
     return float(1 - (x - found).square().sum() / (x - x.mean(0)).square().sum())
 
 
-def study(problems: Mapping[str, Problem], methods: Sequence[str], seeds: Sequence[int], budget: Budget, *,
-          folder: str | Path, similar: float = SIMILAR, progress: bool = True) -> dict[Trial, dict[str, Any]]:
+def trial_artefact(method: str, problem: Problem, budget: Budget, seed: int, *, similar: float = SIMILAR) -> Artefact:
+    """Under what the result of a trial is kept: everything that it depends on."""
+    settings = dict(method=method, seed=seed, budget=dataclasses.asdict(budget), tau=TAU, recovered=RECOVERED,
+                    similar=similar)
+    return Artefact("trials", VERSION, settings, dict(problem=_content(problem)))
+
+
+def study(problems: Mapping[str, Problem | Callable[[int], Problem]], methods: Sequence[str], seeds: Sequence[int],
+          budget: Budget, *, folder: str | Path, similar: float = SIMILAR, progress: bool = True,
+          device: str | None = None) -> dict[Trial, dict[str, Any]]:
     """`run_trial` for every problem, method and seed; each result is kept in `folder` and not computed again.
 
-    Keys of `problems` are names for people; what a result is filed under is the problem's content.
+    Arguments as for `Study`, which may be given unpacked. Keys of `problems` are names for people; what a result is
+    filed under is the problem's content.
+
+    >>> import tempfile
+    >>> from groupcc_lite.answers import plant
+    >>> from groupcc_lite.groups import cyclic
+    >>> work = tempfile.TemporaryDirectory()
+    >>> def easy(seed):
+    ...     return plant(cyclic(4), channels=8, superposition=1.0, active=1.0, seed=seed)
+    >>> budget = Budget(orbits=512, held_out=128, steps=5)
+    >>> found = study({"easy": easy}, ["SAE"], [0, 1], budget, folder=work.name, progress=False)
+    >>> [trial.seed for trial in found], found[Trial("easy", "SAE", 0)]["stabiliser"] is None
+    ([0, 1], True)
+    >>> work.cleanup()
     """
-    trials = [Trial(name, method, seed) for name in problems for seed in seeds for method in methods]
+    plan, cache = Study(problems, methods, seeds, budget), Cache(folder, device=default_device(device))
     results = {}
-    with progress_bar(progress, total=len(trials), desc="answer key", unit="trial") as bar:
-        for trial in trials:
-            problem = problems[trial.problem]
-            address = digest([FORMAT, _content(problem), trial.method, trial.seed, dataclasses.asdict(budget), similar])
-            path = Path(folder) / f"{address}.json"
-            if not path.is_file():
-                write_json(path, run_trial(trial.method, problem, budget, trial.seed, similar=similar))
-            results[trial] = read_json(path)
+    with progress_bar(progress, total=len(plan.trials), desc="answer key", unit="trial") as bar:
+        for trial, problem in plan.made():
+            results[trial] = _kept(cache, trial, problem, budget, similar, device)
             bar.update()
     return results
 
 
-def _content(problem: Problem) -> list[Any]:
-    dictionary = hashlib.sha256(problem.dictionary.contiguous().numpy().tobytes()).hexdigest()
-    return [dictionary, problem.group.table.tolist(), problem.noise, problem.active, problem.seed]
+def _kept(cache: Cache, trial: Trial, problem: Problem, budget: Budget, similar: float,
+          device: str | None) -> dict[str, Any]:
+    def make(folder: Path) -> None:
+        write_json(folder / "scores.json",
+                   run_trial(trial.method, problem, budget, trial.seed, similar=similar, device=device))
+
+    artefact = trial_artefact(trial.method, problem, budget, trial.seed, similar=similar)
+    return read_json(cache.get(artefact, make) / "scores.json")
+
+
+def _content(problem: Problem) -> str:
+    """Content address of a problem: its features, what is known about them, and how data are drawn."""
+    found = hashlib.sha256()
+    for tensor in (problem.dictionary, problem.family, problem.mover):
+        found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    known = [problem.group.table.tolist(), [list(H.elements) for H in problem.stabiliser]]
+    found.update(repr([known, problem.noise, problem.active, problem.seed]).encode())
+    return found.hexdigest()
+
+
+class ShareOfAdvantage(NamedTuple):
+    """How much of a lead something in between reaches."""
+
+    share: float
+    """(mean of `between` - mean of `below`) / (mean of `above` - mean of `below`); NaN where there is no lead."""
+    spread: float
+    """Its standard error over seeds, by the jackknife: from the shares without one seed each; NaN for a single seed."""
+
+    def __str__(self) -> str:
+        return f"{self.share:.0%}" + ("" if math.isnan(self.spread) else f" ± {self.spread:.0%}")
+
+
+def share_of_advantage(between: Sequence[float] | Float[np.ndarray, " s"],
+                       below: Sequence[float] | Float[np.ndarray, " s"],
+                       above: Sequence[float] | Float[np.ndarray, " s"]) -> ShareOfAdvantage:
+    """Which share of the lead of `above` over `below` is reached by `between`; one number for each seed, paired.
+
+    A ratio of differences is known badly when the lead is small; its spread says so. ValueError for unequal lengths.
+
+    >>> print(share_of_advantage([0.72, 0.76, 0.74], below=[0.5, 0.5, 0.5], above=[0.8, 0.81, 0.79]))
+    80% ± 3%
+    """
+    if not len(between) == len(below) == len(above) > 0:
+        raise ValueError(f"between has {len(between)} numbers, below {len(below)}, above {len(above)}; expected one "
+                         "number for each seed in all of them")
+    table = np.array([below, between, above], dtype=np.float64)
+
+    def share(columns: np.ndarray) -> float:
+        low, middle, high = columns.mean(1)
+        return float((middle - low) / (high - low)) if high != low else math.nan
+
+    count = table.shape[1]
+    without = [share(np.delete(table, seed, axis=1)) for seed in range(count)] if count > 1 else [math.nan]
+    return ShareOfAdvantage(share(table), float(np.std(without) * math.sqrt(count - 1)))

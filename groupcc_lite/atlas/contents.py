@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from groupcc_lite.actions import ColourAction, PlanarAction, standard_matrices
-from groupcc_lite.base import digest, provenance
+from groupcc_lite.base import digest, package_version, provenance
 from groupcc_lite.coders import GroupCrosscoder, Metrics
 from groupcc_lite.figures import rotations_of
 from groupcc_lite.groups import FiniteGroup, Subgroup
@@ -32,6 +32,9 @@ from groupcc_lite.symmetry import (
     self_similarity,
     stabilisers,
 )
+
+VERSION = 1
+"""Raise it when the same maps and pictures give another atlas; one made before is then made anew."""
 
 
 class Relatives(NamedTuple):
@@ -234,7 +237,7 @@ def feature_pictures(run: Run, coder: GroupCrosscoder, features: Int[np.ndarray,
         return Pictures(np.zeros(0, dtype=np.int64), np.zeros((0, 1, 1, 3), dtype=np.uint8))
     directions = coder.W_e.detach()[torch.as_tensor(features[rows])]
     settings = dict(size=size, steps=steps, seed=run.seed)
-    folder = run.work / "visualisations" / f"atlas-{digest([run.model.fingerprint, settings])}"
+    folder = run.work / "visualisations" / f"atlas-{digest([run.model.fingerprint, settings, _drawn_by()])}"
     images = symmetry.render_features(run.model, directions, folder=folder, **settings)
     window = central_window(run.model, size)
     ordered = np.argsort(rows)
@@ -278,9 +281,18 @@ def atlas_settings(run: Run, *, pictures: int | None = None, size: int | None = 
 
 
 def fingerprint(run: Run, settings: dict[str, int | None]) -> str:
-    """Name of everything an atlas depends on: both coders, the images that judge them, and `atlas_settings`."""
-    weights = [digest(run.coder(kind).W_e.detach().double().cpu().numpy().tobytes().hex()) for kind in KINDS]
-    return digest([weights, run.model.fingerprint, run.source("held-out").fingerprint, settings])
+    """Name of everything an atlas depends on; known before anything is made.
+
+    The keys of both maps hold the coders, the images that judge them and whose code made them; the rest is what the
+    atlas adds: stabilisers at TAU, pictures, and the version of this module.
+    """
+    maps = [run.recipes.family_map(kind, kind != "sae", run.seed).key for kind in KINDS]
+    return digest([VERSION, maps, TAU, _drawn_by(), settings])
+
+
+def _drawn_by() -> list[str]:
+    """Whose code draws the pictures."""
+    return [package_version(package) for package in ("torch-lucent", "kornia")]
 
 
 def run_facts(run: Run, tables: dict[str, FeatureTable], **drawing: int) -> dict[str, Any]:

@@ -1,15 +1,23 @@
-"""base."""
+"""What every other package rests on: files written whole, the cache of artefacts, provenance, devices, progress.
 
+A reader meets `Artefact` and `Cache` first: everything that is computed and kept is filed by them under a key that
+contains the keys of whatever it was made from, so nothing in the work folder can be out of date. The rest is small:
+atomic files and JSON, saved modules, what a result says about its origin, bfloat16 where it helps, command lines.
+"""
+
+from groupcc_lite.base.artefacts import Artefact, Cache, described
 from groupcc_lite.base.command_line import Verbs, say, say_table, use_data
+from groupcc_lite.base.devices import default_device
 from groupcc_lite.base.files import atomic_path, atomic_write, digest, read_json, sha256_of, write_json
 from groupcc_lite.base.precision import matrix_products
 from groupcc_lite.base.progress import minutes, progress_bar
-from groupcc_lite.base.provenance import provenance
+from groupcc_lite.base.provenance import package_version, provenance
 from groupcc_lite.base.saving import save_module, saved_config, with_saved_weights
 from groupcc_lite.base.workspace import repository_root, work_folder
 
 __all__ = [
-    "Verbs", "atomic_path", "atomic_write", "digest", "matrix_products", "minutes", "progress_bar", "provenance",
-    "read_json", "repository_root", "save_module", "saved_config", "say", "say_table", "sha256_of", "use_data",
-    "with_saved_weights", "work_folder", "write_json",
+    "Artefact", "Cache", "Verbs", "atomic_path", "atomic_write", "default_device", "described", "digest",
+    "matrix_products", "minutes", "package_version", "progress_bar", "provenance", "read_json", "repository_root",
+    "save_module", "saved_config", "say", "say_table", "sha256_of", "use_data", "with_saved_weights", "work_folder",
+    "write_json",
 ]

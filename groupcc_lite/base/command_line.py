@@ -14,7 +14,15 @@ from typing import Any
 
 
 class Verbs:
-    """A command line of verbs, each a function of its options, with the options that several of them take."""
+    """A command line of verbs, each a function of its options, with the options that several of them take.
+
+    >>> verbs = Verbs("toolbox", "Small tools.")
+    >>> parser = verbs.add("double", lambda options: say(str(2 * options.number)), "print twice a number")
+    >>> _ = parser.add_argument("number", type=int)
+    >>> verbs.run(["double", "21"])
+    42
+    0
+    """
 
     def __init__(self, program: str, description: str):
         self.program = program
@@ -57,7 +65,12 @@ class Verbs:
 
 
 def use_data(folder: str | None) -> None:
-    """Make --data the folder that GROUPCC_DATA names, for this process and those it starts."""
+    """Make --data the folder that GROUPCC_DATA names, for this process and those it starts.
+
+    >>> use_data("no such folder")
+    Traceback (most recent call last):
+    FileNotFoundError: --data is 'no such folder', which is not a folder
+    """
     if folder is not None:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"--data is {folder!r}, which is not a folder")
@@ -65,12 +78,21 @@ def use_data(folder: str | None) -> None:
 
 
 def say(text: str) -> None:
-    """One line of the result."""
+    """One line of the result.
+
+    >>> say("8 features")
+    8 features
+    """
     sys.stdout.write(text + "\n")
 
 
 def say_table(rows: list[tuple[str, ...]]) -> None:
-    """Rows of the result as columns."""
+    """Rows of the result as columns.
+
+    >>> say_table([("profile", "group"), ("book", "D_16")])
+    profile  group
+    book     D_16
+    """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

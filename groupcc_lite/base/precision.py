@@ -16,5 +16,10 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def matrix_products(device: torch.device, amp: bool) -> torch.autocast:
-    """A context in which matrix products on `device` run in bfloat16 if `amp` is set and the device has it."""
+    """A context in which matrix products on `device` run in bfloat16 if `amp` is set and the device has it.
+
+    >>> with matrix_products(torch.device("cpu"), amp=True):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.bfloat16
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=amp and has_bfloat16(device))

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,48 @@ import torch
 
 from groupcc_lite.base.workspace import repository_root
 
-PACKAGES = ("groupcc-lite", "torch", "torchvision", "numpy", "scikit-learn", "umap-learn", "torch-lucent")
+PACKAGES = ("groupcc-lite", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "umap-learn", "xgboost", "pillow",
+            "kornia", "torch-lucent")
+"""Those whose version can change a number."""
+_ALSO_CALLED = {"xgboost": "xgboost-cpu"}  # the same library without its GPU code
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """Commit, date, versions and hardware of this run, and what else it depended on."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return dict(commit=_commit(), date=datetime.now(UTC).isoformat(timespec="seconds"),
+    """Commit, date, versions and hardware of this run, and what else it depended on.
+
+    >>> found = provenance(seed=0)
+    >>> found["seed"], sorted(found["versions"])[:3]
+    (0, ['groupcc-lite', 'kornia', 'numpy'])
+    """
+    versions = {package: package_version(package) for package in PACKAGES}
+    return dict(commit=_commit(repository_root()), date=datetime.now(UTC).isoformat(timespec="seconds"),
                 versions={"python": platform.python_version(), **versions}, hardware=_hardware(),
                 peak_memory_gib=peak_memory(), **facts)
 
 
+@cache
+def package_version(package: str) -> str:
+    """The installed version of a package, or "not installed".
+
+    Part of the key of what another library's algorithm makes, such as UMAP's maps.
+
+    >>> package_version("no-such-package")
+    'not installed'
+    """
+    for name in filter(None, (package, _ALSO_CALLED.get(package))):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "not installed"
+
+
 def peak_memory() -> float | None:
-    """Largest resident memory of this process so far in GiB; None where the system does not say."""
+    """Largest resident memory of this process so far in GiB; None where the system does not say.
+
+    >>> peak_memory() is None or peak_memory() > 0.01
+    True
+    """
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.is_file() else []:
         if line.startswith("VmHWM"):  # ru_maxrss would on Linux begin with the peak of whoever started this process
@@ -45,8 +70,9 @@ def peak_memory() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
 
 
-def _commit() -> str:
-    root = repository_root()
+@cache
+def _commit(root: Path | None) -> str:
+    """Asked for once: this process has imported its code by then, whatever is edited later."""
     if root is None or shutil.which("git") is None:
         return "unknown"
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)

@@ -16,7 +16,15 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def save_module(module: nn.Module, config: dict[str, Any], folder: str | Path) -> None:
-    """Write the weights, then the configuration; neither file is ever half written."""
+    """Write the weights, then the configuration; neither file is ever half written.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> save_module(nn.Linear(2, 1), {"kind": "probe"}, folder.name)
+    >>> sorted(path.name for path in Path(folder.name).iterdir())
+    ['config.json', 'weights.safetensors']
+    >>> folder.cleanup()
+    """
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file({name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}, temporary)
@@ -27,6 +35,13 @@ def saved_config(folder: str | Path, what: str) -> dict[str, Any]:
     """The configuration of a saved module; ValueError if a file is missing or the weights are damaged.
 
     `what` names the thing for people, such as "coder".
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> save_module(nn.Linear(2, 1), {"kind": "probe"}, folder.name)
+    >>> saved_config(folder.name, "probe")["kind"]
+    'probe'
+    >>> folder.cleanup()
     """
     folder = Path(folder)
     for name in (CONFIG, WEIGHTS):
@@ -40,7 +55,15 @@ def saved_config(folder: str | Path, what: str) -> dict[str, Any]:
 
 
 def with_saved_weights(module: Module, folder: str | Path) -> Module:
-    """The module with the weights in a folder, in evaluation mode; ValueError if they do not fit."""
+    """The module with the weights in a folder, in evaluation mode; ValueError if they do not fit.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> save_module(nn.Linear(2, 1), {"kind": "probe"}, folder.name)
+    >>> with_saved_weights(nn.Linear(2, 1), folder.name).training
+    False
+    >>> folder.cleanup()
+    """
     try:
         module.load_state_dict(load_file(Path(folder) / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:

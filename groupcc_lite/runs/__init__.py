@@ -1,9 +1,26 @@
-"""runs."""
+"""Runs: from a profile to orbits, coders, maps, probes and pictures on disk, each made once, and to a chapter's report.
 
+A reader meets `Run` first: `Run("smoke").coder()` makes whatever a coder needs. `SceneRun` does the same for whole
+scenes and equivariant SAEs, `answer_studies` lists the studies of the answer key. A profile holds every number of a
+run; `keys()` of a run says under which key each artefact is filed; `cost` says beforehand what a profile will take.
+"""
+
+from groupcc_lite.runs.answer_studies import answer_studies
 from groupcc_lite.runs.costs import cost
-from groupcc_lite.runs.layer_run import KINDS, FamilyMap, Run
-from groupcc_lite.runs.profiles import PROFILES, Profile, get_key_profile, get_profile
-from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, publish
+from groupcc_lite.runs.layer_run import FamilyMap, Run
+from groupcc_lite.runs.profiles import (
+    KEY_PROFILES,
+    PROFILES,
+    SCENE_PROFILES,
+    KeyProfile,
+    Profile,
+    SceneProfile,
+    get_key_profile,
+    get_profile,
+    get_scene_profile,
+)
+from groupcc_lite.runs.recipes import KINDS
+from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish
 from groupcc_lite.runs.scene_report import (
     CODER_NAMES,
     READINGS,
@@ -23,8 +40,9 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "FamilyMap", "Invariance", "KINDS", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS",
-    "Report", "Run", "SceneRun", "canonical_fve", "coder_rows", "cost", "family_f1", "far_powers", "get_key_profile",
-    "get_profile", "invariance", "layer_rows", "matrix_rows", "probe_readings", "probe_rows", "publish",
-    "relation_rows",
+    "CODER_NAMES", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed", "Profile",
+    "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "answer_studies",
+    "canonical_fve", "coder_rows", "cost", "family_f1", "far_powers", "get_key_profile", "get_profile",
+    "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread", "probe_readings", "probe_rows",
+    "publish", "relation_rows",
 ]

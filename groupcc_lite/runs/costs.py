@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from groupcc_lite import symmetry
-from groupcc_lite.answers import Budget, probe_task, seconds_per_step, standard
+from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, standard
 from groupcc_lite.base import matrix_products
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Trainable
 from groupcc_lite.groups import cyclic
 from groupcc_lite.models import IMAGE_SHAPE, ImageAutoencoder, load_model
 from groupcc_lite.orbits import sample_orbits
+from groupcc_lite.runs.answer_studies import answer_studies
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import (
     KEY_PROFILES,
@@ -68,8 +69,8 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
         "feature atlas": _atlas_cost(run),
-        "chapter 7": _scene_cost(get_scene_profile(settings.name)) if settings.name in SCENE_PROFILES else {},
-        "chapter 9": _key_cost(get_key_profile(settings.name)) if settings.name in KEY_PROFILES else {},
+        "chapter 7": _scene_cost(get_scene_profile(settings.name), device) if settings.name in SCENE_PROFILES else {},
+        "chapter 9": _key_cost(get_key_profile(settings.name), device) if settings.name in KEY_PROFILES else {},
     }
 
 
@@ -83,32 +84,36 @@ def _atlas_cost(run: Run) -> dict[str, Any]:
     return {"pictures": pictures, "hours": seconds / (batch * steps) * pictures * settings.atlas_steps / 3600}
 
 
-def _key_cost(settings: KeyProfile) -> dict[str, Any]:
+def _key_cost(settings: KeyProfile, device: str) -> dict[str, Any]:
     """The answer key, from a few steps of a crosscoder and of the wide SAE; other methods cost at most as much."""
     budget = Budget(orbits=1024)
     whole = standard(group=settings.group, channels=settings.channels)
     part = standard(group=settings.sweep_group, channels=settings.sweep_channels)
-    timed = dict(crosscoder=("crosscoder, TopK", whole), wide=("wide SAE", whole), swept=("crosscoder, TopK", part))
-    step = {name: seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1)
-            for name, (method, problem) in timed.items()}
-    levels = len(settings.noises) + len(settings.superpositions) + len(settings.brokens)
-    standing, drawn, swept = 7 * settings.seeds, 6 * settings.seeds, (4 * levels + 10) * settings.sweep_seeds
-    seconds = (settings.steps * (standing * step["crosscoder"] + settings.seeds * step["wide"])
-               + settings.drawing_steps * drawn * step["crosscoder"] + settings.sweep_steps * swept * step["swept"])
-    return {"trainings": standing + settings.seeds + drawn + swept, "hours": seconds / 3600}
+
+    def step(method: str, problem: Problem) -> float:
+        return seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1, device=device)
+
+    wide, large, small = (step("wide SAE", whole), step("crosscoder, TopK", whole), step("crosscoder, TopK", part))
+    trainings, seconds = 0, 0.0
+    for name, study in answer_studies(settings).items():
+        for trial in study.trials:
+            each = wide if trial.method == "wide SAE" else large if name in ("standard", "drawings") else small
+            trainings, seconds = trainings + 1, seconds + each * study.budget.steps
+    return {"trainings": trainings, "hours": seconds / 3600}
 
 
-def _scene_cost(settings: SceneProfile) -> dict[str, Any]:
+def _scene_cost(settings: SceneProfile, device: str) -> dict[str, Any]:
     """Base models, coders and probes of the equivariant-SAE chapter, from one step of each and one probing task."""
     group, width = cyclic(4), 256
     batches = math.ceil(len(canonical_scenes()) * (1 - settings.held_out)) // settings.base_batch
-    base = sum(_seconds(_training_step(ImageAutoencoder(kind), torch.rand(settings.base_batch, *IMAGE_SHAPE), False))
+    images = torch.rand(settings.base_batch, *IMAGE_SHAPE)
+    base = sum(_seconds(_training_step(ImageAutoencoder(kind).to(device), images, False))
                for kind in settings.base_models) * batches * settings.base_epochs * settings.seeds
     coders = {name: SparseAutoencoder(width, settings.latents * (group.order if name == "wide" else 1), k=8,
                                       activation="topk", hidden=settings.hidden if name == "deep" else None)
               for name in ("sae", "wide", "deep")}
     x = torch.randn(settings.batch_size, 1, width)
-    per_step = {name: _seconds(_training_step(coder, x, settings.amp)) for name, coder in coders.items()}
+    per_step = {name: _seconds(_training_step(coder.to(device), x, settings.amp)) for name, coder in coders.items()}
     trained = len(settings.base_models) * sum(settings.coder_seeds if k in settings.repeated_ks else 1
                                               for k in settings.ks)
     # the equivariant SAE costs what the two-layer one does

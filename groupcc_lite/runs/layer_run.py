@@ -1,26 +1,29 @@
-"""From a profile to artefacts on disk, each made once, reused, and named by the settings that made it.
+"""From a profile to artefacts on disk, each made once, reused, and filed under a key of everything that made it.
 
 `Run` is what notebooks and the command line share. Asking for an artefact makes whatever it needs first: a family map
 asks for a coder, which asks for orbits, which ask for a model and images. Interrupt anything; the next call goes on.
+What an artefact is made from stands in `recipes`; how it is kept, in `base.artefacts`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from groupcc_lite import coders, orbits, symmetry
+from groupcc_lite import coders, symmetry
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.base import atomic_path, digest, read_json, work_folder, write_json
+from groupcc_lite.base import Cache, default_device, read_json, work_folder, write_json
 from groupcc_lite.coders import (
     FittedCrosscoder,
     GroupCrosscoder,
@@ -31,8 +34,9 @@ from groupcc_lite.coders import (
 )
 from groupcc_lite.groups import FiniteGroup, parse_group
 from groupcc_lite.models import BaseModel, load_model
-from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream
+from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream, sample_orbits
 from groupcc_lite.runs.profiles import Profile, get_profile
+from groupcc_lite.runs.recipes import FITTED_RIDGE, LayerRecipes, action_address, coder_settings, curve_points
 from groupcc_lite.runs.reports import Report
 from groupcc_lite.stimuli import (
     DrawingSource,
@@ -46,14 +50,13 @@ from groupcc_lite.stimuli import (
 )
 from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
 
-KINDS = ("crosscoder", "sae")
-CODER_FORMAT = 2  # raise it when the same settings train to other weights, so that no old coder is taken for a new one
+PARTS = ("train", "held-out")
 
 
 class FamilyMap(NamedTuple):
     """A coder's features as a map with clusters, labels and scores."""
 
-    coder: GroupCrosscoder
+    coder: GroupCrosscoder | FittedCrosscoder
     gap: Float[np.ndarray, "m m"]
     """1 - similarity of all living features."""
     features: np.ndarray
@@ -83,10 +86,10 @@ class Run:
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is {seed!r}; expected a non-negative integer")
         self.seed, self.images, self.weights, self._model = seed, images, weights, model
-        self.work = work_folder(work)
+        self.work, self.device = work_folder(work), default_device(device)
+        self.cache = Cache(self.work, device=self.device, seed=seed)
         self._stores: dict[str, OrbitStore] = {}
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.action = action if action is not None else PlanarAction(parse_group(self.profile.group))
+        self.action = action if action is not None else _standard_action(self.profile.group)
         self.group: FiniteGroup = self.action.group
 
     def __repr__(self) -> str:
@@ -121,24 +124,76 @@ class Run:
         """Images to train on ("train"), or those that no coder sees ("held-out")."""
         return self._split[_part(part)]
 
+    @cached_property
+    def recipes(self) -> LayerRecipes:
+        """What each artefact of this run is made from."""
+        return LayerRecipes(self.profile, self.seed, model=self.model.fingerprint,
+                            images={part: self.source(part).fingerprint for part in PARTS},
+                            stored={part: self._stored_source(part).fingerprint for part in PARTS},
+                            action=action_address(self.group, self.action.fingerprint))
+
+    def keys(self) -> dict[str, str]:
+        """Under which key each artefact is filed, by what it is; known before anything is made.
+
+        Two runs share exactly the artefacts whose keys are the same.
+        """
+        return {name: artefact.key for name, artefact in self.recipes.all().items()}
+
+    def check(self) -> None:
+        """Everything that can be known to fail, before anything costly: one ValueError that lists it all.
+
+        Looks for a work folder that can be written, a model with its weights and layer, usable images, points inside
+        the mask, settings that fit each other, and enough orbits for a batch. One image goes through the network.
+        """
+        problems = []
+        for look in (self._check_work, self._check_coders, self._check_orbits):
+            try:
+                look()
+            except (ValueError, OSError) as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("this run would fail:" + "".join(f"\n- {problem}" for problem in problems))
+
+    def _check_work(self) -> None:
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.work).close()
+        except OSError as error:
+            raise ValueError(f"work={str(self.work)!r} cannot be written ({error}); give another folder, or set "
+                             "GROUPCC_WORK to one") from error
+
+    def _check_coders(self) -> None:
+        for point in ({}, *curve_points(self.profile).values()):
+            settings = coder_settings(self.profile, self.seed, "sae", point)
+            SparseAutoencoder(1, settings["latents"], activation=settings["activation"], k=settings["k"])
+
+    def _check_orbits(self) -> None:
+        source, profile = self.source("train"), self.profile
+        sample_orbits(self.model, self.action, source.load([0]), points_per_image=profile.points_per_image,
+                      mask_radius=profile.mask_radius)
+        count = len(source if profile.stream else self._stored_source("train")) * profile.points_per_image
+        if profile.batch_size > count:
+            raise ValueError(f"batch_size is {profile.batch_size}, but {len(source)} images to train on with "
+                             f"{profile.points_per_image} points each give {count} orbits; take more images or points, "
+                             "or a smaller batch")
+
     def orbits(self, part: str = "train", **changes: Any) -> OrbitStore:
         """Orbit activations on disk, made on first use. `changes`: points_per_image, mask_radius, registration.
 
         A profile with `store_images` stores the orbits of at most so many images per part: enough to measure on, while
-        training streams over all of them.
+        training streams over all of them. Shards that have been damaged since are made again.
         """
-        source = self._stored_source(part)
-        settings = self._sampling | changes
-        name = self._data_name(source, settings)
-        if name not in self._stores:
-            folder = self.work / "orbits" / name
-            self._stores[name] = OrbitStore.make(folder, self.model, self.action, source, **settings)
-        return self._stores[name]
+        _part(part)
+        artefact = self.recipes.orbits(part, **changes)
+        if artefact.key not in self._stores:
+            def extract(folder: Path) -> OrbitStore:
+                return OrbitStore.make(folder, self.model, self.action, self._stored_source(part),
+                                       **self.recipes.sampling | changes)
 
-    @property
-    def _sampling(self) -> dict[str, Any]:
-        profile = self.profile
-        return dict(points_per_image=profile.points_per_image, mask_radius=profile.mask_radius, seed=self.seed)
+            whole = self.cache.has(artefact)
+            folder = self.cache.get(artefact, extract)
+            self._stores[artefact.key] = extract(folder) if whole else OrbitStore(folder, check=False)
+        return self._stores[artefact.key]
 
     def _stored_source(self, part: str) -> ImageSource:
         source, limit = self.source(part), self.profile.store_images
@@ -146,95 +201,87 @@ class Run:
             return source
         return ImageSubset(source, np.random.default_rng(self.seed).permutation(len(source))[:limit].tolist())
 
-    def _data_name(self, source: ImageSource, settings: dict[str, Any]) -> str:
-        """Content address of the orbits of these images."""
-        return digest([orbits.FORMAT, self.model.fingerprint, source.fingerprint, self.group.table.tolist(),
-                       self.action.fingerprint, settings])
-
     def stream(self) -> OrbitStream:
         """The training orbits as a stream that stores nothing."""
-        return OrbitStream(self.model, self.action, self.source("train"), **self._sampling)
+        return OrbitStream(self.model, self.action, self.source("train"), **self.recipes.sampling)
 
     def training_source(self, kind: str = "crosscoder") -> OrbitSource:
         """What a coder of this kind is trained on."""
-        if kind not in KINDS:
-            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        coder_settings(self.profile, self.seed, kind, {})
         source = self.stream() if self.profile.stream else self.orbits("train")
         return IdentityBlocks(source) if kind == "sae" else source
 
     def coder(self, kind: str = "crosscoder", **changes: Any) -> GroupCrosscoder:
         """A trained coder ("crosscoder" or "sae"). `changes`: latents, activation, k, sparsity, steps, lr, seed ..."""
-        settings = self._coder_settings(kind, changes)
-        folder = self._coder_folder(settings)
-        coder_class = SparseAutoencoder if kind == "sae" else GroupCrosscoder
-        if (folder / "config.json").is_file():
-            group = None if kind == "sae" else self.group
-            return coder_class.load(folder, group=group).to(self.device)
-        source = self.training_source(kind)
-        build = {key: settings[key] for key in ("activation", "k", "seed")} | {"scale": source.scale}
-        shape = (source.channels, settings["latents"])
-        coder = (SparseAutoencoder(*shape, **build) if kind == "sae"
-                 else GroupCrosscoder(self.group, *shape, **build)).to(self.device)
-        loop = {key: settings[key] for key in ("steps", "batch_size", "lr", "sparsity", "seed", "amp")}
-        coders.train(coder, source, folder=folder, **loop)
-        coder.save(folder)
-        (folder / "checkpoint.safetensors").unlink()  # finished: the saved coder is all that is needed
-        return coder
+        folder = self._coder_folder(kind, **changes)
+        if kind == "sae":
+            return SparseAutoencoder.load(folder).to(self.device)
+        return GroupCrosscoder.load(folder, group=self.group).to(self.device)
+
+    def _coder_folder(self, kind: str, **changes: Any) -> Path:
+        artefact = self.recipes.coder(kind, **changes)
+        settings = artefact.settings
+
+        def make(folder: Path) -> None:
+            source = self.training_source(kind)
+            build = {key: settings[key] for key in ("activation", "k", "seed")} | {"scale": source.scale}
+            shape = (source.channels, settings["latents"])
+            coder = (SparseAutoencoder(*shape, **build) if kind == "sae"
+                     else GroupCrosscoder(self.group, *shape, **build)).to(self.device)
+            loop = {key: settings[key] for key in ("steps", "batch_size", "lr", "sparsity", "seed", "amp")}
+            coders.train(coder, source, folder=folder, **loop)
+            coder.save(folder)
+
+        return self.cache.get(artefact, make, scratch=("checkpoint.safetensors",))
 
     def fitted(self, **changes: Any) -> FittedCrosscoder:
         """The sparse autoencoder with a decoder for whole orbits, fitted to the training orbits. `changes` as above."""
-        sae, source = self.coder("sae", **changes), self.orbits("train")
-        settings = self._coder_settings("sae", changes)
-        folder = self.work / "coders" / f"fitted-{digest([self._coder_folder(settings).name, source.folder.name])}"
-        if not (folder / "config.json").is_file():
-            fit_blocks(sae, source).save(folder)
+        def make(folder: Path) -> None:
+            fit_blocks(self.coder("sae", **changes), self.orbits("train"), ridge=FITTED_RIDGE).save(folder)
+
+        folder = self.cache.get(self.recipes.fitted(**changes), make)
         return FittedCrosscoder.load(folder, group=self.group).to(self.device)
 
     def history(self, kind: str = "crosscoder", **changes: Any) -> list[dict[str, Any]]:
         """The logged rows of a coder's training."""
-        self.coder(kind, **changes)
-        path = self._coder_folder(self._coder_settings(kind, changes)) / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return _rows(self._coder_folder(kind, **changes) / "metrics.jsonl")
 
-    def evaluate(self, coder: GroupCrosscoder) -> coders.Metrics:
+    def evaluate(self, coder: GroupCrosscoder | FittedCrosscoder) -> coders.Metrics:
         """Metrics on the held-out images."""
         held_out = self.orbits("held-out")
         return coders.evaluate(coder, IdentityBlocks(held_out) if coder.group.order == 1 else held_out)
 
     def curve(self, kind: str = "crosscoder") -> list[dict[str, Any]]:
         """The sparsity trade-off: one short training per lambda (ReLU + L1) and per k (TopK), same budget each."""
-        profile = self.profile
-        points = [dict(activation="relu", k=None, sparsity=s) for s in profile.l1_sparsities]
-        points += [dict(activation="topk", k=k, sparsity=0.0) for k in profile.topk_ks]
-        return [point | self.evaluate(self.coder(kind, steps=profile.curve_steps, **point)).row() for point in points]
+        trained = [(point, self.coder(kind, steps=self.profile.curve_steps, **point))
+                   for point in curve_points(self.profile).values()]
+        return [point | self.evaluate(coder).row() for point, coder in trained]
 
     def ceiling(self) -> Float[np.ndarray, " g"]:
         """Held-out FVE of the best linear map from x[e] to each block."""
-        train, held_out = self.orbits("train"), self.orbits("held-out")
-        path = self.work / "ceilings" / f"{digest([train.folder.name, held_out.folder.name])}.json"
-        if not path.is_file():
+        def make(folder: Path) -> None:
+            train, held_out = self.orbits("train"), self.orbits("held-out")
             batches = (batch for batch in train.batches(min(1024, len(train) // 2)))
-            write_json(path, linear_ceiling(batches, held_out.in_order()).tolist())
-        return np.array(read_json(path))
+            write_json(folder / "fve.json", linear_ceiling(batches, held_out.in_order()).tolist())
+
+        return np.array(read_json(self.cache.get(self.recipes.ceiling(), make) / "fve.json"), dtype=np.float64)
 
     def transform(self, method: str = "least squares") -> TransformMatrix:
         """One matrix per generator of the group that turns the layer's activations at a point, from training orbits.
 
         "least squares" is the best map in closed form; "adam" learns it from the identity, as Erdogan & Lucic 2025 do.
         """
-        if method not in ("least squares", "adam"):
-            raise ValueError(f"method is {method!r}; expected 'least squares' or 'adam'")
-        source, steps = self.orbits("train"), self.profile.transform_steps
-        loop = dict(steps=steps, batch_size=min(512, len(source)), lr=1e-3, decay=0.5, seed=self.seed)
-        folder = self.work / "transforms" / digest([CODER_FORMAT, method, source.folder.name, loop])
-        if not (folder / "config.json").is_file():
+        def make(folder: Path) -> None:
+            source, settings = self.orbits("train"), self.recipes.transform_settings(method)
             if method == "adam":
+                settings["batch_size"] = min(settings["batch_size"], len(source))
                 model = TransformMatrix(self.group, source.channels, scale=source.scale).to(self.device)
-                coders.optimise(model, source, folder=folder, **loop)
-                (folder / "checkpoint.safetensors").unlink()
+                coders.optimise(model, source, folder=folder, **settings)
             else:
-                model = least_squares(source.in_order(), self.group, ridge=1e-3)
+                model = least_squares(source.in_order(), self.group, **settings)
             model.save(folder)
+
+        folder = self.cache.get(self.recipes.transform(method), make, scratch=("checkpoint.safetensors",))
         return TransformMatrix.load(folder, group=self.group).to(self.device)
 
     @cached_property
@@ -256,40 +303,38 @@ class Run:
         """
         seed = self.seed if seed is None else seed
         symmetric = kind != "sae" if symmetric is None else symmetric
+        artefact = self.recipes.family_map(kind, symmetric, seed, **changes)
         coder = self.fitted(seed=seed, **changes) if kind == "fitted" else self.coder(kind, seed=seed, **changes)
-        alive = np.flatnonzero(self.evaluate(coder).frequency > 0)
-        D = coder.dictionary.detach().cpu()[alive]
-        flat = normalised(D).flatten(1)
-        gap = symmetry.distance(max_cosine(D, self.group) if symmetric else flat @ flat.T)
-        trained = "sae" if kind == "fitted" else kind
-        folder = self._coder_folder(self._coder_settings(trained, changes | {"seed": seed}))
-        path = folder / f"map-{digest([symmetric, seed, alive.tolist()])}.safetensors"
-        embedding, clusters = self._embedding(gap, seed, path)
+
+        def make(folder: Path) -> None:
+            alive = np.flatnonzero(self.evaluate(coder).frequency > 0)
+            embedding = symmetry.embed(_gap(coder, alive, self.group, symmetric), seed=seed)
+            arrays = dict(features=alive, four=embedding.four, two=embedding.two,
+                          clusters=symmetry.cluster(embedding.four).astype(np.int64))
+            save_file(arrays, folder / "map.safetensors")
+
+        saved = load_file(self.cache.get(artefact, make) / "map.safetensors")
+        alive, clusters = saved["features"], saved["clusters"]
+        embedding = symmetry.Embedding(saved["four"], saved["two"])
+        gap = _gap(coder, alive, self.group, symmetric)
         labels = symmetry.label_by_response(coder, self.stimulus_activations, self.stimuli.shape)
         labels = symmetry.ResponseLabels(*(array[alive] for array in labels))
         scores = symmetry.score_families(gap, embedding, clusters, labels.label)
         return FamilyMap(coder, gap, alive, embedding, clusters, labels, scores)
 
-    def _embedding(self, gap: np.ndarray, seed: int, path: Path) -> tuple[symmetry.Embedding, np.ndarray]:
-        if not path.is_file():
-            embedding = symmetry.embed(gap, seed=seed)
-            clusters = symmetry.cluster(embedding.four)
-            with atomic_path(path) as temporary:
-                save_file(dict(four=embedding.four, two=embedding.two, clusters=clusters.astype(np.int64)), temporary)
-        saved = load_file(path)
-        return symmetry.Embedding(saved["four"], saved["two"]), saved["clusters"]
-
-    def visualise(self, coder: GroupCrosscoder, features: list[int] | np.ndarray,
+    def visualise(self, coder: GroupCrosscoder | FittedCrosscoder, features: list[int] | np.ndarray,
                   **changes: Any) -> Float[np.ndarray, "k s s 3"]:
         """Feature visualisations of these latents, by their encoder directions; RGB in [0, 1]."""
-        from groupcc_lite import symmetry  # Lucent takes seconds to import, and only this needs it
-
+        directions = coder.W_e.detach()[torch.as_tensor(np.asarray(features), device=coder.W_e.device)]
         settings = dict(size=self.profile.vis_size, steps=self.profile.vis_steps, seed=self.seed) | changes
-        directions = coder.W_e.detach()[torch.as_tensor(np.asarray(features))]
-        name = digest([self.model.fingerprint, settings, directions.double().cpu().numpy().tobytes().hex()])
-        images = symmetry.render_features(self.model, directions, folder=self.work / "visualisations" / name,
-                                            **settings)
-        return np.asarray(images)
+
+        def make(folder: Path) -> None:
+            images = symmetry.render_features(self.model, directions, folder=folder / "batches", **settings)
+            save_file(dict(images=np.ascontiguousarray(images)), folder / "images.safetensors")
+            shutil.rmtree(folder / "batches")
+
+        folder = self.cache.get(self.recipes.visualisation(directions, **changes), make)
+        return load_file(folder / "images.safetensors")["images"]
 
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with this run's provenance."""
@@ -298,24 +343,35 @@ class Run:
                      images_sha256=self._all_images.fingerprint, settings=dataclasses.asdict(self.profile))
         return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, **facts)
 
-    def _coder_settings(self, kind: str, changes: dict[str, Any]) -> dict[str, Any]:
-        known = ("latents", "activation", "k", "sparsity", "steps", "batch_size", "lr", "amp")
-        unknown = sorted(changes.keys() - {*known, "seed"})
-        if unknown:
-            raise ValueError(f"a coder has no setting {', '.join(unknown)}; expected {', '.join(known)}, seed")
-        settings = {key: getattr(self.profile, key) for key in known} | {"seed": self.seed} | changes
-        if settings["activation"] == "relu":
-            settings["k"] = None
-        return settings | {"kind": kind}
-
-    def _coder_folder(self, settings: dict[str, Any]) -> Path:
-        source = self.source("train") if self.profile.stream else self._stored_source("train")
-        name = digest([CODER_FORMAT, settings, self._data_name(source, self._sampling), self.profile.stream])
-        return self.work / "coders" / f"{settings['kind']}-{name}"
-
 
 def _part(part: str) -> int:
-    parts = ("train", "held-out")
-    if part not in parts:
-        raise ValueError(f"part is {part!r}; expected one of {', '.join(parts)}")
-    return parts.index(part)
+    if part not in PARTS:
+        raise ValueError(f"part is {part!r}; expected one of {', '.join(PARTS)}")
+    return PARTS.index(part)
+
+
+def _standard_action(name: str) -> PlanarAction:
+    """How a profile's group moves images; ValueError, saying what to do, for one that could do it in many ways."""
+    group = parse_group(name)
+    try:
+        return PlanarAction(group)
+    except ValueError as error:
+        raise ValueError(f"group is {name!r}, and there is more than one way in which it could move images: pass "
+                         "Run(action=PlanarAction(group, matrices)) with a matrix per element, "
+                         "action=ColourAction(group) where it recolours, or action=product_action(plane, colours) for "
+                         "a product whose first factor moves and whose second recolours. Only C_n and D_n have "
+                         "standard matrices") from error
+
+
+def _gap(coder: GroupCrosscoder | FittedCrosscoder, alive: Int[np.ndarray, " m"], group: FiniteGroup,
+         symmetric: bool) -> Float[np.ndarray, "m m"]:
+    """Distances of living features; the similarities are computed where the coder is."""
+    D = coder.dictionary.detach()[torch.as_tensor(alive, device=coder.device)]
+    if symmetric:
+        return symmetry.distance(max_cosine(D, group))
+    flat = normalised(D).flatten(1)
+    return symmetry.distance(flat @ flat.T)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]

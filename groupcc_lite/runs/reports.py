@@ -7,8 +7,11 @@ nothing in there is written by hand.
 
 from __future__ import annotations
 
+import math
 import shutil
+import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,6 @@ from groupcc_lite.base import atomic_path, provenance, read_json, repository_roo
 
 # The reference run stands for the paper's network; both are trainings of its architecture.
 REFERENCE_MODELS = ("googlenet", "inceptionv1")
-
 
 
 class Report:
@@ -105,9 +107,26 @@ def publish(source: str | Path, target: str | Path, *, force: bool = False) -> l
     return written
 
 
+def mean_spread(values: Iterable[float | None], digits: int = 2) -> str:
+    """A table's cell: mean and standard deviation (n - 1) of the numbers among `values`; None and NaN are left out.
+
+    A single number has no spread, and no number is a dash.
+
+    >>> mean_spread([0.5, 0.7]), mean_spread([0.5, None]), mean_spread([float("nan")])
+    ('0.60 ± 0.14', '0.50', '–')
+    """
+    numbers = [float(value) for value in values if value is not None and not math.isnan(value)]
+    if not numbers:
+        return "–"
+    spread = f" ± {statistics.stdev(numbers):.{digits}f}" if len(numbers) > 1 else ""
+    return f"{statistics.fmean(numbers):.{digits}f}{spread}"
+
+
 def _cell(entry: dict[str, Any] | None, digits: int) -> str:
     if entry is None:
         return "not measured"
     value = entry["value"]
+    if value is None or value != value:
+        return "undefined"
     text = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
     return f"{text} {entry['unit']}".strip()

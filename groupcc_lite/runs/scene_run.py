@@ -1,7 +1,8 @@
 """The equivariant-SAE experiments, from a profile to artefacts on disk: base autoencoders, M, coders, probes.
 
-`SceneRun` is to chapter 7 what `Run` is to the chapters before: each artefact is made once, named by the settings that
-made it, and resumed after an interruption. Source of the experiments: Erdogan & Lucic 2025, sections 3 and 4.
+`SceneRun` is to chapter 7 what `Run` is to the chapters before: each artefact is made once, filed under a key of
+everything that made it (`recipes`), and resumed after an interruption. Source of the experiments: Erdogan & Lucic 2025,
+sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from groupcc_lite import answers, coders
-from groupcc_lite.base import digest, work_folder
+from groupcc_lite.base import Artefact, Cache, default_device, work_folder
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.models import ImageAutoencoder, SceneImages, activations
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs.profiles import SceneProfile, get_scene_profile
+from groupcc_lite.runs.recipes import SceneRecipes
 from groupcc_lite.runs.reports import Report
 from groupcc_lite.stimuli import Scenes, Task, probing_tasks, scene_orbits, split_scenes, task_labels
 
@@ -40,7 +42,8 @@ METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "exact"
 VIEWS = ("activations", "latents", "reconstructions", "inferred", "invariant")
 """What a probe sees. "inferred" and "invariant" are other readings of an equivariant SAE's reconstruction: with the
 element that fits best instead of the true one, and without M."""
-FORMAT = 1  # raise it when the same settings train to other weights
+SCORES = "scores.json"
+"""The file of probe scores in its folder."""
 
 
 class Splice(NamedTuple):
@@ -71,8 +74,9 @@ class SceneRun:
                  work: str | Path | None = None, device: str | None = None, **changes: Any):
         self.profile = get_scene_profile(profile, **changes)
         self.seed, self.group = seed, group or cyclic(4)
-        self.work = work_folder(work) / "scenes"
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.work, self.device = work_folder(work) / "scenes", default_device(device)
+        self.cache = Cache(self.work, device=self.device)
+        self.recipes = SceneRecipes(self.profile, seed, self.group, tuple(task.name for task in self.tasks))
         self._split = dict(zip(PARTS, split_scenes(self.profile.held_out, seed), strict=True))
         self._orbits: dict[tuple[str, str, int], Tensor] = {}
         self._base_losses: dict[tuple[str, int], float] = {}
@@ -100,72 +104,73 @@ class SceneRun:
 
     def autoencoder(self, base: str, seed: int | None = None) -> ImageAutoencoder:
         """The trained base model."""
-        profile, seed = self.profile, self.seed if seed is None else seed
-        source = SceneImages(self.scenes("train"), cyclic(4))
-        steps = profile.base_epochs * source.batches_per_epoch(profile.base_batch)
-        settings = dict(steps=steps, batch_size=profile.base_batch, lr=profile.base_lr, seed=seed)
-        folder = self._folder("base", base, settings)
-        if not (folder / "config.json").is_file():
+        profile, seed = self.profile, self._seed(seed)
+
+        def make(folder: Path) -> None:
+            source = SceneImages(self.scenes("train"), cyclic(4))
+            steps = profile.base_epochs * source.batches_per_epoch(profile.base_batch)
             model = ImageAutoencoder(base, seed=seed).to(self.device)
-            self._train(coders.optimise, model, source, folder, **settings)
-        return ImageAutoencoder.load(folder).to(self.device)
+            coders.optimise(model, source, folder=folder, steps=steps, batch_size=profile.base_batch,
+                            lr=profile.base_lr, seed=seed)
+            model.save(folder)
+
+        return ImageAutoencoder.load(self._trained(self.recipes.base(base, seed), make)).to(self.device)
 
     def activations(self, base: str, part: str = "train", seed: int | None = None) -> Float[Tensor, "b g d"]:
         """psi(g x) of every scene x: the pre-activation encoder output, block 0 canonical."""
-        seed = self.seed if seed is None else seed
-        key = (base, part, seed)
+        key = (base, part, self._seed(seed))
         if key not in self._orbits:
-            self._orbits[key] = activations(self.autoencoder(base, seed), self.scenes(part), self.group)
+            self._orbits[key] = activations(self.autoencoder(base, key[2]), self.scenes(part), self.group)
         return self._orbits[key]
 
     # ---------------------------------------------------------------------------------------------------- M
 
     def transform(self, base: str, method: str = "adam", seed: int | None = None, *,
                   relations: float = 1.0) -> TransformMatrix:
-        """M by one of METHODS, from the training scenes. `relations` is the weight of the penalty."""
+        """M by one of METHODS, from the training scenes, on the run's device. `relations`: weight of the penalty.
+
+        Adam's are kept on disk. The others have closed forms, which are computed anew each time.
+        """
         if method not in METHODS:
             raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-        first, _, projected = method.partition(", ")
+        if method in ("adam", "penalty"):
+            folder = self._adam_folder(base, self._seed(seed), relations if method == "penalty" else 0.0)
+            return TransformMatrix.load(folder, group=self.group).to(self.device)
+        return self._closed_form(base, method, seed).to(self.device)
+
+    def _closed_form(self, base: str, method: str, seed: int | None) -> TransformMatrix:
         blocks = self.activations(base, "train", seed)
+        first, _, projected = method.partition(", ")
         if projected:
             return coders.project(self.transform(base, first, seed).cpu(), orthogonal=first == "procrustes")
         if method == "identity":
             return TransformMatrix(self.group, blocks.shape[-1])
-        if method == "least squares":
-            return coders.least_squares([blocks], self.group)
         if method == "procrustes":
             return coders.procrustes([blocks], self.group)
-        if method == "exact":
-            return coders.project(self.transform(base, "least squares", seed))
-        return self._adam_transform(base, seed, relations if method == "penalty" else 0.0)
+        found = coders.least_squares([blocks], self.group)
+        return coders.project(found) if method == "exact" else found
 
     def transform_history(self, base: str, seed: int | None = None) -> list[dict[str, Any]]:
         """The logged rows of Adam's training of M."""
-        self.transform(base, "adam", seed)
-        path = self._transform_folder(base, self.seed if seed is None else seed, 0.0) / "metrics.jsonl"
+        path = self._adam_folder(base, self._seed(seed), 0.0) / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
-    def _transform_settings(self, seed: int, relations: float) -> dict[str, Any]:
-        profile, count = self.profile, len(self.scenes("train"))
-        steps = profile.transform_steps // 10 if relations else profile.transform_steps
-        return dict(steps=max(1, steps), batch_size=min(profile.transform_batch, count), lr=profile.transform_lr,
-                    seed=seed)
+    def _adam_folder(self, base: str, seed: int, relations: float) -> Path:
+        artefact = self.recipes.transform(base, seed, relations)
+        settings = {key: artefact.settings[key] for key in ("steps", "batch_size", "lr", "seed")}
 
-    def _transform_folder(self, base: str, seed: int, relations: float) -> Path:
-        settings = self._transform_settings(seed, relations) | dict(relations=relations)
-        return self._folder("transform", base, settings, self._base_digest(base, seed))
-
-    def _adam_transform(self, base: str, seed: int | None, relations: float) -> TransformMatrix:
-        seed = self.seed if seed is None else seed
-        source = TensorOrbits(self.activations(base, "train", seed), self.group)
-        settings, folder = self._transform_settings(seed, relations), self._transform_folder(base, seed, relations)
-        if not (folder / "config.json").is_file():
+        def make(folder: Path) -> None:
+            source = TensorOrbits(self.activations(base, "train", seed), self.group)
+            settings["batch_size"] = min(settings["batch_size"], len(source))
             model = TransformMatrix(self.group, source.channels, scale=source.scale)
             if relations:
-                model.load_state_dict(self._adam_transform(base, seed, 0.0).state_dict())
-            self._train(coders.optimise, model.to(self.device), source, folder, **settings,
-                        terms=lambda step: dict(relations=relations), facts=dict(relations=relations))
-        return TransformMatrix.load(folder, group=self.group).to(self.device)
+                model.load_state_dict(self.transform(base, "adam", seed).state_dict())
+            model = model.to(self.device)
+            coders.optimise(model, source, folder=folder, **settings, terms=lambda step: dict(relations=relations),
+                            facts=dict(relations=relations))
+            model.save(folder)
+
+        return self._trained(artefact, make)
 
     # ----------------------------------------------------------------------------------------------- coders
 
@@ -173,31 +178,32 @@ class SceneRun:
         """A trained coder, one of CODERS, with TopK; the equivariant one with M by Adam, as in the paper."""
         if name not in CODERS:
             raise ValueError(f"name is {name!r}; expected one of {', '.join(CODERS)}")
-        profile, seed = self.profile, self.seed if seed is None else seed
-        latents = profile.latents * (self.group.order if name == "wide" else 1)
-        hidden = profile.hidden if name in ("deep", "equivariant") else None
-        settings = dict(steps=profile.steps, lr=profile.lr, amp=profile.amp, seed=seed)
-        build = dict(activation="topk", k=k, hidden=hidden, seed=seed)
-        folder = self._folder("coder", f"{base}-{name}", settings | build,
-                              self._base_digest(base, seed) + [latents, profile.batch_size])
-        if name in ("equivariant", "shallow"):
-            return self._equivariant(folder, base, seed, latents, settings, build)
-        if not (folder / "config.json").is_file():
-            rows = rearrange(self.activations(base, "train", seed), "b g d -> (b g) 1 d")
-            source = TensorOrbits(rows, cyclic(1))
-            coder = SparseAutoencoder(source.channels, latents, scale=source.scale, **build).to(self.device)
-            self._train(coders.train, coder, source, folder, batch_size=profile.batch_size, **settings)
-        return SparseAutoencoder.load(folder).to(self.device)
+        seed = self._seed(seed)
+        artefact, turns = self.recipes.coder(base, name, k, seed), name in ("equivariant", "shallow")
 
-    def _equivariant(self, folder: Path, base: str, seed: int, latents: int, settings: dict[str, Any],
-                     build: dict[str, Any]) -> EquivariantSAE:
-        if not (folder / "config.json").is_file():
-            source = TensorOrbits(self.activations(base, "train", seed), self.group)
-            coder = EquivariantSAE(self.group, source.channels, latents, scale=source.scale,
-                                   transform=self.transform(base, "adam", seed), **build).to(self.device)
-            batch = max(1, self.profile.batch_size // self.group.order)
-            self._train(coders.train, coder, source, folder, batch_size=batch, **settings)
-        return EquivariantSAE.load(folder, group=self.group).to(self.device)
+        def make(folder: Path) -> None:
+            coder, source = (self._equivariant if turns else self._regular)(base, seed, artefact.settings)
+            loop = {key: artefact.settings[key] for key in ("steps", "lr", "amp", "seed")}
+            blocks = artefact.settings["batch_size"]
+            coders.train(coder, source, folder=folder, batch_size=max(1, blocks // source.group.order), **loop)
+            coder.save(folder)
+
+        folder = self._trained(artefact, make)
+        found = EquivariantSAE.load(folder, group=self.group) if turns else SparseAutoencoder.load(folder)
+        return found.to(self.device)
+
+    def _regular(self, base: str, seed: int, settings: Mapping[str, Any]) -> tuple[SparseAutoencoder, TensorOrbits]:
+        """A new autoencoder of single activations, and what it is trained on."""
+        source = TensorOrbits(rearrange(self.activations(base, "train", seed), "b g d -> (b g) 1 d"), cyclic(1))
+        coder = SparseAutoencoder(source.channels, settings["latents"], scale=source.scale, **_build(settings))
+        return coder.to(self.device), source
+
+    def _equivariant(self, base: str, seed: int, settings: Mapping[str, Any]) -> tuple[EquivariantSAE, TensorOrbits]:
+        """A new equivariant one, with M by Adam, and the orbits it is trained on."""
+        source = TensorOrbits(self.activations(base, "train", seed), self.group)
+        coder = EquivariantSAE(self.group, source.channels, settings["latents"], scale=source.scale,
+                               transform=self.transform(base, "adam", seed), **_build(settings))
+        return coder.to(self.device), source
 
     @torch.no_grad()
     def splice(self, base: str, name: str, k: int, seed: int | None = None) -> Splice:
@@ -255,14 +261,16 @@ class SceneRun:
         """
         if view not in VIEWS:
             raise ValueError(f"view is {view!r}; expected one of {', '.join(VIEWS)}")
-        seed = self.seed if seed is None else seed
-        what = [view] if view == "activations" else [name, k, view, truncation, self.profile.steps, self.profile.lr]
-        settings = dict(what=what, train=self.profile.probe_train, test=self.profile.probe_test,
-                        tasks=[task.name for task in self.tasks])
-        path = self._folder("probes", f"{base}-{view}", settings, self._base_digest(base, seed)) / "scores.json"
-        labels = [self.labels(part) for part in PARTS]
-        return answers.probe_all(_on_first_use(lambda: self._features(base, name, k, view, truncation, seed)), *labels,
-                                 path=path, description=" ".join(map(str, [base, *what])))
+        seed = self._seed(seed)
+        artefact = self.recipes.probe(base, name, k, view, truncation, seed)
+        what = [base, view] if view == "activations" else [base, name, k, view, truncation]
+
+        def make(folder: Path) -> None:
+            answers.probe_all(_on_first_use(lambda: self._features(base, name, k, view, truncation, seed)),
+                              *(self.labels(part) for part in PARTS), path=folder / SCORES, key=artefact.key,
+                              description=" ".join(map(str, what)))
+
+        return answers.ProbeScores.load(self.cache.get(artefact, make) / SCORES)
 
     def _features(self, base: str, name: str, k: int, view: str, truncation: int,
                   seed: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
@@ -317,17 +325,40 @@ class SceneRun:
         labels = rearrange(np.stack([np.asarray(t) for t in turned], 1), "b g t -> (b g) t")
         return labels[self._sample(part).numpy()]
 
-    def _base_digest(self, base: str, seed: int) -> list[Any]:
-        return [self.autoencoder(base, seed).fingerprint, self.seed, self.profile.held_out, self.group.table.tolist()]
+    def keys(self) -> dict[str, str]:
+        """Under which key each artefact of the chapter is filed, by what it is; known before anything is made."""
+        found = {}
+        for base in self.profile.base_models:
+            for seed in self.seeds:
+                found[f"{base}, seed {seed}: base model"] = self.recipes.base(base, seed)
+                found[f"{base}, seed {seed}: M by adam"] = self.recipes.transform(base, seed)
+                found[f"{base}, seed {seed}: M by penalty"] = self.recipes.transform(base, seed, 1.0)
+            for k in self.profile.ks:
+                for seed in self.coder_seeds(k):
+                    found |= self._coder_artefacts(base, k, seed)
+        return {name: artefact.key for name, artefact in found.items()}
 
-    def _folder(self, what: str, name: str, settings: dict[str, Any], *others: Any) -> Path:
-        address = digest([FORMAT, settings, self.seed, self.profile.held_out, *others])
-        return self.work / what / f"{name}-{address}"
+    def _coder_artefacts(self, base: str, k: int, seed: int) -> dict[str, Artefact]:
+        start = f"{base}, seed {seed}, k = {k}: "
+        found = {f"{start}{name}": self.recipes.coder(base, name, k, seed) for name in CODERS}
+        found[f"{base}, seed {seed}: probes of activations"] = self.recipes.probe(base, "", k, "activations", 0, seed)
+        for name in CODERS:
+            for view in VIEWS[1:] if name in ("equivariant", "shallow") else VIEWS[1:3]:
+                for kept in self.profile.truncations:
+                    artefact = self.recipes.probe(base, name, k, view, kept, seed)
+                    found[f"{start}probes of {name}, {view} from {kept}"] = artefact
+        return found
 
-    def _train(self, loop: Callable[..., Any], model: Any, source: Any, folder: Path, **settings: Any) -> None:
-        loop(model, source, folder=folder, **settings)
-        model.save(folder)
-        (folder / "checkpoint.safetensors").unlink()  # finished: the saved model is all that is needed
+    def _seed(self, seed: int | None) -> int:
+        return self.seed if seed is None else seed
+
+    def _trained(self, artefact: Artefact, make: Callable[[Path], None]) -> Path:
+        return self.cache.get(artefact, make, scratch=("checkpoint.safetensors",))
+
+
+def _build(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a new coder is built with."""
+    return dict(activation="topk") | {key: settings[key] for key in ("k", "hidden", "seed")}
 
 
 def _on_first_use(make: Callable[[], Callable[[int], Any]]) -> Callable[[int], Any]:

@@ -17,7 +17,7 @@ from sklearn.cluster import HDBSCAN
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, silhouette_score
 from torch import Tensor
 
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.models import BaseModel
 from groupcc_lite.orbits import read_at
 
@@ -117,8 +117,8 @@ def centre_activations(model: BaseModel, images: Float[Tensor, "k 3 s s"], *,
 
 
 @torch.no_grad()
-def label_by_response(coder: GroupCrosscoder, activations: Float[Tensor, "k d"], shape: Int[Tensor, " k"], *,
-                      margin: float = 0.1) -> ResponseLabels:
+def label_by_response(coder: GroupCrosscoder | FittedCrosscoder, activations: Float[Tensor, "k d"],
+                      shape: Int[Tensor, " k"], *, margin: float = 0.1) -> ResponseLabels:
     """Name every feature after the class of drawn shapes that excites it most.
 
     `activations` are the layer's responses to the shapes (`centre_activations`), `shape` their classes. A feature's

@@ -4,12 +4,25 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from groupcc_lite.answers import trials
 from groupcc_lite.answers.planted import plant
-from groupcc_lite.answers.trials import METHODS, Budget, Trial, run_trial, study, train_method, truncated_fve
+from groupcc_lite.answers.trials import (
+    METHODS,
+    SINGLE,
+    Budget,
+    Study,
+    Trial,
+    run_trial,
+    share_of_advantage,
+    study,
+    train_method,
+    training_cost,
+    truncated_fve,
+)
 from groupcc_lite.groups import dihedral
 
 SMALL = Budget(orbits=2000, held_out=400, steps=300, batch_size=128, lr=5e-3)
@@ -23,10 +36,17 @@ def problem():
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_and_is_scored(method, problem):
     result = run_trial(method, problem, dataclasses.replace(SMALL, steps=60), 0)
-    assert json.loads(json.dumps(result)) == result or any(v != v for v in result.values())  # plain numbers
+    assert json.loads(json.dumps(result, allow_nan=False)) == result  # plain numbers, and None where there is none
     assert 0 <= result["cosine"] <= 1 and result["parameters"] > 0 and result["l0"] > 0
-    single = method in ("SAE", "SAE, all poses", "wide SAE")
+    single = method in SINGLE
     assert (result["fve"] is None) == (result["stabiliser_of_all"] is None) == single
+
+
+def test_a_score_without_a_sense_is_none(problem, monkeypatch):
+    """After one step nothing is recovered, so there are no families to compare."""
+    result = run_trial("crosscoder, TopK", problem, dataclasses.replace(SMALL, steps=1), 0)
+    assert result["recovered"] == 0 and result["ari"] is None and result["stabiliser"] is None
+    assert result["stabiliser_of_all"] is not None
 
 
 def test_the_crosscoder_finds_what_is_planted_and_random_weights_do_not(problem):
@@ -51,7 +71,7 @@ def test_the_wide_one_has_as_many_decoder_weights_as_a_crosscoder(problem):
 def test_truncated_fve_by_hand(problem):
     """With the truth as decoder and the true coefficients as latents, k strongest of one active feature explain all."""
     class Truth:
-        dictionary = problem.dictionary
+        dictionary, device = problem.dictionary, torch.device("cpu")
 
         def encode(self, x):
             return torch.eye(problem.features)
@@ -76,6 +96,25 @@ def test_results_are_kept(problem, tmp_path, monkeypatch):
               progress=False)
 
 
+def test_a_problem_can_be_made_for_each_seed(problem, tmp_path):
+    """Then the spread over seeds is one over problems as well."""
+    made = []
+
+    def make(seed):
+        made.append(plant(dihedral(2), channels=12, superposition=1.0, active=2.0, seed=seed))
+        return made[-1]
+
+    budget, methods = dataclasses.replace(SMALL, steps=5), ["SAE", "crosscoder, TopK"]
+    found = study({"own": make}, methods, [3, 4], budget, folder=tmp_path, progress=False)
+    assert [p.seed for p in made] == [3, 4] and len(found) == 4  # one problem for both methods
+    assert not torch.equal(made[0].dictionary, made[1].dictionary)
+    fixed = study({"fixed": problem}, methods, [3, 4], budget, folder=tmp_path, progress=False)
+    for method in methods:  # `problem` is the one of seed 3
+        assert found[Trial("own", method, 3)] == fixed[Trial("fixed", method, 3)]
+        assert found[Trial("own", method, 4)] != fixed[Trial("fixed", method, 4)]
+    assert set(Study({"own": make}, methods, [3, 4], budget).keys()) == set(found)
+
+
 def test_seeds_differ_and_repeat(problem):
     budget = dataclasses.replace(SMALL, steps=20)
     one, same, other = (run_trial("crosscoder, TopK", problem, budget, seed) for seed in (0, 0, 1))
@@ -86,10 +125,63 @@ def test_seconds_per_step_is_a_difference(problem, monkeypatch):
     """On a clock by which a training takes 3 s and 0.5 s for every step."""
     now = [0.0]
     monkeypatch.setattr(trials.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(trials, "train_method", lambda m, p, b, s: now.append(now.pop() + 3 + b.steps / 2))
+    monkeypatch.setattr(trials, "train_method", lambda m, p, b, s, device: now.append(now.pop() + 3 + b.steps / 2))
     assert trials.seconds_per_step("SAE", problem, SMALL, repeats=2) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="two rising numbers"):
         trials.seconds_per_step("SAE", problem, SMALL, steps=(5, 5))
+
+
+@pytest.mark.parametrize("method, orbits, blocks, weights", [
+    ("SAE", 128, 128, 2), ("SAE, all poses", 32, 128, 2), ("wide SAE", 32, 128, 2 * 4),
+    ("crosscoder, TopK", 128, 512, 5)])
+def test_the_cost_of_a_training_by_hand(problem, method, orbits, blocks, weights):
+    """Every weight takes part in one multiplication and one addition forwards, for every sample, and in two of each
+    backwards. Weights are counted in latents x channels: one block read, one block or four written."""
+    found = training_cost(method, problem, dataclasses.replace(SMALL, steps=10))
+    assert (found.steps, found.orbits, found.blocks) == (10, 10 * orbits, 10 * blocks)
+    latents, samples = 2 * problem.features, 10 * 128
+    assert found.flops == 6 * weights * latents * 12 * samples
+
+
+def test_fits_of_blocks_read_all_orbits_once_more(problem):
+    plain, fitted = (training_cost(m, problem, SMALL) for m in ("SAE", "SAE, blocks fitted"))
+    assert fitted.blocks == plain.blocks + SMALL.orbits * 4 and fitted.flops == plain.flops
+
+
+def test_equal_steps_are_no_equal_cost(problem):
+    cost = {method: training_cost(method, problem, SMALL) for method in METHODS}
+    assert len({c.steps for c in cost.values()}) == 1
+    assert cost["wide SAE"].flops == 4 * cost["SAE"].flops > cost["crosscoder, TopK"].flops > 2 * cost["SAE"].flops
+
+
+def test_a_share_of_an_advantage_by_hand():
+    found = share_of_advantage([3.0, 5.0], below=[0.0, 2.0], above=[5.0, 7.0])
+    assert found.share == pytest.approx(3 / 5) and found.spread == pytest.approx(0, abs=1e-12)  # both seeds say so
+    found = share_of_advantage([1.0, 3.0], below=[0.0, 0.0], above=[4.0, 4.0])
+    assert found.share == 0.5  # without one seed: 3/4, 1/4, whose standard error is half their distance
+    assert found.spread == pytest.approx(0.25) and str(found) == "50% ± 25%"
+
+
+def test_a_share_is_known_badly_where_the_lead_is_small():
+    between, below = np.array([0.52, 0.58, 0.55, 0.61]), np.array([0.5, 0.51, 0.49, 0.5])
+    near, far = (share_of_advantage(between, below, below + lead) for lead in (0.1, 1.0))
+    assert near.spread > 5 * far.spread > 0
+
+
+def test_shares_of_nothing_and_of_one_seed():
+    single = share_of_advantage([0.75], below=[0.5], above=[1.0])
+    assert single.share == 0.5 and math.isnan(single.spread) and str(single) == "50%"
+    assert math.isnan(share_of_advantage([1.0, 1.0], below=[2.0, 2.0], above=[2.0, 2.0]).share)
+    with pytest.raises(ValueError, match="one number for each seed"):
+        share_of_advantage([1.0], below=[0.5, 0.5], above=[1.0, 1.0])
+
+
+def test_the_coder_lies_on_the_device_asked_for(problem, monkeypatch):
+    """No second device here: training and data are left out, and "meta" stands for the GPU."""
+    monkeypatch.setattr(trials.coders, "train", lambda *a, **k: None)
+    monkeypatch.setattr(trials, "fit_blocks", lambda sae, source: sae)
+    for method in METHODS:
+        assert train_method(method, problem, SMALL, 0, device="meta").device.type == "meta", method
 
 
 def test_unknown_method(problem):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from groupcc_lite.base.files import atomic_path, atomic_write, digest, read_json, sha256_of, write_json
@@ -18,6 +20,13 @@ def test_json_round_trip_and_a_damaged_file(tmp_path):
     (tmp_path / "b.json").write_text('{"a": ')
     with pytest.raises(ValueError, match="b.json is not valid JSON"):
         read_json(tmp_path / "b.json")
+
+
+def test_what_json_does_not_know_is_written_as_null(tmp_path):
+    content = dict(sd=float("nan"), rows=[(1.0, float("inf")), {"a": float("-inf")}], count=2, name="NaN")
+    write_json(tmp_path / "a.json", content)
+    json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert read_json(tmp_path / "a.json") == dict(sd=None, rows=[[1.0, None], {"a": None}], count=2, name="NaN")
 
 
 def test_sha256_is_the_published_one_of_abc(tmp_path):

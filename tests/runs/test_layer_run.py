@@ -1,9 +1,18 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from small import noise_images, small_model
 
-from groupcc_lite.actions import PlanarAction
+from groupcc_lite.actions import ColourAction, PlanarAction, product_action
+from groupcc_lite.base import described
+from groupcc_lite.coders import training
 from groupcc_lite.groups import cyclic
 from groupcc_lite.runs.layer_run import Run
 
@@ -11,11 +20,16 @@ TINY = dict(latents=24, k=4, steps=12, curve_steps=6, batch_size=32, points_per_
             drawings=24, topk_ks=(4,), l1_sparsities=(1.0,))
 
 
-@pytest.fixture
-def run(tmp_path):
+def small_run(work):
+    """The same run in any process."""
     model = small_model()
     images = noise_images(20, PlanarAction(cyclic(4)).source_size(model.input_size))
-    return Run("smoke", model=model, images=images, action=PlanarAction(cyclic(4)), work=tmp_path, **TINY)
+    return Run("smoke", model=model, images=images, action=PlanarAction(cyclic(4)), work=work, **TINY)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return small_run(tmp_path)
 
 
 def test_artefacts_are_made_once_and_found_again(run, tmp_path):
@@ -70,6 +84,71 @@ def test_a_family_map_has_one_row_per_living_feature(run):
     assert np.array_equal(again.embedding.two, result.embedding.two)
 
 
+def test_maps_of_an_sae_and_of_its_fitted_blocks_are_two(run):
+    """By the plain cosine of unequal dictionaries; the second was once read from the file of the first."""
+    plain, fitted = (run.family_map(kind, symmetric=False, steps=40) for kind in ("sae", "fitted"))
+    assert not np.allclose(plain.gap, fitted.gap, atol=0.1)
+    assert not np.allclose(plain.embedding.four, fitted.embedding.four, atol=1e-3)
+
+
+def test_what_is_kept_says_where_it_comes_from(run, tmp_path):
+    run.family_map("fitted", steps=40)
+    run.ceiling()
+    run.transform("adam")
+    run.visualise(run.coder(steps=40), [0, 1], steps=2, size=32)
+    folders = [path.parent for path in tmp_path.rglob("artefact.json")]
+    assert {folder.parent.name for folder in folders} == {
+        "orbits", "coders", "fitted", "maps", "ceilings", "transforms", "visualisations"}
+    for found in map(described, folders):
+        assert found["provenance"]["seed"] == 0 and found["provenance"]["device"] == run.device
+        assert found["provenance"]["commit"] and found["provenance"]["seconds"] >= 0
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith((".part", ".lock"))
+                or path.name == "checkpoint.safetensors"]
+
+
+def test_pictures_are_drawn_once_for_the_same_directions(run, monkeypatch):
+    coder = run.coder()
+    drawn = run.visualise(coder, [0, 3], steps=2, size=32)
+    monkeypatch.setattr("groupcc_lite.symmetry.render_features", lambda *a, **k: pytest.fail("drawn again"))
+    assert np.array_equal(run.visualise(coder, np.array([0, 3]), steps=2, size=32), drawn)
+    with torch.no_grad():
+        coder.W_e[3] += 1  # a coder that was trained on, say
+    with pytest.raises(pytest.fail.Exception, match="drawn again"):
+        run.visualise(coder, [0, 3], steps=2, size=32)
+
+
+def test_a_damaged_shard_is_made_again(run, tmp_path):
+    store = run.orbits("held-out")
+    path = store.folder / "00000.npy"
+    good = path.read_bytes()
+    path.write_bytes(good[:-8] + bytes(8))
+    again = Run("smoke", model=run.model, images=run.images, action=run.action, work=tmp_path, **TINY)
+    assert len(again.orbits("held-out")) == len(store) and path.read_bytes() == good
+
+
+def test_training_goes_on_from_what_a_killed_process_left(run, monkeypatch, tmp_path_factory):
+    whole = Run("smoke", model=run.model, images=run.images, action=run.action,
+                work=tmp_path_factory.mktemp("whole"), **TINY).coder()
+    steps = []
+    monkeypatch.setattr(training, "_optimise", interrupted(after=7, seen=steps))
+    with pytest.raises(KeyboardInterrupt):
+        run.coder()
+    assert not run.cache.has(run.recipes.coder()) and len(steps) == 7
+    monkeypatch.setattr(training, "_optimise", interrupted(after=99, seen=steps))
+    assert torch.equal(run.coder().W_d, whole.W_d) and len(steps) == 12
+
+
+def interrupted(after, seen, step=training._optimise):
+    """A step of the optimiser at which somebody presses Ctrl-C."""
+    def counted(*arguments, **terms):
+        if len(seen) == after:
+            raise KeyboardInterrupt
+        seen.append(1)
+        return step(*arguments, **terms)
+
+    return counted
+
+
 def test_streamed_training_runs_from_the_same_call(run, tmp_path):
     streamed = Run("smoke", model=run.model, images=run.images, action=run.action, work=tmp_path / "s",
                    stream=True, **TINY)
@@ -84,18 +163,6 @@ def test_a_capped_store_holds_a_sample_of_the_images(run, tmp_path):
                  store_images=3, **TINY)
     assert len(capped.orbits("train")) == 3 * 8 and len(run.orbits("train")) == 18 * 8
     assert len(set(capped._stored_source("train").names) - set(run.source("train").names)) == 0
-
-
-@pytest.mark.parametrize("changes", [dict(points_per_image=4), dict(mask_radius=5.0), dict(held_out=0.2),
-                                     dict(lr=1e-4), dict(k=2), dict(activation="relu", sparsity=1.0)])
-def test_other_settings_never_share_a_coder(run, changes):
-    def folder(run):
-        return run._coder_folder(run._coder_settings("crosscoder", {}))
-
-    other = Run("smoke", model=run.model, images=run.images, action=run.action, work=run.work, **(TINY | changes))
-    images = Run("smoke", model=run.model, images=run.images.flip(0), action=run.action, work=run.work, **TINY)
-    same = Run("smoke", model=run.model, images=run.images, action=run.action, work=run.work, **TINY)
-    assert folder(same) == folder(run) and len({folder(run), folder(other), folder(images)}) == 3
 
 
 def test_photographs_are_needed_where_there_are_no_drawings(tmp_path, monkeypatch):
@@ -126,6 +193,130 @@ def test_a_model_by_name_replaces_the_profiles(tmp_path):
     run = Run("smoke", model="torchvision/resnet18/layer1", weights="random", work=tmp_path)
     assert run.profile.model == "torchvision/resnet18/layer1" and "resnet18" in run.model.name
 
+
+def test_a_product_needs_to_be_told_how_it_acts():
+    with pytest.raises(ValueError, match="group is 'C_4 x C_2'.*action=product_action"):
+        Run("smoke", group="C_4 x C_2")
+    both = product_action(PlanarAction(cyclic(4)), ColourAction(cyclic(3)))
+    assert Run("smoke", action=both).group.order == 12
+
+
+# ------------------------------------------------------------------------------- what is known to fail beforehand
+
+def test_a_run_that_can_work_passes_its_check(run, tmp_path):
+    assert run.check() is None
+    assert list(tmp_path.iterdir()) == []  # and nothing was made
+
+
+@pytest.mark.parametrize("changes, message", [
+    (dict(mask_radius=0.1), "no point is left inside a mask"),
+    (dict(points_per_image=500), "points_per_image is 500"),
+    (dict(batch_size=1000), "batch_size is 1000, but 18 images .* give 144 orbits"),
+    (dict(k=99), "k is 99; expected 1 to 24"),
+    (dict(activation="gelu"), "activation is 'gelu'"),
+    (dict(topk_ks=(4, 25)), "k is 25"),
+    (dict(held_out=1.5), "held_out is 1.5"),
+])
+def test_settings_that_cannot_work_are_known_at_once(run, changes, message):
+    other = Run("smoke", model=run.model, images=run.images, action=run.action, work=run.work, **(TINY | changes))
+    with pytest.raises(ValueError, match=message):
+        other.check()
+
+
+def test_images_and_weights_that_cannot_be_used_are_known_at_once(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("GROUPCC_DATA", raising=False)
+    small = Run("smoke", model=run.model, images=noise_images(4, 16), action=run.action, work=tmp_path, **TINY)
+    with pytest.raises(ValueError, match="16"):
+        small.check()
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match="no usable image"):
+        Run("smoke", model=run.model, images=tmp_path / "photos", work=tmp_path).check()
+    with pytest.raises(ValueError, match="unknown layer 'mixed9z'"):
+        Run("smoke", layer="mixed9z", work=tmp_path).check()
+    with pytest.raises(ValueError, match="no weights for googlenet"):
+        Run("inception", work=tmp_path).check()
+
+
+def test_everything_wrong_is_said_together(run, tmp_path):
+    (tmp_path / "file").touch()
+    wrong = Run("smoke", model=run.model, images=run.images, action=run.action, work=tmp_path / "file" / "work",
+                **(TINY | dict(k=99, mask_radius=0.1)))
+    with pytest.raises(ValueError, match="(?s)cannot be written.*\n- k is 99.*\n- no point is left"):
+        wrong.check()
+
+
+# ------------------------------------------------------------------------------------------- two processes, one folder
+
+MAKER = """
+import sys
+import torch
+from test_layer_run import TINY, small_run
+from groupcc_lite.coders import training
+
+step, place = training._optimise, sys.argv[2]
+def slow(*arguments, **terms):
+    (open(f"{place}.began", "w")).close()
+    while not __import__("os").path.exists(f"{place}.go"):
+        __import__("time").sleep(0.01)
+    return step(*arguments, **terms)
+training._optimise = slow
+torch.set_num_threads(1)
+print(float(small_run(sys.argv[1]).coder().W_d.double().sum()))
+"""
+
+
+def until(condition):
+    """Wait for something that another process does."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def maker(tmp_path, root):
+    """A function that starts another process on the work folder, which stops before its first step until told to go."""
+    processes = []
+
+    def start(name):
+        place = tmp_path / name
+        paths = os.pathsep.join(map(str, (root, root / "tests" / "runs", root / "tests" / "helpers")))
+        with (tmp_path / f"{name}.log").open("w") as log:
+            process = subprocess.Popen([sys.executable, "-c", MAKER, tmp_path / "work", place], text=True, stderr=log,
+                                       env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE)
+        processes.append(process)
+        process.place, process.said = place, tmp_path / f"{name}.log"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait(60)
+
+
+def test_two_processes_that_want_the_same_coder_make_it_once(maker):
+    first = maker("first")
+    until(Path(f"{first.place}.began").exists)
+    second = maker("second")
+    until(lambda: "waiting for it" in second.said.read_text())
+    assert f"process {first.pid} on" in second.said.read_text()
+    Path(f"{first.place}.go").touch()
+    sums = [process.communicate(timeout=120)[0] for process in (first, second)]
+    assert sums[0] == sums[1] != "" and [p.returncode for p in (first, second)] == [0, 0]
+    assert not Path(f"{second.place}.began").exists()  # it trained nothing
+
+
+def test_a_killed_maker_is_taken_over_from(maker, tmp_path, caplog):
+    first = maker("first")
+    until(Path(f"{first.place}.began").exists)
+    first.send_signal(signal.SIGKILL)
+    first.wait(60)
+    coder = small_run(tmp_path / "work").coder()
+    assert f"begun by process {first.pid} on" in caplog.text
+    assert torch.equal(coder.W_d, small_run(tmp_path / "elsewhere").coder().W_d)
+
+
+# ------------------------------------------------------------------------------------------------------------- costs
 
 def test_cost_is_measured_without_weights_or_images():
     from groupcc_lite.runs.costs import cost

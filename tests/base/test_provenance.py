@@ -1,0 +1,28 @@
+"""Results say which code, on which machine, with which versions."""
+
+from importlib.metadata import PackageNotFoundError
+
+import torch
+
+from groupcc_lite.base import provenance as module_function
+from groupcc_lite.base.provenance import PACKAGES, package_version
+
+
+def test_all_that_changes_numbers_is_written_down():
+    found = module_function(seed=3)
+    assert set(found["versions"]) == {"python", *PACKAGES} and found["versions"]["torch"] == torch.__version__
+    assert found["seed"] == 3 and found["commit"] and found["hardware"]
+    for package in ("scipy", "scikit-learn", "umap-learn", "xgboost", "torchvision", "pillow", "kornia"):
+        assert found["versions"][package] != "not installed"
+
+
+def test_a_package_under_its_other_name_is_found(monkeypatch):
+    def version(name):
+        if name != "xgboost-cpu":
+            raise PackageNotFoundError(name)
+        return "9.9"
+
+    monkeypatch.setattr("groupcc_lite.base.provenance.version", version)
+    package_version.cache_clear()
+    assert package_version("xgboost") == "9.9" and package_version("numpy") == "not installed"
+    package_version.cache_clear()
