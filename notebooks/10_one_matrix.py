@@ -75,7 +75,7 @@ from groupcc_lite import figures
 from groupcc_lite.coders import least_squares, r2
 from groupcc_lite.models import activations
 from groupcc_lite.orbits import TensorOrbits
-from groupcc_lite.runs import SceneRun, matrix_rows
+from groupcc_lite.runs import SceneRun, matrix_rows, mean_spread
 from groupcc_lite.stimuli import SCENE_SHAPES, random_scenes, scene_orbits, tile
 
 study = SceneRun(profile, seed=seed)
@@ -277,17 +277,11 @@ for base, method in fits:
         seconds[base, method] = study.transform_history(base, start)[-1]["seconds"]
 
 # %%
-def over_seeds(values):
-    values = np.array([float(v) for v in values])
-    spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{values.mean():.4f}{spread}"
-
-
 columns = ["base model", "method", "R² about zero", "R² about the mean", "worst power",
            "seconds"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for (base, method), mine in fits.items():
-    zero, mean = (over_seeds(f[about].mean() for f in mine)
+    zero, mean = (mean_spread([float(f[about].mean()) for f in mine], 4)
                   for about in ("zero", "mean"))
     worst = min(float(f["mean"].min()) for f in mine)
     rows.append(f"| {base} | {method} | {zero} | {mean} | {worst:.4f} | "

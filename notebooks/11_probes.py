@@ -82,6 +82,7 @@ from groupcc_lite.runs import (
     coder_rows,
     family_f1,
     invariance,
+    mean_spread,
     probe_readings,
     probe_rows,
 )
@@ -349,11 +350,6 @@ with figures.house_style():
 # the standard deviation over them.
 
 # %%
-def cell(values):
-    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
-
-
 VIEWED = {"activations": "", "latents": ", latents"}
 columns = ["base", "kept", "what is probed", *FAMILIES, "all", "all, best probe"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -364,7 +360,7 @@ for probed, of_seeds in scores.items():
         what = CODER_NAMES[probed.reading]
         what += VIEWED.get(probed.view, ", reconstructions")
         rows.append(f"| {probed.base} | {probed.kept} | {what} | "
-                    f"{' | '.join(map(cell, (*f1.values(), best)))} |")
+                    f"{' | '.join(map(mean_spread, (*f1.values(), best)))} |")
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-probes-k", "caption": "XGBoost's F1 over k, by task family (columns) and base model (rows), for probes on the fewest latents kept. Whiskers are standard deviations over seeds, at the k that have several."}, "image": {"alt": "A grid of small line plots, one row per base model and one column per task family, one line per coder."}} tags=["hide-input"]

@@ -75,21 +75,17 @@ import torch
 from IPython.display import Markdown, display
 
 from groupcc_lite import figures, symmetry
-from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import (
-    METHODS,
     RECOVERED,
     SIMILAR,
-    Budget,
-    drawn_problem,
     score,
     seconds_per_step,
+    share_of_advantage,
     standard,
     study,
 )
 from groupcc_lite.coders import moments
-from groupcc_lite.groups import parse_group
-from groupcc_lite.runs import Run, get_key_profile
+from groupcc_lite.runs import Run, answer_studies, get_key_profile, mean_spread
 from groupcc_lite.stimuli import SHAPES
 from groupcc_lite.symmetry import (
     TAU,
@@ -103,9 +99,7 @@ run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("13_answer_key")
 settings = get_key_profile(profile)
 folder = run.work / "answer_key"
-G = parse_group(settings.group)
-budget = Budget(orbits=settings.orbits, steps=settings.steps)
-seeds = range(seed, seed + settings.seeds)
+studies = answer_studies(settings, seed)
 print(settings)
 
 # %% [markdown]
@@ -145,7 +139,8 @@ print(settings)
 # $\lvert G\rvert / \lvert H\rvert$ members ({prf:ref}`thm-orbit-stabiliser`).
 
 # %%
-problem = standard(seed, group=G, channels=settings.channels)
+problem = studies["standard"].problems["standard"](seed)
+G = problem.group
 kinds = {H.label: sum(K.label == H.label for K in problem.stabiliser)
          for H in problem.stabiliser}
 print(f"{problem.features} features of {len(problem.family.unique())} families in "
@@ -180,7 +175,8 @@ with figures.house_style():
 # as there are features, and with $k$ equal to the mean number of active features. Equal steps are neither equal cost
 # nor equal data. In each step a method that writes all blocks sees 512 orbits, which are $512\,\lvert G\rvert$
 # {term}`blocks <block>`, the methods that read single blocks see 512 blocks, and the equivariant SAE as many in whole
-# orbits. What a step costs is measured below.
+# orbits. What a step costs is measured below. Every seed plants a problem of its own, so a spread over seeds is one
+# over problems as well as over trainings.
 #
 # | method | reads | writes |
 # |---|---|---|
@@ -244,15 +240,9 @@ with figures.house_style():
 # with $v_j$ alone. It has no stabilisers, and its families can only be clustered by plain cosine.
 
 # %%
-def mean_sd(values, digits=3):
-    values = [v for v in values if v is not None and not np.isnan(v)]
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}" if values else "–"
-
-
 def scores_of(results, method, key, problem=None):
-    """One number for each seed."""
-    return [row[key] for trial, row in results.items()
+    """One number for each seed, NaN where a score has no sense."""
+    return [np.nan if row[key] is None else row[key] for trial, row in results.items()
             if trial.method == method and problem in (None, trial.problem)]
 
 
@@ -260,7 +250,7 @@ def table(results, methods, columns):
     rows = [f"| method | {' | '.join(columns.values())} |",
             "|---" * (1 + len(columns)) + "|"]
     for method in methods:
-        cells = (mean_sd(scores_of(results, method, key)) for key in columns)
+        cells = (mean_spread(scores_of(results, method, key), 3) for key in columns)
         rows.append(f"| {method} | {' | '.join(cells)} |")
     display(Markdown("\n".join(rows)))
 
@@ -276,8 +266,8 @@ def slug(method):
 def note_scores(results, prefix):
     for method in dict.fromkeys(trial.method for trial in results):
         for key in ("cosine", "stabiliser_of_all", "ari", "fve_equal", "l0"):
-            values = [v for v in scores_of(results, method, key) if v is not None]
-            if values and not np.isnan(values).any():
+            values = scores_of(results, method, key)
+            if not np.isnan(values).any():
                 note = f"{prefix.replace('_', ' ')}, {method}: {COLUMNS[key]}"
                 report.number(f"{prefix}_{slug(method)}_{key}", float(np.mean(values)),
                               note=note)
@@ -289,8 +279,8 @@ def note_scores(results, prefix):
 
 # %%
 assert (RECOVERED, SIMILAR) == (0.9, 0.7)  # as in the definition
-competitors = [m for m in METHODS if m != "equivariant SAE, linear encoder"]
-results = study({"standard": problem}, competitors, seeds, budget, folder=folder)
+competitors = studies["standard"].methods
+results = study(*studies["standard"], folder=folder)
 table(results, competitors, COLUMNS)
 note_scores(results, "standard")
 
@@ -300,7 +290,7 @@ for key, target in (("cosine", 0.95), ("stabiliser_of_all", 0.98), ("ari", 0.95)
     print(f"crosscoder, TopK: {key} {found:.3f}, asked for {target}")
     assert profile == "smoke" or found >= target
 
-# %% mystnb={"figure": {"name": "fig-standard", "caption": "The planted problem of standard difficulty. One dot per seed, a bar at the mean. FVE counts only the k strongest latents of each sample, so that all methods are compared at the same L0."}, "image": {"alt": "Four panels of dots, one row per method: cosine, stabilisers, families and variance explained. Crosscoders and the SAE with fitted blocks are at the right in all of them; SAEs have no answer for stabilisers; the equivariant SAE is at the left."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-standard", "caption": "The planted problem of standard difficulty. One dot per seed, each with a planted problem of its own, a bar at the mean. FVE counts only the k strongest latents of each sample, so that all methods are compared at the same L0."}, "image": {"alt": "Four panels of dots, one row per method: cosine, stabilisers, families and variance explained. Crosscoders and the SAE with fitted blocks are at the right in all of them; SAEs have no answer for stabilisers; the equivariant SAE is at the left."}} tags=["hide-input"]
 def dots(results, methods, name):
     with figures.house_style():
         fig, axes = plt.subplots(1, 4, figsize=(9, 0.9 + 0.38 * len(methods)),
@@ -317,7 +307,7 @@ dots(results, competitors, "standard")
 # And what does it cost? One training step of each method, measured side by side in this run:
 
 # %%
-quick = dataclasses.replace(budget, orbits=2048)
+quick = dataclasses.replace(studies["standard"].budget, orbits=2048)
 step = {m: seconds_per_step(m, problem, quick, steps=(5, 15), repeats=2)
         for m in competitors if m != "SAE, blocks fitted"}
 for m, seconds in step.items():
@@ -368,21 +358,16 @@ for m, seconds in step.items():
 # $x[e]$.
 
 # %%
-easy = dict(group=settings.sweep_group, channels=settings.sweep_channels)
-upright = standard(seed, **easy, superposition=3.0)
-upright = {"any pose": upright, "upright": upright.upright(active=2.0)}
-small = Budget(orbits=settings.orbits, steps=settings.sweep_steps)
-posed = ["SAE, all poses", "SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE",
-         "equivariant SAE, linear encoder"]
-few = range(seed, seed + settings.sweep_seeds)
-in_pose = study(upright, posed, few, small, folder=folder)
+posed = studies["poses"]
+in_pose = study(*posed, folder=folder)
 columns = {key: COLUMNS[key]
            for key in ("cosine", "stabiliser_of_all", "fve_equal", "dead")}
-for name, planted in upright.items():
+for name, make in posed.problems.items():
+    planted = make(seed)
     display(Markdown(f"**{name}**: {planted.features} features, "
                      f"{planted.active:g} active at a time"))
     here = {trial: row for trial, row in in_pose.items() if trial.problem == name}
-    table(here, posed, columns)
+    table(here, posed.methods, columns)
     note_scores(here, name.replace(" ", "_"))
 
 # %% [markdown]
@@ -394,18 +379,24 @@ for name, planted in upright.items():
 # it, for the parts of an image nobody does.
 
 # %%
-any_pose = upright["any pose"]
-shared = any_pose.representation.mean(0)  # the projection of the proposition
-x = any_pose.source(4096, seed=seed).blocks[:, 0]
-limit = float((x @ shared.T).var(0).sum() / x.var(0).sum())
+def shared_by_all_poses(problem):
+    """Share of the variance of x[e] that the projection of the proposition keeps."""
+    shared = problem.representation.mean(0)
+    x = problem.source(4096, seed=seed).blocks[:, 0]
+    return float((x @ shared.T).var(0).sum() / x.var(0).sum())
+
+
+# %%
+limit = np.mean([shared_by_all_poses(posed.problems["any pose"](start))
+                 for start in posed.seeds])
 print(f"any pose: the part that all poses share holds {limit:.2f} of the variance")
-_ = report.number("any_pose_limit", limit,
+_ = report.number("any_pose_limit", float(limit),
                   note="any pose, share of the variance that all poses share")
-for m in posed[3:]:
+for m in posed.methods[3:]:
     reached = np.mean(scores_of(in_pose, m, "fve_equal", "any pose"))
     print(f"{m}: {reached:.2f} of the variance explained in any pose")
     assert profile != "inception" or abs(reached - limit) < 0.03
-    both = [np.mean(scores_of(in_pose, m, "cosine", pose)) for pose in upright]
+    both = [np.mean(scores_of(in_pose, m, "cosine", pose)) for pose in posed.problems]
     print(f"{m}: cosine {both[0]:.2f} in any pose, {both[1]:.2f} upright")
     assert profile == "smoke" or both[1] > both[0] + 0.1
 
@@ -418,19 +409,23 @@ for m in posed[3:]:
 # symmetric. {numref}`fig-sweeps` has the scores.
 
 # %%
-rivals = ["SAE, blocks fitted", "crosscoder, TopK", "crosscoder, L1",
-          "crosscoder, BatchTopK"]
 levels = dict(noise=settings.noises, superposition=settings.superpositions,
               broken=settings.brokens)
-swept = {name: {str(level): standard(seed, **easy, **{name: level})
-                for level in of_name} for name, of_name in levels.items()}
-sweeps = {name: study(problems, rivals, few, small, folder=folder)
-          for name, problems in swept.items()}
+rivals = studies["noise"].methods
+sweeps = {name: study(*studies[name], folder=folder) for name in levels}
 
-# %% mystnb={"figure": {"name": "fig-sweeps", "caption": "Three difficulties (columns) and three scores (rows). Lines are means over seeds, bands their range. The dashed line in the stabilisers' row is what the true dictionary itself scores: broken equivariance changes the truth."}, "image": {"alt": "A grid of nine line plots falling to the right, one line per method; the crosscoder with L1 and the others cross."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-sweeps", "caption": "Three difficulties (columns) and three scores (rows). Lines are means over seeds, each with problems of its own, bands their range. The dashed line in the stabilisers' row is what the true dictionary itself scores: broken equivariance changes the truth."}, "image": {"alt": "A grid of nine line plots falling to the right, one line per method; the crosscoder with L1 and the others cross."}} tags=["hide-input"]
 SCORES = {key: COLUMNS[key] for key in ("cosine", "stabiliser_of_all", "ari")}
-truth = {name: [score(p.dictionary, p).stabiliser_of_all for p in problems.values()]
-         for name, problems in swept.items()}
+
+
+def stabilisers_of_truth(plan, name):
+    """What the true dictionary itself scores, the mean over the seeds' problems."""
+    made = (plan.problems[name](start) for start in plan.seeds)
+    return np.mean([score(p.dictionary, p).stabiliser_of_all for p in made])
+
+
+truth = {name: [stabilisers_of_truth(studies[name], str(level)) for level in of_name]
+         for name, of_name in levels.items()}
 with figures.house_style():
     fig, axes = plt.subplots(3, 3, figsize=(8, 6.4), sharex="col", sharey="row")
     for column, (name, of_sweep) in zip(axes.T, sweeps.items(), strict=True):
@@ -522,17 +517,14 @@ for level, right in zip(settings.brokens, truth["broken"], strict=True):
 # channels ({numref}`fig-drawings`).
 
 # %%
-channels = min(settings.channels, 32 if G.order < 32 else 64)
-drawings = drawn_problem(PlanarAction(G), channels=channels, seed=seed)
+plan = studies["drawings"]
+drawings = plan.problems["drawings"](seed)
 best = score(drawings.dictionary, drawings)
 print(f"{drawings.features} features of {len(SHAPES)} shapes in {drawings.channels} "
       f"channels; largest |cosine| between families {drawings.coherence:.2f}")
 print(f"the true dictionary itself: stabilisers {best.stabiliser_of_all:.2f}, "
       f"ARI {best.ari:.2f}")
-drawn_methods = ["SAE", "SAE, all poses", "SAE, blocks fitted", "crosscoder, L1",
-                 "crosscoder, TopK", "crosscoder, BatchTopK"]
-of_drawings = dataclasses.replace(budget, steps=settings.drawing_steps)
-drawn = study({"drawings": drawings}, drawn_methods, seeds, of_drawings, folder=folder)
+drawn_methods, drawn = plan.methods, study(*plan, folder=folder)
 table(drawn, drawn_methods, COLUMNS)
 note_scores(drawn, "drawings")
 _ = report.number("drawings_ceiling_ari", best.ari,
@@ -584,19 +576,19 @@ columns = ["method", "variance explained, all blocks", "neighbour purity", "by c
            "ARI"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for name, found in network.items():
-    cells = [mean_sd(found.get(field, [])) for field in ("fve", *FIELDS)]
+    cells = [mean_spread(found.get(field, []), 3) for field in ("fve", *FIELDS)]
     rows.append(f"| {name} | {' | '.join(cells)} |")
 display(Markdown("\n".join(rows)))
 
 # %%
-purity = {name: np.mean(values["neighbour_purity"]) for name, values in network.items()}
-whole = purity["crosscoder"] - purity["SAE"]
-gained = purity["SAE, blocks fitted"] - purity["SAE"]
+purity = {name: found["neighbour_purity"] for name, found in network.items()}
+reached = share_of_advantage(purity["SAE, blocks fitted"], below=purity["SAE"],
+                             above=purity["crosscoder"])
 share = report.number(
-    "fitted_share", float(gained / whole) if whole else 0.0,
+    "fitted_share", float(np.nan_to_num(reached.share)),
     note="share of the crosscoder's purity advantage that fitted blocks reach")
 print("of the crosscoder's advantage in purity, an ordinary SAE with fitted blocks "
-      f"reaches {share:.0%}, by the means of {len(starts)} seeds")
+      f"reaches {reached} (standard error over {len(starts)} seeds)")
 
 # %% [markdown]
 # So the claim holds as the paper words it, crosscoder against SAE. But it compares two things at once: another way to
@@ -645,16 +637,18 @@ for name, start in ((name, start) for name in BOTH for start in starts):
         assert abs(gap) < 0.03
 
 # %%
-print(f"{'ridge':>6}  {'SAE':>15}  share  {'crosscoder latents':>18}")
+print(f"{'ridge':>6}  {'SAE':>13}  {'share':>10}  {'crosscoder latents':>18}")
 for ridge in RIDGES:
     sae, cross = (by_ridge[name, ridge] for name in BOTH)
-    part = (np.mean(sae) - purity["SAE"]) / whole if whole else 0.0
-    print(f"{ridge:6g}  {mean_sd(sae):>15}  {part:5.0%}  {mean_sd(cross):>18}")
+    reached = share_of_advantage(sae, purity["SAE"], purity["crosscoder"])
+    part = np.nan_to_num(reached.share)
+    print(f"{ridge:6g}  {mean_spread(sae, 3):>13}  {reached!s:>10}  "
+          f"{mean_spread(cross, 3):>18}")
     for name, value in (("share", part), ("sae", np.mean(sae)),
                         ("crosscoder", np.mean(cross))):
         report.number(f"ridge_{ridge:g}_{name}", float(value),
                       note=f"averaged or fitted, ridge {ridge:g}: {name}")
-print(f"the crosscoder's own dictionary: {purity['crosscoder']:.3f}")
+print("the crosscoder's own dictionary:", mean_spread(purity["crosscoder"], 3))
 _ = report.number("averaged_share", float(part),
                   note="the same share for averaged orbits, on all training orbits")
 
@@ -683,7 +677,8 @@ if profile == "inception":
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The planted problems and drawings there
-# have more seeds and levels; the network is the BVLC training of InceptionV1 (GoogLeNet), not the paper's.
+# have more seeds and levels (the three seeds of the published run still shared one planted problem, so its bars are
+# over trainings only); the network is the BVLC training of InceptionV1 (GoogLeNet), not the paper's.
 # {numref}`fig-sweeps-inception`, {numref}`fig-standard-inception` and {numref}`fig-drawings-inception` are the
 # counterparts of the figures above.
 
@@ -771,12 +766,14 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 # ```
 
 # %%
-planted = {"as above": standard(seed, **easy)}
+of_noise = studies["noise"]
+planted = {"as above": lambda start: standard(start, group=settings.sweep_group,
+                                              channels=settings.sweep_channels)}
 variants = {"as above": {}, "k halved": dict(k_per_active=0.5),
             "k doubled": dict(k_per_active=2.0),
             "no spare latents": dict(latents_per_feature=1.0)}
 for name, changes in variants.items():
-    changed = dataclasses.replace(small, **changes)
+    changed = dataclasses.replace(of_noise.budget, **changes)
     of_one = study(planted, ["crosscoder, TopK"], [seed], changed, folder=folder)
     (row,) = of_one.values()
     print(f"{name:>16}: cosine {row['cosine']:.3f}, "

@@ -111,7 +111,7 @@ class SceneRun:
             steps = profile.base_epochs * source.batches_per_epoch(profile.base_batch)
             model = ImageAutoencoder(base, seed=seed).to(self.device)
             coders.optimise(model, source, folder=folder, steps=steps, batch_size=profile.base_batch,
-                            lr=profile.base_lr, seed=seed)
+                            lr=profile.base_lr, amp=profile.base_amp, seed=seed)
             model.save(folder)
 
         return ImageAutoencoder.load(self._trained(self.recipes.base(base, seed), make)).to(self.device)
