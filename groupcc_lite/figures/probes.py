@@ -8,10 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from groupcc_lite.figures.style import INK, MARKERS, PALETTE, PAPER
+from groupcc_lite.runs import CODER_NAMES
 
-CODER_NAMES = {"activations": "activations", "sae": "SAE", "wide": "wide SAE", "deep": "two-layer SAE",
-               "equivariant": "equivariant SAE", "inferred": "element inferred", "invariant": "without M"}
-"""What figures and tables call the coders, and the readings of an equivariant SAE's reconstruction."""
 _ORDER = list(CODER_NAMES)
 
 

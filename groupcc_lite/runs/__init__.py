@@ -21,10 +21,28 @@ from groupcc_lite.runs.profiles import (
 )
 from groupcc_lite.runs.recipes import KINDS
 from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish
+from groupcc_lite.runs.scene_report import (
+    CODER_NAMES,
+    READINGS,
+    Invariance,
+    Probed,
+    canonical_fve,
+    coder_rows,
+    family_f1,
+    far_powers,
+    invariance,
+    layer_rows,
+    matrix_rows,
+    probe_readings,
+    probe_rows,
+    relation_rows,
+)
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "FamilyMap", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Profile", "REFERENCE_MODELS", "Report", "Run",
-    "SCENE_PROFILES", "SceneProfile", "SceneRun", "answer_studies", "cost", "get_key_profile", "get_profile",
-    "get_scene_profile", "mean_spread", "publish",
+    "CODER_NAMES", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed", "Profile",
+    "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "answer_studies",
+    "canonical_fve", "coder_rows", "cost", "family_f1", "far_powers", "get_key_profile", "get_profile",
+    "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread", "probe_readings", "probe_rows",
+    "publish", "relation_rows",
 ]

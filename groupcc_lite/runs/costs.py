@@ -111,7 +111,7 @@ def _scene_cost(settings: SceneProfile, device: str) -> dict[str, Any]:
     group, width = cyclic(4), 256
     batches = math.ceil(len(canonical_scenes()) * (1 - settings.held_out)) // settings.base_batch
     images = torch.rand(settings.base_batch, *IMAGE_SHAPE)
-    base = sum(_seconds(_training_step(ImageAutoencoder(kind).to(device), images, False))
+    base = sum(_seconds(_training_step(ImageAutoencoder(kind).to(device), images, settings.base_amp))
                for kind in settings.base_models) * batches * settings.base_epochs * settings.seeds
     coders = {name: SparseAutoencoder(width, settings.latents * (group.order if name == "wide" else 1), k=8,
                                       activation="topk", hidden=settings.hidden if name == "deep" else None)

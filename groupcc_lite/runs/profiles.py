@@ -101,6 +101,8 @@ class SceneProfile:
     """Passes over the scenes, each turned at random in each pass."""
     base_batch: int = 128
     base_lr: float = 1e-3
+    base_amp: bool = False
+    """Train base models with bfloat16 matrix products; activations are read in float32 all the same."""
     transform_steps: int = 23_400
     """150 epochs over 10,000 scenes at 64 a batch, as in the paper: from M = I, Adam needs them."""
     transform_batch: int = 64
@@ -132,8 +134,8 @@ class SceneProfile:
 SCENE_PROFILES = {profile.name: profile for profile in (
     SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
                  steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
-    SceneProfile("book", base_epochs=30, transform_steps=4000, steps=200, batch_size=512,
-                 probe_train=2000, probe_test=1000, seeds=1),
+    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=3000, latents=512, steps=200, batch_size=512,
+                 tasks=2, probe_train=1000, probe_test=1000, seeds=1),
     SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000, coder_seeds=3),
     SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,

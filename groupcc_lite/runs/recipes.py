@@ -177,7 +177,7 @@ class SceneRecipes:
         """A base autoencoder; it sees quarter turns of the scenes, whatever group is studied."""
         profile = self.profile
         settings = dict(base=base, epochs=profile.base_epochs, batch_size=profile.base_batch, lr=profile.base_lr,
-                        seed=seed)
+                        amp=profile.base_amp, seed=seed)
         return Artefact("base-models", VERSIONS["base-models"], self.scenes | settings, label=base)
 
     def activations(self, base: str, seed: int) -> Artefact:

@@ -85,6 +85,7 @@ class SceneRun:
         self.recipes = SceneRecipes(self.profile, seed, self.group, tuple(task.name for task in self.tasks))
         self._split = dict(zip(PARTS, split_scenes(self.profile.held_out, seed), strict=True))
         self._orbits: dict[tuple[str, str, int], Tensor] = {}
+        self._base_losses: dict[tuple[str, int], float] = {}
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(scenes)} {part}" for part, scenes in self._split.items())
@@ -116,7 +117,7 @@ class SceneRun:
             steps = profile.base_epochs * source.batches_per_epoch(profile.base_batch)
             model = ImageAutoencoder(base, seed=seed).to(self.device)
             coders.optimise(model, source, folder=folder, steps=steps, batch_size=profile.base_batch,
-                            lr=profile.base_lr, seed=seed)
+                            lr=profile.base_lr, amp=profile.base_amp, seed=seed)
             model.save(folder)
 
         return ImageAutoencoder.load(self._trained(self.recipes.base(base, seed), make)).to(self.device)
@@ -212,24 +213,35 @@ class SceneRun:
     @torch.no_grad()
     def splice(self, base: str, name: str, k: int, seed: int | None = None) -> Splice:
         """What is left of the base model's reconstruction when its activations pass through a coder."""
-        model, coder = self.autoencoder(base, seed), self.coder(base, name, k, seed)
+        coder = self.coder(base, name, k, seed)
         rows, elements = self._rows(base, "held-out", seed)
-        images = rearrange(scene_orbits(self.scenes("held-out").images(), self.group), "b g c h w -> (b g) c h w")
         latents = coder.encode(rows)
         sae, rho = _parts(coder)
         without_M = sae.decode(latents)[:, 0]
         turns = _turns(coder, rows, elements, "reconstructions").cpu().numpy()
         found = torch.from_numpy(_turned(without_M.cpu().numpy(), rho, turns)).to(rows.device)
         lengths = sae.W_d[:, 0].norm(dim=1)
-
-        def loss(z: Tensor) -> float:
-            return float((model.decode(z) - images.to(z.device)).square().mean())
-
+        loss = self._pixel_loss(base, found, seed)
         return Splice(
-            loss=loss(found), base_loss=loss(rows), invariant_loss=loss(without_M),
+            loss=loss, base_loss=self._base_loss(base, seed),
+            invariant_loss=self._pixel_loss(base, without_M, seed) if len(rho) > 1 else loss,
             fve=float(1 - (rows - found).square().sum() / (rows - rows.mean(0)).square().sum()),
             l1=float((latents * lengths).sum(1).mean() / sae.scale), l0=float((latents > 0).float().sum(1).mean()),
             dead=float((latents == 0).all(0).float().mean()))
+
+    def _pixel_loss(self, base: str, z: Float[Tensor, "b d"], seed: int | None) -> float:
+        """Mean squared error per pixel when `z` stand for the activations of the held-out images and are decoded."""
+        model = self.autoencoder(base, seed)
+        images = rearrange(scene_orbits(self.scenes("held-out").images(), self.group), "b g c h w -> (b g) c h w")
+        decoded = torch.cat([model.decode(part) for part in z.split(512)])  # all at once needs a gigabyte
+        return float((decoded - images.to(z.device)).square().mean())
+
+    def _base_loss(self, base: str, seed: int | None) -> float:
+        """`_pixel_loss` of the activations themselves, the same for every coder."""
+        key = base, self.seed if seed is None else seed
+        if key not in self._base_losses:
+            self._base_losses[key] = self._pixel_loss(base, self._rows(base, "held-out", seed)[0], seed)
+        return self._base_losses[key]
 
     # ---------------------------------------------------------------------------------------------- probing
 

@@ -193,6 +193,7 @@ EVERYTHING = BASES | ADAM | PENALTY | TRAINED | PROBES
 SCENE = {
     "name": ("other", NOTHING), "held_out": (0.3, EVERYTHING), "base_models": (("mlp", "cnn"), EVERYTHING),
     "base_epochs": (9, EVERYTHING), "base_batch": (9, EVERYTHING), "base_lr": (1e-5, EVERYTHING),
+    "base_amp": (True, EVERYTHING),
     "transform_steps": (90, ADAM | PENALTY | WITH_M | TURNING_PROBES),
     "transform_batch": (9, ADAM | PENALTY | WITH_M | TURNING_PROBES),
     "transform_lr": (1e-5, ADAM | PENALTY | WITH_M | TURNING_PROBES),

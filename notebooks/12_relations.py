@@ -1,0 +1,356 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Relations, mirrors, a real layer
+#
+# **You will learn**
+#
+# - what the relation $M^4 = I$ costs, and how to have it exactly,
+# - what happens to high powers of a matrix that has it only nearly,
+# - that a second generator, the mirror, is no harder than one,
+# - where linearity ends: single points of a deeper network.
+#
+# **You need** the matrix $M$ and its two $R^2$ from {doc}`10_one_matrix`, the coders of {doc}`11_probes`, and for the
+# last section the linear ceiling of {doc}`03_training`.
+#
+# **Run time** about a minute on one CPU core. The base models and $M$ are those of {doc}`10_one_matrix`, made here if
+# need be.
+#
+# **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
+# there.
+
+# %% tags=["bootstrap", "remove-cell"]
+# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
+import os
+import sys
+
+keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
+
+if "google.colab" in sys.modules:
+    import subprocess
+    from importlib.metadata import version
+    from pathlib import Path
+
+    if keep_on_drive:
+        from google.colab import drive
+
+        drive.mount("/content/drive")
+    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
+    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
+    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
+        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
+    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
+    Path("/content/keep.txt").write_text("\n".join(keep))
+    source = os.environ.get("GROUPCC_SOURCE", "git+https://github.com/group-crosscoders/book@v0.1.0")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
+    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{source} could not be installed beside {', '.join(keep)}:\n{done.stdout}")
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
+    print("Results go to", os.environ["GROUPCC_WORK"])
+
+# %% tags=["parameters"]
+profile = "book"
+seed = 0
+images = None  # a folder of photographs, for the profiles inception and paper
+weights = None  # a weights file for the profile's model
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import Markdown, display
+
+from groupcc_lite import figures
+from groupcc_lite.coders import TransformMatrix, least_squares, r2
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.runs import Run, SceneRun, far_powers, layer_rows, relation_rows
+
+study = SceneRun(profile, seed=seed)
+report = study.report("12_relations")
+G, bases, ks = study.group, study.profile.base_models, study.profile.ks
+k = ks[len(ks) // 2]
+print(study)
+
+# %% [markdown]
+# ## Open question: the relation $M^4 = I$
+#
+# In {doc}`10_one_matrix` one matrix $M$ turned the activations of two base models by a quarter. Four quarter turns are
+# no turn, so one should have $M^4 = I$. Should one not get it for nothing?
+#
+# ```{prf:proposition} Where the relation holds by itself
+# :label: prop-order
+#
+# If $M \psi(y) = \psi(gy)$ for all images $y$ of all orbits, then $M^{\lvert G\rvert}$ is the identity on the span of
+# all activations. It need not be so elsewhere.
+# ```
+#
+# *Because* $M^{\lvert G\rvert} \psi(y) = \psi(g^{\lvert G\rvert} y) = \psi(y)$, and what holds for vectors holds for
+# their sums and multiples. On directions that no activation uses, $M$ may be anything. So a learned $M$ misses the
+# relation for two reasons: its predictions are not perfect, and part of it is not determined at all.
+#
+# The paper asks in its outlook whether building the relation in helps. There are two ways.
+#
+# As a **penalty**, the distance of $M^4$ from $I$ is added to {eq}`eq-transform`, and Adam goes on from where it was
+# for a tenth of the steps.
+#
+# As a **hard constraint**, $M$ must generate a representation of the group. A given $M$ can be repaired. Let $\rho(h)$
+# be the power of $M$ that belongs to $h$, and $\Sigma$ the second moments of $\psi(x)$. The orbits that $M$ predicts,
+# $\rho(h)\,\psi(x)$, have the second moments
+#
+# $$ C(h) = \mathbb{E}_{k \in G}\; \rho(hk)\,\Sigma\,\rho(k)^\top . $$ (eq-predicted-moments)
+#
+# ```{prf:proposition} An exact representation is its own second moments
+# :label: prop-exact
+#
+# In coordinates in which $C(e) = I$: if $\rho$ is a representation, then every $\rho(h)$ is orthogonal and equal to
+# $C(h)$.
+# ```
+#
+# *Because* $\rho(hk) = \rho(h)\rho(k)$ gives $C(h) = \rho(h)\, C(e) = \rho(h)$. And if $k$ runs through the group, so
+# does $hk$, so $C(e) = \rho(h)\, C(e)\, \rho(h)^\top$, that is, $\rho(h)\rho(h)^\top = I$. If $\rho$ is not a
+# representation, each direction belongs a little to every irreducible part of $C$; give it to the one where it has
+# most. Applied to Adam's $M$ this is called *projected* below, applied to the least-squares solution *exact*.
+#
+# What can be gained? High powers. An error of the unconstrained $M$ grows with every multiplication, and nothing says
+# that it stops growing after four ({numref}`fig-far-powers`).
+
+# %%
+CONSTRAINED = ("adam", "penalty", "adam, projected", "least squares", "exact",
+               "procrustes, projected")
+matrices = {(base, method): study.transform(base, method).cpu()
+            for base in bases for method in CONSTRAINED}
+relation_errors = {key: M.relation_error() for key, M in matrices.items()}
+far = {(base, method): far_powers(M, study.activations(base, "held-out"))
+       for (base, method), M in matrices.items()}
+columns = ["base model", "M", "largest entry of M⁴ - I", "R², p = 1", "R², p = 4",
+           "R², p = 12"]
+rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+for (base, method), found in far.items():
+    shown = " | ".join(f"{found[p - 1]:.4f}" for p in (1, 4, 12))
+    error = relation_errors[base, method]
+    rows.append(f"| {base} | {method} | {error:.1e} | {shown} |")
+display(Markdown("\n".join(rows)))
+
+# %%
+# exact up to float32's rounding of M, whose entries grow with the activations' spread
+assert all(relation_errors[base, method] < 1e-4
+           for base in bases for method in ("exact", "procrustes, projected"))
+
+# %% mystnb={"figure": {"name": "fig-far-powers", "caption": "Held-out R² about the mean of M^p far beyond p = 4, this run. With the relation built in, the curve repeats every four powers."}, "image": {"alt": "One panel per base model; lines over powers one to twelve. Unconstrained lines fall with the power, constrained ones repeat with period four."}} tags=["hide-input"]
+with figures.house_style():
+    fig, axes = plt.subplots(1, len(bases), figsize=(3.9 * len(bases), 3.2),
+                             sharey=True, squeeze=False)
+    for base, ax in zip(bases, axes[0], strict=True):
+        figures.power_curves({method: far[base, method] for method in CONSTRAINED}, ax,
+                             labels=[str(p) for p in range(1, 13)], legend=False,
+                             ylabel="$R^2$ about the mean" if ax is axes[0, 0] else "")
+        lowest = min(min(far[base, method]) for method in ("least squares", "exact"))
+        ax.set(title=base.upper(), xlabel="power $p$", ylim=(min(0.5, lowest), 1.02))
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center",
+               bbox_to_anchor=(0.5, 1.0), ncols=3)
+    report.figure("far_powers", fig)
+
+# %% [markdown]
+# In the reference run the exact representation explains as much as least squares without the relation (0.9998 against
+# 0.9999 on the MLP), and keeps doing so for all powers. Adam's $M$ loses a little with every round (0.980 at $p = 12$).
+# The penalty slows that down, and projecting Adam's $M$ stops it at no cost. On the MLP the least-squares $M^4$ differs
+# from $I$ by as much as 1 in an entry and predicts almost perfectly all the same: what is off acts on directions that
+# activations hardly use ({prf:ref}`prop-order`).
+#
+# Does it matter for the probes of {doc}`11_probes`? The {term}`equivariant SAE`'s reconstructions use powers up to
+# three only. Exchange its $M$, keep everything else:
+
+# %%
+for base in bases:
+    coder, swapped = study.coder(base, "equivariant", k), {}
+    x = study.activations(base, "held-out").to(coder.device)
+    variance = (x - x.mean((0, 1))).square().sum()
+    with torch.no_grad():
+        canonical = coder.sae.decode(coder.encode(x[:, 0]))[:, 0]
+        for method in ("adam", "adam, projected", "least squares", "exact"):
+            guess = matrices[base, method].to(coder.device)(canonical)
+            swapped[method] = round(float(1 - (x - guess).square().sum() / variance), 3)
+    print(f"{base}: variance of held-out activations that the equivariant SAE "
+          f"explains, by its M: {swapped}")
+
+# %% [markdown]
+# ## Open question: a second generator
+#
+# The paper's $M$ is one matrix, for groups with one generator. A dihedral group has two: $M_r$ for the turn, $M_s$ for
+# the mirror, with the relations $r^4 = s^2 = (sr)^2 = e$ of {doc}`chapter 1 <01_groups>`. All shapes here are mirror
+# images of themselves, after a turn if need be, so scenes can be mirrored too. The base models were trained on turned
+# images and not on mirrored ones.
+
+# %%
+mirrored = SceneRun(profile, seed=seed, group=dihedral(4))
+pairs = {}
+print("base   method            R² about the mean: turns   mirrors   "
+      "largest violation of a relation")
+for base in bases:
+    x = mirrored.activations(base, "held-out")
+    for method in ("identity", "least squares", "exact", "procrustes"):
+        M = mirrored.transform(base, method).cpu()
+        values = r2(M, x, about="mean")
+        pairs[base, method] = (float(values[1:4].mean()), float(values[4:].mean()),
+                               M.relation_error())
+        turns, mirrors, error = pairs[base, method]
+        print(f"{base:5}  {method:16} {turns:25.4f} {mirrors:9.4f} {error:16.1e}")
+
+# %% [markdown]
+# Two generators are no harder than one. In the reference run least squares explains 0.9997 of the mirrored activations
+# of the MLP too, and the closest representation of $D_4$ obeys all three relations.
+#
+# ## Open question: a real network
+#
+# Scenes are simple, and the activations above are of whole images. In {doc}`02_orbits` and the chapters after it an
+# activation belongs to one *point*, and turning moves the point along. Is one matrix still enough? Fit $M_r$ and $M_s$
+# for the layer of this profile, and compare four predictions of $x[r^k]$ from $x[e]$, on held-out images: nothing
+# changes ($I$); powers $M_r^k$, with $M_r$ learned by Adam or by least squares; and for every $k$ a ridge regression of
+# its own, the {term}`linear ceiling` of {prf:ref}`def-ceiling`. {numref}`fig-linearity` shows them over the angle.
+
+# %%
+layer = Run(profile, seed=seed, images=images, weights=weights)
+D = layer.group
+n = D.order // 2 if D.name.startswith("D_") else D.order
+held_out = torch.cat(list(layer.orbits("held-out").in_order()))
+predictions = {"identity": TransformMatrix(D, held_out.shape[-1]),
+               "powers of M, Adam": layer.transform("adam").cpu(),
+               "powers of M, least squares": layer.transform("least squares").cpu()}
+linearity = {name: r2(M, held_out, about="mean") for name, M in predictions.items()}
+linearity["one map per angle"] = torch.as_tensor(layer.ceiling())
+for name, values in linearity.items():
+    mirrors = float(values[n:].mean()) if len(values) > n else float("nan")
+    print(f"{name:27} R² about the mean: one step {float(values[1]):6.3f}   "
+          f"half turn {float(values[n // 2]):6.3f}   mirrors {mirrors:6.3f}")
+
+# %% mystnb={"figure": {"name": "fig-linearity", "caption": "How well the activation at a point predicts the one after a rotation, for the layer of this run's profile, on held-out images. One map per angle is the best that any linear prediction can do; powers of one matrix accumulate their errors."}, "image": {"alt": "Lines over the rotation angle from 0 to 360 degrees: the identity falls at once, powers of M fall with the angle, one map per angle stays high and nearly level."}} tags=["hide-input"]
+with figures.house_style():
+    fig, ax = plt.subplots(figsize=(6.6, 3.6))
+    curves = {name: [float(v) for v in values[1:n]]
+              for name, values in linearity.items()}
+    angles = [f"{360 * p / n:g}°" if n <= 8 or p % 2 == 0 else "" for p in range(1, n)]
+    figures.power_curves(curves, ax, labels=angles, ylabel="$R^2$ about the mean")
+    lowest = min(min(c) for c in curves.values())
+    ax.set(xlabel="rotation", ylim=(max(-1, lowest - 0.05), 1))
+    report.figure("linearity", fig)
+
+# %% [markdown]
+# On InceptionV1 (reference run) linearity ends soon. One step, 22.5°, is predicted nearly as well by $M_r$ as by a map
+# of its own, 0.58 against 0.60. After half a turn eight such steps explain 0.32, where a direct map explains 0.56.
+# Adam, which is trained on all powers at once, does worse for one step and better for eight, but 300 steps from the
+# identity are few. The activation at a turned point is only partly a function of the one before, and a matrix for each
+# *step* pays for that at every step. A crosscoder's blocks do not.
+#
+# ## Exercises
+#
+# ```{exercise} A hundred quarter turns
+# :label: ex-eigenvalues
+#
+# What do the eigenvalues of an $M$ with $M^4 = I$ look like? And those of the others? Say what becomes of $M^{100}$,
+# then compute the largest modulus.
+# ```
+#
+# ```{solution-start} ex-eigenvalues
+# :class: dropdown
+# ```
+
+# %%
+for method in ("adam", "least squares", "exact"):
+    M = matrices[bases[0], method].cpu().M[0].detach()
+    modulus = torch.linalg.eigvals(M).abs()
+    smallest, largest = float(modulus.min()), float(modulus.max())
+    print(f"{method:14} moduli {smallest:.3f} to {largest:.3f}, "
+          f"a hundred times: {largest ** 100:.3g}")
+    assert method != "exact" or abs(modulus - 1).max() < 0.05
+
+# %% [markdown]
+# If $Mv = \lambda v$, then $M^4 v = \lambda^4 v$, so $M^4 = I$ leaves only $\lambda = \pm 1, \pm i$, all of modulus 1.
+# Without the relation nothing holds a modulus at 1. A direction with a smaller one dies out under powers, and one with
+# a larger one grows without end.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} The half turn by itself
+# :label: ex-half-turn
+#
+# On the real layer, one map per angle beats powers of $M$ by far. Is it so for scenes too? Fit a matrix to the half
+# turn alone, and compare it with $M^2$.
+# ```
+#
+# ```{solution-start} ex-half-turn
+# :class: dropdown
+# ```
+
+# %%
+for base in bases:
+    train, x = (study.activations(base, part)[:, [0, 2]]
+                for part in ("train", "held-out"))
+    own = least_squares([train], cyclic(2))
+    quarter = matrices[base, "least squares"].cpu().M[0].detach()
+    left = (x[:, 0] @ quarter.T @ quarter.T - x[:, 1]).square().sum()
+    squared = float(1 - left / (x[:, 1] - x[:, 1].mean(0)).square().sum())
+    print(f"{base}: R² about the mean of the half turn, M squared {squared:.4f}, "
+          f"a matrix of its own {float(r2(own, x, about='mean')[1]):.4f}")
+
+# %% [markdown]
+# There is nothing to gain. The activations of a scene are, nearly, a linear function of those of the same scene turned
+# ({prf:ref}`prop-few-dimensions`), so one good step can be repeated. On the layer a step loses something that no later
+# step can bring back.
+#
+# ```{solution-end}
+# ```
+
+# %% tags=["remove-input"]
+rows = relation_rows(far, relation_errors, pairs) | layer_rows(linearity, n // 2)
+for key, (value, text) in rows.items():
+    report.number(key, value, note=text)
+_ = report.save()
+
+# %% [markdown]
+# ## The reference run
+
+# %% tags=["hide-input"]
+display(Markdown(report.compare(
+    "far_r2_exact_mlp_p1", "far_r2_ls_mlp_p1", "far_r2_adam_mlp_p12",
+    "relation_error_ls_mlp", "pair_mirrors_ls_mlp", "layer_ls_one_step",
+    "layer_per_angle_one_step", "layer_ls_half_turn", "layer_per_angle_half_turn",
+    digits=4)))
+
+# %% [markdown]
+# This chapter's {term}`reference run` is the same code at the settings of the profile `inception`, with base models and
+# $M$ trained longer, and a layer of InceptionV1. {numref}`fig-linearity-inception` is the counterpart of
+# {numref}`fig-linearity`.
+#
+# ```{figure} ../book/reference/12_relations/linearity.png
+# :alt: Lines over the rotation angle for InceptionV1, one per way of predicting the turned activation.
+# :name: fig-linearity-inception
+#
+# InceptionV1 (BVLC weights), mixed3b, reference run: how well the activation at a point predicts the one after a
+# rotation, as in {numref}`fig-linearity`.
+# ```
+#
+# ## Summary
+#
+# - $M^4 = I$ can be had exactly and at next to no cost ({prf:ref}`prop-exact`). Then powers stay right for ever.
+# - Where the predictions are right, the relation holds by itself; elsewhere it need not ({prf:ref}`prop-order`).
+# - Two generators with their relations are fitted as well as one.
+# - On single points of a deeper network, powers of one matrix fall behind a map fitted for each angle.
+#
+# ## Limits
+#
+# Scenes are small and their activations nearly linear ({prf:ref}`prop-few-dimensions`), which makes relations cheap.
+# The layer is one layer of one network, and Adam's $M$ had 300 steps there.
+#
+# ## What next
+#
+# {doc}`13_answer_key` sets the equivariant SAE beside all other methods, on data whose true features are known.

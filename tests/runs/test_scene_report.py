@@ -1,0 +1,233 @@
+"""What the chapters on equivariant SAEs report: measured on coders whose answer is known, counted by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from groupcc_lite.answers import ProbeScores
+from groupcc_lite.base import read_json
+from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.runs.profiles import SceneProfile
+from groupcc_lite.runs.scene_report import (
+    ABSENT,
+    READINGS,
+    Invariance,
+    Probed,
+    canonical_fve,
+    coder_rows,
+    family_f1,
+    far_powers,
+    invariance,
+    layer_rows,
+    matrix_rows,
+    probe_readings,
+    probe_rows,
+    relation_rows,
+)
+from groupcc_lite.runs.scene_run import SceneRun, Splice
+from groupcc_lite.stimuli import FAMILIES, Task
+
+TINY = SceneProfile("smoke", base_models=("mlp",), base_epochs=1, base_batch=512, transform_steps=3, transform_batch=64,
+                    latents=32, hidden=16, ks=(4,), steps=3, batch_size=64, truncations=(4,), tasks=1, probe_train=150,
+                    probe_test=100, seeds=1, amp=False)
+TASKS = (Task("S", 0), Task("SO", 0, None, 1), Task("SP", 0, 2), Task("SPO", 0, 2, 1))
+QUARTER = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+
+
+def orbits(count: int = 50) -> torch.Tensor:
+    """Orbits of points of the plane under quarter turns, (b, 4, 2)."""
+    x = torch.randn(count, 2, generator=torch.Generator().manual_seed(0))
+    return torch.stack([x @ torch.linalg.matrix_power(QUARTER, g).T for g in range(4)], 1)
+
+
+def turning(M: torch.Tensor) -> TransformMatrix:
+    transform = TransformMatrix(cyclic(4), len(M))
+    with torch.no_grad():
+        transform.M.copy_(M)
+    return transform
+
+
+def sae(W_e: torch.Tensor) -> SparseAutoencoder:
+    """A ReLU autoencoder with these encoder weights and no biases."""
+    coder = SparseAutoencoder(W_e.shape[1], len(W_e), activation="relu")
+    with torch.no_grad():
+        coder.W_e.copy_(W_e)
+    return coder.eval()
+
+
+# ------------------------------------------------------------------------------------------------- measurements
+
+def test_powers_of_the_true_matrix_never_fail_and_those_of_a_longer_one_do():
+    x = orbits()
+    assert np.allclose(far_powers(turning(QUARTER), x, upto=9), 1, atol=1e-5)
+    longer = far_powers(turning(1.1 * QUARTER), x, upto=12)
+    assert len(longer) == 12 and all(a > b for a, b in zip(longer, longer[1:], strict=False))
+    assert longer[0] == pytest.approx(1 - 0.1**2 * float(x.square().sum() / (x - x.mean(0)).square().sum()), abs=1e-3)
+
+
+def test_powers_are_those_of_one_generator():
+    with pytest.raises(ValueError, match="M has 2 generators; expected 1"):
+        far_powers(TransformMatrix(dihedral(4), 2), torch.zeros(3, 8, 2))
+
+
+def test_invariance_of_latents_that_ignore_the_turn_and_of_latents_that_each_know_one():
+    x = torch.cat([orbits(), orbits().square().sum(-1, keepdim=True)], -1)
+    blind = invariance(sae(torch.tensor([[0.0, 0.0, 1.0]])), x)
+    assert blind.cosine == pytest.approx(1, abs=1e-5) and blind.favourite == pytest.approx(0.25)
+    first = torch.tensor([[1.0, 1.0]]).repeat(50, 1)  # one point, so that each latent fires for one orientation
+    corner = torch.stack([first @ torch.linalg.matrix_power(QUARTER, g).T for g in range(4)], 1)
+    seeing = invariance(sae(torch.stack([torch.linalg.matrix_power(QUARTER, g) @ torch.ones(2) for g in range(4)])),
+                        corner)
+    assert seeing.cosine == pytest.approx(0, abs=1e-6) and seeing.favourite == 1
+
+
+def test_canonical_activations_explained_by_one_that_turns_back_and_by_one_that_does_not():
+    x = orbits()
+    coder = EquivariantSAE(cyclic(4), 2, 2, activation="relu", hidden=None, transform=turning(QUARTER)).eval()
+    with torch.no_grad():
+        coder.sae.W_d.zero_()
+        coder.sae.b_d.copy_(x[:, 0].mean(0))
+    assert canonical_fve(coder, x) == pytest.approx(0, abs=1e-5)  # the mean explains nothing
+    same = x[:, :1].expand(-1, 4, -1).contiguous()
+    coder.sae.encode = lambda y: y
+    coder.sae.decode = lambda f: f[:, None]
+    assert canonical_fve(coder, same) == pytest.approx(1) and canonical_fve(coder, x) < 0
+
+
+def scores(*f1: float, best: float = 0.0) -> ProbeScores:
+    """One F1 for each of TASKS by XGBoost, and `best` by the two others."""
+    return ProbeScores(np.array([[best, best, value] for value in f1]))
+
+
+def test_family_scores_are_means_over_the_tasks_of_a_family_and_over_all():
+    tasks = (*TASKS, Task("S", 1))
+    found = family_f1([scores(0.5, 0.6, 0.7, 0.8, 0.9), scores(0, 0, 0, 0, 0, best=0.4)], tasks)
+    assert {family: np.round(values, 6).tolist() for family, values in found.items()} == {
+        "S": [0.7, 0.0], "SO": [0.6, 0.0], "SP": [0.7, 0.0], "SPO": [0.8, 0.0], "all": [0.7, 0.0]}
+    assert family_f1([scores(0, 0, 0, 0, 0, best=0.4)], tasks, "best")["all"] == [pytest.approx(0.4)]
+    with pytest.raises(ValueError, match="scores are of 4 tasks, but 5 tasks are given"):
+        family_f1([scores(0, 0, 0, 0)], tasks)
+
+
+# -------------------------------------------------------------------------------------------------- report rows
+
+def values(rows: dict) -> dict:
+    return {key: value for key, (value, _) in rows.items()}
+
+
+def test_rows_of_one_matrix_average_powers_then_seeds_and_say_what_is_absent():
+    powers = torch.tensor([0.9, 0.7, 0.8, 0.8])
+    fits = {("mlp", "adam"): [dict(zero=powers, mean=powers - 0.2), dict(zero=powers, mean=powers)]}
+    found = values(matrix_rows(fits, {("mlp", "adam"): 3.0}))
+    assert found["r2_adam_zero_mlp"] == pytest.approx(0.8) and found["r2_adam_mean_mlp"] == pytest.approx(0.7)
+    assert found["r2_adam_mean_mlp_std"] == pytest.approx(0.2 / 2**0.5) and found["seconds_adam_mlp"] == 3.0
+    assert found["r2_ls_mean_cnn"] == ABSENT == found["seconds_ls_mlp"] and "r2_ls_mean_mlp_std" not in found
+
+
+def splice(loss: float, *, plain: float = 1.0, l1: float = 1.0) -> Splice:
+    return Splice(loss=loss, base_loss=0.5, invariant_loss=plain, fve=0.9, l1=l1, l0=8.0, dead=0.0)
+
+
+def test_claims_about_splicing_are_counted_over_base_models_k_and_seeds():
+    table = {(base, name, k): [splice(1.0, l1=k)] for base in ("mlp", "cnn") for k in (8, 16)
+             for name in ("sae", "wide", "deep")}
+    table |= {("mlp", "equivariant", 8): [splice(3.0, plain=4.0, l1=5)],
+              ("mlp", "equivariant", 16): [splice(0.5, l1=20)],
+              ("cnn", "equivariant", 8): [splice(1.0, plain=0.5, l1=5)],
+              ("cnn", "equivariant", 16): [splice(2.0, plain=3.0, l1=10)]}
+    found = values(coder_rows({"sae": Invariance(0.1, 0.9)}, table, {("mlp", "shallow"): [0.4, 0.6]}))
+    assert found["share_loss_behind_sae"] == 0.5 and found["share_M_helps"] == 0.75
+    assert found["share_l1_above_sae"] == 0.25 and found["loss_ratio_to_wide_small_k"] == 2
+    assert found["l1_span_deep"] == 2 and found["l1_span_equivariant"] == 3  # the means of 2, 2 and of 4, 2
+    assert found["splice_loss_mlp_equivariant_k8"] == 3 and found["latent_cosine_sae"] == 0.1
+    assert found["canonical_fve_shallow_mlp"] == 0.5 and found["canonical_fve_shallow_cnn"] == ABSENT
+
+
+def test_a_single_k_has_no_span():
+    table = {("mlp", name, 8): [splice(1.0)] for name in ("sae", "wide", "deep", "equivariant")}
+    assert values(coder_rows({}, table, {}))["l1_span_deep"] == ABSENT
+
+
+def probed(special: dict, *, bases=("mlp",), ks=(8,), kept=(8,), other=(0.5, 0.5, 0.5, 0.5), seeds=1) -> dict:
+    """Scores of every reading, those in `special`, by (reading, view), instead of the others."""
+    return {Probed(base, reading, view, k, t): [scores(*special.get((reading, view), other)) for _ in range(seeds)]
+            for base in bases for t in kept for k in ks for reading, view in READINGS}
+
+
+def test_claims_about_probes_are_counted_over_setups_and_families():
+    mine = {("equivariant", "latents"): (0.9, 0.1, 0.1, 0.1), ("activations", "activations"): (0.9, 0.9, 0.9, 0.9),
+            ("deep", "latents"): (0.6, 0.6, 0.6, 0.6), ("inferred", "inferred"): (0.6, 0.4, 0.5, 0.7),
+            ("equivariant", "reconstructions"): (0.6, 0.7, 0.8, 0.9)}
+    found = values(probe_rows(probed(mine, kept=(8, 32)), TASKS))
+    assert found["setups"] == 2 and found["share_latents_best_on_s"] == 1
+    assert found["share_latents_above_activations_on_s"] == 1  # as good is enough
+    assert found["share_equivariant_beats_regular_and_wide"] == 1 and found["share_xgboost_best"] == 1
+    assert found["share_inferred_beats_regular_and_wide"] == 0.5  # equal is not better
+    assert found["deep_minus_best_one_layer_k8"] == pytest.approx(0.1)
+    assert found["equivariant_minus_deep_k8"] == pytest.approx(0.25)
+    assert found["equivariant_minus_deep_k16"] == ABSENT and found["saturated"] == 0
+    assert found["latents_equivariant_S"] == 0.9 and found["reconstructions_inferred_SPO"] == 0.7
+
+
+def test_a_claim_that_fails_in_one_setup_is_no_claim_about_all():
+    table = probed({("equivariant", "latents"): (0.9,) * 4}, bases=("mlp", "cnn"))
+    table[Probed("cnn", "wide", "latents", 8, 8)] = [scores(0.95, 0, 0, 0)]
+    assert values(probe_rows(table, TASKS))["share_latents_best_on_s"] == 0.5
+
+
+def test_saturation_counts_the_best_probe_of_coders_that_are_not_invariant():
+    table = probed({})
+    for (base, reading, view, k, kept) in table:
+        if reading in ("sae", "equivariant"):
+            table[Probed(base, reading, view, k, kept)] = [scores(0, 0, 0, 0, best=1.0)]
+    found = values(probe_rows(table, TASKS))
+    assert found["saturated"] == pytest.approx(2 / 6) and found["share_xgboost_best"] == pytest.approx(1 - 4 / 11)
+
+
+def test_rows_of_relations_and_of_a_layer():
+    far = {("mlp", "exact"): [0.9, 0.8, 0.7, *[0.6] * 7, 0.5, 0.4]}
+    found = values(relation_rows(far, {("mlp", "exact"): 1e-6}, {("cnn", "exact"): (0.9, 0.8, 1e-5)}))
+    assert [found[f"far_r2_exact_mlp_p{p}"] for p in (1, 4, 12)] == [0.9, 0.6, 0.4]
+    assert found["relation_error_exact_mlp"] == 1e-6 and found["relation_error_exact_cnn"] == ABSENT
+    assert found["pair_mirrors_exact_cnn"] == 0.8 and found["pair_relation_error_exact_cnn"] == 1e-5
+    layer = values(layer_rows({"one map per angle": [1.0, 0.6, 0.5]}, half_turn=2))
+    assert layer == {"layer_per_angle_one_step": 0.6, "layer_per_angle_half_turn": 0.5}
+
+
+def test_the_published_reports_have_the_rows_of_their_profile_and_no_others(root):
+    bases, ks, seeds = ("mlp", "cnn"), (8, 16, 32), 3
+    pair, method = (0.9, 0.8, 1e-5), ("identity", "adam", "least squares", "procrustes")
+    made = {
+        "10_one_matrix": matrix_rows({(b, m): [dict(zero=torch.ones(4), mean=torch.ones(4))] * seeds
+                                      for b in bases for m in method}, {}),
+        "11_probes": coder_rows(
+            {name: Invariance(0.1, 0.9) for name in ("sae", "wide", "deep", "equivariant")},
+            {(b, name, k): [splice(1.0)] for b in bases for k in ks
+             for name in ("sae", "wide", "deep", "equivariant")}, {})
+        | probe_rows(probed({}, bases=bases, ks=(8, 32), kept=(8, 32))
+                     | probed({}, bases=bases, ks=(16,), kept=(8, 32), seeds=seeds), TASKS),
+        "12_relations": relation_rows({}, {}, {("mlp", "exact"): pair}) | layer_rows(
+            {name: [1.0, 1.0] for name in ("identity", "powers of M, Adam", "powers of M, least squares",
+                                       "one map per angle")}, 1)}
+    for chapter, rows in made.items():
+        published = read_json(root / "book" / "reference" / f"{chapter}.json")
+        assert published["numbers"].keys() == rows.keys()
+        assert all((root / "book" / "reference" / figure["file"]).is_file() for figure in published["figures"])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return SceneRun(TINY, seed=0, work=tmp_path_factory.mktemp("work"))
+
+
+def test_probing_a_run_gives_every_reading_a_score_for_every_seed(study):
+    found = probe_readings(study)
+    assert [(probed.reading, probed.view) for probed in found] == list(READINGS)
+    assert all(len(of_seeds) == 1 and of_seeds[0].f1.shape == (4, 3) for of_seeds in found.values())
+    inferred = study.probe("mlp", "equivariant", 4, "inferred", 4)
+    assert np.array_equal(found[Probed("mlp", "inferred", "inferred", 4, 4)][0].f1, inferred.f1)
+    rows = values(probe_rows(found, study.tasks))
+    mean = float(np.mean(inferred.of("xgboost")))
+    assert rows["f1_all_mlp_inferred_inferred_k4_t4"] == pytest.approx(mean)
+    assert set(FAMILIES) <= {key.split("_")[1] for key in rows if key.startswith("f1_")}
