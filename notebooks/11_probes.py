@@ -27,37 +27,32 @@
 # there.
 
 # %% tags=["bootstrap", "remove-cell"]
-# On Google Colab this cell installs the library beside Colab's own torch. Anywhere else it does nothing.
-import os
+# On Google Colab this cell installs the library beside Colab's own torch.
+# Anywhere else it does nothing.
 import sys
 
-keep_on_drive = False  # True: what is computed stays in your Google Drive, and the next session goes on from there
+keep_on_drive = False  # True: results stay in your Google Drive for the next session
+source = ""  # what pip installs; behind the buttons of the pages: one commit
 
 if "google.colab" in sys.modules:
+    import os
     import subprocess
     from importlib.metadata import version
-    from pathlib import Path
 
-    if keep_on_drive:
-        from google.colab import drive
-
-        drive.mount("/content/drive")
-    home = Path("/content/drive/MyDrive/groupcc" if keep_on_drive else "/content/groupcc")
-    os.environ.setdefault("GROUPCC_WORK", str(home / "work"))
-    if (home / "data").is_dir():  # weights and photographs for the profile "inception"
-        os.environ.setdefault("GROUPCC_DATA", str(home / "data"))
-    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy", "ipython", "ipywidgets")]
-    Path("/content/keep.txt").write_text("\n".join(keep))
-    source = os.environ.get("GROUPCC_SOURCE", "git+https://github.com/group-crosscoders/book@v0.1.0")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "/content/keep.txt", source]
-    done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    source = os.environ.get("GROUPCC_SOURCE", source)
+    if not source:
+        raise RuntimeError("This copy of the notebook does not say what to install. "
+                           "Open the chapter with the rocket button of its published "
+                           "page, or write a wheel or folder of the library into `source`.")
+    names = ("torch", "torchvision", "numpy", "ipython", "ipywidgets")
+    keep = [f"{name}=={version(name)}" for name in names]
+    pip = [sys.executable, "-m", "pip", "install", "-q", *keep, source]
+    done = subprocess.run(pip, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{source} could not be installed beside {', '.join(keep)}:\n{done.stdout}")
-    import torch
+        raise RuntimeError(f"{source} could not be installed beside {keep}:\n{done.stderr}")
+    from groupcc_lite.base import prepare_colab
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print("groupcc-lite", version("groupcc-lite"), *keep[:3], "GPU:", gpu)
-    print("Results go to", os.environ["GROUPCC_WORK"])
+    prepare_colab("/content", keep_on_drive=keep_on_drive)
 
 # %% tags=["parameters"]
 profile = "book"
