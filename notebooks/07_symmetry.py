@@ -90,6 +90,7 @@ from groupcc_lite.symmetry import (
     stabilisers,
 )
 
+# %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("07_symmetry")
 G, A, model = run.group, run.action, run.model

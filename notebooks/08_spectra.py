@@ -87,6 +87,7 @@ from groupcc_lite.symmetry import (
     stabilisers,
 )
 
+# %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("08_spectra")
 G, A, model = run.group, run.action, run.model

@@ -91,6 +91,7 @@ from groupcc_lite.symmetry import (
     stabilisers,
 )
 
+# %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("09_any_group")
 model = run.model
@@ -327,7 +328,7 @@ found_hue = trained_census("hue C_6", hue)
 # is a function on the hues alone, and the invariant share is its power in the trivial irrep of $C_3$. The same with
 # rows, for turns.
 #
-# This time it is the chapter's own network that we ask, with a part of its images. The control is the same network
+# This time it is the profile's own network that we ask, with a part of its images. The control is the same network
 # before training, with random weights.
 
 # %%
