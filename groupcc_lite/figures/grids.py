@@ -1,6 +1,6 @@
 """Images drawn on matplotlib axes: grids of features, orbits of an image, points on an image.
 
-Like `plots`, which hands these functions on: every function takes `ax`, draws on it and returns it.
+Like `features`, which hands these functions on: every function takes `ax`, draws on it and returns it.
 """
 
 from __future__ import annotations
