@@ -161,7 +161,9 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, de
 
 def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, similar: float = SIMILAR,
               device: str | None = None) -> dict[str, Any]:
-    """Train, score and measure on orbits that nothing was trained on; plain numbers, None where a score has no sense.
+    """Train, score and measure on orbits that nothing was trained on.
+
+    Plain numbers; None where a method has no such score, NaN where nothing was recovered that it could be of.
 
     `fve` is over whole orbits, `fve_first` over the untransformed block; `fve_equal` is `fve_first` with only the k
     strongest latents of each sample, the same k for all methods, so that they are compared at equal L0.
@@ -172,13 +174,11 @@ def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, simil
     metrics = coders.evaluate(coder, IdentityBlocks(held_out) if single else held_out)
     dictionary = coder.dictionary.detach()
     scores = score(dictionary[dictionary.flatten(1).norm(dim=1) > 1e-6], problem, similar=similar)
-    found = dict(
+    return dict(
         cosine=scores.cosine, recovered=scores.recovered, stabiliser=scores.stabiliser,
         stabiliser_of_all=scores.stabiliser_of_all, ari=scores.ari, fve=None if single else metrics.fve,
         fve_first=metrics.fve_identity, fve_equal=truncated_fve(coder, held_out.blocks, max(1, round(problem.active))),
         l0=metrics.l0, dead=metrics.dead, parameters=sum(p.numel() for p in coder.parameters()))
-    return {name: None if value is None or math.isnan(value) else value for name, value in found.items()}
-
 
 class TrainingCost(NamedTuple):
     """What one training takes. Methods that are given the same number of steps differ in all the rest.
@@ -293,7 +293,7 @@ def study(problems: Mapping[str, Problem | Callable[[int], Problem]], methods: S
     ...     return plant(cyclic(4), channels=8, superposition=1.0, active=1.0, seed=seed)
     >>> budget = Budget(orbits=512, held_out=128, steps=5)
     >>> found = study({"easy": easy}, ["SAE"], [0, 1], budget, folder=work.name, progress=False)
-    >>> [trial.seed for trial in found], found[Trial("easy", "SAE", 0)]["stabiliser"] is None
+    >>> [trial.seed for trial in found], found[Trial("easy", "SAE", 0)]["fve"] is None
     ([0, 1], True)
     >>> work.cleanup()
     """
@@ -313,7 +313,9 @@ def _kept(cache: Cache, trial: Trial, problem: Problem, budget: Budget, similar:
                    run_trial(trial.method, problem, budget, trial.seed, similar=similar, device=device))
 
     artefact = trial_artefact(trial.method, problem, budget, trial.seed, similar=similar)
-    return read_json(cache.get(artefact, make) / "scores.json")
+    scores = read_json(cache.get(artefact, make) / "scores.json")
+    undefined = ["ari"] if scores["stabiliser_of_all"] is None else ["ari", "stabiliser"]  # JSON has no NaN
+    return scores | {name: math.nan for name in undefined if scores[name] is None}
 
 
 def _content(problem: Problem) -> str:

@@ -10,7 +10,8 @@ from groupcc_lite.base.environment import PACKAGES, package_version
 
 def test_all_that_changes_numbers_is_written_down():
     found = provenance(seed=3)
-    assert set(found["versions"]) == {"python", *PACKAGES} and found["versions"]["torch"] == torch.__version__
+    assert set(found["versions"]) == {"python", *PACKAGES}
+    assert torch.__version__.startswith(found["versions"]["torch"].split("+")[0])
     assert found["seed"] == 3 and found["commit"] and found["hardware"]
     for package in ("scipy", "scikit-learn", "umap-learn", "xgboost", "torchvision", "pillow", "kornia"):
         assert found["versions"][package] != "not installed"
