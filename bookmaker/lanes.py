@@ -3,7 +3,7 @@
 Chapters share what they compute: the first that needs the orbits makes them, and another one that needs them at the
 same time waits for it, and holds its lane all the while. So `BUILDS_ON` says for each chapter which others make what it
 uses, and it starts when these have ended. Of those that may start, the one with the longest way to the end goes first,
-by the times of the last run.
+by the times of the last run, or, before there is one, by the number of chapters that wait for each other.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run_in_lanes(jobs: Mapping[str, Callable[[], Result]], seconds: Mapping[str,
         raise ValueError(f"lanes is {lanes}; expected 1 or more")
     usual = sum(seconds.values()) / len(seconds) if seconds else 1.0
     way = way_to_the_end({name: seconds.get(name, usual) for name in jobs}, builds_on)
-    waiting = sorted(jobs, key=lambda name: -way[name])
+    waiting = sorted(reversed(jobs), key=lambda name: -way[name])  # of equals the later one: chapters get longer
     running: dict[Future[Result], str] = {}
     with ThreadPoolExecutor(lanes) as pool:
         try:
