@@ -447,18 +447,6 @@ for of in bases:
 # ```{solution-end}
 # ```
 #
-# ```{exercise} No upright image
-# :label: ex-loose-scenes
-#
-# Suppose that every shape has an orientation of its own, and the canonical image of an orbit is whichever was drawn
-# first. Is there still a matrix $M$? Is there still an invariant autoencoder that works on held-out scenes? Answer
-# before you compute: the matrix can be tested with `random_scenes`.
-# ```
-#
-# ```{solution-start} ex-loose-scenes
-# :class: dropdown
-# ```
-#
 # ```{exercise} A dictionary that needs no training
 # :label: ex-perfect
 #
