@@ -1,4 +1,4 @@
-"""Results of chapter 9 drawn on matplotlib axes, by the rules of `plots`."""
+"""Results of the answer key drawn on matplotlib axes, by the rules of `plots`."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Profile:
     seeds: int = 3
     """Number of seeds where a chapter compares methods."""
     transform_steps: int = 300
-    """Training steps of one matrix per generator, on the layer's orbits (chapter 7)."""
+    """Training steps of one matrix per generator, on the layer's orbits (chapter 12)."""
     vis_size: int = 96
     """Side of a feature visualisation, in pixels."""
     vis_steps: int = 128
@@ -83,7 +83,7 @@ PROFILES = {profile.name: profile for profile in (
 
 @dataclass(frozen=True)
 class SceneProfile:
-    """Settings of chapter 7: autoencoders of four-quadrant images, their SAEs, the matrix M, and 180 probing tasks."""
+    """Settings of chapters 10 to 12: autoencoders of four-quadrant images, their SAEs, the matrix M, and 180 probing tasks."""
 
     name: str
     held_out: float = 0.25
@@ -133,12 +133,12 @@ SCENE_PROFILES = {profile.name: profile for profile in (
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
                  repeated_ks=(8, 16, 32)),
 )}
-"""All profiles of chapter 7, by name."""
+"""All profiles of chapters 10 to 12, by name."""
 
 
 @dataclass(frozen=True)
 class KeyProfile:
-    """Settings of chapter 9: every method on planted problems and on drawings."""
+    """Settings of chapter 13: every method on planted problems and on drawings."""
 
     name: str
     group: str = "D_16"
@@ -168,7 +168,7 @@ KEY_PROFILES = {profile.name: profile for profile in (
                sweep_channels=64, orbits=65_536, noises=(0.0, 0.05, 0.1, 0.2, 0.5, 1.0),
                superpositions=(1.0, 2.0, 3.0, 4.0, 6.0, 8.0), brokens=(0.0, 0.1, 0.2, 0.3, 0.45, 0.6)),
 )}
-"""All profiles of chapter 9, by name."""
+"""All profiles of chapter 13, by name."""
 
 
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:

@@ -1,4 +1,4 @@
-"""The experiments of chapter 7 as artefacts: made once, named by their settings, and saying what they are."""
+"""The experiments of the chapters on equivariant SAEs as artefacts: made once, named by their settings, and saying what they are."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_transforms_by_every_method(study):
 
 
 def test_every_transform_lies_on_the_runs_device(study, monkeypatch):
-    """Chapter 7 multiplies activations on the device by M; a second device stands in for the GPU."""
+    """Chapter 12 multiplies activations on the device by M; a second device stands in for the GPU."""
     for method in ("adam", "penalty"):
         study.transform("mlp", method)
     monkeypatch.setattr(study, "device", "meta")
