@@ -83,7 +83,7 @@ PROFILES = {profile.name: profile for profile in (
 
 @dataclass(frozen=True)
 class SceneProfile:
-    """Settings of chapters 10 to 12: autoencoders of four-quadrant images, their SAEs, the matrix M, 180 probing tasks."""
+    """Settings of chapters 10 to 12: autoencoders of images of four quadrants, their SAEs, M, and 180 probing tasks."""
 
     name: str
     held_out: float = 0.25
