@@ -95,6 +95,7 @@ from groupcc_lite.stimuli import (
     task_labels,
 )
 
+# %%
 study = SceneRun(profile, seed=seed)
 report = study.report("11_probes")
 G, settings = study.group, study.profile
