@@ -73,6 +73,7 @@ from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs import SceneRun, matrix_rows, mean_spread
 from groupcc_lite.stimuli import SCENE_SHAPES, random_scenes, scene_orbits, tile
 
+# %%
 study = SceneRun(profile, seed=seed)
 report = study.report("10_one_matrix")
 G, bases = study.group, study.profile.base_models

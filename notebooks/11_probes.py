@@ -90,6 +90,7 @@ from groupcc_lite.stimuli import (
     task_labels,
 )
 
+# %%
 study = SceneRun(profile, seed=seed)
 report = study.report("11_probes")
 G, settings = study.group, study.profile
@@ -440,18 +441,6 @@ for of in bases:
 # for invariant latents, and those nobody asked for.
 #
 # ```{solution-end}
-# ```
-#
-# ```{exercise} No upright image
-# :label: ex-loose-scenes
-#
-# Suppose that every shape has an orientation of its own, and the canonical image of an orbit is whichever was drawn
-# first. Is there still a matrix $M$? Is there still an invariant autoencoder that works on held-out scenes? Answer
-# before you compute: the matrix can be tested with `random_scenes`.
-# ```
-#
-# ```{solution-start} ex-loose-scenes
-# :class: dropdown
 # ```
 #
 # ```{exercise} A dictionary that needs no training

@@ -69,6 +69,7 @@ from groupcc_lite.coders import TransformMatrix, least_squares, r2
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.runs import Run, SceneRun, far_powers, layer_rows, relation_rows
 
+# %%
 study = SceneRun(profile, seed=seed)
 report = study.report("12_relations")
 G, bases, ks = study.group, study.profile.base_models, study.profile.ks

@@ -90,6 +90,7 @@ from groupcc_lite.symmetry import (
     self_similarity,
 )
 
+# %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("13_answer_key")
 settings = get_key_profile(profile)

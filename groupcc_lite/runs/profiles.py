@@ -54,7 +54,7 @@ class Profile:
     seeds: int = 3
     """Number of seeds where a chapter compares methods."""
     transform_steps: int = 300
-    """Training steps of one matrix per generator, on the layer's orbits (chapter 7)."""
+    """Training steps of one matrix per generator, on the layer's orbits (chapter 12)."""
     vis_size: int = 96
     """Side of a feature visualisation, in pixels."""
     vis_steps: int = 128
@@ -87,7 +87,7 @@ PROFILES = {profile.name: profile for profile in (
 
 @dataclass(frozen=True)
 class SceneProfile:
-    """Settings of chapter 7: autoencoders of four-quadrant images, their SAEs, the matrix M, and 180 probing tasks.
+    """Settings of chapters 10 to 12: autoencoders of images of four quadrants, their SAEs, M, and 180 probing tasks.
 
     >>> SCENE_PROFILES["book"].base_models
     ('mlp', 'cnn')
@@ -134,19 +134,19 @@ class SceneProfile:
 SCENE_PROFILES = {profile.name: profile for profile in (
     SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
                  steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
-    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=3000, latents=512, steps=200, batch_size=512,
+    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=3000, latents=1024, steps=180, batch_size=512,
                  tasks=2, probe_train=1000, probe_test=1000, seeds=1),
     SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000, coder_seeds=3),
     SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
                  repeated_ks=(8, 16, 32)),
 )}
-"""All profiles of chapter 7, by name."""
+"""All profiles of chapters 10 to 12, by name."""
 
 
 @dataclass(frozen=True)
 class KeyProfile:
-    """Settings of chapter 9: every method on planted problems and on drawings.
+    """Settings of chapter 13: every method on planted problems and on drawings.
 
     >>> KEY_PROFILES["book"].noises
     (0.05, 0.3, 1.0)
@@ -173,14 +173,14 @@ class KeyProfile:
 KEY_PROFILES = {profile.name: profile for profile in (
     KeyProfile("smoke", group="D_4", channels=32, steps=60, drawing_steps=60, orbits=2048, sweep_channels=24,
                sweep_steps=30, noises=(0.05, 1.0), superpositions=(1.0, 2.0), brokens=(0.0, 0.6)),
-    KeyProfile("book", steps=800, drawing_steps=400, sweep_steps=300),
+    KeyProfile("book", group="D_8", steps=450, drawing_steps=300, sweep_steps=250),
     KeyProfile("inception", seeds=3, sweep_steps=1000, sweep_seeds=3, noises=(0.0, 0.05, 0.2, 0.5, 1.0),
                superpositions=(1.0, 2.0, 3.0, 4.0, 6.0), brokens=(0.0, 0.15, 0.3, 0.45, 0.6)),
     KeyProfile("paper", seeds=10, steps=6000, drawing_steps=6000, sweep_steps=4000, sweep_seeds=10, sweep_group="D_16",
                sweep_channels=64, orbits=65_536, noises=(0.0, 0.05, 0.1, 0.2, 0.5, 1.0),
                superpositions=(1.0, 2.0, 3.0, 4.0, 6.0, 8.0), brokens=(0.0, 0.1, 0.2, 0.3, 0.45, 0.6)),
 )}
-"""All profiles of chapter 9, by name."""
+"""All profiles of chapter 13, by name."""
 
 
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:

@@ -42,7 +42,11 @@ _SHORT = {"adam": "adam", "identity": "identity", "least squares": "ls", "procru
 # ------------------------------------------------------------------------------------------------- measurements
 
 class Invariance(NamedTuple):
-    """How alike a coder's latents are on the images of an orbit."""
+    """How alike a coder's latents are on the images of an orbit.
+
+    >>> Invariance(cosine=1.0, favourite=0.25).favourite  # fires for each of four turns alike
+    0.25
+    """
 
     cosine: float
     """Mean cosine between the latents of the canonical image and of its moved copies; 1 if they are the same."""
@@ -53,7 +57,13 @@ class Invariance(NamedTuple):
 
 @torch.no_grad()
 def invariance(coder: SparseAutoencoder | EquivariantSAE, x: Float[Tensor, "b g d"]) -> Invariance:
-    """`Invariance` of the latents on orbits of activations, on the device of the coder."""
+    """`Invariance` of the latents on orbits of activations, on the device of the coder.
+
+    >>> coder = SparseAutoencoder(2, 8, activation="topk", k=2).eval()
+    >>> alike = torch.randn(20, 1, 2).expand(-1, 4, -1)  # the turns change nothing
+    >>> invariance(coder, alike).favourite
+    0.25
+    """
     x = x.to(coder.device)
     f = torch.stack([coder.encode(x[:, g]) for g in range(x.shape[1])], 1)
     unit = torch.nn.functional.normalize(f, dim=-1)
@@ -65,7 +75,13 @@ def invariance(coder: SparseAutoencoder | EquivariantSAE, x: Float[Tensor, "b g 
 
 @torch.no_grad()
 def canonical_fve(coder: EquivariantSAE, x: Float[Tensor, "b g d"]) -> float:
-    """Share of the variance of the canonical activations x[:, 0] that the invariant SAE explains from all blocks."""
+    """Share of the variance of the canonical activations x[:, 0] that the invariant SAE explains from all blocks.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> coder = EquivariantSAE(cyclic(4), 2, 8, k=2).eval()
+    >>> canonical_fve(coder, torch.randn(20, 4, 2)) < 1
+    True
+    """
     x = x.to(coder.device)
     guess = torch.stack([coder.sae.decode(coder.encode(x[:, g]))[:, 0] for g in range(x.shape[1])], 1)
     total = x.shape[1] * (x[:, 0] - x[:, 0].mean(0)).square().sum()
@@ -77,6 +93,11 @@ def far_powers(M: TransformMatrix, x: Float[Tensor, "b g d"], upto: int = 12) ->
     """R^2 about the mean of M^p x[:, 0], p = 1 .. `upto`, against x[:, p mod |G|]: what errors add up to.
 
     For one generator, the quarter turn of a cyclic group. ValueError for a group with more.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> alike = torch.randn(20, 1, 2).expand(-1, 4, -1)
+    >>> far_powers(TransformMatrix(cyclic(4), 2), alike, upto=3)  # a new M is the identity
+    [1.0, 1.0, 1.0]
     """
     if len(M.M) != 1:
         raise ValueError(f"M has {len(M.M)} generators; expected 1, whose powers are taken")
@@ -89,7 +110,11 @@ def far_powers(M: TransformMatrix, x: Float[Tensor, "b g d"], upto: int = 12) ->
 
 
 class Probed(NamedTuple):
-    """What probes have read."""
+    """What probes have read.
+
+    >>> Probed("mlp", "sae", "latents", k=16, kept=8).view
+    'latents'
+    """
 
     base: str
     reading: str
@@ -102,7 +127,11 @@ class Probed(NamedTuple):
 
 
 def probe_readings(study: SceneRun) -> dict[Probed, list[ProbeScores]]:
-    """Scores of all `READINGS`, for every base model, k and number of latents kept: one entry per seed."""
+    """Scores of all `READINGS`, for every base model, k and number of latents kept: one entry per seed.
+
+    >>> len(READINGS), probe_readings(SceneRun("smoke", base_models=()))
+    (11, {})
+    """
     profile, found = study.profile, {}
     for base in profile.base_models:
         for kept in profile.truncations:
@@ -119,6 +148,10 @@ def family_f1(scores: Sequence[ProbeScores], tasks: Sequence[Task], probe: str =
     """Mean F1 by task family and over "all" tasks, one number for each seed's scores.
 
     `probe`: one of `answers.PROBES`, or "best" for the one with the highest mean. ValueError if the tasks do not fit.
+
+    >>> scores = ProbeScores(np.array([[0.5], [0.7]]), probes=("knn",))
+    >>> family_f1([scores], [Task("S", 0), Task("SP", 0, position=1)], "knn")["SP"]
+    [0.7]
     """
     found: dict[str, list[float]] = {family: [] for family in (*FAMILIES, "all")}
     for of_seed in scores:
@@ -137,6 +170,9 @@ def matrix_rows(fits: Mapping[tuple[str, str], Sequence[Mapping[str, Tensor]]],
     """Rows on one matrix M: R^2 about zero and about the mean, averaged over powers, and the seconds of a fit.
 
     `fits`: for (base, method) and each seed the R^2 of every power, about "zero" and about "mean".
+
+    >>> matrix_rows({}, {})["r2_adam_mean_cnn"]
+    ('not in this profile', 'R² about the mean, M by adam, CNN')
     """
     rows: Rows = {}
     for base in _BASES:
@@ -158,6 +194,9 @@ def coder_rows(invariances: Mapping[str, Invariance], splices: Mapping[tuple[str
 
     `invariances` by coder; `splices` by (base, coder, k), one for each seed; `canonical`, what `canonical_fve` gives,
     by (base, coder), one for each seed.
+
+    >>> coder_rows({"sae": Invariance(0.1, 0.9)}, {}, {})["latent_cosine_sae"]
+    (0.1, 'cosine of latents under turns, SAE')
     """
     rows: Rows = {}
     for name, (cosine, favourite) in invariances.items():
@@ -202,8 +241,16 @@ def probe_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[T
     """Rows on probes: F1 of every reading by task family, and what the paper claims, counted over all setups.
 
     A setup is a base model, a k and a number of latents kept. F1 is XGBoost's, the paper's best probe; means over
-    seeds.
+    seeds. ValueError if a family has no task.
+
+    >>> tasks = [Task("S", 0), Task("SO", 0, orientation=1), Task("SP", 0, position=2), Task("SPO", 0, 2, 1)]
+    >>> half = ProbeScores(np.full((4, 1), 0.5), probes=("xgboost",))
+    >>> scores = {Probed("mlp", *reading, k=8, kept=8): [half] for reading in READINGS}
+    >>> probe_rows(scores, tasks)["share_latents_best_on_s"][0]  # nothing is better than anything else
+    0.0
     """
+    if missing := [family for family in FAMILIES if all(task.family != family for task in tasks)]:
+        raise ValueError(f"tasks has none of {', '.join(missing)}; expected at least one of each family")
     f1 = {probed: family_f1(of_seeds, tasks) for probed, of_seeds in scores.items()}
     rows: Rows = {}
     for (base, reading, view, k, kept), found in f1.items():
@@ -267,6 +314,9 @@ def relation_rows(far: Mapping[tuple[str, str], Sequence[float]], errors: Mappin
 
     `far`, what `far_powers` gives, and `errors` by (base, method); `pairs` by (base, method): R^2 about the mean of
     turns and of mirrors, and the largest violation of a relation.
+
+    >>> relation_rows({}, {("mlp", "exact"): 1e-6}, {})["relation_error_exact_mlp"]
+    (1e-06, 'largest entry of M⁴ - I, exact, MLP')
     """
     rows: Rows = {}
     for base in _BASES:
@@ -292,6 +342,9 @@ def layer_rows(linearity: Mapping[str, Sequence[float] | Tensor], half_turn: int
     """Rows on a layer's activations at single points: R^2 about the mean after one step and after `half_turn` steps.
 
     `linearity`: R^2 of every element, by the way of predicting.
+
+    >>> layer_rows({"one map per angle": [1.0, 0.6, 0.5]}, half_turn=2)["layer_per_angle_half_turn"]
+    (0.5, 'R² about the mean after half a turn, one map per angle')
     """
     rows: Rows = {}
     for name, values in linearity.items():

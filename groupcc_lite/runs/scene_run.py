@@ -1,8 +1,8 @@
 """The equivariant-SAE experiments, from a profile to artefacts on disk: base autoencoders, M, coders, probes.
 
-`SceneRun` is to chapter 7 what `Run` is to the chapters before: each artefact is made once, filed under a key of
-everything that made it (`recipes`), and resumed after an interruption. Source of the experiments: Erdogan & Lucic 2025,
-sections 3 and 4.
+`SceneRun` is to the chapters on equivariant SAEs what `Run` is to the others: each artefact is made once, filed under
+a key of everything that made it (`recipes`), and resumed after an interruption. Source of the experiments: Erdogan &
+Lucic 2025, sections 3 and 4.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures of chapter 9: what is drawn is what was given."""
+"""Figures of the answer key: what is drawn is what was given."""
 
 import math
 

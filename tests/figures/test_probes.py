@@ -1,4 +1,4 @@
-"""Figures of chapter 7: what is drawn is what was given."""
+"""Figures of the chapters on equivariant SAEs: what is drawn is what was given."""
 
 import matplotlib
 import numpy as np

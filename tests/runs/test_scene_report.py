@@ -176,6 +176,11 @@ def test_a_claim_that_fails_in_one_setup_is_no_claim_about_all():
     assert values(probe_rows(table, TASKS))["share_latents_best_on_s"] == 0.5
 
 
+def test_a_family_without_tasks_is_refused():
+    with pytest.raises(ValueError, match="tasks has none of SP, SPO; expected at least one of each family"):
+        probe_rows({}, TASKS[:2])
+
+
 def test_saturation_counts_the_best_probe_of_coders_that_are_not_invariant():
     table = probed({})
     for (base, reading, view, k, kept) in table:

@@ -1,4 +1,4 @@
-"""The experiments of chapter 7 as artefacts: made once, named by their settings, and saying what they are."""
+"""The experiments on equivariant SAEs as artefacts: made once, named by their settings, and saying what they are."""
 
 import numpy as np
 import pytest
