@@ -47,7 +47,7 @@ METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "crosscode
 the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: the first, with a decoder for whole
 orbits by least squares (see `fitted`). Equivariant SAE: M by least squares and an encoder of two layers, which learns
 at a third of the others' rate, because at the full rate nearly all its latents die."""
-VERSION = 2
+VERSION = 3
 """Of a trial. Raise it when the same settings give another result; no kept result is then taken for a new one."""
 SINGLE = ("SAE", "SAE, all poses", "wide SAE")
 """Methods that write single blocks."""

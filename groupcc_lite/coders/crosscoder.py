@@ -11,15 +11,18 @@ from typing import Any, NamedTuple
 
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from groupcc_lite.coders.losses import batch_variance, squared_error
+from groupcc_lite.coders.losses import batch_variance, few_latents_error, squared_error
 from groupcc_lite.coders.saved_module import SavedModule, check_blocks, check_source
 from groupcc_lite.groups import FiniteGroup, cyclic
 
 ACTIVATIONS = ("relu", "topk", "batchtopk")
 """How latents become sparse: by an L1 term of the loss, by the k largest of a sample, or of a batch."""
+
+SPARSE = 128
+"""TopK trains on sparse codes where at most one latent in so many fires. With more, products of whole matrices win."""
 
 
 class CoderOutput(NamedTuple):
@@ -112,10 +115,12 @@ class GroupCrosscoder(SavedModule):
         """The encoder's output before any sparsity; x0 in the model's units."""
         if x0.ndim != 2 or x0.shape[1] != self.channels:
             raise ValueError(f"x0 has shape {tuple(x0.shape)}; expected (batch, {self.channels})")
+        return nn.functional.linear(self._read(x0), self.W_e, self.b_e)
+
+    def _read(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b h"]:
+        """What the encoder's last layer reads: the normalised input, or the hidden layer's output."""
         read = x0 * self.scale - self.b
-        if self.hidden is not None:
-            read = nn.functional.linear(read, self.W_h, self.b_h).relu()
-        return nn.functional.linear(read, self.W_e, self.b_e)
+        return read if self.hidden is None else nn.functional.linear(read, self.W_h, self.b_h).relu()
 
     def encode(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
         """Latents of untransformed activations x0 (the model's units); in training mode BatchTopK's of this batch."""
@@ -144,6 +149,8 @@ class GroupCrosscoder(SavedModule):
         (Gorton 2024, section 2.1). topk, batchtopk: `aux` times the error that the `aux_k` strongest dead latents leave
         of the residual (Gao et al. 2024, section 2.4), so that they come back to life.
         """
+        if self.activation == "topk" and SPARSE * self.k <= self.latents:
+            return self._few_of_many(x0, x, aux, aux_k, dead_after)
         pre = self.preactivations(x0)
         latents, cut = self._sparsify(pre.relu())
         error, residual = squared_error(latents, self.W_d, self.b_d, x, self._scale)
@@ -158,6 +165,46 @@ class GroupCrosscoder(SavedModule):
             self._note(latents.detach(), cut)
         parts["dead"] = (self.idle > dead_after).float().mean()
         return total, {name: part.detach() for name, part in parts.items()}
+
+    def _few_of_many(self, x0: Float[Tensor, "b d"], x: Float[Tensor, "b g d"], aux: float, aux_k: int,
+                     dead_after: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """`objective` for TopK where few of many latents fire: only those are decoded, and only they get gradients.
+
+        The same sum in another order. All latents are looked at once, without gradients, to find the k that fire.
+        """
+        read = self._read(x0)
+        with torch.no_grad():
+            pre = nn.functional.linear(read, self.W_e, self.b_e)
+            indices = (pre.relu() * self._norms()).topk(self.k, dim=1).indices
+        values = self._preactivations_at(read, indices).relu()
+        error, residual = few_latents_error(values, indices, self.W_d, self.b_d, x, self._scale)
+        parts = {"reconstruction": error}
+        if aux:
+            parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, self.idle > dead_after)
+        total = torch.stack([part.float() for part in parts.values()]).sum()
+        parts["l0"] = (values > 0).float().sum(1).mean()
+        if self.training:
+            with torch.no_grad():
+                fired = torch.zeros_like(self.idle).index_add_(0, indices.flatten(), (values > 0).float().flatten())
+                self.idle.add_(len(x0)).masked_fill_(fired > 0, 0)
+        parts["dead"] = (self.idle > dead_after).float().mean()
+        return total, {name: part.detach() for name, part in parts.items()}
+
+    def _few_dead(self, read: Tensor, pre: Float[Tensor, "b m"], residual: Float[Tensor, "b g d"], aux_k: int,
+                  dead: Bool[Tensor, " m"]) -> Float[Tensor, ""]:
+        """As `_auxiliary`, for the `aux_k` strongest dead latents alone."""
+        if dead.device.type == "cpu" and not dead.any():
+            return residual.new_zeros(())
+        strongest = pre.masked_fill(~dead, -torch.inf).topk(min(aux_k, self.latents), dim=1)
+        # Where fewer are dead than wanted, living ones fill the list; they take part with weight 0.
+        values = self._preactivations_at(read, strongest.indices).relu() * torch.isfinite(strongest.values)
+        error, _ = few_latents_error(values, strongest.indices, self.W_d, torch.zeros_like(self.b_d), residual, 1.0)
+        return torch.where(dead.any(), error, 0.0)
+
+    def _preactivations_at(self, read: Tensor, indices: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """The encoder's output at some latents of each sample, before any sparsity."""
+        rows = nn.functional.embedding(indices, self.W_e)
+        return (rows * read[:, None].float()).sum(2) + self.b_e[indices]
 
     @torch.no_grad()
     def diagnostics(self, x: Float[Tensor, "b g d"], parts: dict[str, float]) -> dict[str, float]:

@@ -6,14 +6,25 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import embedding, embedding_bag
 
 
 def squared_error(f: Float[Tensor, "b m"], W_d: Float[Tensor, "m g d"], b_d: Float[Tensor, "g d"],
                   x: Float[Tensor, "b g d"], scale: float) -> tuple[Float[Tensor, ""], Float[Tensor, "b g d"]]:
     """(mean over b of ||scale x - b_d - f W_d||^2, the residual); the residual itself carries no gradient."""
     return _SquaredError.apply(f, W_d, b_d, x, scale)
+
+
+def few_latents_error(values: Float[Tensor, "b k"], indices: Int[Tensor, "b k"], W_d: Float[Tensor, "m g d"],
+                      b_d: Float[Tensor, "g d"], x: Float[Tensor, "b g d"],
+                      scale: float) -> tuple[Float[Tensor, ""], Float[Tensor, "b g d"]]:
+    """`squared_error` where sample b has `values` at the latents `indices` and zeros elsewhere.
+
+    It reads and writes k dictionary vectors for each sample instead of all m: the same numbers but for rounding.
+    """
+    return _FewLatentsError.apply(values, indices, W_d, b_d, x, scale)
 
 
 def batch_variance(x: Float[Tensor, "b g d"]) -> Float[Tensor, ""]:
@@ -51,3 +62,30 @@ class _SquaredError(torch.autograd.Function):
         grad_b = residual.sum(0, dtype=torch.float32) * factor
         shape = (-1, *ctx.block_shape)
         return grad_f, grad_W.view(shape), grad_b.view(ctx.block_shape), None, None
+
+
+class _FewLatentsError(torch.autograd.Function):
+    """`_SquaredError` with sparse codes: gathered rows of W_d forwards, added to rows of its gradient backwards.
+
+    In float32 throughout: with so few numbers a lower precision would save nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, indices: Tensor, W_d: Tensor, b_d: Tensor, x: Tensor,
+                scale: float) -> tuple[Tensor, Tensor]:
+        residual = torch.add(-b_d, x, alpha=scale).flatten(1)
+        residual -= embedding_bag(indices, W_d.flatten(1), per_sample_weights=values, mode="sum")
+        error = torch.linalg.vector_norm(residual).square() / len(x)
+        ctx.save_for_backward(values, indices, W_d, residual)
+        residual = residual.view_as(x)
+        ctx.mark_non_differentiable(residual)
+        return error, residual
+
+    @staticmethod
+    def backward(ctx: Any, grad_error: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        values, indices, W_d, residual = ctx.saved_tensors
+        grad = residual * (-2 / len(values) * grad_error)
+        grad_values = torch.einsum("bkd,bd->bk", embedding(indices, W_d.flatten(1)), grad)
+        shares = (values[..., None] * grad[:, None]).flatten(0, 1)
+        grad_W = torch.zeros_like(W_d.flatten(1)).index_add_(0, indices.flatten(), shares)
+        return grad_values, None, grad_W.view_as(W_d), grad.sum(0).view(W_d.shape[1:]), None, None

@@ -135,8 +135,8 @@ class SceneProfile:
 SCENE_PROFILES = {profile.name: profile for profile in (
     SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
                  steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
-    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=3000, latents=1024, steps=180, batch_size=512,
-                 tasks=2, probe_train=1000, probe_test=1000, seeds=1),
+    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=4000, steps=200, batch_size=512,
+                 probe_train=2000, probe_test=1000, seeds=1),
     SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000, coder_seeds=3),
     SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
