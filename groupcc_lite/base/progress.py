@@ -20,7 +20,7 @@ def progress_bar(show: bool = True, **settings: Any) -> tqdm:
 def minutes(seconds: float) -> str:
     """A duration for people: "2.3 s", "48 s", "3 min 20 s", "2 h 5 min".
 
-    >>> minutes(200)
+    >>> minutes(200.0)
     '3 min 20 s'
     """
     whole = round(seconds)

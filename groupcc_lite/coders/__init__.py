@@ -11,12 +11,13 @@ from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseA
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
 from groupcc_lite.coders.metrics import Metrics, evaluate
+from groupcc_lite.coders.saved_module import SavedModule
 from groupcc_lite.coders.second_moments import SecondMoments
 from groupcc_lite.coders.training_loop import Trainable, Training, optimise, train
 from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procrustes, project, r2
 
 __all__ = [
-    "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SecondMoments",
-    "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve", "evaluate", "fit_blocks",
+    "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SavedModule",
+    "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve", "evaluate", "fit_blocks",
     "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train",
 ]

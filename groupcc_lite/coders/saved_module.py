@@ -13,7 +13,16 @@ from groupcc_lite.groups import FiniteGroup, saved_group
 
 
 class SavedModule(nn.Module):
-    """A module with a group that can be saved. Subclasses give `config` and how to build one from it."""
+    """A module with a group that can be saved. Subclasses give `config` and how to build one from it.
+
+    >>> import tempfile
+    >>> from groupcc_lite.coders import SparseAutoencoder
+    >>> folder, sae = tempfile.TemporaryDirectory(), SparseAutoencoder(channels=6, latents=20)
+    >>> sae.save(folder.name)
+    >>> SparseAutoencoder.load(folder.name).latents
+    20
+    >>> folder.cleanup()
+    """
 
     what: ClassVar[str] = "coder"
     """What messages call it."""

@@ -199,7 +199,7 @@ def draw(shape: str | int | Shape, orientation: float | Float[Tensor, " b"] = 0.
     `size`: side in pixels; `scale` multiplies the shape's size, `half_width` (pixels) is half the width of its
     strokes; `position`: pixels from the image centre. Colours are RGB in [0, 1]. Returns float32 images in [0, 1].
 
-    >>> draw("curve", [0.0, math.pi / 2], size=48).shape  # in two orientations
+    >>> draw("curve", torch.tensor([0.0, math.pi / 2]), size=48).shape  # in two orientations
     torch.Size([2, 3, 48, 48])
     """
     kind = SHAPES[shape_index(shape)]

@@ -94,7 +94,7 @@ def test_every_link_leads_to_a_place(pages):
     ("symmetry", ':::{py:function} act(D: Float[Tensor, "*m g d"], G: groupcc_lite.groups.FiniteGroup, h: int) '
                  '-> Float[Tensor, "*m g d"]'),
     ("groups", ":::{py:property} FiniteGroup.inverse\n:type: 'Int[np.ndarray, \"g\"]'"),
-    ("coders", ":::{py:method} GroupCrosscoder.load(folder: str | Path, *, group:"),
+    ("coders", ":::{py:method} SavedModule.load(folder: str | Path, *, group:"),
     ("runs", ":::{py:attribute} Profile.lr\n:type: 'float'\n:value: '0.002'"),
     ("symmetry", ":::{py:data} TAU\n"),
     ("runs", "Frozen dataclass with these fields:"),

@@ -8,7 +8,8 @@ from torch import nn
 
 from groupcc_lite.groups import cyclic, dihedral, trivial
 from groupcc_lite.models.autoencoders import IMAGE_SHAPE, ImageAutoencoder, SceneImages, activations
-from groupcc_lite.stimuli import act_on_images, random_scenes, scene_orbits
+from groupcc_lite.stimuli import random_scenes, scene_orbits
+from groupcc_lite.stimuli.scenes import act_on_images
 
 KINDS = pytest.mark.parametrize("kind", ["mlp", "cnn"])
 SCENES = random_scenes(40, seed=0)
