@@ -7,8 +7,9 @@ ever compared with what lies on disk, and nothing can be out of date: what was m
 
 An artefact is a folder. While it is made it is called `NAME.part`, in which a maker may keep checkpoints; when it is
 whole it gets its name in one step, with `artefact.json` inside, which says what it is, what it was made from, by which
-code, where, and how long it took by itself, without what its maker asked the cache for. Keys hold what decides the result. Commit, machine, device, threads and the versions
-of torch and numpy change it by rounding only; they are written down there and are no part of the key.
+code, where, and how long it took by itself, without what its maker asked the cache for. Keys hold what decides the
+result. Commit, machine, device, threads and the versions of torch and numpy change it by rounding only; they are
+written down there and are no part of the key.
 """
 
 from __future__ import annotations

@@ -199,7 +199,8 @@ class OrbitStore(OrbitSource):
 
 def _check_marks(group: FiniteGroup, exact: np.ndarray) -> None:
     if exact.shape != (group.order,):
-        raise ValueError(f"exact has shape {exact.shape}; expected ({group.order},), one mark per element of {group.name}")
+        raise ValueError(f"exact has shape {exact.shape}; expected ({group.order},), one mark per element of "
+                         f"{group.name}")
 
 
 def _config(group: FiniteGroup, exact: np.ndarray, channels: int) -> dict[str, Any]:

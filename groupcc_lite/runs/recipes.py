@@ -31,6 +31,7 @@ KINDS = ("crosscoder", "sae")
 """Coders that are trained."""
 MAP_KINDS = (*KINDS, "fitted")
 """Coders that have family maps."""
+ORBIT_SETTINGS = ("points_per_image", "mask_radius", "registration")
 CODER_SETTINGS = ("latents", "activation", "k", "sparsity", "steps", "batch_size", "lr", "amp")
 FITTED_RIDGE = 1e-6
 """Of the blocks that an SAE is given, in units of a latent's mean variance."""
@@ -55,12 +56,15 @@ class LayerRecipes:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Which points of the images are read."""
+        """Which points of the images are read, and what they turn about."""
         return dict(points_per_image=self.profile.points_per_image, mask_radius=self.profile.mask_radius,
-                    seed=self.seed)
+                    registration="image-centre", seed=self.seed)
 
     def orbits(self, part: str, **changes: Any) -> Artefact:
-        """Stored orbits of one part of the images."""
+        """Stored orbits of one part of the images; ValueError for a setting that orbits do not have."""
+        unknown = sorted(changes.keys() - set(ORBIT_SETTINGS))
+        if unknown:
+            raise ValueError(f"orbits have no setting {', '.join(unknown)}; expected {', '.join(ORBIT_SETTINGS)}")
         return self._of_images("orbits", self.stored[part], self.sampling | changes)
 
     def stream(self) -> Artefact:

@@ -135,10 +135,13 @@ class SceneRun:
                   relations: float = 1.0) -> TransformMatrix:
         """M by one of METHODS, from the training scenes, on the run's device. `relations`: weight of the penalty.
 
-        Adam's are kept on disk. The others have closed forms, which are computed anew each time.
+        Adam's are kept on disk. The others have closed forms, which are computed anew each time. ValueError for another
+        method, and for a penalty without weight.
         """
         if method not in METHODS:
             raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+        if method == "penalty" and not relations > 0:
+            raise ValueError(f"relations is {relations}; expected a weight above 0: without one, the method is 'adam'")
         if method in ("adam", "penalty"):
             folder = self._adam_folder(base, self._seed(seed), relations if method == "penalty" else 0.0)
             return TransformMatrix.load(folder, group=self.group).to(self.device)
@@ -271,6 +274,9 @@ class SceneRun:
         what = [base, view] if view == "activations" else [base, name, k, view, truncation]
 
         def make(folder: Path) -> None:
+            self.autoencoder(base, seed)  # probes ask for both in threads of their own, whose seconds the cache would
+            if view != "activations":  # count as theirs
+                self.coder(base, name, k, seed)
             answers.probe_all(_on_first_use(lambda: self._features(base, name, k, view, truncation, seed)),
                               *(self.labels(part) for part in PARTS), path=folder / SCORES, key=artefact.key,
                               description=" ".join(map(str, what)))
