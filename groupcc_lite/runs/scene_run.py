@@ -27,7 +27,7 @@ from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.models import ImageAutoencoder, SceneImages, activations
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs.profiles import SceneProfile, get_scene_profile
-from groupcc_lite.runs.recipes import SceneRecipes
+from groupcc_lite.runs.recipes import TURNING, SceneRecipes
 from groupcc_lite.runs.reports import Report
 from groupcc_lite.stimuli import Scenes, Task, probing_tasks, scene_orbits, split_scenes, task_labels
 
@@ -187,7 +187,7 @@ class SceneRun:
         if name not in CODERS:
             raise ValueError(f"name is {name!r}; expected one of {', '.join(CODERS)}")
         seed = self._seed(seed)
-        artefact, turns = self.recipes.coder(base, name, k, seed), name in ("equivariant", "shallow")
+        artefact, turns = self.recipes.coder(base, name, k, seed), name in TURNING
 
         def make(folder: Path) -> None:
             coder, source = (self._equivariant if turns else self._regular)(base, seed, artefact.settings)
@@ -337,8 +337,12 @@ class SceneRun:
         return labels[self._sample(part).numpy()]
 
     def keys(self) -> dict[str, str]:
-        """Under which key each artefact of the chapter is filed, by what it is; known before anything is made."""
-        found = {}
+        """Under which key each artefact of the chapters is filed, by what it is; known before anything is made."""
+        return {name: artefact.key for name, artefact in self.artefacts().items()}
+
+    def artefacts(self) -> dict[str, Artefact]:
+        """All that the chapters keep, by what it is."""
+        found: dict[str, Artefact] = {}
         for base in self.profile.base_models:
             for seed in self.seeds:
                 found[f"{base}, seed {seed}: base model"] = self.recipes.base(base, seed)
@@ -347,14 +351,14 @@ class SceneRun:
             for k in self.profile.ks:
                 for seed in self.coder_seeds(k):
                     found |= self._coder_artefacts(base, k, seed)
-        return {name: artefact.key for name, artefact in found.items()}
+        return found
 
     def _coder_artefacts(self, base: str, k: int, seed: int) -> dict[str, Artefact]:
         start = f"{base}, seed {seed}, k = {k}: "
         found = {f"{start}{name}": self.recipes.coder(base, name, k, seed) for name in CODERS}
         found[f"{base}, seed {seed}: probes of activations"] = self.recipes.probe(base, "", k, "activations", 0, seed)
         for name in CODERS:
-            for view in VIEWS[1:] if name in ("equivariant", "shallow") else VIEWS[1:3]:
+            for view in VIEWS[1:] if name in TURNING else VIEWS[1:3]:
                 for kept in self.profile.truncations:
                     artefact = self.recipes.probe(base, name, k, view, kept, seed)
                     found[f"{start}probes of {name}, {view} from {kept}"] = artefact

@@ -4,6 +4,7 @@ The tables say what depends on what. A field that is missing from its table is a
 """
 
 import dataclasses
+import runpy
 
 import numpy as np
 import pytest
@@ -140,6 +141,17 @@ def test_a_makers_version_changes_what_it_makes_and_what_is_made_from_it(kind, e
     before = layer_keys(PROFILE)
     monkeypatch.setitem(recipes.VERSIONS, kind, recipes.VERSIONS[kind] + 1)
     assert changed(before, layer_keys(PROFILE)) == expected
+
+
+@pytest.mark.parametrize("constant, expected", [
+    ("orbits.FORMAT", {"orbits"}), ("coders.GroupCrosscoder.format", {"coders", "scene-coders"}),
+    ("coders.SparseAutoencoder.format", {"coders", "scene-coders"}), ("coders.FittedCrosscoder.format", {"fitted"}),
+    ("coders.TransformMatrix.format", {"transforms", "scene-transforms", "scene-coders"}),
+    ("coders.EquivariantSAE.format", {"scene-coders"}), ("models.autoencoders.FORMAT", {"base-models"})])
+def test_another_format_of_files_is_another_version_of_their_maker(constant, expected, monkeypatch):
+    """Or what was kept would be found and refused, instead of made again."""
+    monkeypatch.setattr(f"groupcc_lite.{constant}", 99)
+    assert changed(recipes.VERSIONS, runpy.run_path(recipes.__file__, run_name="recipes_anew")["VERSIONS"]) == expected
 
 
 @pytest.mark.parametrize("constant, expected", [("FITTED_RIDGE", {"fitted", "map of fitted"}),

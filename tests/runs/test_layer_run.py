@@ -322,16 +322,3 @@ def test_a_killed_maker_is_taken_over_from(maker, tmp_path, caplog):
     coder = small_run(tmp_path / "work").coder()
     assert f"begun by process {first.pid} on" in caplog.text
     assert torch.equal(coder.W_d, small_run(tmp_path / "elsewhere").coder().W_d)
-
-
-# ------------------------------------------------------------------------------------------------------------- costs
-
-def test_cost_is_measured_without_weights_or_images():
-    from groupcc_lite.runs.costs import cost
-
-    assert cost("paper", images=None)["orbits"]["disk GB"] < 20
-    stages = cost("smoke")
-    assert stages["images"]["count"] == 160 and stages["orbits"]["disk GB"] > 0
-    assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
-    with pytest.raises(ValueError, match="no image in"):
-        cost("smoke", images="tests")
