@@ -1,4 +1,4 @@
-"""Every number of a run, by profile. Notebooks, tests, the command line and the pipeline read them from here."""
+"""Every number of a run, by profile. Notebooks, tests, the command line and the runs read them from here."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ KEY_PROFILES = {profile.name: profile for profile in (
 
 
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:
-    """The chapter-9 profile of this name, or the given one, with some fields changed; ValueError as `get_profile`.
+    """The answer key's profile of this name, or the given one, with some fields changed; ValueError as `get_profile`.
 
     >>> get_key_profile("smoke", seeds=3).seeds
     3
