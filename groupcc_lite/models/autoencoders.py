@@ -137,11 +137,10 @@ class ImageAutoencoder(nn.Module):
         total = (self(x) - x).square().mean()
         return total, {"mse": total.detach()}
 
-    def diagnostics(self, x: Float[Tensor, "b 1 h w"], parts: dict[str, float],
-                    dead_after: int = 0) -> dict[str, float]:
+    def diagnostics(self, x: Float[Tensor, "b 1 h w"], parts: dict[str, float]) -> dict[str, float]:
         """"fve": 1 - mse / variance, where the variance is that of the batch's pixels about the batch's mean image.
 
-        `parts` are the loss's, as numbers; `dead_after` plays no part.
+        `parts` are the loss's, as numbers.
         """
         variance = float((x - x.mean(0)).square().mean())
         return {"fve": 1 - parts["mse"] / max(variance, 1e-12)}
