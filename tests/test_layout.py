@@ -216,10 +216,10 @@ def test_the_page_of_the_library_names_every_package():
 def test_examples_run_under_the_same_shape_checks_as_tests():
     import numpy as np
 
-    from groupcc_lite.groups import cyclic, power
+    from groupcc_lite.groups import cyclic, fourier_power
 
     with pytest.raises(jaxtyping.TypeCheckError):
-        power(np.zeros((3, 1)), cyclic(3))
+        fourier_power(np.zeros((3, 1)), cyclic(3))
 
 
 # ------------------------------------------------------------------------------------------------------- sizes

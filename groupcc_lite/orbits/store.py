@@ -25,7 +25,7 @@ from groupcc_lite.orbits.sampling import sample_orbits
 from groupcc_lite.orbits.source import OrbitSource
 from groupcc_lite.stimuli import ImageSource
 
-FORMAT = 2
+STORE_FORMAT = 2
 OPEN_SHARDS = 128
 """How many shards are kept open: systems allow a process 256 to 1,024 files, and others want some of them."""
 SHARD_BYTES = 2**26
@@ -55,9 +55,9 @@ class OrbitStore(OrbitSource):
             raise ValueError(f"{self.folder} holds no orbit store (no config.json); make one with OrbitStore.make or "
                              "OrbitStore.from_batches")
         self.config: dict[str, Any] = read_json(self.folder / "config.json")
-        if self.config.get("format") != FORMAT:
+        if self.config.get("format") != STORE_FORMAT:
             raise ValueError(f"{self.folder} holds an orbit store of format {self.config.get('format')}, expected "
-                             f"{FORMAT}; make it anew in another folder")
+                             f"{STORE_FORMAT}; make it anew in another folder")
         self.group = FiniteGroup(self.config["table"], names=self.config["names"], name=self.config["group"])
         self.channels = self.config["channels"]
         self.exact = np.array(self.config["exact"])
@@ -196,7 +196,7 @@ class OrbitStore(OrbitSource):
 def _config(group: FiniteGroup, exact: np.ndarray, channels: int) -> dict[str, Any]:
     if len(exact) != group.order:
         raise ValueError(f"exact has {len(exact)} entries; expected {group.order}, one per element of {group.name}")
-    return dict(format=FORMAT, group=group.name, table=group.table.tolist(), names=list(group.names),
+    return dict(format=STORE_FORMAT, group=group.name, table=group.table.tolist(), names=list(group.names),
                 exact=exact.tolist(), channels=channels)
 
 

@@ -21,8 +21,9 @@ from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.runs.profiles import Profile, SceneProfile
 
 VERSIONS = {
-    "orbits": orbits.FORMAT, "coders": 4, "fitted": 1, "ceilings": 1, "transforms": 1, "maps": 1, "visualisations": 1,
-    "base-models": 1, "scene-activations": 1, "scene-transforms": 1, "scene-coders": 2, "probes": 1,
+    "orbits": orbits.STORE_FORMAT, "coders": 4, "fitted": 1, "ceilings": 1, "transforms": 1, "maps": 1,
+    "visualisations": 1, "base-models": 1, "scene-activations": 1, "scene-transforms": 1, "scene-coders": 2,
+    "probes": 1,
 }
 """The version of every maker. Raise one when the same settings give another result; all that is made from it gets other
 keys by itself. What earlier versions made is not found any more, and can be deleted."""

@@ -96,13 +96,13 @@ def render_steps(model: BaseModel, direction: Float[Tensor, " d"], at: Sequence[
 
 
 @torch.no_grad()
-def responses(model: BaseModel, images: Float[np.ndarray, "b s s 3"],
+def picture_responses(model: BaseModel, images: Float[np.ndarray, "b s s 3"],
               directions: Float[Tensor, "k d"]) -> Float[Tensor, "b k"]:
     """What the objective says about finished images: each direction's dot product at the central cell.
 
     >>> from groupcc_lite.models import load_model
     >>> model = load_model(layer="conv2d0")
-    >>> responses(model, np.full((1, 24, 24, 3), 0.5, dtype=np.float32), torch.eye(model.channels)[:5]).shape
+    >>> picture_responses(model, np.full((1, 24, 24, 3), 0.5, dtype=np.float32), torch.eye(model.channels)[:5]).shape
     torch.Size([1, 5])
     """
     size = images.shape[1]
