@@ -1,7 +1,7 @@
 """The feature atlas: everything its page shows about every feature of a crosscoder and of an SAE, as plain arrays.
 
-`make_atlas` asks a `Run` for both maps, measures the features and draws their pictures. `atlas_files` knows how this
-lies on disk, and `atlas_page` puts a page around it.
+`make_atlas` asks a `Run` for both maps, measures the features and draws their pictures. `storage` knows how this lies
+on disk, and `web_page` puts a page around it.
 """
 
 from __future__ import annotations

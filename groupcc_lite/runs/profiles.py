@@ -1,4 +1,4 @@
-"""Every number of a run, by profile. Notebooks, tests, the command line and the pipeline read them from here."""
+"""Every number of a run, by profile. Notebooks, tests, the command line and `Run` read them from here."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ def linear_ceiling(train: Iterable[Tensor], held_out: Iterable[Tensor],
     precision where the training batches lie, and so is the result. ValueError for fewer than two training batches and
     for no held-out one.
 
+    >>> import torch
     >>> x = torch.randn(400, 1, 5, generator=torch.Generator().manual_seed(0))
     >>> orbits = torch.cat([x, x.flip(2)], dim=1)  # block 1 is a linear function of block 0
     >>> linear_ceiling(orbits[:300].split(100), orbits[300:].split(100)).round(decimals=2)
