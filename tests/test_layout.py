@@ -119,9 +119,9 @@ def test_packages_import_from_each_other_and_not_from_their_modules():
 FLAT = ("files", "progress", "precision", "saving", "colours", "shapes", "scenes", "images", "weightfiles", "irreps",
         "words", "subgroups", "fourier", "geometry", "networks", "tiny_training", "autoencoders", "sampling",
         "transforms", "fitted", "reconstruction", "training", "stabilisers", "families", "featurevis", "planted",
-        "drawn", "scoring", "answer_key", "probing", "profiles", "pipeline", "scene_runs", "costs", "reports", "style", "plots",
-        "pictures", "symmetry_plots", "scene_plots", "key_plots", "widgets", "atlas_files", "atlas_page", "atlas_web",
-        "assets", "pairs", "execution", "pages", "api_pages", "audit", "finishing", "project", "book")
+        "drawn", "scoring", "answer_key", "probing", "profiles", "pipeline", "scene_runs", "costs", "reports", "style",
+        "plots", "pictures", "symmetry_plots", "scene_plots", "key_plots", "widgets", "atlas_files", "atlas_page",
+        "atlas_web", "assets", "pairs", "execution", "pages", "api_pages", "audit", "finishing", "project", "book")
 """Modules of the library before it had packages."""
 GONE = ("words", "weightfiles", "featurevis", "answer_key", "pipeline", "scene_runs", "symmetry_plots", "scene_plots",
         "key_plots", "atlas_page", "atlas_web", "api_pages", "finishing")

@@ -156,6 +156,16 @@ def test_fits_of_blocks_read_all_orbits_once_more(problem):
     assert fitted.blocks == plain.blocks + SMALL.orbits * 4 and fitted.flops == plain.flops
 
 
+@pytest.mark.parametrize("method, written, wider", [("SAE", 1, 1), ("wide SAE", 1, 4), ("crosscoder, TopK", 4, 1)])
+def test_the_cost_of_few_of_many_latents_by_hand(problem, method, written, wider):
+    """All latents are read, forwards only; the one that fires is read and written as in the test above."""
+    budget = dataclasses.replace(SMALL, steps=10, k_per_active=0.5, latents_per_feature=8.0)
+    latents = round(8 * problem.features) * wider
+    assert latents >= SPARSE * 1
+    found = training_cost(method, problem, budget)
+    assert found.flops == 10 * 128 * 12 * (2 * latents + 6 * (1 + written))
+
+
 def test_equal_steps_are_no_equal_cost(problem):
     cost = {method: training_cost(method, problem, SMALL) for method in METHODS}
     assert len({c.steps for c in cost.values()}) == 1
