@@ -198,7 +198,7 @@ def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registrat
     blocks, cells, points = [], None, None
     for element, view in zip(passes, views, strict=True):
         with matrix_products(device, amp):
-            grid = model.activations(view)
+            grid = model(view, checked=True)
         if cells is None:
             points = choose(grid)
             cells = transformed_cells(points, action, model.geometry, registration).to(device)
