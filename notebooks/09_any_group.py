@@ -71,9 +71,9 @@ from groupcc_lite import figures, symmetry
 from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.answers import (
     disturbed,
+    drawing_responses,
     drawn_features,
     plant,
-    responses,
     score,
     shape_stabiliser,
 )
@@ -184,7 +184,7 @@ pictures = {
 # %%
 def coloured(picture, action):
     """The exact filters' responses, in every channel, under every element."""
-    return responses(action.images(picture)[:, 0]).flatten(1)
+    return drawing_responses(action.images(picture)[:, 0]).flatten(1)
 
 
 marked = stabilisers(torch.stack([coloured(picture, turn_swap)
@@ -481,9 +481,10 @@ turned_hue = ColourAction(cyclic(3)).images(as_images)
 
 # %%
 directions = small_coder.W_e.detach()[torch.as_tensor(alive["trained"][shown_features])]
-answer_to = torch.stack([symmetry.responses(model, pixels.permute(0, 2, 3, 1).numpy(),
-                                            directions).diagonal()
-                         for pixels in turned_hue])
+answer_to = torch.stack([
+    symmetry.picture_responses(model, pixels.permute(0, 2, 3, 1).numpy(),
+                               directions).diagonal()
+    for pixels in turned_hue])
 kept = answer_to / answer_to[0]
 for key, part, which in (("hue_kept_least", slice(3), "least"),
                          ("hue_kept_most", slice(3, 6), "most")):
@@ -543,7 +544,7 @@ display(Markdown(report.compare(
 five = others["D_5"]
 turned = [draw("curve", math.radians(angle), five.source_size(size), scale=unit,
                half_width=1.4 * unit) for angle in range(0, 360, 6)]
-vectors = torch.stack([responses(five.images(picture, size)[:, 0]).flatten(1)
+vectors = torch.stack([drawing_responses(five.images(picture, size)[:, 0]).flatten(1)
                        for picture in turned])
 has_mirror = [s.subgroup.label == "one mirror"
               for s in stabilisers(vectors, five.group)]

@@ -1,8 +1,8 @@
 """How activations move when their image is transformed: one matrix per generator, rho(g) psi(x) ~ psi(g x).
 
 Erdogan & Lucic 2025 (section 3, equation 3) learn one matrix M for a cyclic group; here every generator of a finite
-group has one, and rho(g) is their product along a word (`words`). Relators are the words of the identity that define
-the group: M^|G| = I for a cyclic one.
+group has one, and rho(g) is their product along a word (`groups.presentations`). Relators are the words of
+the identity that define the group: M^|G| = I for a cyclic one.
 
 Activations vary along some directions 10^4 times as much as along others, and along the faintest little but noise
 remains to be fitted. So closed forms shrink towards the identity, the paper's starting point, and an exact

@@ -25,7 +25,7 @@ from groupcc_lite.orbits.sampling import sample_orbits
 from groupcc_lite.orbits.source import OrbitSource
 from groupcc_lite.stimuli import ImageSource
 
-FORMAT = 2
+STORE_FORMAT = 2
 NAMES = ("model", "group", "names")
 """What a store notes for people. It decides no number, so orbits under another name are the same orbits."""
 OPEN_SHARDS = 128
@@ -57,9 +57,9 @@ class OrbitStore(OrbitSource):
             raise ValueError(f"{self.folder} holds no orbit store (no config.json); make one with OrbitStore.make or "
                              "OrbitStore.from_batches")
         self.config: dict[str, Any] = read_json(self.folder / "config.json")
-        if self.config.get("format") != FORMAT:
+        if self.config.get("format") != STORE_FORMAT:
             raise ValueError(f"{self.folder} holds an orbit store of format {self.config.get('format')}, expected "
-                             f"{FORMAT}; make it anew in another folder")
+                             f"{STORE_FORMAT}; make it anew in another folder")
         self.group = FiniteGroup(self.config["table"], names=self.config["names"], name=self.config["group"])
         self.channels = self.config["channels"]
         self.exact = np.array(self.config["exact"])
@@ -204,7 +204,7 @@ def _check_marks(group: FiniteGroup, exact: np.ndarray) -> None:
 
 
 def _config(group: FiniteGroup, exact: np.ndarray, channels: int) -> dict[str, Any]:
-    return dict(format=FORMAT, group=group.name, table=group.table.tolist(), names=list(group.names),
+    return dict(format=STORE_FORMAT, group=group.name, table=group.table.tolist(), names=list(group.names),
                 exact=exact.tolist(), channels=channels)
 
 

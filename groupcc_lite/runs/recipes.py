@@ -14,19 +14,19 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from groupcc_lite import orbits
+from groupcc_lite import orbits, symmetry
 from groupcc_lite.answers import probe_settings
 from groupcc_lite.base import Artefact, digest, package_version
 from groupcc_lite.coders import EquivariantSAE, FittedCrosscoder, GroupCrosscoder, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import FiniteGroup
-from groupcc_lite.models import ImageAutoencoder
+from groupcc_lite.models import AUTOENCODER_FORMAT
 from groupcc_lite.runs.profiles import Profile, SceneProfile
 
 VERSIONS = {
-    "orbits": orbits.FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,
-    "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "transforms": 1 + TransformMatrix.format, "maps": 1,
-    "visualisations": 1, "base-models": 1 + ImageAutoencoder("mlp", width=1).config["format"], "scene-activations": 1,
-    "scene-transforms": 1 + TransformMatrix.format,
+    "orbits": orbits.STORE_FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,
+    "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "transforms": 2 + TransformMatrix.format, "maps": 1,
+    "visualisations": symmetry.PICTURE_FORMAT, "base-models": 1 + AUTOENCODER_FORMAT, "scene-activations": 1,
+    "scene-transforms": 2 + TransformMatrix.format,
     "scene-coders": 2 + SparseAutoencoder.format + EquivariantSAE.format + TransformMatrix.format, "probes": 1,
 }
 """The version of every maker, and the formats of the files it writes: both only rise, so a sum never comes back. Raise

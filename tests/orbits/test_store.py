@@ -72,6 +72,9 @@ def test_rows_and_identity_blocks_agree(parts, tmp_path):
     assert only.group.order == 1 and len(only) == 21
     full, plain = next(made.batches(9, seed=3)), next(only.batches(9, seed=3))
     assert torch.equal(full[:, :1], plain)
+    for elements, expected in ((slice(None), plain), (slice(1, 3), plain[:, :0])):
+        assert torch.equal(next(only.batches(9, seed=3, elements=elements)), expected)
+        assert torch.equal(next(IdentityBlocks(only).batches(9, seed=3, elements=elements)), expected)
 
 
 def test_a_damaged_or_missing_shard_is_noticed_and_remade(parts, tmp_path):

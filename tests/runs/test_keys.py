@@ -144,10 +144,10 @@ def test_a_makers_version_changes_what_it_makes_and_what_is_made_from_it(kind, e
 
 
 @pytest.mark.parametrize("constant, expected", [
-    ("orbits.FORMAT", {"orbits"}), ("coders.GroupCrosscoder.format", {"coders", "scene-coders"}),
+    ("orbits.STORE_FORMAT", {"orbits"}), ("symmetry.PICTURE_FORMAT", {"visualisations"}), ("coders.GroupCrosscoder.format", {"coders", "scene-coders"}),
     ("coders.SparseAutoencoder.format", {"coders", "scene-coders"}), ("coders.FittedCrosscoder.format", {"fitted"}),
     ("coders.TransformMatrix.format", {"transforms", "scene-transforms", "scene-coders"}),
-    ("coders.EquivariantSAE.format", {"scene-coders"}), ("models.autoencoders.FORMAT", {"base-models"})])
+    ("coders.EquivariantSAE.format", {"scene-coders"}), ("models.AUTOENCODER_FORMAT", {"base-models"})])
 def test_another_format_of_files_is_another_version_of_their_maker(constant, expected, monkeypatch):
     """Or what was kept would be found and refused, instead of made again."""
     monkeypatch.setattr(f"groupcc_lite.{constant}", 99)
