@@ -180,7 +180,12 @@ class GroupCrosscoder(SavedModule):
         error, residual = few_latents_error(values, indices, self.W_d, self.b_d, x, self._scale)
         parts = {"reconstruction": error}
         if aux:
-            parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, self.idle > dead_after)
+            dead = self.idle > dead_after
+            if SPARSE * aux_k <= self.latents:
+                parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, dead)
+            else:  # so many of the latents may be revived that products of whole matrices win
+                again = nn.functional.linear(read, self.W_e, self.b_e)
+                parts["aux"] = aux * self._auxiliary(again, residual, aux_k, dead)
         total = torch.stack([part.float() for part in parts.values()]).sum()
         parts["l0"] = (values > 0).float().sum(1).mean()
         if self.training:

@@ -41,10 +41,11 @@ def test_topk_steps_on_sparse_codes_are_those_on_dense_ones(monkeypatch):
         for dead in (0, 2, 30):  # none, fewer than are to be revived, most
             idle = torch.zeros(40)
             idle[40 - dead:] = 101
-            few = trained_step(monkeypatch, 1, hidden, idle)
             many = trained_step(monkeypatch, 1000, hidden, idle)
-            torch.testing.assert_close(few, many, rtol=1e-4, atol=1e-5)
-            assert (few[1]["aux"] > 0) == (dead > 0)
+            for sparse in (1, 12):  # both sums on sparse codes, and only that of the latents that fire
+                few = trained_step(monkeypatch, sparse, hidden, idle)
+                torch.testing.assert_close(few, many, rtol=1e-4, atol=1e-5)
+                assert (few[1]["aux"] > 0) == (dead > 0)
 
 
 class Largest(TorchDispatchMode):

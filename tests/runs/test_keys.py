@@ -144,7 +144,8 @@ def test_a_makers_version_changes_what_it_makes_and_what_is_made_from_it(kind, e
 
 
 @pytest.mark.parametrize("constant, expected", [
-    ("orbits.STORE_FORMAT", {"orbits"}), ("symmetry.PICTURE_FORMAT", {"visualisations"}), ("coders.GroupCrosscoder.format", {"coders", "scene-coders"}),
+    ("orbits.STORE_FORMAT", {"orbits"}), ("symmetry.PICTURE_FORMAT", {"visualisations"}),
+    ("coders.GroupCrosscoder.format", {"coders", "scene-coders"}),
     ("coders.SparseAutoencoder.format", {"coders", "scene-coders"}), ("coders.FittedCrosscoder.format", {"fitted"}),
     ("coders.TransformMatrix.format", {"transforms", "scene-transforms", "scene-coders"}),
     ("coders.EquivariantSAE.format", {"scene-coders"}), ("models.AUTOENCODER_FORMAT", {"base-models"})])
