@@ -83,10 +83,10 @@ inception: data-folder env ## the same chapters on InceptionV1: make inception D
 bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain ways
 	$(PY) -m benchmarks
 
-sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address
+sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address where files name them
 	$(PY) -m bookmaker sync
 
-pin: sync ## let the .ipynb twins install this commit, for the branch that Colab opens
+pin: env ## let the .ipynb twins install this commit, for the branch that Colab opens
 	$(PY) -m bookmaker pin
 
 lint: env ## check style

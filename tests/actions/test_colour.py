@@ -17,7 +17,7 @@ from groupcc_lite.actions.planar import PlanarAction
 from groupcc_lite.base import digest
 from groupcc_lite.groups import cyclic, dihedral, parse_group, product
 from groupcc_lite.models import wrap_model
-from groupcc_lite.orbits import OrbitStore, sample_orbits, store
+from groupcc_lite.orbits import OrbitStore, sample_orbits
 from groupcc_lite.runs import Run
 from groupcc_lite.stimuli import TensorImages
 from groupcc_lite.symmetry import irrep_power, stabilisers
