@@ -24,6 +24,8 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check
 PINNED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 INPUTS := pyproject.toml $(CONSTRAINTS)
+# macOS takes `xgboost`, everybody else `xgboost-cpu` of the same version; pins have no markers, so both are listed.
+TWINS  := /^xgboost-cpu==/ { other = $$0; sub("-cpu", "", other); print other } { print }
 
 export OMP_NUM_THREADS      := $(THREADS)
 export MKL_NUM_THREADS      := $(THREADS)
@@ -95,7 +97,7 @@ lint: env ## check style
 constraints: ## write constraints.txt anew from the newest versions that work together
 	rm -rf _build/constraints && $(PYTHON) -m venv _build/constraints
 	_build/constraints/bin/python -m pip install -e '.[book,test,browser,bench]'
-	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable; } > _build/constraints.txt
+	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | awk '$(TWINS)'; } > _build/constraints.txt
 	mv _build/constraints.txt constraints.txt
 	rm -rf _build/constraints
 
