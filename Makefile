@@ -15,7 +15,8 @@ SEED        ?= 0
 PORT        ?= 8000
 PYTEST_ARGS ?=
 # Notebooks, or workers of the tests, that run at once, and the threads of each. Results do not depend on JOBS. They depend
-# on THREADS in their last digits, because sums are added in another order: so one, on any machine.
+# on THREADS in their last digits, because sums are added in another order: so one, on any machine. Artefacts in
+# .groupcc that were made with other THREADS are used again as they are; delete them to have all of one kind.
 JOBS        ?= 2
 THREADS     ?= 1
 
