@@ -18,6 +18,6 @@ from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procr
 
 __all__ = [
     "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SavedModule",
-    "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve", "evaluate", "fit_blocks",
-    "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train",
+    "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve", "evaluate",
+    "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train",
 ]
