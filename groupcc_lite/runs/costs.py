@@ -73,8 +73,8 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
         "feature atlas": _atlas_cost(run),
-        "scenes": _scene_cost(get_scene_profile(settings.name), device) if settings.name in SCENE_PROFILES else {},
-        "answer key": _key_cost(get_key_profile(settings.name), device) if settings.name in KEY_PROFILES else {},
+        "chapter 7": _scene_cost(get_scene_profile(settings.name), device) if settings.name in SCENE_PROFILES else {},
+        "chapter 9": _key_cost(get_key_profile(settings.name), device) if settings.name in KEY_PROFILES else {},
     }
 
 

@@ -1,8 +1,8 @@
 """Images to look at: photographs from a folder, drawings whose symmetry is known, and scenes of four shapes.
 
 A reader first meets `PhotoFolder` and `DrawingSource`, which hand out the images that orbits are made of, and
-`stimuli`, the clean drawings that tell what a feature answers to. `Scenes` describe the small images of chapters 10 to
-12, so that what is in them is known without looking.
+`stimuli`, the clean drawings that tell what a feature answers to. `Scenes` describe the small images of chapter 7, so
+that what is in them is known without looking.
 """
 
 from groupcc_lite.stimuli.images import (
