@@ -107,7 +107,8 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 def verbs() -> Verbs:
     """All verbs with their options."""
-    top = Verbs("bookmaker", "Run, build and check the book on group crosscoders.")
+    top = Verbs("bookmaker", "Run, build and check the book on group crosscoders.",
+                loggers=("groupcc_lite", "bookmaker"))
     execution = argparse.ArgumentParser(add_help=False, parents=[top.inputs])
     execution.add_argument("--seed", type=int, help="a non-negative integer (default: the notebooks' own, 0)")
     execution.add_argument("-p", "--parameter", metavar="NAME=VALUE", action="append", default=[],

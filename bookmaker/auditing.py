@@ -19,7 +19,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from bookmaker.page_packages import ON_PAGES
-from groupcc_lite.base import VENDOR_FOLDER
+from groupcc_lite.atlas import VENDOR_FOLDER
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"

@@ -21,16 +21,8 @@ from bookmaker import execution, html_repairs, notebook_pairs, page_packages, pa
 from bookmaker.auditing import Problem, audit
 from bookmaker.project_facts import HOW_TO_SET, Project, repeated
 from groupcc_lite import atlas
-from groupcc_lite.base import (
-    atomic_write,
-    copy_scripts,
-    digest,
-    link_from,
-    read_json,
-    script_links,
-    sha256_of,
-    write_json,
-)
+from groupcc_lite.atlas import copy_scripts, link_from, script_links
+from groupcc_lite.base import atomic_write, digest, read_json, sha256_of, write_json
 
 log = logging.getLogger(__name__)
 

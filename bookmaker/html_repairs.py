@@ -19,7 +19,8 @@ from matplotlib.image import imread
 
 from bookmaker.project_facts import BRANCH, Project
 from groupcc_lite import figures
-from groupcc_lite.base import CDN, atomic_path, atomic_write
+from groupcc_lite.atlas import CDN
+from groupcc_lite.base import atomic_path, atomic_write
 
 REDIRECT = '<meta http-equiv="Refresh"'
 CARD = "_static/social-card.png"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groupcc_lite import atlas
-from groupcc_lite.base import NpmPackage
+from groupcc_lite.atlas import NpmPackage
 
 ON_PAGES = {
     "mathjax": NpmPackage(

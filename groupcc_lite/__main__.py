@@ -41,10 +41,10 @@ def _cost(options: argparse.Namespace) -> None:
 
 def _train_tiny(options: argparse.Namespace) -> None:
     from groupcc_lite.base import work_folder
-    from groupcc_lite.models import STEPS, TINY_WEIGHTS, train_tiny
+    from groupcc_lite.models import TINY_STEPS, TINY_WEIGHTS, train_tiny
 
     folder = Path(options.folder) if options.folder is not None else work_folder() / "tiny-inception"
-    train_tiny(folder, steps=STEPS if options.steps is None else options.steps, seed=options.seed)
+    train_tiny(folder, steps=TINY_STEPS if options.steps is None else options.steps, seed=options.seed)
     path = folder / TINY_WEIGHTS.name
     say(f"The weights lie at {path}; --weights {path} uses them, and the package's own are as they were"
          if path.resolve() != TINY_WEIGHTS else f"The package's own weights were replaced: {path}")

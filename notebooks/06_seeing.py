@@ -71,9 +71,9 @@ from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import (
     block_cosines,
     max_cosine,
+    picture_responses,
     render_features,
     render_steps,
-    responses,
     self_similarity,
 )
 
@@ -164,10 +164,10 @@ def under_shifts(picture, by=3):
     """Mean response to the picture moved by `by` pixels in eight directions."""
     moves = [(dx, dy) for dx in (-by, 0, by) for dy in (-by, 0, by) if dx or dy]
     moved = np.stack([np.roll(picture, move, axis=(0, 1)) for move in moves])
-    return float(responses(run.model, moved, W[[example]]).mean())
+    return float(picture_responses(run.model, moved, W[[example]]).mean())
 
 
-direct = {name: float(responses(run.model, p[None], W[[example]]))
+direct = {name: float(picture_responses(run.model, p[None], W[[example]]))
           for name, p in trials.items()}
 shifted = {name: under_shifts(p) for name, p in trials.items()}
 for name in parts:
@@ -198,7 +198,7 @@ with figures.house_style():
 # %%
 stops = sorted({0, *(2**k for k in range(1, 12) if 2**k < last), last})
 way = render_steps(run.model, W[example], stops, size=size, seed=seed)
-growth = responses(run.model, way, W[[example]])[:, 0]
+growth = picture_responses(run.model, way, W[[example]])[:, 0]
 assert growth.max() > growth[0]  # it works at all
 
 # %% mystnb={"figure": {"name": "fig-steps", "caption": "The example feature of this run after the given numbers of steps. A smooth spot comes first and detail follows."}, "image": {"alt": "A row of pictures that begins with faint noise and ends with a clear pattern in the middle of a grey square."}} tags=["hide-input"]
@@ -258,7 +258,7 @@ with figures.house_style():
 source = torch.as_tensor(family[1:].transpose(0, 3, 1, 2).copy())
 turned = run.action.images(source, elements=range(n))  # (rotation, relative, 3, s, s)
 pixels = turned.flatten(0, 1).permute(0, 2, 3, 1).numpy()
-heard = responses(run.model, pixels, W[[example]]).view(n, len(relatives))
+heard = picture_responses(run.model, pixels, W[[example]]).view(n, len(relatives))
 chosen = heard[list(relatives), range(len(relatives))]
 # how many other rotations excite the example feature more
 rank = (heard > chosen).float().sum(0)
@@ -358,7 +358,7 @@ with figures.house_style():
 points = IdentityBlocks(run.orbits("held-out" if run.profile.stream else "train"))
 record = torch.stack([(x[:, 0].float() @ W.T).amax(0)
                       for x in points.in_order()]).amax(0)  # best of all images
-answer = responses(run.model, pictures, W)  # (picture, feature)
+answer = picture_responses(run.model, pictures, W)  # (picture, feature)
 own = answer[range(len(drawn)), drawn]
 # Features whose product is negative on every image have no scale to be measured by.
 relative = torch.where(record > 0, answer / record.clamp(min=1e-6), -torch.inf)
@@ -458,7 +458,7 @@ display(Markdown(report.compare(
 steps = max(last, 64)
 least = render_features(run.model, W[[example]], size=size, steps=steps, seed=seed,
                         negative=True, progress=False)
-response = float(responses(run.model, least, W[[example]]))
+response = float(picture_responses(run.model, least, W[[example]]))
 print(f"response {response:.2f}, to the noise {growth[0]:.2f}")
 assert response < growth[0]
 
@@ -485,7 +485,7 @@ assert response < growth[0]
 other = render_features(run.model, W[[example]], size=size, steps=last, seed=seed + 1,
                         progress=False)
 alike = np.corrcoef(other.ravel(), trials["everything"].ravel())[0, 1]
-again = float(responses(run.model, other, W[[example]]))
+again = float(picture_responses(run.model, other, W[[example]]))
 print(f"correlation of the pixels {alike:.2f}; responses {direct['everything']:.2f} "
       f"and {again:.2f}")
 assert alike < 0.999

@@ -16,7 +16,7 @@
 # - where its threshold comes from, and what happens when it is moved,
 # - what the symmetries of a whole layer are, and which labels to doubt.
 #
-# **You need** stabilisers and cosets from {doc}`01_groups`, and the profile $c(h)$ from {doc}`04_heatmaps`.
+# **You need** stabilisers and conjugation from {doc}`01_groups`, and the profile $c(h)$ from {doc}`04_heatmaps`.
 #
 # **Run time** under a minute on two CPU cores when {doc}`chapter 3 <03_training>` has been run, a few minutes
 # otherwise.
@@ -97,7 +97,6 @@ G, A, model = run.group, run.action, run.model
 n = G.order // 2  # rotations; element n + k is s r^k
 generator = torch.Generator().manual_seed(seed)
 print(run, "- threshold", TAU)
-assert n % 2 == 0
 
 # %% [markdown]
 # ## From profile to subgroup
@@ -171,7 +170,6 @@ with figures.house_style():
 
 # %%
 size = model.input_size
-unit = size / 96  # drawings keep their share of the image
 drawn = drawn_features(A, size)
 print("shapes, blocks, responses:", tuple(drawn.shape))
 
@@ -419,8 +417,7 @@ for q in cosines:
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4))
     figures.threshold_curves({f"cosine {q}": values for q, values in errors.items()},
-                             taus, ax,
-                                    ylabel="share of wrong stabilisers")
+                             taus, ax, ylabel="share of wrong stabilisers")
     report.figure("tau", fig)
 
 # %% [markdown]
@@ -466,8 +463,8 @@ for name in names:
     count = report.number(key, int((label == name).sum()),
                           note=f"features with stabiliser: {name}")
     print(f"{name:>10}: {count:4d} of {len(D)}")
-symmetric = report.number("symmetric_share", float((label != "none").mean()),
-                          note="features with any symmetry")
+_ = report.number("symmetric_share", float((label != "none").mean()),
+                  note="features with any symmetry")
 assert sum(Counter(label.tolist()).values()) == len(D)
 
 # %% mystnb={"figure": {"name": "fig-census", "caption": "The census: how many living features of the trained crosscoder have which stabiliser, on the lattice of subgroups. Darker boxes hold more features."}, "image": {"alt": "The lattice of subgroups with a number of features in each box; the box for none is the darkest."}} tags=["hide-input"]

@@ -16,8 +16,8 @@
 # - how the symmetries that a sparse autoencoder finds compare with those of the crosscoder,
 # - which laws hold for all of these numbers, and how they are computed fast.
 #
-# **You need** the stabilisers of {doc}`07_symmetry`, and the profile $c(h)$ and the block heatmap from
-# {doc}`04_heatmaps`. Irreps are explained as they come up.
+# **You need** the stabilisers of {doc}`07_symmetry`, the profile $c(h)$ and the block heatmap from {doc}`04_heatmaps`,
+# and sparse autoencoders from {doc}`03_training`. Irreps are explained as they come up.
 #
 # **Run time** about a minute on two CPU cores when {doc}`chapter 5 <05_families>` has been run, a few minutes
 # otherwise.
@@ -93,14 +93,15 @@ report = run.report("08_spectra")
 G, A, model = run.group, run.action, run.model
 n = G.order // 2  # rotations; element n + k is s r^k
 HALF = n // 2  # half a turn, as a number of elements
+assert n % 2 == 0
 generator = torch.Generator().manual_seed(seed)
 print(run, "- threshold", TAU)
 
 # %% [markdown]
 # ## What we start from
 #
-# All features of this chapter come from {doc}`07_symmetry`. First the living features of the trained
-# {term}`crosscoder`, each with its {term}`self-similarity profile` and its {term}`stabiliser`
+# Except for those of the SAE, all features of this chapter come from {doc}`07_symmetry`. First the living features of
+# the trained {term}`crosscoder`, each with its {term}`self-similarity profile` and its {term}`stabiliser`
 # ({prf:ref}`def-stabiliser`): the census of {numref}`fig-census`.
 
 # %%
@@ -116,8 +117,8 @@ print(f"{len(D)} living features, {(label != 'none').sum()} with a symmetry")
 
 # %% [markdown]
 # Then features whose symmetry is known: fourteen drawn shapes, through exactly equivariant filters and through the
-# network. And two controls without symmetry: random vectors, and the learned features after shuffling the blocks of
-# each.
+# network. And two controls: random vectors, which have no symmetry, and the learned features after shuffling the blocks
+# of each, which leaves a symmetry only where the blocks are nearly all alike.
 
 # %%
 drawn = drawn_features(A, model.input_size)
@@ -136,8 +137,8 @@ for name, vectors in (("drawn, filters", drawn), ("drawn, network", seen),
 # ## The spectrum
 #
 # A stabiliser is all or nothing. A feature that comes back *nearly* after half a turn deserves a number. Here it is:
-# a dictionary vector is a function on the group, and functions on a group are sums of waves. For the rotations alone
-# that is the Fourier series over the angle; for any finite group the waves are its **irreps**.
+# a {term}`dictionary vector` is a function on the group, and functions on a group are sums of waves. For the rotations
+# alone that is the Fourier series over the angle; for any finite group the waves are its **irreps**.
 #
 # ```{prf:definition} Irrep power and spectrum
 # :label: def-irrep-power
@@ -306,10 +307,11 @@ with figures.house_style():
 # %% [markdown]
 # ## The same for an SAE
 #
-# An ordinary SAE has seen no transformed image, so it has no blocks to read. But it can be given some afterwards: the
-# best linear map from its latents to the whole orbit that each sample came from (`run.fitted`; {doc}`13_answer_key`
-# tests on known answers that this works). Then the census of {doc}`07_symmetry` and everything above apply. Here and in
-# {numref}`fig-census-sae` are crosscoder and SAE side by side, with the mean over seeds and the standard deviation:
+# An ordinary {term}`sparse autoencoder <sparse autoencoder (SAE)>` has seen no transformed image, so it has no blocks
+# to read. But it can be given {term}`fitted blocks` afterwards: the best linear map from its {term}`latents <latent>`
+# to the whole orbit that each sample came from (`run.fitted`; {doc}`13_answer_key` tests on known answers that this
+# works). Then the census of {doc}`07_symmetry` and everything above apply. Here and in {numref}`fig-census-sae` are
+# crosscoder and SAE side by side, with the mean over seeds and the standard deviation:
 
 # %%
 def census_of(coder):
@@ -360,7 +362,8 @@ with figures.house_style():
 # %% [markdown]
 # ## Laws
 #
-# A rule that is applied to hundreds of features should be tested on more than examples.
+# Stabilisers, spectra and scores are computed for hundreds of features, so they should be tested on more than
+# examples.
 #
 # ```{prf:proposition} What moving a feature does
 # :label: prop-laws
@@ -469,9 +472,9 @@ display(Markdown(report.compare(
 # InceptionV1, reference run, three seeds: the census of crosscoder and SAE, as in {numref}`fig-census-sae`.
 # ```
 #
-# An SAE has even more invariant features, but far fewer with one mirror. {doc}`13_answer_key` suggests why: where
-# single activations are noisy, training on whole orbits finds better directions, and errors look like a lack of
-# symmetry.
+# An SAE has somewhat more invariant features than the crosscoder, but far fewer with one mirror. {doc}`13_answer_key`
+# suggests why: where single activations are noisy, training on whole orbits finds better directions, and errors look
+# like a lack of symmetry.
 #
 # ## Exercises
 #

@@ -71,9 +71,9 @@ from groupcc_lite import figures, symmetry
 from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.answers import (
     disturbed,
+    drawing_responses,
     drawn_features,
     plant,
-    responses,
     score,
     shape_stabiliser,
 )
@@ -102,10 +102,11 @@ print(run, "- threshold", TAU)
 # %% [markdown]
 # ## Other turns and mirrors
 #
-# Nothing in {doc}`07_symmetry` and {doc}`08_spectra` knows what a rotation is. A {term}`group` is a table; subgroups,
-# {term}`irreps <irrep>`, {term}`profile <self-similarity profile>`, {term}`stabiliser` and spectrum follow from it. So
-# let us change the group: the six rotations of $C_6$, and $D_5$ with its five mirrors. The same functions, from the
-# drawings of {doc}`07_symmetry` to a trained {term}`crosscoder`, small enough to take seconds.
+# Nothing in {doc}`07_symmetry` and {doc}`08_spectra` knows what a rotation is. A {term}`group` is a table;
+# {term}`subgroups <subgroup>`, {term}`irreps <irrep>`, {term}`profile <self-similarity profile>`, {term}`stabiliser`
+# and spectrum follow from it. So let us change the group: the six rotations of $C_6$, and $D_5$ with its five mirrors.
+# The same functions, from the drawings of {doc}`07_symmetry` to a trained {term}`crosscoder`, small enough to take
+# seconds.
 
 # %%
 others = {"C_6": PlanarAction(cyclic(6)), "D_5": PlanarAction(dihedral(5))}
@@ -183,7 +184,7 @@ pictures = {
 # %%
 def coloured(picture, action):
     """The exact filters' responses, in every channel, under every element."""
-    return responses(action.images(picture)[:, 0]).flatten(1)
+    return drawing_responses(action.images(picture)[:, 0]).flatten(1)
 
 
 marked = stabilisers(torch.stack([coloured(picture, turn_swap)
@@ -298,7 +299,7 @@ assert P_hue[:, 2:].max() < 1e-6
 # now is the step to the complementary hue.)
 
 # %%
-found_hue = trained_census("hue C_6", hue)
+_ = trained_census("hue C_6", hue)
 
 # %% [markdown]
 # ## Which features are colour-invariant?
@@ -310,8 +311,8 @@ found_hue = trained_census("hue C_6", hue)
 # ```{prf:definition} Invariant share
 # :label: def-invariant-share
 #
-# Let $N$ be a subgroup of $G$. The **invariant share** of a dictionary vector $F$ under $N$ is what averaging over $N$
-# leaves of its squared length,
+# Let $N$ be a subgroup of $G$. The **invariant share** of a {term}`dictionary vector` $F$ under $N$ is what averaging
+# over $N$ leaves of its squared length,
 #
 # $$ q_N = \Bigl\lVert \frac{1}{\lvert N\rvert} \sum_{h \in N} h \cdot F \Bigr\rVert^2 \Big/ \lVert F\rVert^2
 # = \frac{1}{\lvert N\rvert} \sum_{h \in N} c(h) . $$ (eq-invariant-share)
@@ -480,9 +481,10 @@ turned_hue = ColourAction(cyclic(3)).images(as_images)
 
 # %%
 directions = small_coder.W_e.detach()[torch.as_tensor(alive["trained"][shown_features])]
-answer_to = torch.stack([symmetry.responses(model, pixels.permute(0, 2, 3, 1).numpy(),
-                                            directions).diagonal()
-                         for pixels in turned_hue])
+answer_to = torch.stack([
+    symmetry.picture_responses(model, pixels.permute(0, 2, 3, 1).numpy(),
+                               directions).diagonal()
+    for pixels in turned_hue])
 kept = answer_to / answer_to[0]
 for key, part, which in (("hue_kept_least", slice(3), "least"),
                          ("hue_kept_most", slice(3, 6), "most")):
@@ -542,7 +544,7 @@ display(Markdown(report.compare(
 five = others["D_5"]
 turned = [draw("curve", math.radians(angle), five.source_size(size), scale=unit,
                half_width=1.4 * unit) for angle in range(0, 360, 6)]
-vectors = torch.stack([responses(five.images(picture, size)[:, 0]).flatten(1)
+vectors = torch.stack([drawing_responses(five.images(picture, size)[:, 0]).flatten(1)
                        for picture in turned])
 has_mirror = [s.subgroup.label == "one mirror"
               for s in stabilisers(vectors, five.group)]
@@ -568,10 +570,16 @@ assert sum(has_mirror) == 10
 
 # %%
 turns, swaps = set(range(0, 8, 2)), {0, 1}  # (r^k, e) is number 2 k, (e, r) is number 1
+mixed = []
 for H in K.subgroups():
     apart = len(turns & set(H.elements)) * len(swaps & set(H.elements))
     if apart < H.order:
+        mixed.append(H)
         print(f"{H.label:>4}  {{{', '.join(K.names[h] for h in H.elements)}}}")
+have_them = {name for name, s in zip(pictures, marked, strict=True)
+             if s.subgroup in mixed}
+print("pictures with one of them:", ", ".join(sorted(have_them)))
+assert have_them == {"half red, half blue line", "red and blue cross"}
 
 # %% [markdown]
 # If a subgroup is a product, its order is that of its turns times that of its swaps. For two it is not: those of the
@@ -582,8 +590,8 @@ for H in K.subgroups():
 #
 # ## Summary
 #
-# - Only the Cayley table enters. On drawn shapes the rule of {prf:ref}`def-stabiliser` is right for all fourteen, under
-#   every group tried here.
+# - Only the Cayley table enters. The rule of {prf:ref}`def-stabiliser` is right for all fourteen drawn shapes under
+#   $C_6$ and $D_5$, and for coloured drawings under $C_4 \times C_2$.
 # - A colour swap is as good as a mirror, and a turn of the hue as good as one of the image.
 # - A feature is colour-invariant if every turn of the hue leaves it as it is ({prf:ref}`def-invariant-share`).
 #

@@ -16,10 +16,11 @@
 # - that a closed form finds the matrix at once, where an optimiser needs thousands of steps,
 # - how to watch it turn, and why the task is easy.
 #
-# **You need** {doc}`01_groups` for generators and relations, and {doc}`03_training` for sparse autoencoders.
+# **You need** {doc}`01_groups` for orbits and generators, and {doc}`03_training` for sparse autoencoders and variance
+# explained.
 #
-# **Run time** about a minute on one CPU core, nearly all of it for training two small networks. What is trained is
-# kept, and the next two chapters use it.
+# **Run time** about a minute and a half on one CPU core, most of it for training two small networks. What is trained
+# is kept, and the next two chapters use it.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -55,8 +56,8 @@ if "google.colab" in sys.modules:
 # %% tags=["parameters"]
 profile = "book"
 seed = 0
-images = None  # a folder of photographs, for the profiles inception and paper
-weights = None  # a weights file for the profile's model
+images = None  # not used in this chapter
+weights = None  # not used in this chapter
 
 # %%
 import time
@@ -446,7 +447,9 @@ for name, v in [("2 % vary", 0.02)] + [(b, float(varies[b].mean())) for b in bas
 
 # %% [markdown]
 # By {eq}`eq-r2-ratio`, $1 - 0.98 = 0.02\,(1 - R^2_{\mathrm{mean}})$, so $R^2_{\mathrm{mean}} = 0$: the prediction is no
-# better than the mean activations. The smaller the share that varies, the less an $R^2$ about zero says.
+# better than the mean activations. The smaller the share that varies, the less an $R^2$ about zero says. Of the two
+# networks' squared length more varies, so there the same 0.98 leaves something explained about the mean, as printed
+# above: more for the CNN.
 #
 # ```{solution-end}
 # ```
@@ -495,7 +498,7 @@ display(Markdown(report.compare(
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models
-# trained twice as long and three times, and $M$ by the paper's schedule.
+# trained twice as long and with three seeds, and $M$ by the paper's schedule.
 #
 # ## Summary
 #

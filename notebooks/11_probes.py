@@ -20,7 +20,7 @@
 # **You need** scenes, base models and the matrix $M$ from {doc}`10_one_matrix`, and {doc}`03_training` for sparse
 # autoencoders and TopK.
 #
-# **Run time** about a minute and a half on one CPU core, nearly all of it for training and probing, when
+# **Run time** about three minutes on one CPU core, nearly all of it for training and probing, when
 # {doc}`10_one_matrix` has been run. What is trained is kept.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
@@ -57,8 +57,8 @@ if "google.colab" in sys.modules:
 # %% tags=["parameters"]
 profile = "book"
 seed = 0
-images = None  # a folder of photographs, for the profiles inception and paper
-weights = None  # a weights file for the profile's model
+images = None  # not used in this chapter
+weights = None  # not used in this chapter
 
 # %%
 import matplotlib.pyplot as plt
@@ -95,7 +95,7 @@ study = SceneRun(profile, seed=seed)
 report = study.report("11_probes")
 G, settings = study.group, study.profile
 bases, ks = settings.base_models, settings.ks
-train_scenes, test_scenes = study.scenes("train"), study.scenes("held-out")
+train_scenes = study.scenes("train")
 print(study)
 
 # %% [markdown]
@@ -115,10 +115,10 @@ print(study)
 # the mean over canonical images $x$ and over $p = 1, \dots, \lvert G\rvert$.
 # ```
 #
-# A linear encoder cannot do that well, so $E$ gets a hidden layer; $D$ stays linear, and TopK keeps $k$ latents. The
-# paper compares it with three autoencoders that reconstruct what they read: a regular **SAE**, a **wide** one with
-# $\lvert G\rvert$ times the latents, one for each orientation of a feature, and a **two-layer** one, which has the same
-# encoder as the equivariant SAE.
+# A linear encoder cannot do that well, so $E$ gets a hidden layer; $D$ stays linear, and {term}`TopK` keeps $k$
+# {term}`latents <latent>`. The paper compares it with three autoencoders that reconstruct what they read: a regular
+# **SAE**, a **wide** one with $\lvert G\rvert$ times the latents, one for each orientation of a feature, and a
+# **two-layer** one, which has the same encoder as the equivariant SAE.
 
 # %%
 k = ks[len(ks) // 2]
@@ -166,10 +166,10 @@ if profile != "smoke":
 # ## Seeing what turns
 #
 # The dictionary vectors of the equivariant SAE belong to canonical images. $M^p D$ is the dictionary for images turned
-# $p$ times, so it is a dictionary with $\lvert G\rvert$ blocks, as a crosscoder has, and everything in the earlier
-# chapters applies to it. Here we can do better than compare cosines. The base model has a decoder, and the decoder
-# makes pictures. So add a dictionary vector to the mean activations, turn it with $M$, and look at what changes in the
-# picture ({numref}`fig-turned-dictionary`).
+# $p$ times, so it is a dictionary with $\lvert G\rvert$ blocks, as a {term}`crosscoder` has, and everything in
+# {doc}`04_heatmaps`, {doc}`07_symmetry` and {doc}`08_spectra` applies to it. Here we can do better than compare
+# cosines. The base model has a decoder, and the decoder makes pictures. So add a dictionary vector to the mean
+# activations, turn it with $M$, and look at what changes in the picture ({numref}`fig-turned-dictionary`).
 
 # %%
 @torch.no_grad()
@@ -459,9 +459,10 @@ for of in bases:
 spo = [t for t in every_task if t.family == "SPO"]
 some = random_scenes(500, seed=seed)
 latents = task_labels(some, spo).float()
-images = some.images().flatten(1)
-dictionary = torch.linalg.lstsq(latents, images, driver="gelsd").solution
-left = float((latents @ dictionary - images).square().sum() / images.square().sum())
+pictures_of = some.images().flatten(1)
+dictionary = torch.linalg.lstsq(latents, pictures_of, driver="gelsd").solution
+left = float((latents @ dictionary - pictures_of).square().sum()
+             / pictures_of.square().sum())
 print(f"{len(spo)} latents, {int(latents[0].sum())} active, share left over {left:.1e}")
 print(f"invariant: {4 * len(SCENE_SHAPES)} latents, one for each shape and quadrant")
 assert left < 1e-6 and set(latents.sum(1).tolist()) == {4.0}
@@ -537,5 +538,4 @@ display(Markdown(report.compare(
 # ## What next
 #
 # {doc}`12_relations` goes on with $M$: what the relation $M^4 = I$ costs, a second generator, and a real network's
-# layer. A dictionary $M^p D$ has blocks like a crosscoder's, so everything in {doc}`07_symmetry` and {doc}`08_spectra`
-# applies to it.
+# layer.

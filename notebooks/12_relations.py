@@ -16,11 +16,11 @@
 # - that a second generator, the mirror, is no harder than one,
 # - where linearity ends: single points of a deeper network.
 #
-# **You need** the matrix $M$ and its two $R^2$ from {doc}`10_one_matrix`, the coders of {doc}`11_probes`, and for the
-# last section the linear ceiling of {doc}`03_training`.
+# **You need** {doc}`01_groups` for generators, scenes, the matrix $M$ and its two $R^2$ from {doc}`10_one_matrix`, the
+# coders of {doc}`11_probes`, and, for the real network, points and the linear ceiling of {doc}`02_orbits`.
 #
-# **Run time** about a minute on one CPU core. The base models and $M$ are those of {doc}`10_one_matrix`, made here if
-# need be.
+# **Run time** about a minute on one CPU core when {doc}`02_orbits` and {doc}`11_probes` have been run, several minutes
+# otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -72,15 +72,15 @@ from groupcc_lite.runs import Run, SceneRun, far_powers, layer_rows, relation_ro
 # %%
 study = SceneRun(profile, seed=seed)
 report = study.report("12_relations")
-G, bases, ks = study.group, study.profile.base_models, study.profile.ks
+bases, ks = study.profile.base_models, study.profile.ks
 k = ks[len(ks) // 2]
 print(study)
 
 # %% [markdown]
 # ## Open question: the relation $M^4 = I$
 #
-# In {doc}`10_one_matrix` one matrix $M$ turned the activations of two base models by a quarter. Four quarter turns are
-# no turn, so one should have $M^4 = I$. Should one not get it for nothing?
+# In {doc}`10_one_matrix` one matrix $M$ turned the {term}`activations <activation>` of two base models, for images of
+# scenes, by a quarter. Four quarter turns are no turn, so one should have $M^4 = I$. Should one not get it for nothing?
 #
 # ```{prf:proposition} Where the relation holds by itself
 # :label: prop-order
@@ -181,10 +181,10 @@ for base in bases:
 # %% [markdown]
 # ## Open question: a second generator
 #
-# The paper's $M$ is one matrix, for groups with one generator. A dihedral group has two: $M_r$ for the turn, $M_s$ for
-# the mirror, with the relations $r^4 = s^2 = (sr)^2 = e$ of {doc}`chapter 1 <01_groups>`. All shapes here are mirror
-# images of themselves, after a turn if need be, so scenes can be mirrored too. The base models were trained on turned
-# images and not on mirrored ones.
+# The paper's $M$ is one matrix, for groups with one {term}`generator`. A dihedral group has two: $M_r$ for the turn,
+# $M_s$ for the mirror, with the relations $r^4 = s^2 = (sr)^2 = e$ (the last is $rs = sr^{-1}$ of
+# {doc}`chapter 1 <01_groups>`). All shapes of the scenes are mirror images of themselves, after a turn if need be, so
+# scenes can be mirrored too. The base models were trained on turned images and not on mirrored ones.
 
 # %%
 mirrored = SceneRun(profile, seed=seed, group=dihedral(4))
@@ -240,8 +240,9 @@ with figures.house_style():
     report.figure("linearity", fig)
 
 # %% [markdown]
-# On InceptionV1 (reference run) linearity ends soon. One step, 22.5°, is predicted nearly as well by $M_r$ as by a map
-# of its own, 0.58 against 0.60. After half a turn eight such steps explain 0.32, where a direct map explains 0.56.
+# On {term}`InceptionV1` (reference run) linearity ends soon. One step, 22.5°, is predicted nearly as well by $M_r$ as
+# by a map of its own, 0.58 against 0.60. After half a turn eight such steps explain 0.32, where a direct map explains
+# 0.56.
 # Adam, which is trained on all powers at once, does worse for one step and better for eight, but 300 steps from the
 # identity are few. The activation at a turned point is only partly a function of the one before, and a matrix for each
 # *step* pays for that at every step. A crosscoder's blocks do not.
@@ -279,8 +280,8 @@ for method in ("adam", "least squares", "exact"):
 # ```{exercise} The half turn by itself
 # :label: ex-half-turn
 #
-# On the real layer, one map per angle beats powers of $M$ by far. Is it so for scenes too? Fit a matrix to the half
-# turn alone, and compare it with $M^2$.
+# On InceptionV1's layer, in the reference run, one map per angle beats powers of $M$ by far. Is it so for scenes too?
+# Fit a matrix to the half turn alone, and compare it with $M^2$.
 # ```
 #
 # ```{solution-start} ex-half-turn
@@ -295,8 +296,10 @@ for base in bases:
     quarter = matrices[base, "least squares"].cpu().M[0].detach()
     left = (x[:, 0] @ quarter.T @ quarter.T - x[:, 1]).square().sum()
     squared = float(1 - left / (x[:, 1] - x[:, 1].mean(0)).square().sum())
+    alone = float(r2(own, x, about="mean")[1])
     print(f"{base}: R² about the mean of the half turn, M squared {squared:.4f}, "
-          f"a matrix of its own {float(r2(own, x, about='mean')[1]):.4f}")
+          f"a matrix of its own {alone:.4f}")
+    assert profile == "smoke" or alone - squared < 0.01
 
 # %% [markdown]
 # There is nothing to gain. The activations of a scene are, nearly, a linear function of those of the same scene turned
@@ -340,7 +343,7 @@ display(Markdown(report.compare(
 # - $M^4 = I$ can be had exactly and at next to no cost ({prf:ref}`prop-exact`). Then powers stay right for ever.
 # - Where the predictions are right, the relation holds by itself; elsewhere it need not ({prf:ref}`prop-order`).
 # - Two generators with their relations are fitted as well as one.
-# - On single points of a deeper network, powers of one matrix fall behind a map fitted for each angle.
+# - On single points of InceptionV1 (reference run), powers of one matrix fall behind a map fitted for each angle.
 #
 # ## Limits
 #

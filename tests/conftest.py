@@ -10,7 +10,7 @@ collect_ignore = ["helpers"]
 
 # Read by OpenMP and numba when they are first imported, so this stands before every other import.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_name, "2")
+    os.environ.setdefault(_name, "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 # What pages load is fetched once, not once for every book that a test builds.
 os.environ.setdefault("GROUPCC_PACKAGES", str(ROOT / "_build" / "packages"))

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -32,6 +33,7 @@ ELSEWHERE = {"groupcc_lite.base.colab": {"google"}}
 DOZEN = 12
 AT_HOME = {"figures": "pictures"}
 """Packages that need an extra as a whole; all others ask for what they need with `require`, where they use it."""
+THIS = Path(__file__).name
 TOOLS = ("bookmaker", "notebooks", "tests", "benchmarks")
 
 
@@ -112,6 +114,36 @@ def test_packages_import_only_from_earlier_ones():
 
 def test_packages_import_from_each_other_and_not_from_their_modules():
     assert leaves(MODULES) == []
+
+
+FLAT = ("files", "progress", "precision", "saving", "colours", "shapes", "scenes", "images", "weightfiles", "irreps",
+        "words", "subgroups", "fourier", "geometry", "networks", "tiny_training", "autoencoders", "sampling",
+        "transforms", "fitted", "reconstruction", "training", "stabilisers", "families", "featurevis", "planted",
+        "drawn", "scoring", "answer_key", "probing", "profiles", "pipeline", "scene_runs", "costs", "reports", "style",
+        "plots", "pictures", "symmetry_plots", "scene_plots", "key_plots", "widgets", "atlas_files", "atlas_page",
+        "atlas_web", "assets", "pairs", "execution", "pages", "api_pages", "audit", "finishing", "project", "book")
+"""Modules of the library before it had packages."""
+GONE = ("words", "weightfiles", "featurevis", "answer_key", "pipeline", "scene_runs", "symmetry_plots", "scene_plots",
+        "key_plots", "atlas_page", "atlas_web", "api_pages", "finishing")
+"""Those of them that nothing is called today."""
+
+
+def old_names(text: str) -> list[str]:
+    """Modules that a text names by where they were: as a path, with dots, or in backticks."""
+    return [found.group() for found in re.finditer(
+        rf"groupcc_lite[./]({'|'.join(FLAT)})\b(?!/)|`({'|'.join(GONE)})(\.py)?`", text)]
+
+
+def test_nothing_is_called_by_the_name_of_a_module_that_was_moved():
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in tracked()
+             if path.suffix in (".py", ".js", ".md", ".toml", ".yml") and path.name not in ("CHANGELOG.md", THIS)}
+    assert {name: found for name, text in texts.items() if (found := old_names(text))} == {}
+
+
+def test_old_names_are_seen_and_new_ones_are_not():
+    old = ["groupcc_lite.shapes", "groupcc_lite/atlas_files", "`words`", "`atlas_page`"]
+    assert old_names("see groupcc_lite.shapes, groupcc_lite/atlas_files.py, `words` and `atlas_page`") == old
+    assert old_names("groupcc_lite.stimuli.shapes, groupcc_lite/atlas/web, `words_of`, words, `atlas_files`") == []
 
 
 def test_readers_are_shown_packages_only():
@@ -216,10 +248,10 @@ def test_the_page_of_the_library_names_every_package():
 def test_examples_run_under_the_same_shape_checks_as_tests():
     import numpy as np
 
-    from groupcc_lite.groups import cyclic, power
+    from groupcc_lite.groups import cyclic, fourier_power
 
     with pytest.raises(jaxtyping.TypeCheckError):
-        power(np.zeros((3, 1)), cyclic(3))
+        fourier_power(np.zeros((3, 1)), cyclic(3))
 
 
 # ------------------------------------------------------------------------------------------------------- sizes

@@ -6,7 +6,13 @@ answer: how well a few features tell two classes apart.
 """
 
 from groupcc_lite.answers.planted import Problem, plant, standard
-from groupcc_lite.answers.planted_drawings import drawing, drawn_features, drawn_problem, responses, shape_stabiliser
+from groupcc_lite.answers.planted_drawings import (
+    drawing,
+    drawing_responses,
+    drawn_features,
+    drawn_problem,
+    shape_stabiliser,
+)
 from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
 from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
 from groupcc_lite.answers.trials import (
@@ -25,7 +31,8 @@ from groupcc_lite.answers.trials import (
 
 __all__ = [
     "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawn_features", "drawn_problem", "plant",
-    "probe_all", "probe_settings", "probe_task", "ranked_latents", "responses", "score", "seconds_per_step",
-    "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost", "trial_artefact",
+    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses", "drawn_features",
+    "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents", "score",
+    "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
+    "trial_artefact",
 ]

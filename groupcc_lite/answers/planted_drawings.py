@@ -35,10 +35,10 @@ def drawing(shape: Shape | str, action: PlanarAction, size: int = 96) -> Float[T
     return action.images(large, size)[:, 0]
 
 
-def responses(pictures: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b d"]:
+def drawing_responses(pictures: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b d"]:
     """Centre-surround responses in the middle of square grey pictures, one for each pixel.
 
-    >>> float(responses(torch.ones(1, 48, 48)).abs().max()) < 1e-6  # nothing stands out
+    >>> float(drawing_responses(torch.ones(1, 48, 48)).abs().max()) < 1e-6  # nothing stands out
     True
     """
     from scipy.ndimage import gaussian_filter  # slow to import, and only drawn problems need it
@@ -59,7 +59,7 @@ def drawn_features(action: PlanarAction, size: int = 96) -> Float[Tensor, "k g d
     >>> drawn_features(PlanarAction(cyclic(2)), size=48).shape[:2]
     torch.Size([14, 2])
     """
-    return torch.stack([responses(drawing(shape, action, size).mean(1)) for shape in SHAPES])
+    return torch.stack([drawing_responses(drawing(shape, action, size).mean(1)) for shape in SHAPES])
 
 
 def shape_stabiliser(shape: Shape, action: PlanarAction) -> Subgroup:

@@ -75,6 +75,8 @@ class Budget:
     """lambda of the L1 crosscoder, in units of the norm of an orbit vector, sqrt(|G| n)."""
     hidden: int = 512
     """Width of the equivariant SAE's hidden layer."""
+    amp: bool = False
+    """bfloat16 matrix products in training, where the processor has them."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, de
     latents = round(budget.latents_per_feature * problem.features)
     k = max(1, round(budget.k_per_active * problem.active))
     build = dict(activation="topk", k=k, scale=source.scale, seed=seed)
-    loop = dict(steps=budget.steps, batch_size=budget.batch_size, lr=budget.lr, seed=seed, progress=False)
+    loop = dict(steps=budget.steps, batch_size=budget.batch_size, lr=budget.lr, seed=seed, amp=budget.amp,
+                progress=False)
     if method.startswith("crosscoder"):
         activation = {"L1": "relu", "TopK": "topk", "BatchTopK": "batchtopk"}[method.split(", ")[1]]
         build |= dict(activation=activation, k=None if activation == "relu" else k)
@@ -180,6 +183,7 @@ def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, simil
         fve_first=metrics.fve_identity, fve_equal=truncated_fve(coder, held_out.blocks, max(1, round(problem.active))),
         l0=metrics.l0, dead=metrics.dead, parameters=sum(p.numel() for p in coder.parameters()))
 
+
 class TrainingCost(NamedTuple):
     """What one training takes. Methods that are given the same number of steps differ in all the rest.
 
@@ -193,8 +197,9 @@ class TrainingCost(NamedTuple):
     blocks: int
     """Activations that are read or reconstructed, with repetitions: blocks of an orbit each count."""
     flops: int
-    """Floating-point operations of all matrix products, forwards and backwards, as counted in a first training step.
-    The term that revives dead latents comes later, and is left out."""
+    """Floating-point operations of all products of vectors and matrices, forwards and backwards, as counted in a first
+    training step. TopK decodes only what fires where that is few of many latents, and only that is counted then. The
+    term that revives dead latents comes later, and is left out."""
 
 
 def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost:
@@ -213,7 +218,7 @@ def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost
     from torch.utils.flop_counter import FlopCounterMode  # slow to import, and only this needs it
 
     def flops(steps: int) -> int:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_gathered_products()) as counter:
             train_method(method, problem, dataclasses.replace(small, steps=steps), 0, device="cpu")
         return counter.get_total_flops()
 
@@ -225,6 +230,25 @@ def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost
     extra = budget.orbits * order if method == "SAE, blocks fitted" else 0
     return TrainingCost(budget.steps, budget.steps * orbits, budget.steps * blocks + extra,
                         budget.steps * (flops(2) - flops(1)))
+
+
+def _gathered_products() -> dict[Any, Callable[..., int]]:
+    """What torch's counter leaves out: products with gathered rows of a matrix, as sparse codes have them.
+
+    Each function is given the shapes of an operation's arguments.
+    """
+    def decoded(weight: Sequence[int], indices: Sequence[int], *_: Any, **__: Any) -> int:
+        return 2 * math.prod(indices) * weight[1]
+
+    def added(_: Any, __: int, ___: Any, rows: Sequence[int], *____: Any, **_____: Any) -> int:
+        return 2 * math.prod(rows) if len(rows) == 2 else 0  # a vector holds who fired, no product
+
+    def encoded(rows: Sequence[int], *_: Any, **__: Any) -> int:
+        return 6 * math.prod(rows)  # the rows' gradient, the other factor's, and the product itself forwards
+
+    operations = torch.ops.aten
+    return {operations._embedding_bag: decoded, operations._embedding_bag_forward_only: decoded,
+            operations.index_add_: added, operations.embedding_dense_backward: encoded}
 
 
 def seconds_per_step(method: str, problem: Problem, budget: Budget, *, steps: tuple[int, int] = (5, 25),

@@ -1,7 +1,7 @@
 """The feature atlas: everything its page shows about every feature of a crosscoder and of an SAE, as plain arrays.
 
-`make_atlas` asks a `Run` for both maps, measures the features and draws their pictures. `atlas_files` knows how this
-lies on disk, and `atlas_page` puts a page around it.
+`make_atlas` asks a `Run` for both maps, measures the features and draws their pictures. `storage` knows how this lies
+on disk, and `web_page` puts a page around it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from groupcc_lite.actions import ColourAction, PlanarAction, standard_matrices
-from groupcc_lite.base import digest, package_version, provenance
+from groupcc_lite.base import digest, package_version, progress_bar, provenance
 from groupcc_lite.coders import GroupCrosscoder, Metrics
 from groupcc_lite.groups import FiniteGroup, Subgroup, rotations_of
 from groupcc_lite.models import BaseModel
@@ -34,6 +34,9 @@ from groupcc_lite.symmetry import (
 
 VERSION = 1
 """Raise it when the same maps and pictures give another atlas; one made before is then made anew."""
+
+BATCH = 16
+"""Pictures that are drawn at once and kept together."""
 
 
 class Relatives(NamedTuple):
@@ -226,20 +229,18 @@ def feature_pictures(run: Run, coder: GroupCrosscoder, features: Int[np.ndarray,
                      limit: int | None = None) -> Pictures:
     """Feature visualisations by encoder direction, of all features or of `limit` of them, evenly spread.
 
-    Finished batches stay in the work folder, so that an interrupted call goes on, and a larger limit adds to a smaller
-    one.
+    Every BATCH of them is an artefact, so that an interrupted call goes on, and a larger limit adds to a smaller one.
     """
-    from groupcc_lite import symmetry  # Lucent takes seconds to import, and only this needs it
-
     rows = drawing_order(len(features))[:limit]
     if not len(rows):
         return Pictures(np.zeros(0, dtype=np.int64), np.zeros((0, 1, 1, 3), dtype=np.uint8))
-    directions = coder.W_e.detach()[torch.as_tensor(features[rows])]
-    settings = dict(size=size, steps=steps, seed=run.seed)
-    folder = run.work / "visualisations" / f"atlas-{digest([run.model.fingerprint, settings, _drawn_by()])}"
-    images = symmetry.render_features(run.model, directions, folder=folder, **settings)
-    window = central_window(run.model, size)
-    ordered = np.argsort(rows)
+    parts = []
+    with progress_bar(total=len(rows), desc="atlas pictures", unit="picture") as bar:
+        for first in range(0, len(rows), BATCH):
+            parts.append(run.visualise(coder, features[rows[first:first + BATCH]], size=size, steps=steps,
+                                       progress=False))
+            bar.update(len(parts[-1]))
+    images, window, ordered = np.concatenate(parts), central_window(run.model, size), np.argsort(rows)
     cut: UInt8[np.ndarray, "k s s 3"] = (images[ordered][:, window, window] * 255).round().astype(np.uint8)
     return Pictures(rows[ordered], cut)
 

@@ -11,16 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from groupcc_lite.atlas.contents import atlas_settings, fingerprint, make_atlas
+from groupcc_lite.atlas.npm import NpmPackage, copy_scripts, link_from, script_links
 from groupcc_lite.atlas.storage import atlas_files, check_atlas, write_atlas
-from groupcc_lite.base import (
-    NpmPackage,
-    atomic_write,
-    copy_scripts,
-    link_from,
-    repository_root,
-    script_links,
-    work_folder,
-)
+from groupcc_lite.base import atomic_write, repository_root, work_folder
 from groupcc_lite.runs import Run
 
 WEB = Path(__file__).parent / "web"

@@ -11,16 +11,14 @@ from groupcc_lite.base.command_line import Verbs, say, say_table, use_data
 from groupcc_lite.base.environment import package_version, provenance
 from groupcc_lite.base.extras import EXTRAS, require
 from groupcc_lite.base.files import atomic_path, atomic_write, digest, read_json, sha256_of, write_json
-from groupcc_lite.base.npm import CDN, VENDOR_FOLDER, NpmPackage, copy_scripts, is_local_link, link_from, script_links
 from groupcc_lite.base.precision import default_device, matrix_products
 from groupcc_lite.base.progress import minutes, progress_bar
 from groupcc_lite.base.saving import save_module, saved_config, with_saved_weights
 from groupcc_lite.base.workspace import repository_root, work_folder
 
 __all__ = [
-    "Artefact", "CDN", "Cache", "EXTRAS", "NpmPackage", "VENDOR_FOLDER", "Verbs", "atomic_path", "atomic_write",
-    "copy_scripts", "default_device", "described", "digest", "is_local_link", "link_from", "matrix_products", "minutes",
-    "package_version", "prepare_colab", "progress_bar", "provenance", "read_json", "repository_root", "require",
-    "save_module", "saved_config", "say", "say_table", "script_links", "sha256_of", "use_data", "with_saved_weights",
-    "work_folder", "write_json",
+    "Artefact", "Cache", "EXTRAS", "Verbs", "atomic_path", "atomic_write", "default_device", "described", "digest",
+    "matrix_products", "minutes", "package_version", "prepare_colab", "progress_bar", "provenance", "read_json",
+    "repository_root", "require", "save_module", "saved_config", "say", "say_table", "sha256_of", "use_data",
+    "with_saved_weights", "work_folder", "write_json",
 ]

@@ -7,8 +7,9 @@ ever compared with what lies on disk, and nothing can be out of date: what was m
 
 An artefact is a folder. While it is made it is called `NAME.part`, in which a maker may keep checkpoints; when it is
 whole it gets its name in one step, with `artefact.json` inside, which says what it is, what it was made from, by which
-code, where, and how long it took. Keys hold what decides the result. Commit, machine, device, threads and the versions
-of torch and numpy change it by rounding only; they are written down there and are no part of the key.
+code, where, and how long it took by itself, without what its maker asked the cache for. Keys hold what decides the
+result. Commit, machine, device, threads and the versions of torch and numpy change it by rounding only; they are
+written down there and are no part of the key.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -32,6 +34,8 @@ from groupcc_lite.base.locks import locked
 
 RECORD = "artefact.json"
 """The file that makes a folder a whole artefact."""
+_asked = threading.local()
+"""`seconds`: for each maker at work in this thread, the outermost first, how long it has spent asking for artefacts."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,20 @@ class Cache:
         `make` gets a folder that holds what an earlier call left when it was interrupted, or nothing. It may go on from
         that. `scratch` names files in it, such as checkpoints, that are of no use once all is done. Whoever wants an
         artefact that another process or thread is making waits for it; the log says so. If `make` fails, or is
-        interrupted, what it has written stays for the next call.
+        interrupted, what it has written stays for the next call. The seconds that are noted leave out what `make` asks
+        for in turn, in its own thread, and waiting.
         """
         folder = self.folder(artefact)
         if self.has(artefact):
             return folder
+        began = time.perf_counter()
+        try:
+            return self._made(artefact, folder, make, scratch)
+        finally:
+            if makers := _makers():
+                makers[-1] += time.perf_counter() - began
+
+    def _made(self, artefact: Artefact, folder: Path, make: Callable[[Path], object], scratch: tuple[str, ...]) -> Path:
         lock = folder.with_name(f"{folder.name}.lock")
         with locked(lock, f"{artefact.kind} {artefact.name}"):
             if not self.has(artefact):
@@ -131,15 +144,30 @@ class Cache:
         if folder.exists():
             raise ValueError(f"{folder} is in the way: it has no {RECORD}, so it is no whole artefact; move it away or "
                              "delete it, and run again")
-        part, began = folder.with_name(f"{folder.name}.part"), time.perf_counter()
+        part = folder.with_name(f"{folder.name}.part")
         part.mkdir(parents=True, exist_ok=True)
         _remove_half_written(part)
-        make(part)
-        facts = dict(threads=torch.get_num_threads(), seconds=round(time.perf_counter() - began, 2)) | self.facts
+        facts = dict(threads=torch.get_num_threads(), seconds=round(_own_seconds(make, part), 2)) | self.facts
         write_json(part / RECORD, artefact.recipe | dict(provenance=provenance(**facts)))
         os.replace(part, folder)
         for name in scratch:
             (folder / name).unlink(missing_ok=True)
+
+
+def _makers() -> list[float]:
+    """`_asked.seconds` of this thread, which begins with none."""
+    return _asked.__dict__.setdefault("seconds", [])
+
+
+def _own_seconds(make: Callable[[Path], object], part: Path) -> float:
+    """Call the maker; how long it took, without what it asked the cache for."""
+    makers, began = _makers(), time.perf_counter()
+    makers.append(0.0)
+    try:
+        make(part)
+    finally:
+        asked = makers.pop()
+    return time.perf_counter() - began - asked
 
 
 def described(folder: str | Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What both command lines share: `groupcc` for the library, `python -m bookmaker` for the book.
+"""A command line of verbs, such as `groupcc`.
 
 Results go to standard output, what happens on the way to standard error, and every failure is one line.
 """
@@ -16,6 +16,8 @@ from typing import Any
 class Verbs:
     """A command line of verbs, each a function of its options, with the options that several of them take.
 
+    What `loggers` say from INFO upwards goes to standard error, of all others warnings and errors.
+
     >>> verbs = Verbs("toolbox", "Small tools.")
     >>> parser = verbs.add("double", lambda options: say(str(2 * options.number)), "print twice a number")
     >>> _ = parser.add_argument("number", type=int)
@@ -24,8 +26,8 @@ class Verbs:
     0
     """
 
-    def __init__(self, program: str, description: str):
-        self.program = program
+    def __init__(self, program: str, description: str, *, loggers: tuple[str, ...] = ("groupcc_lite",)):
+        self.program, self.loggers = program, loggers
         self.parser = argparse.ArgumentParser(prog=program, description=description)
         self._verbs = self.parser.add_subparsers(title="verbs", required=True, metavar="VERB")
         self.profile = argparse.ArgumentParser(add_help=False)
@@ -45,8 +47,8 @@ class Verbs:
         """Run one verb; 0 when all went well, 1 for one of `failures`, 2 for a wrong request, 130 when interrupted."""
         options = self.parser.parse_args(arguments)
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-        for package in ("groupcc_lite", "bookmaker"):
-            logging.getLogger(package).setLevel(logging.INFO)
+        for name in self.loggers:
+            logging.getLogger(name).setLevel(logging.INFO)
         try:
             options.function(options)
         except failures as error:

@@ -30,7 +30,7 @@ def provenance(**facts: Any) -> dict[str, Any]:
     (0, ['groupcc-lite', 'kornia', 'numpy'])
     """
     versions = {package: package_version(package) for package in PACKAGES}
-    return dict(commit=_commit(repository_root()), date=datetime.now(UTC).isoformat(timespec="seconds"),
+    return dict(commit=_commit(_checkout()), date=datetime.now(UTC).isoformat(timespec="seconds"),
                 versions={"python": platform.python_version(), **versions}, hardware=_hardware(),
                 peak_memory_gib=peak_memory(), **facts)
 
@@ -68,6 +68,12 @@ def peak_memory() -> float | None:
         return None
     unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
+
+
+def _checkout() -> Path | None:
+    """The checkout that this very code lies in, whatever folder somebody works in; None for an installed copy."""
+    package = Path(__file__).resolve().parents[1]
+    return package.parent if repository_root(package) == package.parent else None
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -21,9 +22,9 @@ class EquivariantSAE(SavedModule):
 
     `sae` reads the activations of any image of an orbit and writes those of its canonical image, whose block is
     x[:, 0]; `transform` turns them back. The two share no weights, so training them together or apart is the same
-    (Erdogan & Lucic 2025, section 3). A `transform` that is handed over is kept as it is. As `rho(g) W_d` has one block
-    per group element, the dictionary is of the crosscoder's kind, and everything in `symmetry` reads it. ValueError for
-    a `transform` of another group or other channels.
+    (Erdogan & Lucic 2025, section 3). A `transform` that is handed over is copied and never trained. As `rho(g) W_d`
+    has one block per group element, the dictionary is of the crosscoder's kind, and everything in `symmetry` reads it.
+    ValueError for a `transform` of another group or other channels.
 
     >>> import torch
     >>> from groupcc_lite.coders import EquivariantSAE
@@ -46,7 +47,7 @@ class EquivariantSAE(SavedModule):
         self.sae = SparseAutoencoder(channels, latents, activation=activation, k=k, hidden=hidden, scale=scale,
                                      seed=seed)
         self.learns_transform = transform is None
-        self.transform = TransformMatrix(group, channels, scale=scale) if transform is None else transform
+        self.transform = TransformMatrix(group, channels, scale=scale) if transform is None else deepcopy(transform)
         self.transform.requires_grad_(self.learns_transform)
 
     @property

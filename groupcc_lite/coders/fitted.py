@@ -129,5 +129,5 @@ def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6
     found, summed = FittedCrosscoder(sae, source.group).to(sae.device), moments(sae, source, batch_size=batch_size)
     weights, scale = summed.blocks(ridge), float(sae.scale)
     found.W_d.copy_((weights * scale).view_as(found.W_d))
-    found.b_d.copy_(((summed.orbits - summed.latents @ weights) * scale).view_as(found.b_d))
+    found.b_d.copy_(((summed.mean_y - summed.mean_x @ weights) * scale).view_as(found.b_d))
     return found.eval()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +64,10 @@ def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
     """
     was_training = coder.training
     coder.eval()
-    sums, count = [], 0
-    for x in source.in_order(batch_size):
-        x = x.to(coder.device)
-        latents, reconstruction = coder(x)
-        on = (latents > 0).double()
-        new = ((x - reconstruction).square().sum((0, 2)).double(), x.square().sum((0, 2)).double(), x.sum(0).double(),
-               on.sum(0), on.sum())
-        sums, count = [a + b for a, b in zip(sums, new, strict=True)] if sums else list(new), count + len(x)
-    coder.train(was_training)
+    try:
+        sums, count = _summed(coder, source.in_order(batch_size))
+    finally:
+        coder.train(was_training)
     if not count:
         raise ValueError("the source to evaluate on is empty; expected at least one orbit")
     residual, squares, total, fired, active = (term.cpu() for term in sums)
@@ -80,6 +77,19 @@ def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
                          "expected orbits of several points")
     return _metrics(residual.numpy(), np.maximum(variance, 1e-12), np.asarray(source.exact), (fired / count).numpy(),
                     float(active) / count)
+
+
+def _summed(coder: Any, batches: Iterable[Tensor]) -> tuple[list[Tensor], int]:
+    """Sums over all orbits, and how many there were: squared residuals, squares and entries by block, firings."""
+    sums, count = [], 0
+    for x in batches:
+        x = x.to(coder.device)
+        latents, reconstruction = coder(x)
+        on = (latents > 0).double()
+        new = ((x - reconstruction).square().sum((0, 2)).double(), x.square().sum((0, 2)).double(), x.sum(0).double(),
+               on.sum(0), on.sum())
+        sums, count = [a + b for a, b in zip(sums, new, strict=True)] if sums else list(new), count + len(x)
+    return sums, count
 
 
 def _metrics(residual: Float[np.ndarray, " g"], variance: Float[np.ndarray, " g"], exact: np.ndarray,

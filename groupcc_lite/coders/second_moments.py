@@ -63,12 +63,12 @@ class SecondMoments:
         return self._sums
 
     @property
-    def latents(self) -> Float[Tensor, " p"]:
+    def mean_x(self) -> Float[Tensor, " p"]:
         """Means of x."""
         return self.sums.x / self.count
 
     @property
-    def orbits(self) -> Float[Tensor, " gd"]:
+    def mean_y(self) -> Float[Tensor, " gd"]:
         """Means of y, flat."""
         return self.sums.y.flatten() / self.count
 
@@ -94,7 +94,7 @@ class SecondMoments:
     def fit(self, ridge: float) -> tuple[Float[Tensor, "p g d"], Float[Tensor, "g d"]]:
         """Weights and intercepts of that regression: y ~ x W + b."""
         weights = self.blocks(ridge)
-        intercept = self.orbits - self.latents @ weights
+        intercept = self.mean_y - self.mean_x @ weights
         return weights.view(-1, *self.sums.y.shape), intercept.view_as(self.sums.y)
 
     def fve(self, weights: Float[Tensor, "p g d"], intercept: Float[Tensor, "g d"]) -> Float[Tensor, " g"]:

@@ -1,8 +1,8 @@
 """How activations move when their image is transformed: one matrix per generator, rho(g) psi(x) ~ psi(g x).
 
 Erdogan & Lucic 2025 (section 3, equation 3) learn one matrix M for a cyclic group; here every generator of a finite
-group has one, and rho(g) is their product along a word (`words`). Relators are the words of the identity that define
-the group: M^|G| = I for a cyclic one.
+group has one, and rho(g) is their product along a word (`groups.presentations`). Relators are the words of
+the identity that define the group: M^|G| = I for a cyclic one.
 
 Activations vary along some directions 10^4 times as much as along others, and along the faintest little but noise
 remains to be fitted. So closed forms shrink towards the identity, the paper's starting point, and an exact
@@ -54,8 +54,10 @@ class TransformMatrix(SavedModule):
         self.group, self.channels, self.words = group, channels, generating_words(group, generators)
         self.M = nn.Parameter(torch.eye(channels).repeat(len(self.words.generators), 1, 1))
         self.register_buffer("scale", torch.tensor(float(scale)))
-        self.register_buffer("moment", torch.eye(channels))  # E[x x^T], in which `project` measures
-        self.register_buffer("seen", torch.tensor(0.0))  # batches that `moment` is a mean over
+        # E[x x^T], in which `project` measures, and the batches that it is a mean over. In double precision: where
+        # activations hardly vary, the rounding of large entries would make their variance negative.
+        self.register_buffer("moment", torch.eye(channels, dtype=torch.float64))
+        self.register_buffer("seen", torch.tensor(0.0, dtype=torch.float64))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -114,16 +116,14 @@ class TransformMatrix(SavedModule):
         """
         if not torch.isfinite(check_blocks(self, x)).all():
             raise ValueError("the first batch holds NaN or infinite activations; check the base model and the store")
-        self.moment.copy_(x[:, 0].T @ x[:, 0] / len(x))
+        self.moment.copy_(_second_moments(x))
         self.seen.zero_()
 
     @torch.no_grad()
     def _note(self, x: Float[Tensor, "b g d"]) -> None:
         """Take a training batch into the mean second moments: a single one may have fewer rows than channels."""
-        with torch.autocast(x.device.type, enabled=False):
-            found = x[:, 0].T @ x[:, 0] / len(x)
         self.seen.add_(1)
-        self.moment.lerp_(found.to(self.moment), 1 / self.seen)
+        self.moment.lerp_(_second_moments(x), 1 / self.seen)
 
     @torch.no_grad()
     def relation_error(self) -> float:
@@ -292,6 +292,12 @@ def _normalised(T: Float[Tensor, "g d d"]) -> Float[Tensor, "g d d"]:
 def _convolved(left: Tensor, right: Tensor, group: FiniteGroup) -> Float[Tensor, "g d d"]:
     """mean_g left(h g) right(g), for every h."""
     return sum(left[group.table[:, g]] @ right[g] for g in range(group.order)) / group.order
+
+
+def _second_moments(x: Float[Tensor, "b g d"]) -> Float[Tensor, "d d"]:
+    """Of the untransformed blocks of a batch, in double precision, which autocast leaves alone."""
+    first = x[:, 0].double()
+    return first.T @ first / len(first)
 
 
 def _roots(S: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d d"], Float[Tensor, "d d"]]:

@@ -48,13 +48,13 @@ def inverse_fourier(spectrum: Sequence[Float[Tensor, "*m _ _ n"]], G: FiniteGrou
     return sum(parts, start=torch.zeros((), dtype=spectrum[0].dtype, device=spectrum[0].device))
 
 
-def power(f: Float[Tensor, "*m g n"], G: FiniteGroup) -> Float[Tensor, "*m k"]:
+def fourier_power(f: Float[Tensor, "*m g n"], G: FiniteGroup) -> Float[Tensor, "*m k"]:
     """d / (|G| e) ||F^(rho)||^2 for every irrep: the squared norm of f, shared out (Parseval).
 
     >>> from groupcc_lite.groups import cyclic
     >>> G = cyclic(4)
     >>> f = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])  # changes sign with every step
-    >>> [irrep.name for irrep in G.irreps()], power(f, G).round().tolist()
+    >>> [irrep.name for irrep in G.irreps()], fourier_power(f, G).round().tolist()
     (['A', 'E1', 'B'], [0.0, 0.0, 4.0])
     """
     return torch.stack([part.square().sum((-3, -2, -1)) * _weight(irrep, G)

@@ -5,17 +5,17 @@ RGB images in [0, 1] and returns a layer's grid of activations. Its `geometry` s
 read by it. The package also holds the built-in network with its training, and small autoencoders of images.
 """
 
-from groupcc_lite.models.autoencoders import IMAGE_SHAPE, ImageAutoencoder, SceneImages, activations
+from groupcc_lite.models.autoencoders import AUTOENCODER_FORMAT, IMAGE_SHAPE, ImageAutoencoder, SceneImages, activations
 from groupcc_lite.models.base import BaseModel
 from groupcc_lite.models.cut import truncate
 from groupcc_lite.models.geometry import Geometry, derive_geometry
 from groupcc_lite.models.networks import GoogLeNet, randomise
-from groupcc_lite.models.tiny_training import STEPS, train_tiny
+from groupcc_lite.models.tiny_training import TINY_STEPS, train_tiny
 from groupcc_lite.models.weight_files import TINY_WEIGHTS, weights_file
 from groupcc_lite.models.zoo import load_model, wrap_model
 
 __all__ = [
-    "BaseModel", "Geometry", "GoogLeNet", "IMAGE_SHAPE", "ImageAutoencoder", "STEPS", "SceneImages", "TINY_WEIGHTS",
-    "activations", "derive_geometry", "load_model", "randomise", "train_tiny", "truncate", "weights_file",
-    "wrap_model",
+    "AUTOENCODER_FORMAT", "BaseModel", "Geometry", "GoogLeNet", "IMAGE_SHAPE", "ImageAutoencoder", "SceneImages",
+    "TINY_STEPS", "TINY_WEIGHTS", "activations", "derive_geometry", "load_model", "randomise", "train_tiny",
+    "truncate", "weights_file", "wrap_model",
 ]

@@ -26,7 +26,7 @@ from groupcc_lite.stimuli import TILE, Scenes
 
 KINDS = ("mlp", "cnn")
 IMAGE_SHAPE = (1, 2 * TILE, 2 * TILE)
-FORMAT = 1
+AUTOENCODER_FORMAT = 1
 
 
 class _ToOneCell(nn.Conv2d):
@@ -93,7 +93,7 @@ class ImageAutoencoder(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """Everything but the weights."""
-        return dict(format=FORMAT, kind=type(self).__name__, architecture=self.kind, width=self.width)
+        return dict(format=AUTOENCODER_FORMAT, kind=type(self).__name__, architecture=self.kind, width=self.width)
 
     @property
     def fingerprint(self) -> str:
@@ -137,11 +137,10 @@ class ImageAutoencoder(nn.Module):
         total = (self(x) - x).square().mean()
         return total, {"mse": total.detach()}
 
-    def diagnostics(self, x: Float[Tensor, "b 1 h w"], parts: dict[str, float],
-                    dead_after: int = 0) -> dict[str, float]:
+    def diagnostics(self, x: Float[Tensor, "b 1 h w"], parts: dict[str, float]) -> dict[str, float]:
         """"fve": 1 - mse / variance, where the variance is that of the batch's pixels about the batch's mean image.
 
-        `parts` are the loss's, as numbers; `dead_after` plays no part.
+        `parts` are the loss's, as numbers.
         """
         variance = float((x - x.mean(0)).square().mean())
         return {"fve": 1 - parts["mse"] / max(variance, 1e-12)}
@@ -156,9 +155,9 @@ class ImageAutoencoder(nn.Module):
     def load(cls, folder: str | Path) -> ImageAutoencoder:
         """Read a saved autoencoder; ValueError if files are missing, damaged or another kind of model's."""
         config = saved_config(folder, "autoencoder")
-        if config.get("kind") != cls.__name__ or config.get("format") != FORMAT:
+        if config.get("kind") != cls.__name__ or config.get("format") != AUTOENCODER_FORMAT:
             raise ValueError(f"{folder} holds a {config.get('kind')} of format {config.get('format')}, not an "
-                             f"{cls.__name__} of format {FORMAT}; load it with its own class or train anew")
+                             f"{cls.__name__} of format {AUTOENCODER_FORMAT}; load it with its own class or train anew")
         return with_saved_weights(cls(config["architecture"], width=config["width"]), folder)
 
 

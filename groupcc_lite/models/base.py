@@ -70,20 +70,31 @@ class BaseModel(nn.Module):
         """Where images must be."""
         return self._gain.device
 
-    def forward(self, images: Tensor) -> Float[Tensor, "b d h w"]:
-        """Activations of the layer. ValueError for another shape, for NaN or infinity, and for bytes."""
+    def forward(self, images: Tensor, *, checked: bool = False) -> Float[Tensor, "b d h w"]:
+        """Activations of the layer. ValueError for another shape, for NaN or infinity, and for bytes.
+
+        `checked` says that the values were looked at before, as `check_values` does; the host then waits for nothing.
+        """
         size = self.input_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size) or not len(images):
             raise ValueError(f"images have shape {tuple(images.shape)}; {self.name} expects (b, 3, {size}, {size}) "
                              "with b > 0. For another image size use model.at_size(size)")
-        low, high = torch.aminmax(images.detach())
-        if not ((low > -10) & (high < 10)):  # one read back to the host; NaN fails both
-            raise ValueError(f"images hold values from {float(low)} to {float(high)}; expected finite RGB values in "
-                             "[0, 1]")
+        if not checked:
+            self.check_values(images)
         if self.preprocess.channels == "BGR":
             images = images.flip(1)
         ready = torch.addcmul(self._shift, images.contiguous(memory_format=torch.channels_last), self._gain)
         return self.network(ready)
+
+    def check_values(self, images: Tensor) -> None:
+        """ValueError for NaN, infinity, and values far from [0, 1] such as bytes; the host waits for the device once.
+
+        Images of any size: whoever makes many views of one image need look at that image only.
+        """
+        low, high = torch.aminmax(images.detach())
+        if not ((low > -10) & (high < 10)):  # one read back to the host; NaN fails both
+            raise ValueError(f"images hold values from {float(low)} to {float(high)}; expected finite RGB values in "
+                             "[0, 1]")
 
     def at_size(self, input_size: int) -> BaseModel:
         """The same network for square images of another size; weights are shared, the geometry is new."""

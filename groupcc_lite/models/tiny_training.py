@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 SIZE = 96
 STRIDE = 4  # px between the cells of mixed3b, the first one centred on pixel 0
-STEPS = 1200  # training steps of the weights in the package
+TINY_STEPS = 1200  # training steps of the weights in the package
 HELD_OUT_SEED = 8_000_000
 _TRAINING_SEED = 7_000_000  # far from the small seeds that readers choose: their drawings are new to the network
 _RIM = 12  # px; shapes whose origin is nearer to the border are not asked for
@@ -157,7 +157,7 @@ def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learni
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})
 
 
-def train_tiny(folder: str | Path, *, steps: int = STEPS, batch_size: int = 64, seed: int = 0,
+def train_tiny(folder: str | Path, *, steps: int = TINY_STEPS, batch_size: int = 64, seed: int = 0,
                learning_rate: float = 4e-3, held_out: int = 2048) -> dict[str, Any]:
     """Train the built-in network and write its weights and its record into `folder`.
 

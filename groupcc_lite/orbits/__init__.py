@@ -10,10 +10,10 @@ source is what a plain sparse autoencoder reads.
 from groupcc_lite.orbits.memory import TensorOrbits
 from groupcc_lite.orbits.sampling import OrbitSample, mask_points, read_at, sample_orbits, transformed_cells
 from groupcc_lite.orbits.source import IdentityBlocks, OrbitSource
-from groupcc_lite.orbits.store import FORMAT, OrbitStore
+from groupcc_lite.orbits.store import STORE_FORMAT, OrbitStore
 from groupcc_lite.orbits.stream import OrbitStream
 
 __all__ = [
-    "FORMAT", "IdentityBlocks", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "TensorOrbits",
+    "IdentityBlocks", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "STORE_FORMAT", "TensorOrbits",
     "mask_points", "read_at", "sample_orbits", "transformed_cells",
 ]

@@ -154,7 +154,8 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     the outer ones of the four it is read from may see up to one stride further. `amp` computes the forward pass in
     bfloat16 where the processor has it; `batch_size` images at a time go through the network (small batches stay in a
     CPU's cache). `elements` picks blocks: only their views, and that of e, on which points are chosen, are computed.
-    Source: Gorton 2024, section 2.2. ValueError for images too small, a mask too large, or NaN activations.
+    Source: Gorton 2024, section 2.2. ValueError for images too small or with values far from [0, 1], a mask too large,
+    or NaN activations.
 
     >>> import torch
     >>> from groupcc_lite.actions import PlanarAction
@@ -191,11 +192,13 @@ def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registrat
     device = next(model.parameters()).device
     wanted = list(range(action.group.order)[elements])
     passes = wanted if wanted[:1] == [0] else [0, *wanted]
-    views = action.images(images.to(device), size=model.input_size, elements=passes)
+    sources = images.to(device)
+    model.check_values(sources)  # once, and for no view: looking at each would make the host wait |G| times
+    views = action.images(sources, size=model.input_size, elements=passes)
     blocks, cells, points = [], None, None
     for element, view in zip(passes, views, strict=True):
         with matrix_products(device, amp):
-            grid = model(view)
+            grid = model(view, checked=True)
         if cells is None:
             points = choose(grid)
             cells = transformed_cells(points, action, model.geometry, registration).to(device)

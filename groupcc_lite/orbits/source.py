@@ -87,8 +87,9 @@ class IdentityBlocks(OrbitSource):
         return self.source.fingerprint
 
     def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
-                elements: slice = slice(0, 1)) -> Iterator[Float[Tensor, "b 1 d"]]:
-        return self.source.batches(batch_size, seed=seed, epoch=epoch, start=start, elements=elements)
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        one = slice(0, len(range(1)[elements]))  # `elements` counts this source's blocks, of which there is one
+        return self.source.batches(batch_size, seed=seed, epoch=epoch, start=start, elements=one)
 
     def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
         """Every row of a store once, in order."""

@@ -25,7 +25,9 @@ from groupcc_lite.orbits.sampling import sample_orbits
 from groupcc_lite.orbits.source import OrbitSource
 from groupcc_lite.stimuli import ImageSource
 
-FORMAT = 2
+STORE_FORMAT = 2
+NAMES = ("model", "group", "names")
+"""What a store notes for people. It decides no number, so orbits under another name are the same orbits."""
 OPEN_SHARDS = 128
 """How many shards are kept open: systems allow a process 256 to 1,024 files, and others want some of them."""
 SHARD_BYTES = 2**26
@@ -55,9 +57,9 @@ class OrbitStore(OrbitSource):
             raise ValueError(f"{self.folder} holds no orbit store (no config.json); make one with OrbitStore.make or "
                              "OrbitStore.from_batches")
         self.config: dict[str, Any] = read_json(self.folder / "config.json")
-        if self.config.get("format") != FORMAT:
+        if self.config.get("format") != STORE_FORMAT:
             raise ValueError(f"{self.folder} holds an orbit store of format {self.config.get('format')}, expected "
-                             f"{FORMAT}; make it anew in another folder")
+                             f"{STORE_FORMAT}; make it anew in another folder")
         self.group = FiniteGroup(self.config["table"], names=self.config["names"], name=self.config["group"])
         self.channels = self.config["channels"]
         self.exact = np.array(self.config["exact"])
@@ -94,7 +96,8 @@ class OrbitStore(OrbitSource):
 
         Sampling as by `sample_orbits`, whose arguments `points_per_image`, `mask_radius` (pixels), `registration`,
         `seed` and `amp` are. `images_per_shard` is how much an interruption loses at most. Finished shards are trusted
-        as by `check=False`. ValueError if the folder holds a store made with other settings (it is never overwritten).
+        as by `check=False`. ValueError if the folder holds a store made with other settings (it is never overwritten);
+        names of the model, the group and its elements are no settings, and stay those of the first call.
         """
         folder = Path(folder)
         sampling = dict(points_per_image=points_per_image, registration=registration, seed=seed, amp=amp,
@@ -138,6 +141,8 @@ class OrbitStore(OrbitSource):
         if (folder / "config.json").is_file():
             raise ValueError(f"{folder} holds an orbit store already; open it with OrbitStore(folder), or choose "
                              "another folder")
+        marks = np.ones(group.order, dtype=bool) if exact is None else np.asarray(exact, dtype=bool)
+        _check_marks(group, marks)  # before the batches: they may be a long computation that can be read only once
         folder.mkdir(parents=True, exist_ok=True)
         channels, rows, shard = None, 0, 0
         for shard, blocks in enumerate(_in_shards(batches, group)):
@@ -147,7 +152,6 @@ class OrbitStore(OrbitSource):
             _write_shard(folder, shard, blocks, list(image), points=None)
         if channels is None:
             raise ValueError("batches is empty; expected at least one batch of orbit vectors (b, |G|, channels)")
-        marks = np.ones(group.order, dtype=bool) if exact is None else np.asarray(exact, dtype=bool)
         # The checksums stand for the rows: two stores of the same numbers have one fingerprint.
         sums = digest([_inspected(folder, number, thorough=False)[1]["sha256"] for number in range(shard + 1)])
         write_json(folder / "config.json", _config(group, marks, channels) | dict(shards=shard + 1, content=sums))
@@ -193,10 +197,14 @@ class OrbitStore(OrbitSource):
             yield self.rows(np.arange(first, min(first + batch_size, len(self))), elements)
 
 
+def _check_marks(group: FiniteGroup, exact: np.ndarray) -> None:
+    if exact.shape != (group.order,):
+        raise ValueError(f"exact has shape {exact.shape}; expected ({group.order},), one mark per element of "
+                         f"{group.name}")
+
+
 def _config(group: FiniteGroup, exact: np.ndarray, channels: int) -> dict[str, Any]:
-    if len(exact) != group.order:
-        raise ValueError(f"exact has {len(exact)} entries; expected {group.order}, one per element of {group.name}")
-    return dict(format=FORMAT, group=group.name, table=group.table.tolist(), names=list(group.names),
+    return dict(format=STORE_FORMAT, group=group.name, table=group.table.tolist(), names=list(group.names),
                 exact=exact.tolist(), channels=channels)
 
 
@@ -227,13 +235,14 @@ def _meta_path(folder: Path, shard: int) -> Path:
 
 
 def _claim(folder: Path, config: dict[str, Any]) -> None:
-    """Write the configuration of a new store, or make sure that an existing one is the same."""
+    """Write the configuration of a new store, or make sure that an existing one is the same but for NAMES."""
     path = folder / "config.json"
     if not path.is_file():
         write_json(path, config)
         return
     found = read_json(path)
-    differing = sorted(key for key in config.keys() | found.keys() if config.get(key) != found.get(key))
+    differing = sorted(key for key in (config.keys() | found.keys()).difference(NAMES)
+                       if config.get(key) != found.get(key))
     if differing:
         raise ValueError(f"{folder} holds orbits made with other settings ({', '.join(differing)} differ); "
                          "choose another folder or delete this one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,21 @@ from torch import Tensor
 
 from groupcc_lite import symmetry
 from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, standard
-from groupcc_lite.base import matrix_products
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Trainable
+from groupcc_lite.base import digest, matrix_products
+from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, Trainable, TransformMatrix
 from groupcc_lite.groups import cyclic
 from groupcc_lite.models import IMAGE_SHAPE, ImageAutoencoder, load_model
 from groupcc_lite.orbits import sample_orbits
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
-from groupcc_lite.runs.profiles import (
-    KEY_PROFILES,
-    SCENE_PROFILES,
-    KeyProfile,
-    SceneProfile,
-    get_key_profile,
-    get_scene_profile,
-)
-from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes, probing_tasks
+from groupcc_lite.runs.profiles import KeyProfile, SceneProfile, get_key_profile, get_scene_profile
+from groupcc_lite.runs.recipes import TURNING, LayerRecipes
+from groupcc_lite.runs.scene_run import SceneRun
+from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes
 
 IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
 SAMPLE_PHOTOS = 800
+SCENE_CHANNELS = 256  # width of the base models of scenes
 
 
 def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str, dict[str, Any]]:
@@ -73,8 +69,9 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
         "feature atlas": _atlas_cost(run),
-        "chapter 7": _scene_cost(get_scene_profile(settings.name), device) if settings.name in SCENE_PROFILES else {},
-        "chapter 9": _key_cost(get_key_profile(settings.name), device) if settings.name in KEY_PROFILES else {},
+        "one matrix for the layer": _layer_transform_cost(run),
+        "equivariant SAEs": _scene_cost(get_scene_profile(settings.name), device),
+        "answer key": _key_cost(get_key_profile(settings.name), device),
     }
 
 
@@ -86,6 +83,16 @@ def _atlas_cost(run: Run) -> dict[str, Any]:
                                                           batch=batch, progress=False))
     pictures = 2 * settings.latents
     return {"pictures": pictures, "hours": seconds / (batch * steps) * pictures * settings.atlas_steps / 3600}
+
+
+def _layer_transform_cost(run: Run) -> dict[str, Any]:
+    """M by Adam on the layer's orbits."""
+    without_images = LayerRecipes(run.profile, run.seed, model="", images={}, stored={}, action="")
+    training, group = without_images.transform_settings("adam"), run.group
+    x = torch.randn(training["batch_size"], group.order, run.model.channels)
+    model = TransformMatrix(group, run.model.channels).to(run.device)
+    return {"steps": training["steps"],
+            "hours": _seconds(_training_step(model, x, amp=False)) * training["steps"] / 3600}
 
 
 def _key_cost(settings: KeyProfile, device: str) -> dict[str, Any]:
@@ -107,31 +114,65 @@ def _key_cost(settings: KeyProfile, device: str) -> dict[str, Any]:
 
 
 def _scene_cost(settings: SceneProfile, device: str) -> dict[str, Any]:
-    """Base models, coders and probes of the equivariant-SAE chapter, from one step of each and one probing task."""
-    group, width = cyclic(4), 256
+    """Base models, M, coders and probes of the chapters on equivariant SAEs: a step of each kind, times its steps."""
+    made = list(SceneRun(settings).artefacts().values())
+    kinds = {kind: [artefact.settings for artefact in made if artefact.kind == kind]
+             for kind in ("base-models", "scene-transforms", "scene-coders", "probes")}
     batches = math.ceil(len(canonical_scenes()) * (1 - settings.held_out)) // settings.base_batch
+    base = sum(_base_step(kind, settings, device) * batches * settings.base_epochs * settings.seeds
+               for kind in settings.base_models)
+    # probes of a few latents cost next to nothing
+    fits = sum(len(probe["tasks"]) for probe in kinds["probes"] if probe["view"] != "latents")
+    training = {kind: _hours(kinds[kind], step, settings, device)
+                for kind, step in (("scene-transforms", _transform_step), ("scene-coders", _coder_step))}
+    return {"base models": len(kinds["base-models"]), "matrices M": len(kinds["scene-transforms"]),
+            "coders": len(kinds["scene-coders"]), "probing tasks": fits, "hours": sum(training.values()) + (
+                base + _probe_seconds(settings) * fits / (os.cpu_count() or 1)) / 3600}
+
+
+def _hours(trainings: list[Mapping[str, Any]], step: Callable[..., float], settings: SceneProfile,
+           device: str) -> float:
+    """Of trainings with these settings; a step is timed once for all that differ in seed and steps only."""
+    seconds: dict[str, float] = {}
+    total = 0.0
+    for training in trainings:
+        kind = digest({key: value for key, value in training.items() if key not in ("seed", "steps")})
+        if kind not in seconds:
+            seconds[kind] = step(training, settings, device)
+        total += seconds[kind] * training["steps"]
+    return total / 3600
+
+
+def _base_step(kind: str, settings: SceneProfile, device: str) -> float:
     images = torch.rand(settings.base_batch, *IMAGE_SHAPE)
-    base = sum(_seconds(_training_step(ImageAutoencoder(kind).to(device), images, settings.base_amp))
-               for kind in settings.base_models) * batches * settings.base_epochs * settings.seeds
-    coders = {name: SparseAutoencoder(width, settings.latents * (group.order if name == "wide" else 1), k=8,
-                                      activation="topk", hidden=settings.hidden if name == "deep" else None)
-              for name in ("sae", "wide", "deep")}
-    x = torch.randn(settings.batch_size, 1, width)
-    per_step = {name: _seconds(_training_step(coder.to(device), x, settings.amp)) for name, coder in coders.items()}
-    trained = len(settings.base_models) * sum(settings.coder_seeds if k in settings.repeated_ks else 1
-                                              for k in settings.ks)
-    # the equivariant SAE costs what the two-layer one does
-    training = (sum(per_step.values()) + per_step["deep"]) * settings.steps * trained
-    features = np.random.default_rng(0).normal(size=(settings.probe_train + settings.probe_test, width))
-    features, labels = features.astype(np.float32), features[:, 0] > 0
-    split = np.split(np.arange(len(features)), [settings.probe_train])
-    per_task = _seconds(lambda: probe_task(*(features[part] for part in split), *(labels[part] for part in split)))
-    tasks = len(probing_tasks()) if settings.tasks is None else 4 * settings.tasks
-    # four coders, and two further readings of the equivariant one; probes on a few latents cost next to nothing
-    fits = 6 * trained * len(settings.truncations) * tasks
-    probing = per_task * fits / (os.cpu_count() or 1)
-    return {"base models": len(settings.base_models) * settings.seeds, "coders": 4 * trained,
-            "probing tasks": fits, "hours": (base + training + probing) / 3600}
+    return _seconds(_training_step(ImageAutoencoder(kind).to(device), images, settings.base_amp))
+
+
+def _transform_step(training: Mapping[str, Any], settings: SceneProfile, device: str) -> float:
+    group = cyclic(4)
+    x = torch.randn(training["batch_size"], group.order, SCENE_CHANNELS)
+    model = TransformMatrix(group, SCENE_CHANNELS).to(device)
+    return _seconds(_training_step(model, x, amp=False, relations=training["relations"]))
+
+
+def _coder_step(training: Mapping[str, Any], settings: SceneProfile, device: str) -> float:
+    """Of one of `scene_run.CODERS`; those with M read whole orbits, a quarter as many."""
+    build: dict[str, Any] = dict(activation="topk", k=training["k"], hidden=training["hidden"])
+    order, coder = 1, SparseAutoencoder(SCENE_CHANNELS, training["latents"], **build)
+    if training["name"] in TURNING:
+        group = cyclic(4)
+        order, coder = group.order, EquivariantSAE(group, SCENE_CHANNELS, training["latents"], **build,
+                                                   transform=TransformMatrix(group, SCENE_CHANNELS))
+    x = torch.randn(max(1, training["batch_size"] // order), order, SCENE_CHANNELS)
+    return _seconds(_training_step(coder.to(device), x, training["amp"]))
+
+
+def _probe_seconds(settings: SceneProfile) -> float:
+    """Of one task."""
+    shape = (settings.probe_train + settings.probe_test, SCENE_CHANNELS)
+    features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    labels, split = features[:, 0] > 0, np.split(np.arange(len(features)), [settings.probe_train])
+    return _seconds(lambda: probe_task(*(features[part] for part in split), *(labels[part] for part in split)))
 
 
 def _stored(count: int, held_out: float, limit: int | None) -> int:
@@ -149,13 +190,13 @@ def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
     return {"tiny-inception": drawings, "inceptionv1": IMAGENET_TRAIN}.get(model, SAMPLE_PHOTOS)
 
 
-def _training_step(model: Trainable, x: Tensor, amp: bool) -> Callable[[], None]:
+def _training_step(model: Trainable, x: Tensor, amp: bool, **terms: float) -> Callable[[], None]:
     optimiser = torch.optim.Adam(model.parameters(), fused=True)
     x = x.to(model.device)
 
     def step() -> None:
         with matrix_products(x.device, amp):
-            loss, _ = model.loss(x)
+            loss, _ = model.loss(x, **terms)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

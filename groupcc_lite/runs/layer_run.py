@@ -339,13 +339,17 @@ class Run:
         return FamilyMap(coder, gap, alive, embedding, clusters, labels, scores)
 
     def visualise(self, coder: GroupCrosscoder | FittedCrosscoder, features: list[int] | np.ndarray,
-                  **changes: Any) -> Float[np.ndarray, "k s s 3"]:
-        """Feature visualisations of these latents, by their encoder directions; RGB in [0, 1]."""
+                  progress: bool = True, **changes: Any) -> Float[np.ndarray, "k s s 3"]:
+        """Feature visualisations of these latents, by their encoder directions; RGB in [0, 1].
+
+        `changes`: size (pixels), steps, seed, lr, negative, as for `render_features`.
+        """
         directions = coder.W_e.detach()[torch.as_tensor(np.asarray(features), device=coder.W_e.device)]
         settings = dict(size=self.profile.vis_size, steps=self.profile.vis_steps, seed=self.seed) | changes
 
         def make(folder: Path) -> None:
-            images = symmetry.render_features(self.model, directions, folder=folder / "batches", **settings)
+            images = symmetry.render_features(self.model, directions, folder=folder / "batches", progress=progress,
+                                              **settings)
             save_file(dict(images=np.ascontiguousarray(images)), folder / "images.safetensors")
             shutil.rmtree(folder / "batches")
 

@@ -1,4 +1,4 @@
-"""Every number of a run, by profile. Notebooks, tests, the command line and the pipeline read them from here."""
+"""Every number of a run, by profile. Notebooks, tests, the command line and the runs read them from here."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ class SceneProfile:
 SCENE_PROFILES = {profile.name: profile for profile in (
     SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
                  steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
-    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=4000, steps=200, batch_size=512,
-                 probe_train=2000, probe_test=1000, seeds=1),
+    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=3000, steps=180, batch_size=512,
+                 tasks=2, probe_train=1000, probe_test=1000, seeds=1),
     SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000, coder_seeds=3),
     SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
@@ -169,12 +169,14 @@ class KeyProfile:
     noises: tuple[float, ...] = (0.05, 0.3, 1.0)
     superpositions: tuple[float, ...] = (1.0, 2.0, 4.0)
     brokens: tuple[float, ...] = (0.0, 0.3, 0.6)
+    amp: bool = False
+    """Train with bfloat16 matrix products where the processor has them."""
 
 
 KEY_PROFILES = {profile.name: profile for profile in (
     KeyProfile("smoke", group="D_4", channels=32, steps=60, drawing_steps=60, orbits=2048, sweep_channels=24,
                sweep_steps=30, noises=(0.05, 1.0), superpositions=(1.0, 2.0), brokens=(0.0, 0.6)),
-    KeyProfile("book", steps=800, drawing_steps=400, sweep_steps=300),
+    KeyProfile("book", steps=800, drawing_steps=400, sweep_steps=300, amp=True),
     KeyProfile("inception", seeds=3, sweep_steps=1000, sweep_seeds=3, noises=(0.0, 0.05, 0.2, 0.5, 1.0),
                superpositions=(1.0, 2.0, 3.0, 4.0, 6.0), brokens=(0.0, 0.15, 0.3, 0.45, 0.6)),
     KeyProfile("paper", seeds=10, steps=6000, drawing_steps=6000, sweep_steps=4000, sweep_seeds=10, sweep_group="D_16",
@@ -185,7 +187,7 @@ KEY_PROFILES = {profile.name: profile for profile in (
 
 
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:
-    """The chapter-9 profile of this name, or the given one, with some fields changed; ValueError as `get_profile`.
+    """The answer key's profile of this name, or the given one, with some fields changed; ValueError as `get_profile`.
 
     >>> get_key_profile("smoke", seeds=3).seeds
     3

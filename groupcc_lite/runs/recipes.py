@@ -14,23 +14,32 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from groupcc_lite import orbits
+from groupcc_lite import orbits, symmetry
 from groupcc_lite.answers import probe_settings
 from groupcc_lite.base import Artefact, digest, package_version
+from groupcc_lite.coders import EquivariantSAE, FittedCrosscoder, GroupCrosscoder, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.models import AUTOENCODER_FORMAT
 from groupcc_lite.runs.profiles import Profile, SceneProfile
 
 VERSIONS = {
-    "orbits": orbits.FORMAT, "coders": 4, "fitted": 1, "ceilings": 1, "transforms": 1, "maps": 1, "visualisations": 1,
-    "base-models": 1, "scene-activations": 1, "scene-transforms": 1, "scene-coders": 2, "probes": 1,
+    "orbits": orbits.STORE_FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,
+    "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "transforms": 2 + TransformMatrix.format, "maps": 1,
+    "visualisations": symmetry.PICTURE_FORMAT, "base-models": 1 + AUTOENCODER_FORMAT, "scene-activations": 1,
+    "scene-transforms": 2 + TransformMatrix.format,
+    "scene-coders": 2 + SparseAutoencoder.format + EquivariantSAE.format + TransformMatrix.format, "probes": 1,
 }
-"""The version of every maker. Raise one when the same settings give another result; all that is made from it gets other
-keys by itself. What earlier versions made is not found any more, and can be deleted."""
+"""The version of every maker, and the formats of the files it writes: both only rise, so a sum never comes back. Raise
+the number here when the same settings give another result, the format where files change; all that is made from it gets
+other keys by itself. What earlier versions made is not found any more, and can be deleted."""
 
 KINDS = ("crosscoder", "sae")
 """Coders that are trained."""
+TURNING = ("equivariant", "shallow")
+"""Coders of scenes with M: they read whole orbits."""
 MAP_KINDS = (*KINDS, "fitted")
 """Coders that have family maps."""
+ORBIT_SETTINGS = ("points_per_image", "mask_radius", "registration")
 CODER_SETTINGS = ("latents", "activation", "k", "sparsity", "steps", "batch_size", "lr", "amp")
 FITTED_RIDGE = 1e-6
 """Of the blocks that an SAE is given, in units of a latent's mean variance."""
@@ -55,12 +64,15 @@ class LayerRecipes:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Which points of the images are read."""
+        """Which points of the images are read, and what they turn about."""
         return dict(points_per_image=self.profile.points_per_image, mask_radius=self.profile.mask_radius,
-                    seed=self.seed)
+                    registration="image-centre", seed=self.seed)
 
     def orbits(self, part: str, **changes: Any) -> Artefact:
-        """Stored orbits of one part of the images."""
+        """Stored orbits of one part of the images; ValueError for a setting that orbits do not have."""
+        unknown = sorted(changes.keys() - set(ORBIT_SETTINGS))
+        if unknown:
+            raise ValueError(f"orbits have no setting {', '.join(unknown)}; expected {', '.join(ORBIT_SETTINGS)}")
         return self._of_images("orbits", self.stored[part], self.sampling | changes)
 
     def stream(self) -> Artefact:
@@ -203,7 +215,7 @@ class SceneRecipes:
                         hidden=profile.hidden if name in ("deep", "equivariant") else None, steps=profile.steps,
                         batch_size=profile.batch_size, lr=profile.lr, amp=profile.amp, seed=seed)
         made_from = dict(activations=self.activations(base, seed).key)
-        if name in ("equivariant", "shallow"):
+        if name in TURNING:
             made_from["transform"] = self.transform(base, seed).key
         return Artefact("scene-coders", VERSIONS["scene-coders"], settings, made_from, label=f"{base}-{name}")
 

@@ -27,7 +27,7 @@ from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.models import ImageAutoencoder, SceneImages, activations
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs.profiles import SceneProfile, get_scene_profile
-from groupcc_lite.runs.recipes import SceneRecipes
+from groupcc_lite.runs.recipes import TURNING, SceneRecipes
 from groupcc_lite.runs.reports import Report
 from groupcc_lite.stimuli import Scenes, Task, probing_tasks, scene_orbits, split_scenes, task_labels
 
@@ -135,10 +135,13 @@ class SceneRun:
                   relations: float = 1.0) -> TransformMatrix:
         """M by one of METHODS, from the training scenes, on the run's device. `relations`: weight of the penalty.
 
-        Adam's are kept on disk. The others have closed forms, which are computed anew each time.
+        Adam's are kept on disk. The others have closed forms, which are computed anew each time. ValueError for another
+        method, and for a penalty without weight.
         """
         if method not in METHODS:
             raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+        if method == "penalty" and not relations > 0:
+            raise ValueError(f"relations is {relations}; expected a weight above 0: without one, the method is 'adam'")
         if method in ("adam", "penalty"):
             folder = self._adam_folder(base, self._seed(seed), relations if method == "penalty" else 0.0)
             return TransformMatrix.load(folder, group=self.group).to(self.device)
@@ -184,7 +187,7 @@ class SceneRun:
         if name not in CODERS:
             raise ValueError(f"name is {name!r}; expected one of {', '.join(CODERS)}")
         seed = self._seed(seed)
-        artefact, turns = self.recipes.coder(base, name, k, seed), name in ("equivariant", "shallow")
+        artefact, turns = self.recipes.coder(base, name, k, seed), name in TURNING
 
         def make(folder: Path) -> None:
             coder, source = (self._equivariant if turns else self._regular)(base, seed, artefact.settings)
@@ -271,6 +274,9 @@ class SceneRun:
         what = [base, view] if view == "activations" else [base, name, k, view, truncation]
 
         def make(folder: Path) -> None:
+            self.autoencoder(base, seed)  # probes ask for both in threads of their own, whose seconds the cache would
+            if view != "activations":  # count as theirs
+                self.coder(base, name, k, seed)
             answers.probe_all(_on_first_use(lambda: self._features(base, name, k, view, truncation, seed)),
                               *(self.labels(part) for part in PARTS), path=folder / SCORES, key=artefact.key,
                               description=" ".join(map(str, what)))
@@ -331,8 +337,12 @@ class SceneRun:
         return labels[self._sample(part).numpy()]
 
     def keys(self) -> dict[str, str]:
-        """Under which key each artefact of the chapter is filed, by what it is; known before anything is made."""
-        found = {}
+        """Under which key each artefact of the chapters is filed, by what it is; known before anything is made."""
+        return {name: artefact.key for name, artefact in self.artefacts().items()}
+
+    def artefacts(self) -> dict[str, Artefact]:
+        """All that the chapters keep, by what it is."""
+        found: dict[str, Artefact] = {}
         for base in self.profile.base_models:
             for seed in self.seeds:
                 found[f"{base}, seed {seed}: base model"] = self.recipes.base(base, seed)
@@ -341,14 +351,14 @@ class SceneRun:
             for k in self.profile.ks:
                 for seed in self.coder_seeds(k):
                     found |= self._coder_artefacts(base, k, seed)
-        return {name: artefact.key for name, artefact in found.items()}
+        return found
 
     def _coder_artefacts(self, base: str, k: int, seed: int) -> dict[str, Artefact]:
         start = f"{base}, seed {seed}, k = {k}: "
         found = {f"{start}{name}": self.recipes.coder(base, name, k, seed) for name in CODERS}
         found[f"{base}, seed {seed}: probes of activations"] = self.recipes.probe(base, "", k, "activations", 0, seed)
         for name in CODERS:
-            for view in VIEWS[1:] if name in ("equivariant", "shallow") else VIEWS[1:3]:
+            for view in VIEWS[1:] if name in TURNING else VIEWS[1:3]:
                 for kept in self.profile.truncations:
                     artefact = self.recipes.probe(base, name, k, view, kept, seed)
                     found[f"{start}probes of {name}, {view} from {kept}"] = artefact

@@ -1,7 +1,7 @@
 """Images to look at: photographs from a folder, drawings whose symmetry is known, and scenes of four shapes.
 
 A reader first meets `PhotoFolder` and `DrawingSource`, which hand out the images that orbits are made of, and
-`stimuli`, the clean drawings that tell what a feature answers to. `Scenes` describe the small images of chapter 7, so
+`stimuli`, the clean drawings that tell what a feature answers to. `Scenes` describe small images of four quadrants, so
 that what is in them is known without looking.
 """
 

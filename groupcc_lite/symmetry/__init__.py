@@ -21,15 +21,15 @@ from groupcc_lite.symmetry.families import (
     label_by_response,
     score_families,
 )
-from groupcc_lite.symmetry.feature_visualisation import render_features, render_steps, responses
+from groupcc_lite.symmetry.feature_visualisation import PICTURE_FORMAT, picture_responses, render_features, render_steps
 from groupcc_lite.symmetry.similarity import block_cosines, max_cosine, printed_similarity, self_similarity
 from groupcc_lite.symmetry.spectra import irrep_power
 from groupcc_lite.symmetry.stabiliser import TAU, Stabiliser, stabilisers
 
 __all__ = [
-    "Census", "Embedding", "FamilyScores", "ResponseLabels", "Stabiliser", "TAU", "act", "block_cosines",
-    "centre_activations", "cluster", "distance", "embed", "equivariance_score", "irrep_power", "label_by_response",
-    "linear_ceiling", "living_dictionary", "max_cosine", "normalised", "on_factor", "paper_reflection",
-    "printed_similarity", "render_features", "render_steps", "responses", "score_families", "self_similarity",
-    "small_census", "stabilisers",
+    "Census", "Embedding", "FamilyScores", "PICTURE_FORMAT", "ResponseLabels", "Stabiliser", "TAU", "act",
+    "block_cosines", "centre_activations", "cluster", "distance", "embed", "equivariance_score", "irrep_power",
+    "label_by_response", "linear_ceiling", "living_dictionary", "max_cosine", "normalised", "on_factor",
+    "paper_reflection", "picture_responses", "printed_similarity", "render_features", "render_steps",
+    "score_families", "self_similarity", "small_census", "stabilisers",
 ]

@@ -29,7 +29,8 @@ from torch.overrides import TorchFunctionMode
 from groupcc_lite.base import atomic_path, digest, progress_bar, require
 from groupcc_lite.models import BaseModel
 
-_FORMAT = 2  # goes into the names of stored images: raise it when the same settings give other images
+PICTURE_FORMAT = 2
+"""Of drawn features. Raise it when the same settings give other images; kept ones are then drawn again."""
 _JITTER = (8, 4)  # largest shifts in pixels, before and after scaling and rotating
 _SCALES = tuple(1 + (i - 5) / 50 for i in range(11))
 _ANGLES = (*range(-5, 6), 0, 0, 0, 0, 0)  # degrees; small, since orientation is what we look at
@@ -96,13 +97,13 @@ def render_steps(model: BaseModel, direction: Float[Tensor, " d"], at: Sequence[
 
 
 @torch.no_grad()
-def responses(model: BaseModel, images: Float[np.ndarray, "b s s 3"],
+def picture_responses(model: BaseModel, images: Float[np.ndarray, "b s s 3"],
               directions: Float[Tensor, "k d"]) -> Float[Tensor, "b k"]:
     """What the objective says about finished images: each direction's dot product at the central cell.
 
     >>> from groupcc_lite.models import load_model
     >>> model = load_model(layer="conv2d0")
-    >>> responses(model, np.full((1, 24, 24, 3), 0.5, dtype=np.float32), torch.eye(model.channels)[:5]).shape
+    >>> picture_responses(model, np.full((1, 24, 24, 3), 0.5, dtype=np.float32), torch.eye(model.channels)[:5]).shape
     torch.Size([1, 5])
     """
     size = images.shape[1]
@@ -237,7 +238,7 @@ def _as_bytes(images: Float[Tensor, "k 3 s s"]) -> np.ndarray:
 
 
 def _name(model: BaseModel, directions: Tensor, settings: dict[str, Any]) -> str:
-    return digest([_FORMAT, model.fingerprint, settings, directions.double().cpu().numpy().tobytes().hex()])
+    return digest([PICTURE_FORMAT, model.fingerprint, settings, directions.double().cpu().numpy().tobytes().hex()])
 
 
 def _checked(model: BaseModel, directions: Tensor, **counts: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from groupcc_lite.groups import FiniteGroup, power
+from groupcc_lite.groups import FiniteGroup, fourier_power
 from groupcc_lite.symmetry.block_action import check_vectors, in_parts
 
 
@@ -22,5 +22,5 @@ def irrep_power(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tensor, "m k
     (['A', 'E1', 'B'], [[0.5, 0.0, 0.5]])
     """
     check_vectors(D, G)
-    shares = in_parts(D, lambda part: power(part, G))
+    shares = in_parts(D, lambda part: fourier_power(part, G))
     return (shares / shares.sum(1, keepdim=True)).float()

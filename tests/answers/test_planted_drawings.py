@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.answers.planted_drawings import drawing, drawn_features, drawn_problem, responses, shape_stabiliser
+from groupcc_lite.answers.planted_drawings import (
+    drawing,
+    drawing_responses,
+    drawn_features,
+    drawn_problem,
+    shape_stabiliser,
+)
 from groupcc_lite.answers.scoring import score
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
@@ -28,10 +34,10 @@ def test_stabilisers_by_hand():
 def test_responses_move_with_the_picture():
     """A quarter turn of the picture is a quarter turn of the responses, to rounding; a constant has none."""
     picture = drawing("curve", PlanarAction(cyclic(1)))[0].mean(0)
-    side = int(responses(picture).numel() ** 0.5)
-    turned = responses(torch.rot90(picture)).view(side, side)
-    torch.testing.assert_close(turned, torch.rot90(responses(picture).view(side, side)), atol=1e-6, rtol=0)
-    assert responses(torch.full((96, 96), 0.7)).abs().max() < 1e-6
+    side = int(drawing_responses(picture).numel() ** 0.5)
+    turned = drawing_responses(torch.rot90(picture)).view(side, side)
+    torch.testing.assert_close(turned, torch.rot90(drawing_responses(picture).view(side, side)), atol=1e-6, rtol=0)
+    assert drawing_responses(torch.full((96, 96), 0.7)).abs().max() < 1e-6
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from groupcc_lite.answers.trials import (
     training_cost,
     truncated_fve,
 )
+from groupcc_lite.coders.crosscoder import SPARSE
 from groupcc_lite.groups import dihedral
 
 SMALL = Budget(orbits=2000, held_out=400, steps=300, batch_size=128, lr=5e-3)
@@ -154,6 +155,16 @@ def test_the_cost_of_a_training_by_hand(problem, method, orbits, blocks, weights
 def test_fits_of_blocks_read_all_orbits_once_more(problem):
     plain, fitted = (training_cost(m, problem, SMALL) for m in ("SAE", "SAE, blocks fitted"))
     assert fitted.blocks == plain.blocks + SMALL.orbits * 4 and fitted.flops == plain.flops
+
+
+@pytest.mark.parametrize("method, written, wider", [("SAE", 1, 1), ("wide SAE", 1, 4), ("crosscoder, TopK", 4, 1)])
+def test_the_cost_of_few_of_many_latents_by_hand(problem, method, written, wider):
+    """All latents are read, forwards only; the one that fires is read and written as in the test above."""
+    budget = dataclasses.replace(SMALL, steps=10, k_per_active=0.5, latents_per_feature=16.0)
+    latents = round(16 * problem.features) * wider
+    assert latents >= SPARSE  # with k = 1
+    found = training_cost(method, problem, budget)
+    assert found.flops == 10 * 128 * 12 * (2 * latents + 6 * (1 + written))
 
 
 def test_equal_steps_are_no_equal_cost(problem):

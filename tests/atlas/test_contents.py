@@ -11,6 +11,7 @@ from small_atlas import COPIES, crosscoder_table, planted_atlas, planted_diction
 from groupcc_lite import __main__ as cli
 from groupcc_lite.actions import ColourAction, PlanarAction
 from groupcc_lite.atlas import contents, storage, web_page
+from groupcc_lite.base import described
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral, parse_group, representatives
 from groupcc_lite.models import load_model
@@ -171,6 +172,8 @@ def test_drawing_goes_on_where_it_stopped_and_a_larger_sample_keeps_the_smaller(
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / "visualisations").rglob("*.safetensors")}
     every = contents.feature_pictures(run, coder, features, **settings)
     assert len(files) == 1 and all(p.stat().st_mtime_ns == time for p, time in files.items())
+    folders = list((tmp_path / "visualisations").iterdir())  # a batch of 16, and the rest
+    assert len(folders) == 2 and all(described(folder)["provenance"]["seed"] == 0 for folder in folders)
     assert every.row.tolist() == list(range(20)) and len(some.row) == 16 and (np.diff(some.row) > 0).all()
     assert np.array_equal(some.image, every.image[some.row])
     alone = run.visualise(coder, features[[5]], size=32, steps=2)[0]

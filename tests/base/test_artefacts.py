@@ -1,6 +1,7 @@
 """Artefacts are named by everything they were made from, made once, and written whole or not at all."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -106,3 +107,40 @@ def test_a_maker_that_asks_for_what_it_makes_is_an_error_not_a_wait(tmp_path):
     with pytest.raises(RuntimeError, match="asks for numbers .* itself"):
         cache.get(numbers(), lambda part: cache.get(numbers(), write))
     assert cache.get(numbers(), write).is_dir()  # the lock was released
+
+
+def test_its_seconds_are_its_own(tmp_path, monkeypatch):
+    """Neither what its maker asked for, nor what that asked for in turn: each second is counted once."""
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    cache, orbits, coder, picture = Cache(tmp_path), *(numbers(kind=kind) for kind in ("orbits", "coder", "picture"))
+
+    def takes(seconds, *upstream):
+        def make(part):
+            for artefact, make_it in upstream:
+                cache.get(artefact, make_it)
+            clock[0] += seconds
+        return make
+
+    made = takes(1, (coder, takes(20, (orbits, takes(300)))), (coder, pytest.fail), (orbits, pytest.fail))
+    cache.get(picture, made)
+    seconds = [described(cache.folder(artefact))["provenance"]["seconds"] for artefact in (picture, coder, orbits)]
+    assert seconds == [1, 20, 300]
+
+
+def test_a_maker_that_failed_leaves_no_seconds_to_others(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    cache, coder = Cache(tmp_path), numbers(kind="coder")
+
+    def fail(part):
+        clock[0] += 5
+        raise RuntimeError
+
+    def make(part):
+        with suppress(RuntimeError):
+            cache.get(numbers(), fail)
+        clock[0] += 1
+
+    assert described(cache.get(coder, make))["provenance"]["seconds"] == 1
+    assert described(cache.get(numbers(), write))["provenance"]["seconds"] == 0

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError
 
 import torch
 
-from groupcc_lite.base import provenance
+from groupcc_lite.base import environment, provenance
 from groupcc_lite.base.environment import PACKAGES, package_version
 
 
@@ -27,3 +27,18 @@ def test_a_package_under_its_other_name_is_found(monkeypatch):
     package_version.cache_clear()
     assert package_version("xgboost") == "9.9" and package_version("numpy") == "not installed"
     package_version.cache_clear()
+
+
+def test_the_commit_is_the_codes_wherever_one_works(tmp_path, monkeypatch, root):
+    (tmp_path / "groupcc_lite").mkdir()
+    (tmp_path / "_config.yml").touch()  # somebody else's checkout
+    expected = environment._commit(root)
+    monkeypatch.chdir(tmp_path)
+    assert provenance()["commit"] == expected
+
+
+def test_a_copy_installed_inside_a_checkout_has_no_commit(tmp_path, monkeypatch):
+    (tmp_path / "groupcc_lite").mkdir()
+    (tmp_path / "_config.yml").touch()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / ".venv/groupcc_lite/base/environment.py"))
+    assert provenance()["commit"] == "unknown"

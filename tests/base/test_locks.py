@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -73,21 +74,31 @@ def test_a_killed_owner_is_taken_over_from(holder, caplog):
     assert f"a thing was begun by process {holder.pid}" in caplog.text
 
 
-def test_threads_take_turns(tmp_path):
-    inside, most = [], []
+def met(lock, patience):
+    """How many of two threads met the other inside the lock, and how many came through it at all."""
+    both, together, done = threading.Barrier(2), [], []
 
     def work():
-        with locked(tmp_path / "a.lock", "a thing"):
-            inside.append(1)
-            most.append(len(inside))
-            inside.pop()
+        with lock():
+            with suppress(threading.BrokenBarrierError):  # nobody came while this thread was inside
+                both.wait(patience)
+                together.append(1)
+        done.append(1)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(LIMIT)
-    assert most == [1] * 8
+    return len(together), len(done)
+
+
+def test_threads_take_turns(tmp_path):
+    assert met(lambda: locked(tmp_path / "a.lock", "a thing"), patience=0.5) == (0, 2)
+
+
+def test_threads_would_meet_without_a_lock():
+    assert met(nullcontext, patience=LIMIT / 2) == (2, 2)
 
 
 def test_the_same_thread_cannot_wait_for_itself(tmp_path):

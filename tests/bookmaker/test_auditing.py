@@ -4,7 +4,7 @@ import pytest
 
 from bookmaker.auditing import audit
 from bookmaker.page_packages import ON_PAGES
-from groupcc_lite.base import VENDOR_FOLDER
+from groupcc_lite.atlas import VENDOR_FOLDER
 
 SOUND = """<html><head><link rel="stylesheet" href="style/book.css"><script src="style/page.js"></script></head><body>
 <h1 id="top">Title</h1><a href="#top">up</a> <a href="sub/other.html#there">there</a> <a href="https://example.org/x">out</a>

@@ -13,7 +13,7 @@ from browsing import DARKEST_PAPER, LIGHTEST_NIGHT, Reader, View, chromium, requ
 from built_book import ROOT, make_smoke_book
 
 from bookmaker import page_packages
-from groupcc_lite import base
+from groupcc_lite import atlas
 
 DESK = View("desk", 1280, "light", True)
 PHONE = View("phone", 390, "dark", False)
@@ -31,17 +31,17 @@ def browser():
 def axe(tmp_path_factory) -> str:
     """The text of the script that knows the rules."""
     package, folder = {"axe-core": page_packages.AXE}, tmp_path_factory.mktemp("axe")
-    link = base.script_links(package, ROOT)["axe-core"]
-    require(base.is_local_link(link), f"npm cannot fetch {page_packages.AXE.name}")
-    base.copy_scripts(package, ROOT, folder)
+    link = atlas.script_links(package, ROOT)["axe-core"]
+    require(atlas.is_local_link(link), f"npm cannot fetch {page_packages.AXE.name}")
+    atlas.copy_scripts(package, ROOT, folder)
     return (folder / link).read_text()
 
 
 @pytest.fixture(scope="module")
 def pages(browser, axe, tmp_path_factory) -> Path:
     """The folder of the built pages. The browser is asked for first: without it nothing needs to be built."""
-    links = base.script_links(page_packages.ON_PAGES, ROOT)
-    require(all(map(base.is_local_link, links.values())), "npm cannot fetch what the pages load")
+    links = atlas.script_links(page_packages.ON_PAGES, ROOT)
+    require(all(map(atlas.is_local_link, links.values())), "npm cannot fetch what the pages load")
     if "GROUPCC_PAGES" in os.environ:
         return Path(os.environ["GROUPCC_PAGES"]).resolve()
     return make_smoke_book(tmp_path_factory).page.parent

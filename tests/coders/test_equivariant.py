@@ -109,3 +109,11 @@ def test_the_logged_fve_is_that_of_the_evaluation():
     source = TensorOrbits(turned_orbits(60), cyclic(4))
     coder = EquivariantSAE(cyclic(4), 8, 16, k=4, hidden=6, transform=turning())
     assert coder.diagnostics(source.blocks, {})["fve"] == pytest.approx(evaluate(coder, source).fve, rel=1e-4)
+
+
+def test_a_transform_that_is_handed_over_stays_trainable():
+    given = turning()
+    coder = EquivariantSAE(cyclic(4), 8, 16, k=4, hidden=6, transform=given)
+    assert given.M.requires_grad and not coder.transform.M.requires_grad
+    given.M.data.zero_()
+    assert torch.equal(coder.transform.M, turning().M)

@@ -45,7 +45,7 @@ def test_moments_are_those_of_numpy_and_a_large_ridge_leads_to_averaged_orbits(s
     together = torch.cov(torch.cat([f, x], dim=1).T, correction=0) * len(f)
     torch.testing.assert_close(summed.squares, together[:20, :20], atol=1e-2, rtol=1e-5)
     torch.testing.assert_close(summed.products, together[:20, 20:], atol=1e-2, rtol=1e-5)
-    torch.testing.assert_close(summed.latents, f.mean(0), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(summed.mean_x, f.mean(0), atol=1e-5, rtol=1e-5)
     averaged = torch.stack([(f[:, [i]] * (x - x.mean(0))).sum(0) for i in range(20)])
     fires = averaged.norm(dim=1) > 0
     assert torch.cosine_similarity(summed.blocks(1e6), averaged, dim=1)[fires].min() > 0.9999

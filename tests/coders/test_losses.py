@@ -1,8 +1,11 @@
 """The squared error of sparse codes is that of dense ones, and so are its gradients."""
 
+import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from groupcc_lite.coders import GroupCrosscoder, crosscoder
+from groupcc_lite.coders import GroupCrosscoder, crosscoder, losses
 from groupcc_lite.coders.losses import few_latents_error, squared_error
 from groupcc_lite.groups import cyclic
 
@@ -42,3 +45,35 @@ def test_topk_steps_on_sparse_codes_are_those_on_dense_ones(monkeypatch):
             many = trained_step(monkeypatch, 1000, hidden, idle)
             torch.testing.assert_close(few, many, rtol=1e-4, atol=1e-5)
             assert (few[1]["aux"] > 0) == (dead > 0)
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that is made meanwhile."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.numbers = max([self.numbers, *(t.numel() for t in tree_leaves(out) if isinstance(t, torch.Tensor))])
+        return out
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 99])
+def test_the_gradient_is_the_same_in_pieces_and_no_tensor_is_larger_than_a_piece(monkeypatch, rows):
+    """13 samples, 6 of 9 latents, orbit vectors of 50 numbers: whole, a gathered tensor has 3900."""
+    generator = torch.Generator().manual_seed(0)
+    indices = torch.stack([torch.randperm(9, generator=generator)[:6] for _ in range(13)])
+    values, W_d, b_d = (torch.rand(shape, generator=generator, requires_grad=True)
+                        for shape in ((13, 6), (9, 5, 10), (5, 10)))
+    x = torch.rand(13, 5, 10, generator=generator)
+
+    def gradients():
+        error, _ = few_latents_error(values, indices, W_d, b_d, x, 1.5)
+        with Largest() as largest:
+            return torch.autograd.grad(error, (values, W_d, b_d)), largest
+
+    whole, _ = gradients()
+    monkeypatch.setattr(losses, "PIECE", rows * 6 * 50 + 299)
+    pieces, largest = gradients()
+    torch.testing.assert_close(pieces, whole, rtol=0, atol=0)
+    assert largest.numbers == max(min(rows, 13) * 6 * 50, 13 * 50)  # the residual's own gradient is no smaller

@@ -30,3 +30,10 @@ def test_orbits_that_are_all_the_same_have_no_variance_to_explain():
     one_block[:, 0] = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     with np.errstate(all="raise"):
         assert np.isfinite(evaluate(coder, TensorOrbits(one_block, cyclic(2))).fve_per_block).all()
+
+
+def test_a_failing_evaluation_leaves_the_coder_in_training():
+    coder = GroupCrosscoder(cyclic(2), 3, 4).train()
+    with pytest.raises(ValueError, match="expected"):
+        evaluate(coder, TensorOrbits(torch.ones(5, 4, 3), cyclic(4)))
+    assert coder.training

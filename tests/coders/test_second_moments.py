@@ -27,8 +27,8 @@ def test_sums_are_those_of_the_whole():
     assert moments.count == 60
     torch.testing.assert_close(moments.squares, both[:3, :3])
     torch.testing.assert_close(moments.products, both[:3, 3:])
-    torch.testing.assert_close(moments.latents, x.mean(0))
-    torch.testing.assert_close(moments.orbits, y.mean(0).flatten())
+    torch.testing.assert_close(moments.mean_x, x.mean(0))
+    torch.testing.assert_close(moments.mean_y, y.mean(0).flatten())
 
 
 def test_the_fit_is_least_squares_and_its_fve_that_of_its_residuals():

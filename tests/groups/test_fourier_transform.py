@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groupcc_lite.groups.finite import FiniteGroup, cyclic, dihedral, permutation_group, product
-from groupcc_lite.groups.fourier_transform import fourier, inverse_fourier, power
+from groupcc_lite.groups.fourier_transform import fourier, fourier_power, inverse_fourier
 from groupcc_lite.symmetry import act
 
 Q8 = permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], name="Q8")
@@ -37,7 +37,7 @@ def test_round_trip(G, seed):
 @cases
 def test_parseval(G, seed):
     f = functions(G, seed, 4)
-    shares = power(f, G)
+    shares = fourier_power(f, G)
     assert shares.shape == (4, len(G.irreps())) and shares.min() >= 0
     torch.testing.assert_close(shares.sum(-1), f.square().sum((-2, -1)), atol=1e-9, rtol=0)
     by_hand = [irrep.dim / (G.order * irrep.kind) * part.square().sum((-3, -2, -1))
@@ -52,7 +52,7 @@ def test_moving_a_function_turns_its_parts_and_keeps_their_power(G, seed):
     for irrep, before, after in zip(G.irreps(), fourier(f, G), moved, strict=True):
         expected = einsum(before, matrices(irrep)[h], "a b n, c b -> a c n")
         torch.testing.assert_close(after, expected, atol=1e-10, rtol=0)
-    torch.testing.assert_close(power(act(f, G, h), G), power(f, G), atol=1e-9, rtol=0)
+    torch.testing.assert_close(fourier_power(act(f, G, h), G), fourier_power(f, G), atol=1e-9, rtol=0)
 
 
 @cases
@@ -81,7 +81,7 @@ def test_parts_of_simple_functions():
     for f, shares in (([1.0] * 8, [8, 0, 0, 0, 0]), ([1.0] * 4 + [-1.0] * 4, [0, 8, 0, 0, 0]),
                       ([1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 1.0, 0.0], [0, 0, 4, 0, 0]),
                       ([1.0] + [0.0] * 7, [1 / 8, 1 / 8, 1 / 2, 1 / 8, 1 / 8])):
-        assert power(torch.tensor(f)[:, None], G).tolist() == pytest.approx(shares, abs=1e-6)
+        assert fourier_power(torch.tensor(f)[:, None], G).tolist() == pytest.approx(shares, abs=1e-6)
 
 
 def test_bad_input():

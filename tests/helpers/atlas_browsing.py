@@ -10,8 +10,8 @@ from typing import Any
 from browsing import chromium, require, served
 from small_atlas import planted_atlas
 
-from groupcc_lite.atlas import D3, storage, web_page
-from groupcc_lite.base import atomic_write, copy_scripts, is_local_link, script_links
+from groupcc_lite.atlas import D3, copy_scripts, is_local_link, script_links, storage, web_page
+from groupcc_lite.base import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 

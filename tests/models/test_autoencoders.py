@@ -114,7 +114,7 @@ def test_the_loss_and_its_share_on_paper():
     total, parts = model.loss(x)
     assert float(total.detach()) == float(parts["mse"]) == pytest.approx((0.25**2 + 0.75**2) / 2)
     assert not parts["mse"].requires_grad
-    assert model.diagnostics(x, {"mse": float(parts["mse"])}, 100) == {"fve": pytest.approx(1 - 0.3125 / 0.25)}
+    assert model.diagnostics(x, {"mse": float(parts["mse"])}) == {"fve": pytest.approx(1 - 0.3125 / 0.25)}
     assert model.diagnostics(x, {"mse": 0.0})["fve"] == 1
 
 

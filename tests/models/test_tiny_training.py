@@ -10,8 +10,8 @@ from groupcc_lite.models.networks import TinyInception, randomise
 from groupcc_lite.models.tiny_training import (
     HELD_OUT_SEED,
     SIZE,
-    STEPS,
     STRIDE,
+    TINY_STEPS,
     evaluate_tiny,
     orientation_tuning,
     targets,
@@ -31,7 +31,7 @@ def test_shipped_weights_are_the_recorded_ones(record):
     assert sha256_of(TINY_WEIGHTS) == record["sha256"]
     assert TINY_WEIGHTS.stat().st_size < 1_000_000
     assert sum(p.numel() for p in load_tiny().parameters()) == record["parameters"]
-    assert record["training"]["steps"] == STEPS
+    assert record["training"]["steps"] == TINY_STEPS
     assert set(record["held_out"]["accuracy_per_class"]) == set(SHAPE_NAMES)
 
 
@@ -85,7 +85,7 @@ def test_training_writes_weights_and_record(tmp_path):
     assert not torch.equal(trained.conv2d0.weight, untrained.conv2d0.weight)
 
 
-@pytest.mark.parametrize("given, steps", [([], STEPS), (["--steps", "3"], 3)])
+@pytest.mark.parametrize("given, steps", [([], TINY_STEPS), (["--steps", "3"], 3)])
 def test_the_command_leaves_the_packages_weights_alone(tmp_path, monkeypatch, capsys, given, steps):
     from groupcc_lite.__main__ import main
 

@@ -159,3 +159,14 @@ def test_one_image_is_interpolated_once_for_every_coset_of_the_exact_elements(mo
     model, action = small_model(), PlanarAction(dihedral(16))
     sample_orbits(model, action, noise_images(8, action.source_size(model.input_size)), points_per_image=2)
     assert len(calls) == 3  # 32 elements, 8 of them exact: 4 cosets, one of which is the exact elements' own
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 255.0])
+def test_images_that_are_no_images_are_refused_by_the_model_and_before_any_view_is_made(value):
+    model, action = small_model(), PlanarAction(cyclic(4))
+    images = noise_images(2, action.source_size(model.input_size))
+    images[1, 0, 20, 20] = value
+    with pytest.raises(ValueError, match="images hold values from"):
+        sample_orbits(model, action, images, points_per_image=4, mask_radius=6.0)
+    with pytest.raises(ValueError, match="images hold values from"):
+        model(images[..., :32, :32])

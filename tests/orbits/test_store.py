@@ -12,7 +12,7 @@ import torch
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
 from groupcc_lite.orbits import IdentityBlocks, OrbitStore, TensorOrbits, store
 from groupcc_lite.stimuli import TensorImages
 
@@ -72,6 +72,9 @@ def test_rows_and_identity_blocks_agree(parts, tmp_path):
     assert only.group.order == 1 and len(only) == 21
     full, plain = next(made.batches(9, seed=3)), next(only.batches(9, seed=3))
     assert torch.equal(full[:, :1], plain)
+    for elements, expected in ((slice(None), plain), (slice(1, 3), plain[:, :0])):
+        assert torch.equal(next(only.batches(9, seed=3, elements=elements)), expected)
+        assert torch.equal(next(IdentityBlocks(only).batches(9, seed=3, elements=elements)), expected)
 
 
 def test_a_damaged_or_missing_shard_is_noticed_and_remade(parts, tmp_path):
@@ -96,6 +99,16 @@ def test_a_store_is_never_overwritten_by_other_settings(parts, tmp_path):
         OrbitStore.make(tmp_path / "s", *parts, **SETTINGS, seed=9)
     with pytest.raises(ValueError, match="holds no orbit store"):
         OrbitStore(tmp_path / "nothing")
+
+
+def test_other_names_are_no_other_settings(parts, tmp_path):
+    """They are no part of an artefact's key either, so a renamed model comes to the folder of the first."""
+    model, action, source = parts
+    made = OrbitStore.make(tmp_path / "s", *parts, **SETTINGS)
+    model.name = "renamed"
+    other = FiniteGroup(action.group.table, names=[f"g{g}" for g in range(8)], name="the square's")
+    again = OrbitStore.make(tmp_path / "s", model, PlanarAction(other, action.matrices), source, **SETTINGS)
+    assert again.fingerprint == made.fingerprint and torch.equal(again.rows(range(21)), made.rows(range(21)))
 
 
 KILLED = """
@@ -242,3 +255,14 @@ def test_a_store_of_another_format_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"format": 1}))
     with pytest.raises(ValueError, match="of format 1, expected 2"):
         OrbitStore(tmp_path)
+
+
+@pytest.mark.parametrize("exact", [[True], [True] * 5])
+def test_marks_that_do_not_fit_are_refused_before_anything_is_computed(tmp_path, exact):
+    def batches():
+        pytest.fail("the first batch was asked for")
+        yield
+
+    with pytest.raises(ValueError, match=r"exact has shape .*; expected \(4,\), one mark per element of C_4"):
+        OrbitStore.from_batches(tmp_path / "s", batches(), cyclic(4), exact=exact)
+    assert not (tmp_path / "s").exists()

@@ -69,7 +69,7 @@ def test_stream_settings_that_cannot_work(parts):
 def test_a_resumed_stream_recomputes_what_is_buffered_in_its_old_company(parts, monkeypatch):
     """Whatever the network makes of a batch together: here every image is changed by the others beside it."""
     model = parts[0]
-    monkeypatch.setattr(type(model), "forward", lambda self, x: self.network(x) + self.network(x).mean())
+    monkeypatch.setattr(type(model), "forward", lambda self, x, **_: self.network(x) + self.network(x).mean())
     whole = list(make_stream(parts).batches(5, seed=4, epoch=1))
     rest = list(make_stream(parts).batches(5, seed=4, epoch=1, start=2))
     assert all(torch.equal(a, b) for a, b in zip(whole[2:], rest, strict=True))

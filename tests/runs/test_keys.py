@@ -4,6 +4,7 @@ The tables say what depends on what. A field that is missing from its table is a
 """
 
 import dataclasses
+import runpy
 
 import numpy as np
 import pytest
@@ -44,9 +45,9 @@ PICTURES = "visualisation"
 
 LAYER = {  # field: another value, and what that changes; pictures are made from directions that are given
     "name": ("other", NOTHING), "summary": ("other", NOTHING), "group": ("D_4", ALL),
-    "model": ("torchvision/resnet18", ALL | {PICTURES}), "layer": ("mixed3a", ALL | {PICTURES}),
+    "model": ("googlenet", ALL | {PICTURES}), "layer": ("mixed3a", ALL | {PICTURES}),
     "drawings": (30, ALL), "held_out": (0.2, ALL), "points_per_image": (4, ALL), "mask_radius": (9.0, ALL),
-    "stream": (True, CODERS | CURVE), "store_images": (10, ALL),
+    "stream": (True, CODERS | CURVE), "store_images": (1, ALL),
     "latents": (48, CODERS | CURVE), "activation": ("topk", CODERS), "k": (4, CODERS), "sparsity": (1.0, CODERS),
     "l1_sparsities": ((2.0,), {"curve, L1 1", "curve, L1 2"}), "topk_ks": ((8,), {"curve, TopK 4", "curve, TopK 8"}),
     "curve_steps": (9, CURVE), "steps": (9, CODERS), "batch_size": (9, CODERS | CURVE), "lr": (1e-5, CODERS | CURVE),
@@ -56,6 +57,12 @@ LAYER = {  # field: another value, and what that changes; pictures are made from
 }
 """Nothing kept depends on names, and on how many seeds or pictures a chapter asks for: each has a key of its own. The
 atlas keeps its pictures itself."""
+
+
+def run_keys(profile, **facts):
+    """Of a run whose model has random weights, and of pictures of some directions."""
+    run = Run(profile, weights="random", work="nowhere", **facts)
+    return run.keys() | {PICTURES: run.recipes.visualisation(torch.eye(3)).key}
 
 
 def layer_keys(profile, seed=0, **facts):
@@ -72,14 +79,15 @@ def layer_keys(profile, seed=0, **facts):
 
 def test_every_field_of_the_profile_is_in_the_table():
     assert [field.name for field in dataclasses.fields(Profile)] == list(LAYER)
-    assert set(layer_keys(PROFILE)) == ALL | {PICTURES}
+    assert set(run_keys(PROFILE)) == set(layer_keys(PROFILE)) == ALL | {PICTURES}
 
 
 @pytest.mark.parametrize("field", LAYER)
 def test_a_field_of_a_profile_changes_what_depends_on_it_and_nothing_else(field):
     value, expected = LAYER[field]
     other = dataclasses.replace(PROFILE, **{field: value})
-    assert changed(layer_keys(PROFILE), layer_keys(other)) == expected
+    facts = dict(images=torch.zeros(24, 3, 8, 8)) if field == "model" else {}  # only the built-in model has drawings
+    assert changed(run_keys(PROFILE, **facts), run_keys(other, **facts)) == expected
 
 
 STREAMED = {"points_per_image": ALL, "store_images": MEASURED | {
@@ -135,6 +143,17 @@ def test_a_makers_version_changes_what_it_makes_and_what_is_made_from_it(kind, e
     assert changed(before, layer_keys(PROFILE)) == expected
 
 
+@pytest.mark.parametrize("constant, expected", [
+    ("orbits.STORE_FORMAT", {"orbits"}), ("symmetry.PICTURE_FORMAT", {"visualisations"}), ("coders.GroupCrosscoder.format", {"coders", "scene-coders"}),
+    ("coders.SparseAutoencoder.format", {"coders", "scene-coders"}), ("coders.FittedCrosscoder.format", {"fitted"}),
+    ("coders.TransformMatrix.format", {"transforms", "scene-transforms", "scene-coders"}),
+    ("coders.EquivariantSAE.format", {"scene-coders"}), ("models.AUTOENCODER_FORMAT", {"base-models"})])
+def test_another_format_of_files_is_another_version_of_their_maker(constant, expected, monkeypatch):
+    """Or what was kept would be found and refused, instead of made again."""
+    monkeypatch.setattr(f"groupcc_lite.{constant}", 99)
+    assert changed(recipes.VERSIONS, runpy.run_path(recipes.__file__, run_name="recipes_anew")["VERSIONS"]) == expected
+
+
 @pytest.mark.parametrize("constant, expected", [("FITTED_RIDGE", {"fitted", "map of fitted"}),
                                                 ("TRANSFORM_RIDGE", {"transform, least squares"})])
 def test_strengths_of_ridges_are_in_the_keys(constant, expected, monkeypatch):
@@ -151,6 +170,22 @@ def test_whose_algorithm_made_it_is_in_the_key(package, expected, monkeypatch):
     before, of = layer_keys(PROFILE), recipes.package_version
     monkeypatch.setattr(recipes, "package_version", lambda name: "9.9" if name == package else of(name))
     assert changed(before, layer_keys(PROFILE)) == expected
+
+
+@pytest.mark.parametrize("change", [dict(points_per_image=4), dict(mask_radius=9.0),
+                                    dict(registration="grid-centre")])
+def test_settings_of_orbits_are_in_their_key_once(change):
+    made = LayerRecipes(PROFILE, 0, model="m", images={}, stored={"train": "a"}, action="a")
+    assert made.orbits("train", **change).key != made.orbits("train").key
+    same = {name: made.sampling[name] for name in change}
+    assert made.orbits("train", **same).key == made.orbits("train").key
+
+
+@pytest.mark.parametrize("setting", ["progress", "seed", "images_per_shard", "amp"])
+def test_what_is_no_setting_of_orbits_gets_no_key(setting):
+    made = LayerRecipes(PROFILE, 0, model="m", images={}, stored={"train": "a"}, action="a")
+    with pytest.raises(ValueError, match=f"orbits have no setting {setting}; expected points_per_image, mask_radius"):
+        made.orbits("train", **{setting: 1})
 
 
 def test_a_runs_own_facts_reach_its_keys(tmp_path):
@@ -284,7 +319,7 @@ STUDIED = {
     "steps": (9, {"standard"}), "drawing_steps": (9, {"drawings"}), "orbits": (90, STUDIES),
     "seeds": (2, {"standard", "drawings"}), "sweep_group": ("C_4", SWEEPS), "sweep_channels": (12, SWEEPS),
     "sweep_steps": (9, SWEEPS), "sweep_seeds": (2, SWEEPS), "noises": ((0.2,), {"noise"}),
-    "superpositions": ((2.0,), {"superposition"}), "brokens": ((0.3,), {"broken"}),
+    "superpositions": ((2.0,), {"superposition"}), "brokens": ((0.3,), {"broken"}), "amp": (True, STUDIES),
 }
 
 

@@ -12,8 +12,9 @@ from small import noise_images, small_model
 
 from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.base import described
-from groupcc_lite.coders import Training
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Training, train
 from groupcc_lite.groups import cyclic
+from groupcc_lite.orbits import IdentityBlocks, OrbitStream
 from groupcc_lite.runs.layer_run import Run
 
 TINY = dict(latents=24, k=4, steps=12, curve_steps=6, batch_size=32, points_per_image=8, mask_radius=7.0,
@@ -152,10 +153,17 @@ def interrupted(after, seen, step=Training.step):
 def test_streamed_training_runs_from_the_same_call(run, tmp_path):
     streamed = Run("smoke", model=run.model, images=run.images, action=run.action, work=tmp_path / "s",
                    stream=True, **TINY)
-    assert streamed.coder().group == run.group
-    assert not list((tmp_path / "s").glob("orbits/*/00000.npy"))
-    assert streamed.coder("sae").group.order == 1
-    assert not list((tmp_path / "s").glob("orbits/*/00000.npy"))
+    source = OrbitStream(run.model, run.action, run.source("train"), points_per_image=8, mask_radius=7.0, seed=0)
+    profile = run.profile
+    build, single = dict(activation=profile.activation, k=4, seed=0), IdentityBlocks(source)
+    for kind, coder, read in (
+            ("crosscoder", GroupCrosscoder(run.group, 6, 24, **build, scale=source.scale), source),
+            ("sae", SparseAutoencoder(6, 24, **build, scale=single.scale), single)):
+        train(coder, read, steps=12, batch_size=32, lr=profile.lr, sparsity=profile.sparsity, seed=0, amp=profile.amp,
+              progress=False)
+        found, stored = streamed.coder(kind), run.coder(kind)
+        assert torch.equal(found.W_d, coder.W_d) and not torch.equal(found.W_d, stored.W_d)
+    assert not list((tmp_path / "s").glob("orbits/*"))
 
 
 def test_a_capped_store_holds_a_sample_of_the_images(run, tmp_path):
@@ -314,16 +322,3 @@ def test_a_killed_maker_is_taken_over_from(maker, tmp_path, caplog):
     coder = small_run(tmp_path / "work").coder()
     assert f"begun by process {first.pid} on" in caplog.text
     assert torch.equal(coder.W_d, small_run(tmp_path / "elsewhere").coder().W_d)
-
-
-# ------------------------------------------------------------------------------------------------------------- costs
-
-def test_cost_is_measured_without_weights_or_images():
-    from groupcc_lite.runs.costs import cost
-
-    assert cost("paper", images=None)["orbits"]["disk GB"] < 20
-    stages = cost("smoke")
-    assert stages["images"]["count"] == 160 and stages["orbits"]["disk GB"] > 0
-    assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
-    with pytest.raises(ValueError, match="no image in"):
-        cost("smoke", images="tests")

@@ -10,7 +10,12 @@ from torch import nn
 
 from groupcc_lite.models import load_model, wrap_model
 from groupcc_lite.symmetry import feature_visualisation
-from groupcc_lite.symmetry.feature_visualisation import central_activation, render_features, render_steps, responses
+from groupcc_lite.symmetry.feature_visualisation import (
+    central_activation,
+    picture_responses,
+    render_features,
+    render_steps,
+)
 
 MODEL = small_model(channels=5, input_size=32)
 DIRECTIONS = torch.randn(5, 5, generator=torch.Generator().manual_seed(1))
@@ -31,9 +36,9 @@ def test_one_picture_per_direction_in_steps_of_a_byte(images):
 def test_pictures_excite_their_direction_more_than_noise_and_more_than_the_opposite_does(images):
     noise = render_steps(MODEL, DIRECTIONS[0], [0], size=24)
     opposite = render_features(MODEL, DIRECTIONS, negative=True, **QUICK)
-    own = responses(MODEL, images, DIRECTIONS).diagonal()
-    assert (own > responses(MODEL, noise, DIRECTIONS)[0]).all()
-    assert (own > responses(MODEL, opposite, DIRECTIONS).diagonal()).all()
+    own = picture_responses(MODEL, images, DIRECTIONS).diagonal()
+    assert (own > picture_responses(MODEL, noise, DIRECTIONS)[0]).all()
+    assert (own > picture_responses(MODEL, opposite, DIRECTIONS).diagonal()).all()
 
 
 def test_a_picture_does_not_depend_on_its_batch_and_repeats_for_a_seed(images):
@@ -117,8 +122,8 @@ def test_a_unit_that_noise_leaves_off_still_gets_its_picture():
     model = wrap_model(Silent(), "relu", input_size=24)
     on_and_off = render_features(model, torch.eye(2), size=24, steps=60, progress=False)
     noise = render_steps(model, torch.tensor([1.0, 0.0]), [0], size=24)
-    assert responses(model, noise, torch.eye(2))[0, 0] == 0  # plain gradients would never move it
-    assert (responses(model, on_and_off, torch.eye(2)).diagonal() > 0.05).all()
+    assert picture_responses(model, noise, torch.eye(2))[0, 0] == 0  # plain gradients would never move it
+    assert (picture_responses(model, on_and_off, torch.eye(2)).diagonal() > 0.05).all()
 
 
 def test_gradients_are_redirected_only_where_an_image_has_none():
@@ -218,6 +223,6 @@ def test_units_of_googlenet_are_found_although_noise_leaves_most_of_them_off(dat
     model = load_model("googlenet", weights=data / "googlenet-bvlc" / "googlenet_bvlc.safetensors").at_size(96)
     units = torch.eye(model.channels)[::60]
     noise = render_steps(model, units[0], [0])
-    assert (responses(model, noise, units)[0] == 0).float().mean() > 0.5
-    own = responses(model, render_features(model, units, steps=24, progress=False), units).diagonal()
+    assert (picture_responses(model, noise, units)[0] == 0).float().mean() > 0.5
+    own = picture_responses(model, render_features(model, units, steps=24, progress=False), units).diagonal()
     assert (own > 100).all()

@@ -71,4 +71,4 @@ def test_activations_and_pictures_of_a_network_elsewhere():
         for given in (images, images.to(DEVICE)):
             torch.testing.assert_close(families.centre_activations(moved, given), expected)
         assert np.abs(pictures.render_steps(moved, direction.to(DEVICE), [1], size=24) - frames).max() < 2 / 255
-        assert pictures.responses(moved, frames, direction[None]).device == torch.device("cpu")
+        assert pictures.picture_responses(moved, frames, direction[None]).device == torch.device("cpu")

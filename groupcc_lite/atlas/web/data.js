@@ -1,5 +1,5 @@
 /* The atlas's data: scripts that call atlasData(), arrays in base64, pictures on sheets. Nothing is fetched, so the page
-   also works when it is opened from a folder. How the files are written: groupcc_lite/atlas_files.py. */
+   also works when it is opened from a folder. How the files are written: groupcc_lite/atlas/storage.py. */
 "use strict";
 
 const received = {};

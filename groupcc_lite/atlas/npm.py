@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from groupcc_lite.base.files import atomic_path, atomic_write
+from groupcc_lite.base import atomic_path, atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import pytest
 
 from bookmaker.page_packages import AXE, ON_PAGES
 from groupcc_lite.atlas import D3
-from groupcc_lite.base import npm as npm_client
-from groupcc_lite.base.npm import CDN, NpmError, NpmPackage
+from groupcc_lite.atlas import npm as npm_client
+from groupcc_lite.atlas.npm import CDN, NpmError, NpmPackage
 
 CONTENT = {"package/dist/main.js": b"main", "package/dist/font.woff2": b"font", "package/LICENSE": b"free",
            "package/src/huge.ts": b"not needed"}
