@@ -15,7 +15,8 @@ SEED        ?= 0
 PORT        ?= 8000
 PYTEST_ARGS ?=
 # Notebooks, or workers of the tests, that run at once, and the threads of each. Results do not depend on JOBS. They depend
-# on THREADS in their last digits, because sums are added in another order: so one, on any machine.
+# on THREADS in their last digits, because sums are added in another order: so one, on any machine. Artefacts in
+# .groupcc that were made with other THREADS are used again as they are; delete them to have all of one kind.
 JOBS        ?= 2
 THREADS     ?= 1
 
@@ -24,6 +25,8 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check
 PINNED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 INPUTS := pyproject.toml $(CONSTRAINTS)
+# macOS takes `xgboost`, everybody else `xgboost-cpu` of the same version; pins have no markers, so both are listed.
+TWINS  := /^xgboost-cpu==/ { other = $$0; sub("-cpu", "", other); print other } { print }
 
 export OMP_NUM_THREADS      := $(THREADS)
 export MKL_NUM_THREADS      := $(THREADS)
@@ -83,10 +86,10 @@ inception: data-folder env ## the same chapters on InceptionV1: make inception D
 bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain ways
 	$(PY) -m benchmarks
 
-sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address
+sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address where files name them
 	$(PY) -m bookmaker sync
 
-pin: sync ## let the .ipynb twins install this commit, for the branch that Colab opens
+pin: env ## let the .ipynb twins install this commit, for the branch that Colab opens
 	$(PY) -m bookmaker pin
 
 lint: env ## check style
@@ -95,7 +98,7 @@ lint: env ## check style
 constraints: ## write constraints.txt anew from the newest versions that work together
 	rm -rf _build/constraints && $(PYTHON) -m venv _build/constraints
 	_build/constraints/bin/python -m pip install -e '.[book,test,browser,bench]'
-	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable; } > _build/constraints.txt
+	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | awk '$(TWINS)'; } > _build/constraints.txt
 	mv _build/constraints.txt constraints.txt
 	rm -rf _build/constraints
 

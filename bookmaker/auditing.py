@@ -111,7 +111,7 @@ def broken_links(folder: Path) -> list[Problem]:
     """
     lychee = shutil.which("lychee", path=str(Path(sys.executable).parent)) or shutil.which("lychee")
     if lychee is None:
-        raise FileNotFoundError("lychee is not installed; pip install 'groupcc-lite[book]'")
+        raise FileNotFoundError("lychee is not installed; call `make env`")
     folder = folder.resolve()
     done = subprocess.run(
         [lychee, "--offline", "--include-fragments=anchor-only", "--root-dir", folder, "--index-files", "index.html,.",

@@ -19,7 +19,7 @@ from typing import Any
 
 from bookmaker import execution, html_repairs, notebook_pairs, page_packages, pages, reference_pages
 from bookmaker.auditing import Problem, audit
-from bookmaker.project_facts import HOW_TO_SET, Project
+from bookmaker.project_facts import HOW_TO_SET, Project, repeated
 from groupcc_lite import atlas
 from groupcc_lite.atlas import copy_scripts, link_from, script_links
 from groupcc_lite.base import atomic_write, digest, read_json, sha256_of, write_json
@@ -125,6 +125,11 @@ def lost_figures(notebook: Any) -> list[str]:
             if not any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {}))]
 
 
+def project(root: Path) -> Project:
+    """The project with the address that the pages name: that of the checkout's origin, or else the written one."""
+    return Project.read(root).at_origin(root)
+
+
 def assemble(root: Path, profile: str) -> Path:
     """Put together the folder that Sphinx reads; files that have not changed are left alone. Returns the folder.
 
@@ -133,6 +138,7 @@ def assemble(root: Path, profile: str) -> Path:
     import nbformat
 
     found, folder = results(root, profile), source_folder(root, profile)
+    with_facts = repeated(root, project(root))
     lost = [f"{chapter}: {name}" for chapter, notebook in found.notebooks.items() for name in lost_figures(notebook)]
     if lost:
         raise BuildError(f"cells announce figures that they did not show: {', '.join(lost)}")
@@ -143,8 +149,8 @@ def assemble(root: Path, profile: str) -> Path:
     for path in sorted((root / "book").rglob("*")):
         if path.is_file() and root / "book" / "reference" / "atlas" not in path.parents:
             name = path.relative_to(root).as_posix()
-            wanted[name] = (reference_pages.fill(pages.fill(path.read_text(), found, name), name).encode()
-                            if path.suffix == ".md" else path.read_bytes())
+            wanted[name] = (_filled(with_facts.get(path, path.read_text()), found, name) if path.suffix == ".md"
+                            else path.read_bytes())
     if ATLAS in toc_pages(root):
         wanted |= _atlas_files(root, profile, wanted[f"{ATLAS}.md"].decode())
     for chapter, notebook in found.notebooks.items():
@@ -155,6 +161,10 @@ def assemble(root: Path, profile: str) -> Path:
         if not (folder / name).is_file() or (folder / name).read_bytes() != content:
             atomic_write(folder / name, content)
     return folder
+
+
+def _filled(text: str, found: pages.Results, name: str) -> bytes:
+    return reference_pages.fill(pages.fill(text, found, name), name).encode()
 
 
 def _atlas_files(root: Path, profile: str, text: str) -> dict[str, bytes]:
@@ -174,12 +184,12 @@ def build(root: Path, profile: str) -> Path:
     """
     source, output, target = assemble(root, profile), root / "_build" / profile, html_folder(root, profile)
     (source / "extra").mkdir(exist_ok=True)  # named in the configuration; Sphinx warns about folders that are not there
-    links, project = script_links(page_packages.ON_PAGES, root), Project.read(root)
-    if not project.repository:
+    links, facts = script_links(page_packages.ON_PAGES, root), project(root)
+    if not facts.repository:
         log.info("no page has a button for Colab, the repository or issues, because the address is unknown: %s",
                  HOW_TO_SET)
     atomic_write(source / "_config.yml", html_repairs.configured(
-        (root / "_config.yml").read_text(), links, project))
+        (root / "_config.yml").read_text(), links, facts))
     made_from = {str(p.relative_to(source)): p for p in sorted(source.rglob("*")) if p.is_file()}
     made_from |= {module.__name__: Path(module.__file__) for module in (page_packages, html_repairs)}
     sources = digest({name: sha256_of(path) for name, path in made_from.items()})
@@ -190,14 +200,14 @@ def build(root: Path, profile: str) -> Path:
     record.unlink(missing_ok=True)
     command = shutil.which("jupyter-book", path=str(Path(sys.executable).parent)) or shutil.which("jupyter-book")
     if command is None:
-        raise FileNotFoundError("jupyter-book is not installed; pip install 'groupcc-lite[book]'")
+        raise FileNotFoundError("jupyter-book is not installed; call `make env`")
     shutil.rmtree(output / "_build", ignore_errors=True)
     log.info("building %d pages", len(toc_pages(root)))
     arguments = ["build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going", "-q"]
     if subprocess.run([command, *arguments], stdout=subprocess.DEVNULL, check=False).returncode:
         raise BuildError("the strict build failed; every warning above counts as an error")
     copy_scripts(page_packages.ON_PAGES, root, output / "_build" / "html")
-    html_repairs.finish(root, output / "_build" / "html")
+    html_repairs.finish(root, output / "_build" / "html", facts)
     shutil.rmtree(target, ignore_errors=True)
     (output / "_build" / "html").rename(target)
     write_json(record, sources)
@@ -218,7 +228,7 @@ def make(root: Path, profile: str, parameters: dict[str, Any], **how: Any) -> Pa
 
     `how` as for `execution.run`. NotebookError or BuildError if any step fails; the steps after it are not taken.
     """
-    stale = notebook_pairs.sync(root)
+    stale = notebook_pairs.sync_pairs(root)
     for path in stale:
         log.info("brought %s in step", path.relative_to(root))
     chapters = [root / f"{page}.py" for page in toc_pages(root) if page.startswith("notebooks/")]

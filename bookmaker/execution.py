@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -230,15 +231,17 @@ class NotebookProcesses:
             result, said = Path(folder) / "result", Path(folder) / "said"
             with said.open("wb") as stream:
                 process = self._start(stream)
+                job = dict(text=text, output=str(output), parameters=parameters, folder=str(root), result=str(result))
                 try:
-                    process.stdin.write(json.dumps(dict(text=text, output=str(output), parameters=parameters,
-                                                        folder=str(root), result=str(result))) + "\n")
-                    process.stdin.flush()
+                    with suppress(BrokenPipeError):  # it died before it read this; what it said stands below
+                        process.stdin.write(json.dumps(job) + "\n")
+                        process.stdin.flush()
                     if self._stopped:
-                        process.stdin.close()
+                        _end_input(process)
                     process.wait()
                 finally:
                     self._running.discard(process)
+                    _end_input(process)
             if result.is_file():
                 return result.read_text()
             *_, last = ["no message", *said.read_text(errors="replace").strip().splitlines()]
@@ -257,12 +260,17 @@ class NotebookProcesses:
         self._stopped = True
         running = list(self._running)
         for process in running:
-            process.stdin.close()
+            _end_input(process)
         for process in running:
             try:
                 process.wait(self.GRACE)
             except subprocess.TimeoutExpired:  # its kernel notices within a second that nobody is there any more
                 process.kill()
+
+
+def _end_input(process: subprocess.Popen) -> None:
+    with suppress(BrokenPipeError):  # closing writes what a dead process did not take
+        process.stdin.close()
 
 
 def kernel_environment(threads: int) -> dict[str, str]:

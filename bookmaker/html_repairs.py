@@ -84,12 +84,11 @@ class Site(NamedTuple):
     description: str
 
     @classmethod
-    def of(cls, root: Path) -> Site:
-        """Title from `_config.yml`, the rest from pyproject.toml."""
+    def of(cls, root: Path, project: Project) -> Site:
+        """Title from `_config.yml`, the rest from what is known of the project."""
         import yaml
 
         title = yaml.safe_load((root / "_config.yml").read_text())["title"]
-        project = Project.read(root)
         return cls(project.site, title, project.description)
 
 
@@ -113,9 +112,9 @@ def finished(text: str, page: str, site: Site) -> str:
     return text.replace("</head>", "\n".join([*tags, "</head>"]), 1)
 
 
-def finish(root: Path, pages: Path) -> None:
+def finish(root: Path, pages: Path, project: Project) -> None:
     """Repair every page that Sphinx wrote into `pages`, and add the card. Call it once for each build."""
-    site = Site.of(root)
+    site = Site.of(root, project)
     draw_card(site.title, root / CARD_FIGURE, pages / CARD)
     for path in sorted(pages.rglob("*.html")):
         text, name = path.read_text(), path.relative_to(pages)

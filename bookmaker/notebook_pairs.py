@@ -180,13 +180,19 @@ def sync(root: Path, *, check: bool = False) -> list[Path]:
     fork whose address is still the other one's passes. Returns the files that were not in step.
     """
     project = Project.read(root)
-    wanted = repeated(root, project if check else project.at_origin(root))
+    stale = _written(repeated(root, project if check else project.at_origin(root)), check)
+    return stale + sync_pairs(root, check=check)
+
+
+def sync_pairs(root: Path, *, check: bool = False) -> list[Path]:
+    """Bring every pair of `notebooks/` in step, and nothing else; `check` only looks.
+
+    Returns the files that were not in step. ValueError for an .ipynb without a Python file.
+    """
+    wanted: dict[Path, str] = {}
     for source in sources(root):
         wanted |= zip((source, source.with_suffix(".ipynb")), make_pair(source, root), strict=True)
-    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
-    if not check:
-        for path in stale:
-            atomic_write(path, wanted[path])
+    stale = _written(wanted, check)
     orphans = {p.stem for p in (root / "notebooks").glob("*.ipynb")} - {p.stem for p in sources(root)}
     if orphans:
         raise ValueError(f"notebooks/{min(orphans)}.ipynb has no Python file beside it; the .py is the source, "
@@ -194,17 +200,29 @@ def sync(root: Path, *, check: bool = False) -> list[Path]:
     return stale
 
 
+def _written(wanted: dict[Path, str], check: bool) -> list[Path]:
+    """Write the files whose text is another one, unless `check`; returns them."""
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    if not check:
+        for path in stale:
+            atomic_write(path, wanted[path])
+    return stale
+
+
 def pin(root: Path) -> list[Path]:
     """Write into every .ipynb that its first cell installs this commit, for the branch that Colab opens.
 
-    Returns the files. ValueError while the address is unknown, if the library differs from HEAD, and for a notebook
-    without that cell.
+    The twins are made anew from the Python files, so they need not be in step before. Returns them. ValueError while
+    the address is unknown, if the library differs from HEAD, and for a notebook that has the line of the first cell
+    elsewhere as well.
     """
     pinned = f"source = {json.dumps(pinned_requirement(root))}"
-    twins = [path.with_suffix(".ipynb") for path in sources(root)]
-    for twin in twins:
-        text, (old, new) = twin.read_text(), (json.dumps(line)[1:-1] for line in (UNPINNED, pinned))
+    old, new = (json.dumps(line)[1:-1] for line in (UNPINNED, pinned))
+    twins = {source.with_suffix(".ipynb"): make_pair(source, root)[1] for source in sources(root)}
+    for twin, text in twins.items():
         if text.count(old) != 1:
-            raise ValueError(f"{twin.name} has no line {UNPINNED!r} in its first cell; call `python -m bookmaker sync`")
+            raise ValueError(f"{twin.name} has {text.count(old)} lines {UNPINNED!r}; expected the one of its first "
+                             "cell, so write it differently elsewhere")
+    for twin, text in twins.items():
         atomic_write(twin, text.replace(old, new))
-    return twins
+    return list(twins)

@@ -1,9 +1,9 @@
 """Version and address of the project: said once in pyproject.toml, repeated by `sync` where others look for them.
 
-Whoever owns an address decides what runs on the machines of those who install from it. So nobody guesses it: `sync`
-takes it from the checkout's `origin`, if that is a repository on github.com, and writes it into the setting
-`[tool.bookmaker] repository`, from which everything else reads it. While the setting is empty, no file names an
-address, and no page has a button that would need one.
+Whoever owns an address decides what runs on the machines of those who install from it. So nobody guesses it: it is
+that of the checkout's `origin`, if that is a repository on github.com, or else what the setting
+`[tool.bookmaker] repository` says. Building pages and pinning notebooks ask for it and write it into no source; only
+`sync` does. Where neither says one, no page has a button that would need one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GITHUB = re.compile(r"(?:https://(?:[^@/]*@)?github\.com/|ssh://git@github\.com/
 """How git writes a repository on github.com; a password or token in front of it is left out."""
 
 HOW_TO_SET = ("clone the book from its repository on GitHub, or write https://github.com/OWNER/NAME behind "
-              "`repository` in the section [tool.bookmaker] of pyproject.toml; then call `python -m bookmaker sync`")
+              "`repository` in the section [tool.bookmaker] of pyproject.toml")
 
 BRANCH = "published"
 """The branch whose notebooks name the commit to install; the pages' buttons open those."""
@@ -82,15 +82,15 @@ def pinned_requirement(root: Path) -> str:
     """What pip installs for a notebook of this very commit: the address, and HEAD's hash.
 
     A tag can be moved to other code, a hash cannot. ValueError while the address is unknown, outside a repository, and
-    if the library differs from HEAD.
+    if the library or what it requires differs from HEAD.
     """
-    project = Project.read(root)
+    project = Project.read(root).at_origin(root)
     if not project.repository:
         raise ValueError(f"nobody has said which repository the notebooks install from: {HOW_TO_SET}")
     commit = _git(root, "rev-parse", "HEAD")
     if not re.fullmatch("[0-9a-f]{40}", commit):
         raise ValueError(f"{root} has no commit that could be installed")
-    if changed := _git(root, "status", "--porcelain", "--", "groupcc_lite"):
+    if changed := _git(root, "status", "--porcelain", "--", "groupcc_lite", "pyproject.toml"):
         raise ValueError(f"HEAD is not the library that lies here, commit these first: {changed}")
     return f"groupcc-lite[all] @ git+{project.repository}@{commit}"
 
@@ -135,7 +135,7 @@ REPEATED: dict[str, tuple[tuple[str, Callable[[Project], str]], ...]] = {
 
 
 def repeated(root: Path, project: Project) -> dict[Path, str]:
-    """The text that each file should have which repeats version or address, as far as these files exist.
+    """The text that each file should have which repeats version or address, as far as these files exist. Writes none.
 
     ValueError if the place in a file is not found, or found twice.
     """

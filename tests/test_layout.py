@@ -316,8 +316,8 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def requirements(*extras: str) -> dict[str, Requirement]:
-    """What the library needs on this system, and what these extras and those they name add."""
+def requirements(*extras: str, system: str = sys.platform) -> dict[str, Requirement]:
+    """What the library needs on a system, by default this one, and what these extras and those they name add."""
     said = project()
     lines, waiting = list(said["dependencies"]), list(extras)
     for extra in waiting:  # grows while it is walked
@@ -327,8 +327,8 @@ def requirements(*extras: str) -> dict[str, Requirement]:
                 waiting += sorted(wanted.extras - set(waiting))
             else:
                 lines.append(line)
-    wanted = [Requirement(line) for line in lines]
-    return {canonicalize_name(r.name): r for r in wanted if r.marker is None or r.marker.evaluate()}
+    wanted, on = [Requirement(line) for line in lines], {"sys_platform": system}
+    return {canonicalize_name(r.name): r for r in wanted if r.marker is None or r.marker.evaluate(on)}
 
 
 def pins() -> dict[str, str]:
@@ -374,9 +374,11 @@ def test_negative_control_undeclared_imports_are_seen(name, source, found):
     assert undeclared(name, source) == found
 
 
-def test_every_requirement_is_pinned_to_a_version_it_allows():
-    pinned = pins()
-    for name, requirement in requirements(*project()["optional-dependencies"]).items():
+@pytest.mark.parametrize("system, own", [("linux", "xgboost-cpu"), ("darwin", "xgboost")])
+def test_every_requirement_is_pinned_to_a_version_it_allows(system, own):
+    pinned, wanted = pins(), requirements(*project()["optional-dependencies"], system=system)
+    assert own in wanted
+    for name, requirement in wanted.items():
         assert name in pinned, f"{name} has no exact version in constraints.txt"
         assert requirement.specifier.contains(pinned[name]), f"{requirement} does not allow {pinned[name]}"
 

@@ -1,6 +1,9 @@
 """The workflows: they can be read, ask for no more rights than they need, and call what there is."""
 
+import os
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,12 @@ jobs = [pytest.param(name, job, WORKFLOWS[name]["jobs"][job], id=f"{name}-{job}"
 
 def steps(name: str, job: str) -> list[dict]:
     return WORKFLOWS[name]["jobs"][job]["steps"]
+
+
+def needed(name: str, job: str) -> set[str]:
+    """The jobs that a job waits for: `needs` may be one name or a list."""
+    needs = WORKFLOWS[name]["jobs"][job].get("needs", [])
+    return {needs} if isinstance(needs, str) else set(needs)
 
 
 def commands(name: str, job: str) -> str:
@@ -41,7 +50,7 @@ def test_a_workflow_only_reads_unless_a_job_says_otherwise(name):
 def test_a_job_has_no_more_rights_than_it_needs_and_a_limit_of_time(name, job, facts):
     assert facts.get("permissions", {}) == RIGHTS.get((name, job), {})
     assert facts["timeout-minutes"] <= 90
-    assert {facts.get("needs", job)} <= WORKFLOWS[name]["jobs"].keys()
+    assert needed(name, job) <= WORKFLOWS[name]["jobs"].keys()
 
 
 @pytest.mark.parametrize("name, job, facts", jobs)
@@ -68,6 +77,21 @@ def test_a_release_goes_to_pages_to_itself_and_to_pypi():
     assert "pypa/gh-action-pypi-publish@release/v1" in [step.get("uses") for step in steps("publish", "pypi")]
     for job in ("attach", "wheel"):
         assert WORKFLOWS["publish"]["jobs"][job]["if"] == "github.event_name == 'release'"
+
+
+def test_nothing_is_published_before_the_pages_were_built_and_checked():
+    for job in ("deploy", "notebooks", "attach", "pypi"):
+        assert "pages" in needed("publish", job)
+    assert "wheel" in needed("publish", "pypi")
+
+
+@pytest.mark.parametrize("tag, fits", [("v{}", True), ("{}", False), ("v{}1", False), ("v0.0.0", False), ("", False)])
+def test_a_release_whose_tag_is_not_the_version_stops(tag, fits):
+    (step,) = [step for step in steps("publish", "pages") if step.get("name") == "the tag is the version"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=ROOT, check=False,
+                          env=os.environ | {"TAG": tag.format(version)})
+    assert (done.returncode == 0) == fits and step["if"] == "github.event_name == 'release'"
 
 
 def test_the_branch_of_the_notebooks_is_the_one_that_the_pages_open():

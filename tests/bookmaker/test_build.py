@@ -9,7 +9,7 @@ import pytest
 from tiny_book import ROOT, git, make_tiny_book, pretend_run, write_chapter
 
 from bookmaker import __main__ as cli
-from bookmaker import build, execution, pages
+from bookmaker import build, execution, notebook_pairs, pages
 from groupcc_lite.base import write_json
 
 
@@ -199,13 +199,38 @@ def test_other_parameters_are_read_as_literals_or_text(text, expected):
     assert cli._parameters(options)[text.split("=")[0]] == expected
 
 
-@pytest.mark.slow
-def test_with_an_address_pages_have_buttons_that_open_the_published_notebooks(root):
+@pytest.fixture
+def cloned(root) -> Path:
+    """The book as a clone from GitHub, with a page that repeats the address, and everything committed."""
+    (root / "book" / "citing.md").write_text("# Citing\n\n```bibtex\n@software{b,\n  version = {0}\n}\n```\n")
+    (root / "_toc.yml").write_text((root / "_toc.yml").read_text().replace(
+        "  - file: book/results\n", "  - file: book/results\n  - file: book/citing\n"))
+    notebook_pairs.sync(root)
     git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "first")
     git(root, "remote", "add", "origin", "git@github.com:who/book.git")
-    assert cli.main(["sync"]) == 0
     pretend_run(root, "01_one", "02_two")
+    return root
+
+
+def test_the_sources_of_the_pages_name_the_origin_and_the_repository_stays_as_it_is(cloned):
+    pages = build.assemble(cloned, "smoke")
+    assert "url     = {https://github.com/who/book}" in (pages / "book" / "citing.md").read_text()
+    assert git(cloned, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_making_the_book_writes_no_address(cloned, monkeypatch):
+    monkeypatch.setattr(execution, "run", lambda *arguments, **how: [])
+    monkeypatch.setattr(build, "build", build.assemble)
+    monkeypatch.setattr(build, "check", lambda *arguments: 0)
+    build.make(cloned, "smoke", {})
+    assert git(cloned, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+@pytest.mark.slow
+def test_with_an_address_pages_have_buttons_that_open_the_published_notebooks(cloned):
     assert cli.main(["build", "--profile", "smoke"]) == 0
-    chapter = (build.html_folder(root, "smoke") / "notebooks" / "02_two.html").read_text()
+    chapter = (build.html_folder(cloned, "smoke") / "notebooks" / "02_two.html").read_text()
     assert "https://colab.research.google.com/github/who/book/blob/published/notebooks/02_two.ipynb" in chapter
     assert "https://github.com/who/book/issues/new" in chapter and "https://who.github.io/book/" in chapter

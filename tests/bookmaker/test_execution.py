@@ -264,6 +264,16 @@ def test_a_kernel_that_dies_is_a_failure_of_its_notebook(book):
     assert "its process ended with status" in outcomes[0].error and "DeadKernelError" in outcomes[0].error
 
 
+def test_a_process_that_dies_before_it_reads_its_notebook_is_a_failure_too(book, tmp_path, monkeypatch):
+    script = tmp_path / "broken.py"
+    script.write_text("import sys\nsys.exit('it cannot even start')\n")
+    monkeypatch.setattr(execution.notebook_process, "__file__", str(script))
+    much = "x" * 2**20  # more than a pipe holds, so that writing waits until the process is gone
+    for _ in range(2):
+        error = execution.NotebookProcesses(1).execute(book, much, tmp_path / "x.ipynb", {})
+        assert error == "its process ended with status 1: it cannot even start"
+
+
 def test_what_the_library_logs_is_plain_output_and_other_warnings_are_not(book):
     lines = ("import logging, warnings\nwarnings.warn('a real one')\n"
              "logging.getLogger('groupcc_lite.stimuli.images').warning('skipped 1 of 2 images')")

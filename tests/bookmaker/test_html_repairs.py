@@ -103,7 +103,7 @@ def test_only_pages_of_the_book_are_touched(tmp_path, root):
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    finish(root, tmp_path)
+    finish(root, tmp_path, NOWHERE)
     assert [(tmp_path / name).read_text() == text for name, text in texts.items()] == [False, True, True]
     assert "og:title" in (tmp_path / "one.html").read_text()
     assert Image.open(tmp_path / CARD).size == CARD_SIZE
@@ -125,7 +125,5 @@ def test_the_card_is_the_same_every_time(tmp_path, figure):
 
 
 def test_the_card_says_what_the_sources_say(tmp_path):
-    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1"\ndescription = "D"\n'
-                                             '[tool.bookmaker]\nrepository = "https://github.com/who/book"\n')
     (tmp_path / "_config.yml").write_text("title: T\n")
-    assert Site.of(tmp_path) == ("https://who.github.io/book/", "T", "D")
+    assert Site.of(tmp_path, SOMEWHERE) == ("https://who.github.io/book/", "T", "D")

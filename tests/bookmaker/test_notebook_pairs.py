@@ -7,17 +7,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_book import ROOT, git, make_tiny_book, write_chapter
+from tiny_book import git, make_tiny_book, write_chapter
 
 from bookmaker import notebook_pairs
-from bookmaker.project_facts import Project
+from bookmaker.project_facts import Project, repeated
 
-ROOT_ADDRESS = Project.read(ROOT).repository
+SET = "https://github.com/set/before"
 
 
-@pytest.fixture
-def book(tmp_path) -> Path:
-    return make_tiny_book(tmp_path / "book")
+@pytest.fixture(params=["", SET], ids=["no address", "an address set"])
+def book(tmp_path, request) -> Path:
+    """In step already but for the notebooks: nothing depends on whether the checkout under test has an address."""
+    root = make_tiny_book(tmp_path / "book", request.param)
+    for path, text in repeated(root, Project.read(root)).items():
+        path.write_text(text)
+    return root
 
 
 def cells(root: Path, name: str) -> list[dict]:
@@ -111,11 +115,20 @@ def test_sync_takes_the_address_from_the_origin_if_it_is_on_github(book, origin,
     git(book, "init", "-q")
     if origin:
         git(book, "remote", "add", "origin", origin)
-    assert ROOT_ADDRESS == Project.read(book).repository
+    before = Project.read(book).repository
     stale = notebook_pairs.sync(book)
-    assert Project.read(book).repository == (address or ROOT_ADDRESS)
-    assert (book / "pyproject.toml" in stale) == (Project.read(book).repository != ROOT_ADDRESS)
+    assert Project.read(book).repository == (address or before)
+    assert (book / "pyproject.toml" in stale) == bool(address)
     assert notebook_pairs.sync(book) == []
+
+
+def test_syncing_the_pairs_writes_nothing_else(book):
+    git(book, "init", "-q")
+    git(book, "remote", "add", "origin", "git@github.com:who/book.git")
+    before = (book / "pyproject.toml").read_bytes()
+    assert {path.parent.name for path in notebook_pairs.sync_pairs(book)} == {"notebooks"}
+    assert notebook_pairs.sync_pairs(book, check=True) == []
+    assert (book / "pyproject.toml").read_bytes() == before
 
 
 def test_check_does_not_ask_for_the_origin_so_that_forks_pass(book):
@@ -125,26 +138,37 @@ def test_check_does_not_ask_for_the_origin_so_that_forks_pass(book):
     assert notebook_pairs.sync(book, check=True) == []
 
 
-def test_pinned_notebooks_install_the_commit_that_they_come_from(book):
-    notebook_pairs.sync(book)
+def commit_all(book: Path) -> str:
     git(book, "init", "-q")
-    git(book, "remote", "add", "origin", "https://github.com/who/book")
-    notebook_pairs.sync(book)
     git(book, "add", "-A")
     git(book, "commit", "-qm", "first")
-    commit = git(book, "rev-parse", "HEAD")
-    assert [path.name for path in notebook_pairs.pin(book)] == ["01_one.ipynb", "02_two.ipynb"]
-    for name in ("01_one", "02_two"):
-        (cell,) = [c for c in cells(book, name) if "bootstrap" in c["metadata"].get("tags", [])]
-        line = f'source = "groupcc-lite[all] @ git+https://github.com/who/book@{commit}"  # what pip installs'
-        assert line in "".join(cell["source"])
-    with pytest.raises(ValueError, match="01_one.ipynb has no line"):
-        notebook_pairs.pin(book)
+    return git(book, "rev-parse", "HEAD")
 
 
-def test_without_an_address_nothing_can_be_pinned(book):
-    notebook_pairs.sync(book)
-    with pytest.raises(ValueError, match="nobody has said which repository"):
+@pytest.mark.parametrize("origin", ["https://github.com/who/book", None])
+def test_pinned_notebooks_install_the_commit_that_they_come_from(book, origin):
+    address = origin or Project.read(book).repository
+    commit = commit_all(book)
+    if origin:
+        git(book, "remote", "add", "origin", origin)
+    if not address:
+        with pytest.raises(ValueError, match="nobody has said which repository"):
+            notebook_pairs.pin(book)
+        return
+    for _ in range(2):
+        assert [path.name for path in notebook_pairs.pin(book)] == ["01_one.ipynb", "02_two.ipynb"]
+        for name in ("01_one", "02_two"):
+            (cell,) = [c for c in cells(book, name) if "bootstrap" in c["metadata"].get("tags", [])]
+            line = f'source = "groupcc-lite[all] @ git+{address}@{commit}"  # what pip installs'
+            assert line in "".join(cell["source"])
+    assert git(book, "status", "--porcelain", "--", "pyproject.toml") == ""
+
+
+def test_a_line_like_that_of_the_first_cell_cannot_be_pinned(book):
+    write_chapter(book, "02_two", extra='\n# %%\nsource = ""')
+    commit_all(book)
+    git(book, "remote", "add", "origin", "https://github.com/who/book")
+    with pytest.raises(ValueError, match="02_two.ipynb has 2 lines 'source = \"\"'; expected the one"):
         notebook_pairs.pin(book)
 
 

@@ -1,4 +1,4 @@
-"""Figures of chapter 8: what is drawn is what was given, and what does not fit is refused."""
+"""Figures of a layer's symmetries: what is drawn is what was given, and what does not fit is refused."""
 
 import matplotlib
 import numpy as np

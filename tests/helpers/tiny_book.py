@@ -1,6 +1,6 @@
 """A book of two small chapters, for tests of the machinery that runs and builds the real one."""
 
-import shutil
+import re
 import subprocess
 from pathlib import Path
 
@@ -48,11 +48,14 @@ def write_chapter(root: Path, name: str, extra: str = "") -> Path:
     return path
 
 
-def make_tiny_book(root: Path) -> Path:
-    """Write the book into an empty folder."""
+def make_tiny_book(root: Path, address: str = "") -> Path:
+    """Write the book into an empty folder, with this address as the setting, whatever the checkout's own is."""
     for folder in ("notebooks", "book", "groupcc_lite"):
         (root / folder).mkdir(parents=True)
-    shutil.copy(ROOT / "pyproject.toml", root)
+    setting = re.compile(r"^repository = .*$", re.MULTILINE)
+    text, found = setting.subn(f'repository = "{address}"', (ROOT / "pyproject.toml").read_text())
+    assert found == 1, "pyproject.toml says the address once"
+    (root / "pyproject.toml").write_text(text)
     (root / "_config.yml").write_text('title: T\nauthor: A\nexecute: {execute_notebooks: "off"}\n'
                                       "only_build_toc_files: true\n")
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/index\nparts:\n"

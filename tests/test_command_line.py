@@ -1,0 +1,47 @@
+"""The command line of the library, `groupcc`: it shows all that there is to choose, and what each part will cost."""
+
+import dataclasses
+
+import pytest
+
+from groupcc_lite import __main__ as cli
+from groupcc_lite.runs import PROFILES, Profile, cost
+
+
+def said(capsys, *arguments: str) -> str:
+    assert cli.main([*arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_profiles_lists_every_setting_of_every_profile(capsys):
+    lines = said(capsys, "profiles").splitlines()
+    for profile in PROFILES.values():
+        assert f"{profile.name:<10} {profile.summary}" in lines
+    table = lines[lines.index("") + 1:]
+    assert table[0].split() == ["setting", *PROFILES]
+    shown = {line.split()[0]: line for line in table[1:]}
+    assert list(shown) == [field.name for field in dataclasses.fields(Profile) if field.name not in ("name", "summary")]
+    for name, line in shown.items():
+        place = 0
+        for profile in PROFILES.values():  # values stand in the order of the columns
+            place = line.index(str(getattr(profile, name)), place) + 1
+
+
+def test_cost_shows_every_stage_with_its_facts(capsys):
+    stages = cost("smoke")
+    first, *table = said(capsys, "cost", "--profile", "smoke").splitlines()
+    assert first == "Profile smoke, estimated on this machine:"
+    named = [line for line in table if not line.startswith(" ")]
+    assert len(named) == len(stages) == 8
+    for line, stage in zip(named, stages, strict=True):
+        assert line.startswith(stage)
+    assert len(table) == sum(len(facts) for facts in stages.values())
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["cost", "--profile", "large"], "profile is 'large'; expected one of smoke"),
+    (["cost", "--profile", "smoke", "--images", "nowhere"], "nowhere")])
+def test_wrong_requests_are_one_line(capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr().err
+    assert message in captured and captured.startswith("groupcc: ") and captured.count("\n") == 1
