@@ -75,8 +75,6 @@ class Budget:
     """lambda of the L1 crosscoder, in units of the norm of an orbit vector, sqrt(|G| n)."""
     hidden: int = 512
     """Width of the equivariant SAE's hidden layer."""
-    amp: bool = False
-    """bfloat16 matrix products in training, where the processor has them."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,7 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, de
     latents = round(budget.latents_per_feature * problem.features)
     k = max(1, round(budget.k_per_active * problem.active))
     build = dict(activation="topk", k=k, scale=source.scale, seed=seed)
-    loop = dict(steps=budget.steps, batch_size=budget.batch_size, lr=budget.lr, seed=seed, amp=budget.amp,
-                progress=False)
+    loop = dict(steps=budget.steps, batch_size=budget.batch_size, lr=budget.lr, seed=seed, progress=False)
     if method.startswith("crosscoder"):
         activation = {"L1": "relu", "TopK": "topk", "BatchTopK": "batchtopk"}[method.split(", ")[1]]
         build |= dict(activation=activation, k=None if activation == "relu" else k)

@@ -21,7 +21,7 @@ from groupcc_lite.groups import FiniteGroup, cyclic
 ACTIVATIONS = ("relu", "topk", "batchtopk")
 """How latents become sparse: by an L1 term of the loss, by the k largest of a sample, or of a batch."""
 
-SPARSE = 128
+SPARSE = 64
 """TopK trains on sparse codes where at most one latent in so many fires. With more, products of whole matrices win."""
 
 

@@ -37,7 +37,7 @@ def answer_studies(profile: str | KeyProfile = "book", seed: int = 0, **changes:
     (['0.05', '1.0'], [0])
     """
     profile = get_key_profile(profile, **changes)
-    whole = Budget(orbits=profile.orbits, steps=profile.steps, amp=profile.amp)
+    whole = Budget(orbits=profile.orbits, steps=profile.steps)
     small = dataclasses.replace(whole, steps=profile.sweep_steps)
     seeds, few = range(seed, seed + profile.seeds), range(seed, seed + profile.sweep_seeds)
     easy = dict(group=profile.sweep_group, channels=profile.sweep_channels)

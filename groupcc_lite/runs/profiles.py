@@ -169,14 +169,12 @@ class KeyProfile:
     noises: tuple[float, ...] = (0.05, 0.3, 1.0)
     superpositions: tuple[float, ...] = (1.0, 2.0, 4.0)
     brokens: tuple[float, ...] = (0.0, 0.3, 0.6)
-    amp: bool = False
-    """Train with bfloat16 matrix products where the processor has them."""
 
 
 KEY_PROFILES = {profile.name: profile for profile in (
     KeyProfile("smoke", group="D_4", channels=32, steps=60, drawing_steps=60, orbits=2048, sweep_channels=24,
                sweep_steps=30, noises=(0.05, 1.0), superpositions=(1.0, 2.0), brokens=(0.0, 0.6)),
-    KeyProfile("book", steps=800, drawing_steps=400, sweep_steps=300, amp=True),
+    KeyProfile("book", steps=800, drawing_steps=400, sweep_steps=300),
     KeyProfile("inception", seeds=3, sweep_steps=1000, sweep_seeds=3, noises=(0.0, 0.05, 0.2, 0.5, 1.0),
                superpositions=(1.0, 2.0, 3.0, 4.0, 6.0), brokens=(0.0, 0.15, 0.3, 0.45, 0.6)),
     KeyProfile("paper", seeds=10, steps=6000, drawing_steps=6000, sweep_steps=4000, sweep_seeds=10, sweep_group="D_16",

@@ -320,7 +320,7 @@ STUDIED = {
     "steps": (9, {"standard"}), "drawing_steps": (9, {"drawings"}), "orbits": (90, STUDIES),
     "seeds": (2, {"standard", "drawings"}), "sweep_group": ("C_4", SWEEPS), "sweep_channels": (12, SWEEPS),
     "sweep_steps": (9, SWEEPS), "sweep_seeds": (2, SWEEPS), "noises": ((0.2,), {"noise"}),
-    "superpositions": ((2.0,), {"superposition"}), "brokens": ((0.3,), {"broken"}), "amp": (True, STUDIES),
+    "superpositions": ((2.0,), {"superposition"}), "brokens": ((0.3,), {"broken"}),
 }
 
 
