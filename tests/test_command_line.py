@@ -32,7 +32,7 @@ def test_cost_shows_every_stage_with_its_facts(capsys):
     first, *table = said(capsys, "cost", "--profile", "smoke").splitlines()
     assert first == "Profile smoke, estimated on this machine:"
     named = [line for line in table if not line.startswith(" ")]
-    assert len(named) == len(stages) == 8
+    assert len(named) == len(stages) > 5
     for line, stage in zip(named, stages, strict=True):
         assert line.startswith(stage)
     assert len(table) == sum(len(facts) for facts in stages.values())
