@@ -19,7 +19,7 @@
 # **You need** a little Python and the idea of a matrix. No group theory, no trained network: everything here is
 # computed from drawings.
 #
-# **Run time** under half a minute on two CPU cores, with every profile.
+# **Run time** under half a minute on one CPU core, with every profile.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.

@@ -19,7 +19,7 @@
 #
 # **You need** {doc}`01_groups`: the group $D_n$, its action on images and points, and orbit vectors.
 #
-# **Run time** one to three minutes on two CPU cores, most of it for the orbits of all images. They are kept on disk,
+# **Run time** a little over a minute on one CPU core, most of it for the orbits of all images. They are kept on disk,
 # and the later chapters use them again.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads

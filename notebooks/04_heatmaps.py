@@ -19,7 +19,7 @@
 #
 # **You need** the block action from {doc}`01_groups` and an idea of what a crosscoder is ({doc}`03_training`).
 #
-# **Run time** about a minute on two CPU cores when {doc}`chapter 3 <03_training>` has been run, a few minutes
+# **Run time** under a minute on one CPU core when {doc}`chapter 3 <03_training>` has been run, a few minutes
 # otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads

@@ -19,7 +19,7 @@
 #
 # **You need** {doc}`01_groups` for the action and {doc}`04_heatmaps` for the self-similarity of one feature.
 #
-# **Run time** two to five minutes on two CPU cores, most of it for training coders with other seeds and for UMAP.
+# **Run time** about a minute on one CPU core, most of it for training coders with other seeds and for UMAP.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.

@@ -18,7 +18,7 @@
 #
 # **You need** features and families from {doc}`05_families`. Nothing about feature visualisation.
 #
-# **Run time** about two minutes on two CPU cores when {doc}`chapter 5 <05_families>` has been run, a few more
+# **Run time** about a minute and a half on one CPU core when {doc}`chapter 5 <05_families>` has been run, a few more
 # otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads

@@ -18,7 +18,7 @@
 #
 # **You need** stabilisers and conjugation from {doc}`01_groups`, and the profile $c(h)$ from {doc}`04_heatmaps`.
 #
-# **Run time** under a minute on two CPU cores when {doc}`chapter 3 <03_training>` has been run, a few minutes
+# **Run time** under a minute on one CPU core when {doc}`chapter 3 <03_training>` has been run, a few minutes
 # otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
@@ -535,8 +535,8 @@ doubtful = report.number("doubtful_share", float((margin < 0.05).mean()),
                          note="features with a margin below 0.05")
 not_closed = (c >= TAU).sum(1).numpy() > np.array([s.subgroup.order for s in found])
 assert (not_closed == (margin < 0)).all()
-report.number("not_closed", float(not_closed.mean()),
-              note="features with a passing element outside the stabiliser")
+_ = report.number("not_closed", float(not_closed.mean()),
+                  note="features with a passing element outside the stabiliser")
 
 # %%
 near = 0

@@ -19,7 +19,7 @@
 # **You need** the stabilisers of {doc}`07_symmetry`, the profile $c(h)$ and the block heatmap from {doc}`04_heatmaps`,
 # and sparse autoencoders from {doc}`03_training`. Irreps are explained as they come up.
 #
-# **Run time** about a minute on two CPU cores when {doc}`chapter 5 <05_families>` has been run, a few minutes
+# **Run time** under a minute on one CPU core when {doc}`chapter 5 <05_families>` has been run, a few minutes
 # otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
@@ -225,8 +225,8 @@ with figures.house_style():
 # %% tags=["hide-input"]
 for irrep, value in zip(G.irreps(), P.mean(0).tolist(), strict=True):
     report.number(f"power_{irrep.name}", value, note=f"mean power in {irrep.name}")
-report.number("power_odd", float(P[:, odd].sum(1).mean()),
-              note="mean power at odd frequencies")
+_ = report.number("power_odd", float(P[:, odd].sum(1).mean()),
+                  note="mean power at odd frequencies")
 
 # %%
 if has_half.any():

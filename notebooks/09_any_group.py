@@ -18,7 +18,7 @@
 #
 # **You need** the stabilisers of {doc}`07_symmetry` and the spectra of {doc}`08_spectra`.
 #
-# **Run time** about a minute on two CPU cores. It trains its own small crosscoders.
+# **Run time** about a minute on one CPU core. It trains its own small crosscoders.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.

@@ -22,7 +22,7 @@
 # {doc}`07_symmetry`, equivariant SAEs from {doc}`10_one_matrix`, and, for the end, the comparison of
 # {doc}`05_families`.
 #
-# **Run time** about four minutes on one CPU core when {doc}`05_families` has been run.
+# **Run time** about five minutes on one CPU core when {doc}`05_families` has been run.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
