@@ -19,8 +19,8 @@
 #
 # **You need** {doc}`02_orbits`: orbit vectors, exact and resampled elements, the linear ceiling.
 #
-# **Run time** about a minute and a half on one CPU core, nearly all of it for training. Trained coders are kept, so the second
-# time it takes seconds.
+# **Run time** about a minute and a half on one CPU core, nearly all of it for training. Trained coders are kept, so the
+# second time it takes seconds.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
