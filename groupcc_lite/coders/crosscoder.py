@@ -180,12 +180,7 @@ class GroupCrosscoder(SavedModule):
         error, residual = few_latents_error(values, indices, self.W_d, self.b_d, x, self._scale)
         parts = {"reconstruction": error}
         if aux:
-            dead = self.idle > dead_after
-            if SPARSE * aux_k <= self.latents:
-                parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, dead)
-            else:  # so many of the latents may be revived that products of whole matrices win
-                again = nn.functional.linear(read, self.W_e, self.b_e)
-                parts["aux"] = aux * self._auxiliary(again, residual, aux_k, dead)
+            parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, self.idle > dead_after)
         total = torch.stack([part.float() for part in parts.values()]).sum()
         parts["l0"] = (values > 0).float().sum(1).mean()
         if self.training:
@@ -197,9 +192,11 @@ class GroupCrosscoder(SavedModule):
 
     def _few_dead(self, read: Tensor, pre: Float[Tensor, "b m"], residual: Float[Tensor, "b g d"], aux_k: int,
                   dead: Bool[Tensor, " m"]) -> Float[Tensor, ""]:
-        """As `_auxiliary`, for the `aux_k` strongest dead latents alone."""
+        """`_auxiliary` on sparse codes too, unless so many may be revived that products of whole matrices win."""
         if dead.device.type == "cpu" and not dead.any():
             return residual.new_zeros(())
+        if SPARSE * aux_k > self.latents:
+            return self._auxiliary(nn.functional.linear(read, self.W_e, self.b_e), residual, aux_k, dead)
         strongest = pre.masked_fill(~dead, -torch.inf).topk(min(aux_k, self.latents), dim=1)
         # Where fewer are dead than wanted, living ones fill the list; they take part with weight 0.
         values = self._preactivations_at(read, strongest.indices).relu() * torch.isfinite(strongest.values)
