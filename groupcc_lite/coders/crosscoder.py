@@ -159,12 +159,8 @@ class GroupCrosscoder(SavedModule):
             parts["l1"] = sparsity * (latents.float() * self._norms()).sum(1).mean()
         elif aux:
             parts["aux"] = aux * self._auxiliary(pre, residual, aux_k, self.idle > dead_after)
-        total = torch.stack([part.float() for part in parts.values()]).sum()
-        parts["l0"] = (latents > 0).float().sum(1).mean()
-        if self.training:
-            self._note(latents.detach(), cut)
-        parts["dead"] = (self.idle > dead_after).float().mean()
-        return total, {name: part.detach() for name, part in parts.items()}
+        active = latents.detach() > 0
+        return self._summed(parts, active, active.any(0), cut, dead_after)
 
     def _few_of_many(self, x0: Float[Tensor, "b d"], x: Float[Tensor, "b g d"], aux: float, aux_k: int,
                      dead_after: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
@@ -181,12 +177,20 @@ class GroupCrosscoder(SavedModule):
         parts = {"reconstruction": error}
         if aux:
             parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, self.idle > dead_after)
+        active = values.detach() > 0
+        times = torch.zeros_like(self.idle).index_add_(0, indices.flatten(), active.float().flatten())
+        return self._summed(parts, active, times > 0, None, dead_after)
+
+    def _summed(self, parts: dict[str, Tensor], active: Bool[Tensor, "b k"], fired: Bool[Tensor, " m"],
+                cut: Tensor | None, dead_after: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The total of the loss's parts, and the parts with L0 and the share of dead latents beside them.
+
+        `active` says which codes of each sample are positive, `fired` which latents that makes.
+        """
         total = torch.stack([part.float() for part in parts.values()]).sum()
-        parts["l0"] = (values > 0).float().sum(1).mean()
+        parts["l0"] = active.float().sum(1).mean()
         if self.training:
-            with torch.no_grad():
-                fired = torch.zeros_like(self.idle).index_add_(0, indices.flatten(), (values > 0).float().flatten())
-                self.idle.add_(len(x0)).masked_fill_(fired > 0, 0)
+            self._note(len(active), fired, cut)
         parts["dead"] = (self.idle > dead_after).float().mean()
         return total, {name: part.detach() for name, part in parts.items()}
 
@@ -267,9 +271,9 @@ class GroupCrosscoder(SavedModule):
         return torch.where(dead.any(), (residual - guess).square().sum((1, 2)).mean(), 0.0)
 
     @torch.no_grad()
-    def _note(self, latents: Tensor, cut: Tensor | None) -> None:
+    def _note(self, samples: int, fired: Bool[Tensor, " m"], cut: Tensor | None) -> None:
         """After a training step: who fired, and a running mean of BatchTopK's cut, since a single batch's is noisy."""
-        self.idle.add_(len(latents)).masked_fill_((latents > 0).any(0), 0)
+        self.idle.add_(samples).masked_fill_(fired, 0)
         if cut is not None:
             cut = cut.float()
             self.threshold.copy_(torch.where(self.threshold == 0, cut, self.threshold.lerp(cut, 0.1)))
