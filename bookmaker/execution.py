@@ -30,7 +30,7 @@ from bookmaker import notebook_process
 from bookmaker.lanes import BUILDS_ON, run_in_lanes
 from bookmaker.notebook_pairs import BookError, make_pair, tagged
 from groupcc_lite.base import digest, minutes, progress_bar, provenance, read_json, sha256_of, work_folder, write_json
-from groupcc_lite.models import weights_file
+from groupcc_lite.models import TINY_MODELS, weights_file
 from groupcc_lite.runs import get_profile
 from groupcc_lite.stimuli import IMAGE_SUFFIXES, photo_folder
 
@@ -99,7 +99,7 @@ def outside_files(parameters: dict[str, Any]) -> list[tuple[str, int, int]]:
     """
     settings, weights, images = (get_profile(parameters["profile"]), parameters.get("weights"),
                                  parameters.get("images"))
-    built_in, found = settings.model == "tiny-inception", []
+    built_in, found = settings.model in TINY_MODELS, []
     file = weights_file(settings.model, weights)
     if file is not None and (weights is not None or settings.model == "googlenet"):
         found.append(file)

@@ -41,13 +41,15 @@ def _cost(options: argparse.Namespace) -> None:
 
 def _train_tiny(options: argparse.Namespace) -> None:
     from groupcc_lite.base import work_folder
-    from groupcc_lite.models import TINY_STEPS, TINY_WEIGHTS, train_tiny
+    from groupcc_lite.models import TINY_STEPS, TINY_WEIGHTS, TOLD_WEIGHTS, train_tiny
 
     folder = Path(options.folder) if options.folder is not None else work_folder() / "tiny-inception"
-    train_tiny(folder, steps=TINY_STEPS if options.steps is None else options.steps, seed=options.seed)
-    path = folder / TINY_WEIGHTS.name
+    steps = TINY_STEPS if options.steps is None else options.steps
+    train_tiny(folder, told=options.told, steps=steps, seed=options.seed)
+    shipped = TOLD_WEIGHTS if options.told else TINY_WEIGHTS
+    path = folder / shipped.name
     say(f"The weights lie at {path}; --weights {path} uses them, and the package's own are as they were"
-         if path.resolve() != TINY_WEIGHTS else f"The package's own weights were replaced: {path}")
+         if path.resolve() != shipped else f"The package's own weights were replaced: {path}")
 
 
 def _atlas(options: argparse.Namespace) -> None:
@@ -78,6 +80,7 @@ def verbs() -> Verbs:
     sub = top.add("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
     sub.add_argument("--folder", help="where the weights go (default: tiny-inception in the work folder, "
                      "never into the package)")
+    sub.add_argument("--told", action="store_true", help="train the control, which reports orientations as well")
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     return top

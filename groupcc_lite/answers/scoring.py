@@ -143,16 +143,16 @@ def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Problem]],
                   taus: Sequence[float] | Float[np.ndarray, " t"] | None = None) -> Calibration:
     """The threshold with the fewest wrong stabilisers over pairs of a dictionary, such as `disturbed` gives, and truth.
 
-    All true features with a partner count. `taus` rises, by default from 0.3 to 0.98. ValueError for no cases, for
+    All true features with a partner count. `taus` rises, by default from 0.1 to 0.9. ValueError for no cases, for
     dictionaries of single blocks, or where not one feature has a partner.
 
     >>> from groupcc_lite.answers import standard
     >>> problem = standard(group="D_2", channels=8, superposition=1.0)
     >>> low, high = calibrate_tau([(disturbed(problem, 0.95), problem)]).best
-    >>> 0.3 <= low < TAU < high
+    >>> 0.1 <= low < TAU < high
     True
     """
-    taus = np.linspace(0.3, 0.98, 35) if taus is None else np.asarray(taus, dtype=np.float64)
+    taus = np.linspace(0.1, 0.9, 41) if taus is None else np.asarray(taus, dtype=np.float64)
     errors = []
     for dictionary, truth in cases:
         found, _, partner = _match(dictionary, truth)

@@ -195,15 +195,15 @@ def load_caffe(network: GoogLeNet, tensors: dict[str, Tensor], source: str) -> G
 class TinyInception(nn.Module):
     """InceptionV1 up to mixed3b at a quarter of its width, for 96 px images; strides 2, 2, 1, not 2, 2, 2.
 
-    Trained by `tiny_training.py` to say, at a point of a drawing, which shape lies there and how it is
-    turned. After `mixed3b` comes one more block and a readout at every cell: `shapes` logits, then a (cos,
-    sin) pair for each shape. Nothing in it is equivariant by construction. Input: RGB in [0, 1] less 0.5,
-    divided by 0.25.
+    Trained by `tiny_training.py` to say, at a point of a drawing, which shape lies there. After `mixed3b` comes one
+    more block and a readout at every cell: `shapes` logits. With `told`, a (cos, sin) pair for each shape comes on top,
+    for the control that was trained to report how shapes are turned as well. Nothing in it is equivariant by
+    construction. Input: RGB in [0, 1] less 0.5, divided by 0.25.
     """
 
-    def __init__(self, shapes: int):
+    def __init__(self, shapes: int, *, told: bool = False):
         super().__init__()
-        self.shapes = shapes
+        self.shapes, self.told = shapes, told
         self.conv2d0 = ReLUConv(3, 16, 7, stride=2, padding=3)
         self.maxpool0 = nn.MaxPool2d(3, stride=2, padding=1)
         self.conv2d1 = ReLUConv(16, 16, 1)
@@ -212,12 +212,12 @@ class TinyInception(nn.Module):
         self.mixed3a = Inception(48, (16, 24, 32, 4, 8, 8))
         self.mixed3b = Inception(64, (32, 32, 48, 8, 24, 16))
         self.head = Inception(120, (32, 32, 48, 8, 16, 16))
-        self.readout = nn.Conv2d(112, 3 * shapes, 1)
+        self.readout = nn.Conv2d(112, (3 if told else 1) * shapes, 1)
 
     @no_type_check
     def forward(self, x: Float[Tensor, "b 3 s s"]
-                ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k 2 h w"]]:
+                ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k 2 h w"] | None]:
         x = self.maxpool0(self.conv2d0(x))
         x = self.maxpool1(self.conv2d2(self.conv2d1(x)))
         x = self.readout(self.head(self.mixed3b(self.mixed3a(x))))
-        return x[:, :self.shapes], x[:, self.shapes:].unflatten(1, (self.shapes, 2))
+        return x[:, :self.shapes], (x[:, self.shapes:].unflatten(1, (self.shapes, 2)) if self.told else None)

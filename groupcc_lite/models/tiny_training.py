@@ -1,13 +1,14 @@
 """Train the built-in network on drawings: minutes on two cores, no data needed.
 
-The task: at a point of a scene, say which shape lies there and how it is turned, up to the shape's own
-symmetry. The second half matters. A network that only names shapes may forget their direction on the way; one
-that must report it keeps oriented features up to `mixed3b`, and those are what a group crosscoder looks for.
-Scenes show every orientation equally often, so nothing is rotated or mirrored by hand, and nothing in the
-network is equivariant by construction.
+The task: at a point of a scene, name the shape that lies there. How it is turned is never asked. Scenes show every
+orientation equally often, and a turned shape keeps its name, so the network sees what an augmentation by all rotations
+would show it; mirror images occur as well, since every shape is one. Nothing is equivariant by construction.
 
-`groupcc train-tiny` runs it. It writes `tiny_inception.safetensors` and, next to it, `tiny_inception.json`: what was
-measured on drawings that training never saw.
+A second network, the *told* control, has to report besides how the shape is turned, up to the shape's own symmetry:
+(cos, sin) of fold x orientation, an equivariant target. What it shows of symmetry was asked for.
+
+`groupcc train-tiny` trains the first, `groupcc train-tiny --told` the second. Each writes its weights and, next to
+them, a JSON record: what was measured on drawings that training never saw.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 
 from groupcc_lite.base import atomic_path, progress_bar, sha256_of, write_json
 from groupcc_lite.models.networks import TinyInception, attach_norms, fold_norms, randomise
-from groupcc_lite.models.weight_files import TINY_WEIGHTS
+from groupcc_lite.models.weight_files import TINY_WEIGHTS, TOLD_WEIGHTS
 from groupcc_lite.models.zoo import TINY_PREPROCESS, wrap_model
 from groupcc_lite.stimuli import SHAPES, Drawings, draw, sample_drawings
 
@@ -64,30 +65,32 @@ def targets(drawings: Drawings) -> tuple[Int[Tensor, "n 3"], Int[Tensor, " n"], 
     return torch.stack([scene, row, column], 1), kind, direction
 
 
-def answers(network: nn.Module, images: Tensor, where: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's logits (n, shapes) and direction (n, 2) for the true shape, read at the asked cells."""
+def answers(network: nn.Module, images: Tensor, where: Tensor, kind: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits (n, shapes) at the asked cells and, of a told network, the direction (n, 2) for the true shape."""
     logits, directions = network(preprocess(images))
     scene, row, column = where.unbind(1)
-    return logits[scene, :, row, column].float(), directions[scene, kind, :, row, column].float()
+    found = None if directions is None else directions[scene, kind, :, row, column].float()
+    return logits[scene, :, row, column].float(), found
 
 
 def loss_of(network: nn.Module, drawings: Drawings) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy of the shape plus twice the squared error of its direction: (total, parts)."""
+    """Cross-entropy of the shape; for a told network plus twice the squared error of its direction: (total, parts)."""
     where, kind, direction = targets(drawings)
     logits, found = answers(network, drawings.images, where, kind)
     naming = nn.functional.cross_entropy(logits, kind)
+    parts = {"naming": naming.item(), "accuracy": (logits.argmax(1) == kind).float().mean().item()}
+    if found is None:
+        return naming, parts
     turning = 2 * (found - direction).square().sum(1).mean()
-    correct = (logits.argmax(1) == kind).float().mean()
-    return naming + turning, {"naming": naming.item(), "turning": turning.item(), "accuracy": correct.item()}
+    return naming + turning, parts | {"turning": turning.item()}
 
 
 @torch.no_grad()
 def evaluate_tiny(network: nn.Module, count: int = 1024, *, seed: int = HELD_OUT_SEED) -> dict[str, Any]:
-    """Accuracy and orientation error on `count` drawings of `seed`.
+    """Accuracy, and a told network's orientation error, on `count` drawings of `seed`.
 
-    Returns the accuracy over all asked shapes and over each scene's main shape, the accuracy of each class,
-    and the median orientation error in degrees of each class that has an orientation (chance: 90 degrees /
-    fold).
+    Returns the accuracy over all asked shapes and over each scene's main shape, the accuracy of each class, and, for a
+    told network, the median orientation error in degrees of each class that has an orientation (chance: 90 / fold).
     """
     network = network.eval()
     shapes, hits, errors, main = [], [], [], []
@@ -95,23 +98,29 @@ def evaluate_tiny(network: nn.Module, count: int = 1024, *, seed: int = HELD_OUT
         drawings = sample_drawings(range(start, min(start + 128, count)), SIZE, seed=seed)
         where, kind, direction = targets(drawings)
         logits, found = answers(network, drawings.images, where, kind)
-        turn = torch.atan2(found[:, 1], found[:, 0]) - torch.atan2(direction[:, 1], direction[:, 0])
-        wrapped = torch.atan2(turn.sin(), turn.cos()).abs()
         shapes.append(kind)
         hits.append((logits.argmax(1) == kind).float())
-        errors.append(torch.rad2deg(wrapped) / _FOLDS[kind].clamp(min=1))
         main.append(torch.cat([torch.ones(1), (where[1:, 0] != where[:-1, 0]).float()]) > 0)
-    kind, hit, error, first = (torch.cat(parts) for parts in (shapes, hits, errors, main))
-    oriented = [i for i, shape in enumerate(SHAPES) if shape.fold]
-    return {
+        if found is not None:
+            errors.append(_degrees_off(found, direction) / _FOLDS[kind].clamp(min=1))
+    kind, hit, first = (torch.cat(parts) for parts in (shapes, hits, main))
+    measured: dict[str, Any] = {
         "drawings": count,
         "questions": len(kind),
         "accuracy": round(hit.mean().item(), 4),
         "accuracy_main_shape": round(hit[first].mean().item(), 4),
         "accuracy_per_class": {s.name: round(hit[kind == i].mean().item(), 4) for i, s in enumerate(SHAPES)},
-        "orientation_error_degrees": {SHAPES[i].name: round(error[kind == i].median().item(), 2)
-                                      for i in oriented},
     }
+    if errors:
+        error = torch.cat(errors)
+        measured["orientation_error_degrees"] = {
+            s.name: round(error[kind == i].median().item(), 2) for i, s in enumerate(SHAPES) if s.fold}
+    return measured
+
+
+def _degrees_off(found: Float[Tensor, "n 2"], wanted: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+    turn = torch.atan2(found[:, 1], found[:, 0]) - torch.atan2(wanted[:, 1], wanted[:, 0])
+    return torch.rad2deg(torch.atan2(turn.sin(), turn.cos()).abs())
 
 
 @torch.no_grad()
@@ -157,9 +166,9 @@ def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learni
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})
 
 
-def train_tiny(folder: str | Path, *, steps: int = TINY_STEPS, batch_size: int = 64, seed: int = 0,
-               learning_rate: float = 4e-3, held_out: int = 2048) -> dict[str, Any]:
-    """Train the built-in network and write its weights and its record into `folder`.
+def train_tiny(folder: str | Path, *, told: bool = False, steps: int = TINY_STEPS, batch_size: int = 64,
+               seed: int = 0, learning_rate: float = 4e-3, held_out: int = 2048) -> dict[str, Any]:
+    """Train the built-in network, or the `told` control, and write its weights and its record into `folder`.
 
     Every step sees `batch_size` new drawings; `held_out` others measure the result. Batch normalisation helps
     during training and is folded into the convolutions before anything is measured or written. Returns the
@@ -172,20 +181,22 @@ def train_tiny(folder: str | Path, *, steps: int = TINY_STEPS, batch_size: int =
     for name, value in {"steps": steps, "batch_size": batch_size, "held_out": held_out}.items():
         if value < 1:
             raise ValueError(f"{name} is {value}; expected at least 1")
-    path = Path(folder) / TINY_WEIGHTS.name
+    path = Path(folder) / (TOLD_WEIGHTS if told else TINY_WEIGHTS).name
     started = time.perf_counter()
-    network = attach_norms(randomise(TinyInception(len(SHAPES)), seed)).to(memory_format=torch.channels_last)
+    network = attach_norms(randomise(TinyInception(len(SHAPES), told=told), seed)).to(memory_format=torch.channels_last)
     _optimise(network.train(), steps, batch_size, seed, learning_rate)
     minutes = (time.perf_counter() - started) / 60
     network = fold_norms(network.eval())
     with atomic_path(path) as temporary:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
     record = {
-        "what": "tiny-inception: names shapes in drawings and reports how they are turned",
+        "what": "tiny-inception: names shapes in drawings" if not told else
+                "tiny-inception-told: names shapes in drawings and reports how they are turned",
         "sha256": sha256_of(path),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "training": {"seed": seed, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
-                     "minutes": round(minutes, 1), "threads": torch.get_num_threads()},
+        "training": {"told": told, "seed": seed, "steps": steps, "batch_size": batch_size,
+                     "learning_rate": learning_rate, "minutes": round(minutes, 1),
+                     "threads": torch.get_num_threads()},
         "held_out": {"seed": HELD_OUT_SEED, **evaluate_tiny(network, held_out)},
         "orientation_tuning": {layer: orientation_tuning(network, layer) for layer in ("mixed3a", "mixed3b")},
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},

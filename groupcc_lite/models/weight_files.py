@@ -22,6 +22,10 @@ from groupcc_lite.base import atomic_path, atomic_write, require, sha256_of
 log = logging.getLogger(__name__)
 
 TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny_inception.safetensors"
+TOLD_WEIGHTS = TINY_WEIGHTS.with_name("tiny_inception_told.safetensors")
+"""Of the control that was trained to report orientations as well."""
+TINY_MODELS = {"tiny-inception": TINY_WEIGHTS, "tiny-inception-told": TOLD_WEIGHTS}
+"""The networks that come with the package; drawings are their images."""
 _GOOGLENET_FILE = "googlenet-bvlc/googlenet_bvlc.safetensors"
 
 
@@ -36,8 +40,8 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path | None:
     """
     if weights is not None:
         return None if weights == "random" else existing_file(weights, f"weights of {name}")
-    if name == "tiny-inception":
-        return TINY_WEIGHTS
+    if name in TINY_MODELS:
+        return TINY_MODELS[name]
     if name == "googlenet":
         return bundled_googlenet()
     cached = _inceptionv1_download()[1] if name == "inceptionv1" else None

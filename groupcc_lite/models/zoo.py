@@ -20,6 +20,7 @@ from groupcc_lite.models.cut import near_matches, truncate
 from groupcc_lite.models.networks import GoogLeNet, TinyInception, load_caffe, randomise
 from groupcc_lite.models.weight_files import (
     TINY_WEIGHTS,
+    TOLD_WEIGHTS,
     bundled_googlenet,
     existing_file,
     load_state,
@@ -28,7 +29,7 @@ from groupcc_lite.models.weight_files import (
 )
 from groupcc_lite.stimuli import SHAPES
 
-_NAMES = ("tiny-inception", "googlenet", "inceptionv1", "torchvision/<name>/<layer>")
+_NAMES = ("tiny-inception", "tiny-inception-told", "googlenet", "inceptionv1", "torchvision/<name>/<layer>")
 TINY_PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _CAFFE_PREPROCESS = Preprocess(scale=255.0, mean=(104.0, 117.0, 123.0), channels="BGR")
 _LUCID_PREPROCESS = Preprocess(scale=255.0, mean=(117.0, 117.0, 117.0))
@@ -40,7 +41,8 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
                sha256: str | None = None) -> BaseModel:
     """A base model by name, truncated after `layer`, on `device`, ready to use.
 
-    - "tiny-inception": built in (default layer mixed3b, 96 px).
+    - "tiny-inception": built in (default layer mixed3b, 96 px); trained to name shapes in drawings, nothing else.
+    - "tiny-inception-told": the same network, trained to report how the shapes are turned as well: a control.
     - "googlenet": BVLC GoogLeNet (default mixed3b = inception_3b/output, 224 px). `weights` is its
       safetensors file; without it the file is looked for below the folder in the environment variable
       GROUPCC_DATA.
@@ -58,7 +60,7 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     >>> model.channels, model.geometry.stride, model(torch.zeros(1, 3, 96, 96)).shape
     (120, 4, torch.Size([1, 120, 24, 24]))
     """
-    makers = {"tiny-inception": (_tiny, 96, None), "googlenet": (_googlenet, 224, None),
+    makers = {"tiny-inception": (_tiny, 96, None), "tiny-inception-told": (_told, 96, None), "googlenet": (_googlenet, 224, None),
               "inceptionv1": (_inceptionv1, 224, _paper_normalisation)}
     if name not in makers and not name.startswith("torchvision/"):
         raise ValueError(f"unknown model {name!r}; {near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
@@ -105,14 +107,20 @@ def _cut(module: nn.Module, layer: str, name: str, input_size: int, preprocess: 
 
 # ------------------------------------------------------------------------------------------- the known models
 
-def load_tiny(weights: str | Path | None = None) -> TinyInception:
-    """The built-in network with its training head; `weights` defaults to the file in the package."""
-    path = existing_file(weights or TINY_WEIGHTS, "the file that `groupcc train-tiny` makes")
-    return load_state(TinyInception(len(SHAPES)), path).eval()
+def load_tiny(weights: str | Path | None = None, *, told: bool = False) -> TinyInception:
+    """The built-in network, or the `told` control, with its training head; default weights are those in the package."""
+    path = existing_file(weights or (TOLD_WEIGHTS if told else TINY_WEIGHTS),
+                         "the file that `groupcc train-tiny` makes")
+    return load_state(TinyInception(len(SHAPES), told=told), path).eval()
 
 
-def _tiny(file: Path | None) -> tuple[nn.Module, Preprocess]:
-    return (randomise(TinyInception(len(SHAPES))) if file is None else load_tiny(file)), TINY_PREPROCESS
+def _tiny(file: Path | None, told: bool = False) -> tuple[nn.Module, Preprocess]:
+    network = randomise(TinyInception(len(SHAPES), told=told)) if file is None else load_tiny(file, told=told)
+    return network, TINY_PREPROCESS
+
+
+def _told(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    return _tiny(file, told=True)
 
 
 def load_googlenet(weights: str | Path | None = None) -> GoogLeNet:

@@ -18,7 +18,7 @@ from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, 
 from groupcc_lite.base import digest, matrix_products
 from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, Trainable, TransformMatrix
 from groupcc_lite.groups import cyclic
-from groupcc_lite.models import IMAGE_SHAPE, ImageAutoencoder, load_model
+from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, ImageAutoencoder, load_model
 from groupcc_lite.orbits import sample_orbits
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
@@ -187,7 +187,7 @@ def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
         if not files:
             raise ValueError(f"no image in {images}; give a folder of photographs")
         return len(files)
-    return {"tiny-inception": drawings, "inceptionv1": IMAGENET_TRAIN}.get(model, SAMPLE_PHOTOS)
+    return drawings if model in TINY_MODELS else IMAGENET_TRAIN if model == "inceptionv1" else SAMPLE_PHOTOS
 
 
 def _training_step(model: Trainable, x: Tensor, amp: bool, **terms: float) -> Callable[[], None]:

@@ -33,7 +33,7 @@ from groupcc_lite.coders import (
     least_squares,
 )
 from groupcc_lite.groups import FiniteGroup, parse_group
-from groupcc_lite.models import BaseModel, load_model
+from groupcc_lite.models import TINY_MODELS, BaseModel, load_model
 from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream, sample_orbits
 from groupcc_lite.runs.profiles import Profile, get_profile
 from groupcc_lite.runs.recipes import FITTED_RIDGE, LayerRecipes, action_address, coder_settings, curve_points
@@ -117,7 +117,8 @@ class Run:
         return load_model(self.profile.model, self.profile.layer, weights=self.weights, device=self.device)
 
     @cached_property
-    def _all_images(self) -> ImageSource:
+    def all_images(self) -> ImageSource:
+        """The images of the run, before some are held out."""
         size = self.action.source_size(self.model.input_size)
         if isinstance(self.images, ImageSource):
             return self.images
@@ -125,13 +126,13 @@ class Run:
             return TensorImages(self.images)
         if self.images is not None:
             return PhotoFolder(self.images, size)
-        if self.profile.model == "tiny-inception" and self._model is None:
+        if self.profile.model in TINY_MODELS and self._model is None:
             return DrawingSource(self.profile.drawings, size, seed=1000 + self.seed)
         return PhotoFolder(photo_folder(None, self.profile.name), size)
 
     @cached_property
     def _split(self) -> tuple[ImageSource, ImageSource]:
-        return self._all_images.split(self.profile.held_out, self.seed)
+        return self.all_images.split(self.profile.held_out, self.seed)
 
     def source(self, part: str = "train") -> ImageSource:
         """Images to train on ("train"), or those that no coder sees ("held-out")."""
@@ -359,8 +360,8 @@ class Run:
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with this run's provenance."""
         facts = dict(seed=self.seed, group=self.group.name, model=self.model.name, layer=self.model.layer,
-                     model_fingerprint=self.model.fingerprint, images=len(self._all_images),
-                     images_sha256=self._all_images.fingerprint, settings=dataclasses.asdict(self.profile))
+                     model_fingerprint=self.model.fingerprint, images=len(self.all_images),
+                     images_sha256=self.all_images.fingerprint, settings=dataclasses.asdict(self.profile))
         return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, **facts)
 
 
