@@ -22,9 +22,9 @@ BUILDS_ON: dict[str, tuple[str, ...]] = {
     "05_families": ("03_training",),      # the crosscoder and the sparse autoencoder
     "06_seeing": ("05_families",),        # the maps of features
     "07_symmetry": ("03_training",),      # the crosscoder
-    "08_spectra": ("05_families",),       # the sparse autoencoders of all seeds
-    "11_probes": ("10_one_matrix",),      # scenes, base autoencoders, the matrix
-    "12_relations": ("11_probes",),       # the equivariant SAEs
+    "09_spectra": ("05_families",),       # the sparse autoencoders of all seeds
+    "12_probes": ("11_one_matrix",),      # scenes, base autoencoders, the matrix
+    "13_relations": ("12_probes",),       # the equivariant SAEs
 }
 """Which chapters make what a chapter uses. One that is not listed makes all it needs, or needs it only at its end."""
 

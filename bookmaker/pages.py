@@ -116,7 +116,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def replication(results: Results) -> str:
     """Every claim of both papers: an overview each, then one section per claim with all numbers of both runs."""
-    parts = [f"*This run*: profile `{results.profile}` on the model `{results.model}`, and chapters 10 to 12 on their "
+    parts = [f"*This run*: profile `{results.profile}` on the model `{results.model}`, and chapters 11 to 13 on their "
              "own small networks. *InceptionV1* and *Reference run*: the published run. Its InceptionV1 is the BVLC "
              "training of that architecture; the paper's is another one, whose weights Lucent downloads."]
     for paper, there in PAPERS.items():

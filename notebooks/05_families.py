@@ -360,9 +360,9 @@ if profile == "book":
 # blocks already, where the averaged orbits need another pass over the data.
 #
 # One caution about the third column. An averaged orbit {eq}`eq-averaged` holds what its latent writes and, besides,
-# what all *correlated* latents write. {doc}`13_answer_key` gives the same SAE blocks by least squares
+# what all *correlated* latents write. {doc}`14_answer_key` gives the same SAE blocks by least squares
 # ({prf:ref}`def-fitted`), which takes the others out, and in the reference run these reach only about half as much of
-# the advantage. That is the whole difference in construction ({prf:ref}`prop-averaged`). {doc}`13_answer_key` walks
+# the advantage. That is the whole difference in construction ({prf:ref}`prop-averaged`). {doc}`14_answer_key` walks
 # from one to the other, for the crosscoder's latents too, and finds that mixing correlated latents makes their map
 # purer as well. So the third column flatters the SAE: read alike, the crosscoder keeps more of its advantage than it
 # seems here.

@@ -757,6 +757,6 @@ _ = report.number("symmetric_stable", float((label[stable] != "none").mean()),
 #
 # ## What next
 #
-# A stabiliser is all or nothing. {doc}`08_spectra` looks at the same profiles without a threshold, as spectra, and
-# asks how equivariant the network is. {doc}`13_answer_key` asks how well each *method* recovers planted features in the
+# A stabiliser is all or nothing. {doc}`09_spectra` looks at the same profiles without a threshold, as spectra, and
+# asks how equivariant the network is. {doc}`14_answer_key` asks how well each *method* recovers planted features in the
 # first place; here only the rule was put to the test on them.

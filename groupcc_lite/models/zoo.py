@@ -17,7 +17,7 @@ from torch import fx, nn
 from groupcc_lite.base import require
 from groupcc_lite.models.base import BaseModel, Preprocess
 from groupcc_lite.models.cut import near_matches, truncate
-from groupcc_lite.models.networks import GoogLeNet, TinyInception, load_caffe, randomise
+from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, load_caffe, randomise
 from groupcc_lite.models.weight_files import (
     TINY_WEIGHTS,
     TOLD_WEIGHTS,
@@ -88,6 +88,22 @@ def wrap_model(module: nn.Module, layer: str, *, input_size: int, mean: Sequence
     """
     preprocess = Preprocess(mean=_triple("mean", mean, 0.0), std=_triple("std", std, 1.0))
     return _cut(module, layer, name or type(module).__name__, input_size, preprocess)
+
+
+def patch_model(like: BaseModel, *, side: int = 8) -> BaseModel:
+    """Pixels in place of a network: patches about as large as `like` sees, read at the same density.
+
+    Its tiles are `like`'s stride wide. There are `side` x `side` of them, or fewer where `like` sees less. Channels are
+    centred about the middle of grey. For photographs it says what symmetry there is before any network.
+
+    >>> pixels = patch_model(load_model())
+    >>> pixels.channels, pixels.geometry.stride, pixels.geometry.receptive_field
+    (192, 4, 32)
+    """
+    tile = round(like.geometry.stride)
+    side = max(1, min(side, like.geometry.receptive_field // tile))
+    return wrap_model(PixelPatches(tile, side), "patches", input_size=like.input_size, mean=(0.5,) * 3,
+                      std=(0.25,) * 3, name="patches")
 
 
 def _triple(what: str, value: Sequence[float] | None, default: float) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ run; `keys()` of a run says under which key each artefact is filed; `cost` says 
 
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.costs import cost
-from groupcc_lite.runs.layer_run import FamilyMap, Run
+from groupcc_lite.runs.layer_run import CONTROLS, FamilyMap, Run
 from groupcc_lite.runs.profiles import (
     KEY_PROFILES,
     PROFILES,
@@ -20,7 +20,7 @@ from groupcc_lite.runs.profiles import (
     get_scene_profile,
 )
 from groupcc_lite.runs.recipes import KINDS
-from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish
+from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, interval_of, mean_spread, publish
 from groupcc_lite.runs.scene_report import (
     CODER_NAMES,
     READINGS,
@@ -40,9 +40,9 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed", "Profile",
+    "CODER_NAMES", "CONTROLS", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed", "Profile",
     "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "answer_studies",
     "canonical_fve", "coder_rows", "cost", "family_f1", "far_powers", "get_key_profile", "get_profile",
-    "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread", "probe_readings", "probe_rows",
+    "get_scene_profile", "interval_of", "invariance", "layer_rows", "matrix_rows", "mean_spread", "probe_readings", "probe_rows",
     "publish", "relation_rows",
 ]

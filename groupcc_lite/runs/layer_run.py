@@ -33,7 +33,7 @@ from groupcc_lite.coders import (
     least_squares,
 )
 from groupcc_lite.groups import FiniteGroup, parse_group
-from groupcc_lite.models import TINY_MODELS, BaseModel, load_model
+from groupcc_lite.models import TINY_MODELS, BaseModel, load_model, patch_model
 from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream, sample_orbits
 from groupcc_lite.runs.profiles import Profile, get_profile
 from groupcc_lite.runs.recipes import FITTED_RIDGE, LayerRecipes, action_address, coder_settings, curve_points
@@ -51,6 +51,8 @@ from groupcc_lite.stimuli import (
 from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
 
 PARTS = ("train", "held-out")
+CONTROLS = ("trained", "untrained", "patches", "told")
+"""What `Run.control` knows."""
 
 
 class FamilyMap(NamedTuple):
@@ -137,6 +139,36 @@ class Run:
     def source(self, part: str = "train") -> ImageSource:
         """Images to train on ("train"), or those that no coder sees ("held-out")."""
         return self._split[_part(part)]
+
+    def control(self, name: str = "trained", **changes: Any) -> Run:
+        """The same question put to something else, on the same images: what a finding is worth without the training.
+
+        "trained" is this run's own network, "untrained" its architecture with random weights, "patches" no network but
+        pixels (`models.patch_model`), "told" the built-in network that was trained to report orientations. All have the
+        profile's `control_images` and `control_steps`, so compare them with "trained" and not with this run, unless
+        these are None: then "trained" is this run. `changes`: profile fields, `images`, `action`. ValueError for an
+        unknown name, and for "told" where the network is not the built-in one.
+
+        >>> Run("smoke").control("patches").model.name
+        'patches'
+        """
+        if name not in CONTROLS or (name == "told" and self.profile.model != "tiny-inception"):
+            raise ValueError(f"control is {name!r}; expected one of {', '.join(CONTROLS)} (told: for tiny-inception)")
+        model, weights = self._model, self.weights
+        if name == "untrained":
+            model = load_model(self.model.name, self.model.layer, weights="random", device=self.device)
+        elif name == "patches":
+            model = patch_model(self.model)
+        elif name == "told":
+            model = load_model("tiny-inception-told", self.model.layer, device=self.device)
+        limit, images = self.profile.control_images, self.all_images
+        if limit is not None and limit < len(images):
+            images = ImageSubset(images, np.linspace(0, len(images) - 1, limit).round().astype(int).tolist())
+        budget = dict(steps=self.profile.control_steps or self.profile.steps, mask_radius=self.profile.mask_radius)
+        if name == "patches":
+            budget["mask_radius"] = self.profile.mask_radius or self.model.geometry.max_mask_radius
+        given = dict(images=images, weights=weights, model=model, action=self.action) | budget | changes
+        return Run(self.profile, self.seed, work=self.work, device=self.device, **given)
 
     @cached_property
     def recipes(self) -> LayerRecipes:

@@ -53,8 +53,12 @@ class Profile:
     lr: float = 2e-3
     seeds: int = 3
     """Number of seeds where a chapter compares methods."""
+    control_images: int | None = None
+    """Images for `Run.control`, evenly spread over all of them; None: all."""
+    control_steps: int | None = None
+    """Training steps of coders of `Run.control`; None: as many as of the others."""
     transform_steps: int = 300
-    """Training steps of one matrix per generator, on the layer's orbits (chapter 12)."""
+    """Training steps of one matrix per generator, on the layer's orbits (chapter 13)."""
     vis_size: int = 96
     """Side of a feature visualisation, in pixels."""
     vis_steps: int = 128
@@ -76,7 +80,8 @@ PROFILES = {profile.name: profile for profile in (
             batch_size=256, curve_steps=100),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
             points_per_image=75, latents=1024, k=60, steps=600, curve_steps=100, l1_sparsities=(6.0, 12.0, 24.0),
-            topk_ks=(16, 32, 64, 128), vis_count=128, atlas_size=80, atlas_steps=96),
+            topk_ks=(16, 32, 64, 128), control_images=400,
+            control_steps=300, vis_count=128, atlas_size=80, atlas_steps=96),
     Profile("paper", "D_16 on Lucent's InceptionV1 and an ImageNet folder, streamed: the paper's scale",
             model="inceptionv1", points_per_image=10, held_out=0.01, stream=True, store_images=4000,
             latents=4096, activation="relu", k=None, sparsity=12.0, steps=12_000, curve_steps=2000, lr=5e-4,
@@ -88,7 +93,7 @@ PROFILES = {profile.name: profile for profile in (
 
 @dataclass(frozen=True)
 class SceneProfile:
-    """Settings of chapters 10 to 12: autoencoders of images of four quadrants, their SAEs, M, and 180 probing tasks.
+    """Settings of chapters 11 to 13: autoencoders of images of four quadrants, their SAEs, M, and 180 probing tasks.
 
     >>> SCENE_PROFILES["book"].base_models
     ('mlp', 'cnn')
@@ -142,12 +147,12 @@ SCENE_PROFILES = {profile.name: profile for profile in (
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
                  repeated_ks=(8, 16, 32)),
 )}
-"""All profiles of chapters 10 to 12, by name."""
+"""All profiles of chapters 11 to 13, by name."""
 
 
 @dataclass(frozen=True)
 class KeyProfile:
-    """Settings of chapter 13: every method on planted problems and on drawings.
+    """Settings of chapter 14: every method on planted problems and on drawings.
 
     >>> KEY_PROFILES["book"].noises
     (0.05, 0.3, 1.0)
@@ -181,7 +186,7 @@ KEY_PROFILES = {profile.name: profile for profile in (
                sweep_channels=64, orbits=65_536, noises=(0.0, 0.05, 0.1, 0.2, 0.5, 1.0),
                superpositions=(1.0, 2.0, 3.0, 4.0, 6.0, 8.0), brokens=(0.0, 0.1, 0.2, 0.3, 0.45, 0.6)),
 )}
-"""All profiles of chapter 13, by name."""
+"""All profiles of chapter 14, by name."""
 
 
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:

@@ -40,11 +40,20 @@ class Report:
         self.figures: list[dict[str, str]] = []
         self._began = time.perf_counter()
 
-    def number(self, key: str, value: Any, unit: str = "", note: str = "") -> Any:
-        """Record one number (or list, or word) under `key` and hand it back."""
+    def number(self, key: str, value: Any, unit: str = "", note: str = "", *, n: int | None = None,
+               interval: tuple[float, float] | None = None, over: str = "", internal: bool = False) -> Any:
+        """Record one number (or list, or word) under `key` and hand it back.
+
+        `n` is how many features, pairs or images it is about, `interval` where it lies with 95 % confidence, `over`
+        what that is taken over, such as "5 folds x 3 seeds". `internal` marks a number that no page shows, such as an
+        ingredient of another; every other one must be shown somewhere.
+        """
         if hasattr(value, "tolist"):
             value = value.tolist()
-        self.numbers[key] = dict(value=value, unit="" if isinstance(value, str) else unit, note=note)
+        entry = dict(value=value, unit="" if isinstance(value, str) else unit, note=note)
+        entry |= {} if n is None else dict(n=int(n))
+        entry |= {} if interval is None else dict(interval=[float(end) for end in interval], over=over)
+        self.numbers[key] = entry | (dict(internal=True) if internal else {})
         return value
 
     def numbers_from(self, row: dict[str, Any], prefix: str = "", note: str = "") -> None:
@@ -141,4 +150,25 @@ def _cell(entry: dict[str, Any] | None, digits: int) -> str:
     if value is None or value != value:
         return "undefined"
     text = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    if "interval" in entry:
+        low, high = entry["interval"]
+        text += f" [{low:.{digits}g}, {high:.{digits}g}]"
     return f"{text} {entry['unit']}".strip()
+
+
+def interval_of(values: Iterable[float]) -> tuple[float, float]:
+    """Where the mean of such values lies with 95 % confidence, by Student's t: two values at least.
+
+    Values must be independent of each other: one for each fold, each seed or each image, not one for each pair of them.
+
+    >>> low, high = interval_of([0.48, 0.50, 0.52])
+    >>> round(low, 3), round(high, 3)
+    (0.45, 0.55)
+    """
+    from scipy.stats import t
+
+    numbers = [float(value) for value in values]
+    if len(numbers) < 2:
+        raise ValueError(f"{len(numbers)} value has no spread; expected two or more")
+    reach = float(t.ppf(0.975, len(numbers) - 1)) * statistics.stdev(numbers) / len(numbers) ** 0.5
+    return statistics.fmean(numbers) - reach, statistics.fmean(numbers) + reach

@@ -48,7 +48,7 @@ def test_replication_shows_both_runs_and_what_is_missing():
 
 
 def test_each_paper_has_its_own_claims():
-    other = CLAIM | {"id": "y", "title": "Another", "paper": "equivariant SAEs", "chapter": "10_one_matrix"}
+    other = CLAIM | {"id": "y", "title": "Another", "paper": "equivariant SAEs", "chapter": "11_one_matrix"}
     text = pages.replication(results(claims=(CLAIM, other)))
     first, second = text.split("## Equivariant SAEs")
     assert "claim-x" in first and "claim-y" not in first and "| Claim | This run | InceptionV1 |" in first

@@ -18,28 +18,28 @@ SAID = [
     ("06_seeing", f"{NUMBER} do so half a turn away from it", ["family_opposite"]),
     ("06_seeing", f"{NUMBER} excite it at no rotation", ["family_silent"]),
     ("06_seeing", f"on InceptionV1 {NUMBER} and 8 of 15 in two runs", ["family_near"]),
-    ("12_relations", f"least squares without the relation \\({NUMBER} against {NUMBER} on the MLP\\)",
+    ("13_relations", f"least squares without the relation \\({NUMBER} against {NUMBER} on the MLP\\)",
      ["far_r2_exact_mlp_p1", "far_r2_ls_mlp_p1"]),
-    ("12_relations", rf"loses a little with every round \({NUMBER} at \$p = 12\$\)", ["far_r2_adam_mlp_p12"]),
-    ("12_relations", f"least squares explains {NUMBER} of the mirrored activations", ["pair_mirrors_ls_mlp"]),
-    ("12_relations", f"by a map of its own, {NUMBER} against {NUMBER}",
+    ("13_relations", rf"loses a little with every round \({NUMBER} at \$p = 12\$\)", ["far_r2_adam_mlp_p12"]),
+    ("13_relations", f"least squares explains {NUMBER} of the mirrored activations", ["pair_mirrors_ls_mlp"]),
+    ("13_relations", f"by a map of its own, {NUMBER} against {NUMBER}",
      ["layer_ls_one_step", "layer_per_angle_one_step"]),
-    ("12_relations", f"eight such steps explain {NUMBER}, where a direct map explains {NUMBER}",
+    ("13_relations", f"eight such steps explain {NUMBER}, where a direct map explains {NUMBER}",
      ["layer_ls_half_turn", "layer_per_angle_half_turn"]),
-    ("11_probes", f"reference run \\({NUMBER} with either on the MLP", ["canonical_fve_equivariant_mlp"]),
-    ("11_probes", f"reference run \\({NUMBER} with either on the MLP", ["canonical_fve_shallow_mlp"]),
-    ("11_probes", f"On the CNN their cosine is {NUMBER},", ["latent_cosine_equivariant"]),
-    ("13_answer_key", f"they are just there, at {NUMBER} and {NUMBER}",
+    ("12_probes", f"reference run \\({NUMBER} with either on the MLP", ["canonical_fve_equivariant_mlp"]),
+    ("12_probes", f"reference run \\({NUMBER} with either on the MLP", ["canonical_fve_shallow_mlp"]),
+    ("12_probes", f"On the CNN their cosine is {NUMBER},", ["latent_cosine_equivariant"]),
+    ("14_answer_key", f"they are just there, at {NUMBER} and {NUMBER}",
      ["any_pose_equivariant_sae_fve_equal", "any_pose_equivariant_sae_linear_encoder_fve_equal"]),
-    ("13_answer_key", f"the shares are {NUMBER} % for fitted blocks, {NUMBER} % for .{{1,14}} = 1\\$, {NUMBER} % for "
+    ("14_answer_key", f"the shares are {NUMBER} % for fitted blocks, {NUMBER} % for .{{1,14}} = 1\\$, {NUMBER} % for "
      f".{{1,14}} = 10\\$, and {NUMBER} % for averaged orbits",
      ["100 ridge_1e-06_share", "100 ridge_1_share", "100 ridge_10_share", "100 averaged_share"]),
-    ("13_answer_key", f"from {NUMBER} with fitted blocks to {NUMBER} with .{{1,14}} = 1\\$, where its own dictionary "
+    ("14_answer_key", f"from {NUMBER} with fitted blocks to {NUMBER} with .{{1,14}} = 1\\$, where its own dictionary "
      f"has {NUMBER}\\.", ["ridge_1e-06_crosscoder", "ridge_1_crosscoder", "network_crosscoder_neighbour_purity"]),
-    ("13_answer_key", f"are ahead by {NUMBER} with fitted blocks, {NUMBER} with .{{1,14}} = 1\\$, and {NUMBER} when "
+    ("14_answer_key", f"are ahead by {NUMBER} with fitted blocks, {NUMBER} with .{{1,14}} = 1\\$, and {NUMBER} when "
      "averaged", ["ridge_1e-06_crosscoder - ridge_1e-06_sae", "ridge_1_crosscoder - ridge_1_sae",
       "ridge_1e+06_crosscoder - ridge_1e+06_sae"]),
-    ("13_answer_key", f"what is left of an advantage of {NUMBER} once",
+    ("14_answer_key", f"what is left of an advantage of {NUMBER} once",
      ["network_crosscoder_neighbour_purity - network_sae_neighbour_purity"]),
 ]
 

@@ -51,7 +51,8 @@ LAYER = {  # field: another value, and what that changes; pictures are made from
     "latents": (48, CODERS | CURVE), "activation": ("topk", CODERS), "k": (4, CODERS), "sparsity": (1.0, CODERS),
     "l1_sparsities": ((2.0,), {"curve, L1 1", "curve, L1 2"}), "topk_ks": ((8,), {"curve, TopK 4", "curve, TopK 8"}),
     "curve_steps": (9, CURVE), "steps": (9, CODERS), "batch_size": (9, CODERS | CURVE), "lr": (1e-5, CODERS | CURVE),
-    "seeds": (9, NOTHING), "transform_steps": (9, {"transform, adam"}), "vis_size": (48, {PICTURES}),
+    "seeds": (9, NOTHING), "control_images": (9, NOTHING), "control_steps": (9, NOTHING),
+    "transform_steps": (9, {"transform, adam"}), "vis_size": (48, {PICTURES}),
     "vis_steps": (9, {PICTURES}), "vis_count": (9, NOTHING), "atlas_size": (9, NOTHING), "atlas_steps": (9, NOTHING),
     "amp": (False, CODERS | CURVE),
 }

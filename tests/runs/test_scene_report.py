@@ -204,15 +204,15 @@ def test_the_published_reports_have_the_rows_of_their_profile_and_no_others(root
     bases, ks, seeds = ("mlp", "cnn"), (8, 16, 32), 3
     pair, method = (0.9, 0.8, 1e-5), ("identity", "adam", "least squares", "procrustes")
     made = {
-        "10_one_matrix": matrix_rows({(b, m): [dict(zero=torch.ones(4), mean=torch.ones(4))] * seeds
+        "11_one_matrix": matrix_rows({(b, m): [dict(zero=torch.ones(4), mean=torch.ones(4))] * seeds
                                       for b in bases for m in method}, {}),
-        "11_probes": coder_rows(
+        "12_probes": coder_rows(
             {name: Invariance(0.1, 0.9) for name in ("sae", "wide", "deep", "equivariant")},
             {(b, name, k): [splice(1.0)] for b in bases for k in ks
              for name in ("sae", "wide", "deep", "equivariant")}, {})
         | probe_rows(probed({}, bases=bases, ks=(8, 32), kept=(8, 32))
                      | probed({}, bases=bases, ks=(16,), kept=(8, 32), seeds=seeds), TASKS),
-        "12_relations": relation_rows({}, {}, {("mlp", "exact"): pair}) | layer_rows(
+        "13_relations": relation_rows({}, {}, {("mlp", "exact"): pair}) | layer_rows(
             {name: [1.0, 1.0] for name in ("identity", "powers of M, Adam", "powers of M, least squares",
                                        "one map per angle")}, 1)}
     for chapter, rows in made.items():

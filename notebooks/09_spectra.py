@@ -89,7 +89,7 @@ from groupcc_lite.symmetry import (
 
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
-report = run.report("08_spectra")
+report = run.report("09_spectra")
 G, A, model = run.group, run.action, run.model
 n = G.order // 2  # rotations; element n + k is s r^k
 HALF = n // 2  # half a turn, as a number of elements
@@ -309,7 +309,7 @@ with figures.house_style():
 #
 # An ordinary {term}`sparse autoencoder <sparse autoencoder (SAE)>` has seen no transformed image, so it has no blocks
 # to read. But it can be given {term}`fitted blocks` afterwards: the best linear map from its {term}`latents <latent>`
-# to the whole orbit that each sample came from (`run.fitted`; {doc}`13_answer_key` tests on known answers that this
+# to the whole orbit that each sample came from (`run.fitted`; {doc}`14_answer_key` tests on known answers that this
 # works). Then the census of {doc}`07_symmetry` and everything above apply. Here and in {numref}`fig-census-sae` are
 # crosscoder and SAE side by side, with the mean over seeds and the standard deviation:
 
@@ -458,21 +458,21 @@ display(Markdown(report.compare(
     "sae_equivariance_score")))
 
 # %% [markdown]
-# ```{figure} ../book/reference/08_spectra/spectrum.png
+# ```{figure} ../book/reference/09_spectra/spectrum.png
 # :alt: Bar charts of mean power over irreps for all InceptionV1 features and for four kinds of features.
 # :name: fig-spectrum-inception
 #
 # InceptionV1, reference run: spectra, as in {numref}`fig-spectrum`.
 # ```
 #
-# ```{figure} ../book/reference/08_spectra/census_sae.png
+# ```{figure} ../book/reference/09_spectra/census_sae.png
 # :alt: Grouped bars for each kind of symmetry, crosscoder and SAE with fitted blocks; the SAE has more features without symmetry and fewer with one mirror.
 # :name: fig-census-sae-inception
 #
 # InceptionV1, reference run, three seeds: the census of crosscoder and SAE, as in {numref}`fig-census-sae`.
 # ```
 #
-# An SAE has somewhat more invariant features than the crosscoder, but far fewer with one mirror. {doc}`13_answer_key`
+# An SAE has somewhat more invariant features than the crosscoder, but far fewer with one mirror. {doc}`14_answer_key`
 # suggests why: where single activations are noisy, training on whole orbits finds better directions, and errors look
 # like a lack of symmetry.
 #
@@ -546,4 +546,4 @@ assert torch.allclose(measured, expected, atol=0.01) and abs(expected.sum() - 1)
 #
 # ## What next
 #
-# Rotations and mirrors were an example. {doc}`09_any_group` takes the same functions to other groups, and to colours.
+# Rotations and mirrors were an example. {doc}`10_any_group` takes the same functions to other groups, and to colours.

@@ -76,7 +76,7 @@ from groupcc_lite.stimuli import SCENE_SHAPES, random_scenes, scene_orbits, tile
 
 # %%
 study = SceneRun(profile, seed=seed)
-report = study.report("10_one_matrix")
+report = study.report("11_one_matrix")
 G, bases = study.group, study.profile.base_models
 train_scenes, test_scenes = study.scenes("train"), study.scenes("held-out")
 print(study)
@@ -130,7 +130,7 @@ with figures.house_style():
 # Which image of an orbit is the canonical one? The paper says that there is one and not which. We read it like this:
 # canonical scenes stand **upright**, all their shapes in the base orientation, and other orientations come from turning
 # the whole image ({numref}`fig-scene-orbits`). That makes the representative recognisable, as the {term}`invariant`
-# autoencoder needs, and it agrees with the shares of negative answers that the paper prints ({doc}`11_probes`). There
+# autoencoder needs, and it agrees with the shares of negative answers that the paper prints ({doc}`12_probes`). There
 # are $8^4$ upright scenes and, because a few of them turn into each other, 4,090 orbits. A quarter of the scenes is
 # held out: nothing here is trained on any image of their orbits.
 
@@ -515,5 +515,5 @@ display(Markdown(report.compare(
 #
 # ## What next
 #
-# {doc}`11_probes` takes the other half, the invariant autoencoder, and asks it questions. {doc}`12_relations` asks of
+# {doc}`12_probes` takes the other half, the invariant autoencoder, and asks it questions. {doc}`13_relations` asks of
 # $M$ what a representation of the group would give: $M^4 = I$, a second generator, and a real network's layer.

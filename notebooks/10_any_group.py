@@ -16,7 +16,7 @@
 # - why turning the hue needs pictures that are less saturated,
 # - which features do not care about colour, and how that compares with turns.
 #
-# **You need** the stabilisers of {doc}`07_symmetry` and the spectra of {doc}`08_spectra`.
+# **You need** the stabilisers of {doc}`07_symmetry` and the spectra of {doc}`09_spectra`.
 #
 # **Run time** about a minute on one CPU core. It trains its own small crosscoders.
 #
@@ -93,7 +93,7 @@ from groupcc_lite.symmetry import (
 
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
-report = run.report("09_any_group")
+report = run.report("10_any_group")
 model = run.model
 size = model.input_size
 unit = size / 96  # drawings keep their share of the image
@@ -102,7 +102,7 @@ print(run, "- threshold", TAU)
 # %% [markdown]
 # ## Other turns and mirrors
 #
-# Nothing in {doc}`07_symmetry` and {doc}`08_spectra` knows what a rotation is. A {term}`group` is a table;
+# Nothing in {doc}`07_symmetry` and {doc}`09_spectra` knows what a rotation is. A {term}`group` is a table;
 # {term}`subgroups <subgroup>`, {term}`irreps <irrep>`, {term}`profile <self-similarity profile>`, {term}`stabiliser`
 # and spectrum follow from it. So let us change the group: the six rotations of $C_6$, and $D_5$ with its five mirrors.
 # The same functions, from the drawings of {doc}`07_symmetry` to a trained {term}`crosscoder`, small enough to take
@@ -519,7 +519,7 @@ display(Markdown(report.compare(
     "hue_kept_most", "hue_outside")))
 
 # %% [markdown]
-# ```{figure} ../book/reference/09_any_group/colour_invariance.png
+# ```{figure} ../book/reference/10_any_group/colour_invariance.png
 # :alt: Scatter plot of invariance to hue against invariance to quarter turns, trained and untrained network.
 # :name: fig-colour-invariance-inception
 #
@@ -603,6 +603,6 @@ assert have_them == {"half red, half blue line", "red and blue cross"}
 #
 # ## What next
 #
-# {doc}`10_one_matrix` turns to another method: autoencoders that are made invariant, and one matrix that turns what
+# {doc}`11_one_matrix` turns to another method: autoencoders that are made invariant, and one matrix that turns what
 # they write. Its dictionaries have blocks like a crosscoder's, so the functions of the last three chapters apply to
 # them.

@@ -17,11 +17,11 @@
 # - how to test whether a few latents hold the answer to a question, with 180 questions,
 # - why a reconstruction that was told the answer must not be asked for it.
 #
-# **You need** scenes, base models and the matrix $M$ from {doc}`10_one_matrix`, and {doc}`03_training` for sparse
+# **You need** scenes, base models and the matrix $M$ from {doc}`11_one_matrix`, and {doc}`03_training` for sparse
 # autoencoders and TopK.
 #
 # **Run time** about three minutes on one CPU core, nearly all of it for training and probing, when
-# {doc}`10_one_matrix` has been run. What is trained is kept.
+# {doc}`11_one_matrix` has been run. What is trained is kept.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -92,7 +92,7 @@ from groupcc_lite.stimuli import (
 
 # %%
 study = SceneRun(profile, seed=seed)
-report = study.report("11_probes")
+report = study.report("12_probes")
 G, settings = study.group, study.profile
 bases, ks = settings.base_models, settings.ks
 train_scenes = study.scenes("train")
@@ -101,7 +101,7 @@ print(study)
 # %% [markdown]
 # ## The invariant half
 #
-# An {term}`equivariant SAE` ({prf:ref}`def-equivariant-sae`) has two parts. {doc}`10_one_matrix` had the matrix $M$.
+# An {term}`equivariant SAE` ({prf:ref}`def-equivariant-sae`) has two parts. {doc}`11_one_matrix` had the matrix $M$.
 # This chapter has the other: an autoencoder that reads the activations of *any* image of the {term}`orbit` and has to
 # write those of the {term}`canonical image`.
 #
@@ -167,7 +167,7 @@ if profile != "smoke":
 #
 # The dictionary vectors of the equivariant SAE belong to canonical images. $M^p D$ is the dictionary for images turned
 # $p$ times, so it is a dictionary with $\lvert G\rvert$ blocks, as a {term}`crosscoder` has, and everything in
-# {doc}`04_heatmaps`, {doc}`07_symmetry` and {doc}`08_spectra` applies to it. Here we can do better than compare
+# {doc}`04_heatmaps`, {doc}`07_symmetry` and {doc}`09_spectra` applies to it. Here we can do better than compare
 # cosines. The base model has a decoder, and the decoder makes pictures. So add a dictionary vector to the mean
 # activations, turn it with $M$, and look at what changes in the picture ({numref}`fig-turned-dictionary`).
 
@@ -288,7 +288,7 @@ for family, printed in zip(FAMILIES, ("58", "87 to 89", "87 to 89", "97"), stric
     print(f"{family:6}   {upright:6.1f} %   {independent:10.1f} %   {printed} %")
 
 # %% [markdown]
-# Only the SO line tells the two readings of {doc}`10_one_matrix` apart, canonical scenes upright or not, and it speaks
+# Only the SO line tells the two readings of {doc}`11_one_matrix` apart, canonical scenes upright or not, and it speaks
 # for the upright one, if faintly.
 #
 # For each question, latents are ranked by the absolute difference of their means between images with answer yes and no,
@@ -497,7 +497,7 @@ display(Markdown(report.compare(
 # {numref}`fig-probes-reference`, {numref}`fig-probes-k-inception` and {numref}`fig-splice-reference` are the
 # counterparts of the figures above.
 #
-# ```{figure} ../book/reference/11_probes/probes_few.png
+# ```{figure} ../book/reference/12_probes/probes_few.png
 # :alt: Four panels of grouped bars of F1 by task family, for two base models, latents on the left and reconstructions on the right.
 # :name: fig-probes-reference
 #
@@ -505,7 +505,7 @@ display(Markdown(report.compare(
 # with Figures 3 and 7 of the paper.
 # ```
 #
-# ```{figure} ../book/reference/11_probes/probes_k.png
+# ```{figure} ../book/reference/12_probes/probes_k.png
 # :alt: Eight panels of F1 over k, one row per base model and one column per task family, one line per coder.
 # :name: fig-probes-k-inception
 #
@@ -513,7 +513,7 @@ display(Markdown(report.compare(
 # and trails on the rest, and the gaps are many standard deviations wide.
 # ```
 #
-# ```{figure} ../book/reference/11_probes/splice.png
+# ```{figure} ../book/reference/12_probes/splice.png
 # :alt: Two panels of lines, pixel error of the spliced base model across and L1 norm of the latents upwards, one line per coder.
 # :name: fig-splice-reference
 #
@@ -537,5 +537,5 @@ display(Markdown(report.compare(
 #
 # ## What next
 #
-# {doc}`12_relations` goes on with $M$: what the relation $M^4 = I$ costs, a second generator, and a real network's
+# {doc}`13_relations` goes on with $M$: what the relation $M^4 = I$ costs, a second generator, and a real network's
 # layer.

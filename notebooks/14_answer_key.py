@@ -19,7 +19,7 @@
 # - what remains of the paper's claim about families, on planted data, on drawings, and in the network.
 #
 # **You need** coders and how they are judged from {doc}`03_training`, stabilisers with a threshold from
-# {doc}`07_symmetry`, equivariant SAEs from {doc}`10_one_matrix`, and, for the end, the comparison of
+# {doc}`07_symmetry`, equivariant SAEs from {doc}`11_one_matrix`, and, for the end, the comparison of
 # {doc}`05_families`.
 #
 # **Run time** about five minutes on one CPU core when {doc}`05_families` has been run.
@@ -92,7 +92,7 @@ from groupcc_lite.symmetry import (
 
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
-report = run.report("13_answer_key")
+report = run.report("14_answer_key")
 settings = get_key_profile(profile)
 folder = run.work / "answer_key"
 studies = answer_studies(settings, seed)
@@ -369,7 +369,7 @@ for name, make in posed.problems.items():
 # %% [markdown]
 # With images in any pose both equivariant SAEs find next to nothing: they cannot explain more than the limit of
 # {prf:ref}`prop-any-pose`, and in the reference run they are just there, at 0.26 and 0.27. Upright, they work, and the
-# plain linear encoder works better than the one with two layers, of which most latents die; {doc}`11_probes` found no
+# plain linear encoder works better than the one with two layers, of which most latents die; {doc}`12_probes` found no
 # advantage of the second layer either. An equivariant SAE has a strength that the table does not show: it can read an
 # image in any pose, which a crosscoder cannot. But who brings the images upright? For objects in scenes a camera may do
 # it, for the parts of an image nobody does.
@@ -591,7 +591,7 @@ print("of the crosscoder's advantage in purity, an ordinary SAE with fitted bloc
 # train, and another way to compare. The fitted blocks separate them. On {term}`InceptionV1` (reference run) they
 # explain even a little more of the orbits than the crosscoder does, and still reach little more than a third of its
 # advantage in purity (a ratio of differences between means of three seeds, and no more certain than that). There
-# training on orbits does matter. It changes *which* features are learned: {doc}`08_spectra` found more of them
+# training on orbits does matter. It changes *which* features are learned: {doc}`09_spectra` found more of them
 # symmetric. How much of the advantage is due to that? It depends on how an SAE is given blocks.
 #
 # ### Averaged or fitted?
@@ -695,7 +695,7 @@ keys += [f"network_{kind}_{field}" for field in ("fve", "neighbour_purity", "ari
 display(Markdown(report.compare(*keys, "fitted_share", "averaged_share")))
 
 # %% [markdown]
-# ```{figure} ../book/reference/13_answer_key/sweeps.png
+# ```{figure} ../book/reference/14_answer_key/sweeps.png
 # :alt: Nine line plots of three scores against three difficulties, four methods with bands over seeds.
 # :name: fig-sweeps-inception
 #
@@ -703,14 +703,14 @@ display(Markdown(report.compare(*keys, "fitted_share", "averaged_share")))
 # {numref}`fig-sweeps`.
 # ```
 #
-# ```{figure} ../book/reference/13_answer_key/standard.png
+# ```{figure} ../book/reference/14_answer_key/standard.png
 # :alt: Four panels of dots for eight methods, three seeds each, at standard difficulty.
 # :name: fig-standard-inception
 #
 # Reference run, three seeds: the planted problem of standard difficulty, as in {numref}`fig-standard`.
 # ```
 #
-# ```{figure} ../book/reference/13_answer_key/drawings.png
+# ```{figure} ../book/reference/14_answer_key/drawings.png
 # :alt: Four panels of dots for six methods, three seeds each, on drawn shapes.
 # :name: fig-drawings-inception
 #

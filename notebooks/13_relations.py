@@ -16,10 +16,10 @@
 # - that a second generator, the mirror, is no harder than one,
 # - where linearity ends: single points of a deeper network.
 #
-# **You need** {doc}`01_groups` for generators, scenes, the matrix $M$ and its two $R^2$ from {doc}`10_one_matrix`, the
-# coders of {doc}`11_probes`, and, for the real network, points and the linear ceiling of {doc}`02_orbits`.
+# **You need** {doc}`01_groups` for generators, scenes, the matrix $M$ and its two $R^2$ from {doc}`11_one_matrix`, the
+# coders of {doc}`12_probes`, and, for the real network, points and the linear ceiling of {doc}`02_orbits`.
 #
-# **Run time** about a minute on one CPU core when {doc}`02_orbits` and {doc}`11_probes` have been run, several minutes
+# **Run time** about a minute on one CPU core when {doc}`02_orbits` and {doc}`12_probes` have been run, several minutes
 # otherwise.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
@@ -71,7 +71,7 @@ from groupcc_lite.runs import Run, SceneRun, far_powers, layer_rows, relation_ro
 
 # %%
 study = SceneRun(profile, seed=seed)
-report = study.report("12_relations")
+report = study.report("13_relations")
 bases, ks = study.profile.base_models, study.profile.ks
 k = ks[len(ks) // 2]
 print(study)
@@ -79,7 +79,7 @@ print(study)
 # %% [markdown]
 # ## Open question: the relation $M^4 = I$
 #
-# In {doc}`10_one_matrix` one matrix $M$ turned the {term}`activations <activation>` of two base models, for images of
+# In {doc}`11_one_matrix` one matrix $M$ turned the {term}`activations <activation>` of two base models, for images of
 # scenes, by a quarter. Four quarter turns are no turn, so one should have $M^4 = I$. Should one not get it for nothing?
 #
 # ```{prf:proposition} Where the relation holds by itself
@@ -162,7 +162,7 @@ with figures.house_style():
 # from $I$ by as much as 1 in an entry and predicts almost perfectly all the same: what is off acts on directions that
 # activations hardly use ({prf:ref}`prop-order`).
 #
-# Does it matter for the probes of {doc}`11_probes`? The {term}`equivariant SAE`'s reconstructions use powers up to
+# Does it matter for the probes of {doc}`12_probes`? The {term}`equivariant SAE`'s reconstructions use powers up to
 # three only. Exchange its $M$, keep everything else:
 
 # %%
@@ -330,7 +330,7 @@ display(Markdown(report.compare(
 # $M$ trained longer, and a layer of InceptionV1. {numref}`fig-linearity-inception` is the counterpart of
 # {numref}`fig-linearity`.
 #
-# ```{figure} ../book/reference/12_relations/linearity.png
+# ```{figure} ../book/reference/13_relations/linearity.png
 # :alt: Lines over the rotation angle for InceptionV1, one per way of predicting the turned activation.
 # :name: fig-linearity-inception
 #
@@ -352,4 +352,4 @@ display(Markdown(report.compare(
 #
 # ## What next
 #
-# {doc}`13_answer_key` sets the equivariant SAE beside all other methods, on data whose true features are known.
+# {doc}`14_answer_key` sets the equivariant SAE beside all other methods, on data whose true features are known.
