@@ -20,6 +20,7 @@ from typing import Any
 from bookmaker import execution, html_repairs, notebook_pairs, page_packages, pages, reference_pages
 from bookmaker.auditing import Problem, audit
 from bookmaker.project_facts import HOW_TO_SET, Project, repeated
+from bookmaker.replication import read_claims
 from groupcc_lite import atlas
 from groupcc_lite.atlas import copy_scripts, link_from, script_links
 from groupcc_lite.base import atomic_write, digest, read_json, sha256_of, write_json
@@ -78,7 +79,7 @@ def results(root: Path, profile: str) -> pages.Results:
     return pages.Results(
         profile=profile, here=pages.read_reports(execution.report_path(profile, "").parent),
         reference=pages.read_reports(root / "book" / "reference"), notebooks=notebooks,
-        claims=pages.read_claims(root / "book" / "claims.yml"),
+        claims=read_claims(root / "book" / "claims.yml"),
         benchmarks=read_json(measured) if measured.is_file() else None)
 
 

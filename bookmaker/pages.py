@@ -6,25 +6,19 @@ Every number comes from a chapter's report, and a number that no report holds is
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bookmaker.replication import MISSING, overview, show, table
 from groupcc_lite.base import minutes, read_json
 from groupcc_lite.runs import get_profile
 
 MARKER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
-MISSING = "not measured"
 UNBROKEN = "\u00a0"
 """A space at which no line ends."""
-COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
-PAPERS = {"group crosscoders": "InceptionV1", "equivariant SAEs": "Reference run"}
-"""The papers that claims come from, and what the published run beside the reader's is called."""
-CLAIM_FIELDS = {"id", "paper", "title", "section", "claim", "chapter", "numbers", "holds", "deviation"}
 
 
 @dataclass(frozen=True)
@@ -54,95 +48,12 @@ def read_reports(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: read_json(path) for path in sorted(folder.glob("[0-9][0-9]_*.json"))}
 
 
-def read_claims(path: Path) -> list[dict[str, Any]]:
-    """The papers' claims; ValueError for a claim with a missing, unknown or unusable field."""
-    import yaml
-
-    claims = yaml.safe_load(path.read_text())
-    for claim in claims:
-        if claim.keys() != CLAIM_FIELDS:
-            odd = ", ".join(sorted(claim.keys() ^ CLAIM_FIELDS))
-            raise ValueError(f"{path.name}: claim {claim.get('id')!r} has missing or unknown fields: {odd}")
-        if claim["paper"] not in PAPERS:
-            raise ValueError(f"{path.name}: claim {claim['id']!r} is of the paper {claim['paper']!r}; expected one of "
-                             f"{', '.join(PAPERS)}")
-        for left, sign, right in claim["holds"]:
-            keys = [k for k in (left, right) if isinstance(k, str)]
-            if sign not in COMPARE or not set(keys) <= claim["numbers"].keys():
-                raise ValueError(f"{path.name}: claim {claim['id']!r} cannot test {left} {sign} {right}; use one of "
-                                 f"{', '.join(COMPARE)} between numbers of the claim")
-    return claims
-
-
-def status(claim: dict[str, Any], report: dict[str, Any] | None) -> str:
-    """"holds", "holds partly" (some of its tests do), "does not hold", or "not measured" when the report lacks a number
-    that they need.
-    """
-    numbers = (report or {}).get("numbers", {})
-    needed = {k for left, _, right in claim["holds"] for k in (left, right) if isinstance(k, str)}
-    if not needed or not needed <= numbers.keys():
-        return MISSING
-
-    def value(key: Any) -> Any:
-        return numbers[key]["value"] if isinstance(key, str) else key
-
-    if any(isinstance(value(key), str) for key in needed):  # a word such as "no such pair" stands for a missing number
-        return MISSING
-    passed = [COMPARE[sign](value(left), value(right)) for left, sign, right in claim["holds"]]
-    return "holds" if all(passed) else "holds partly" if any(passed) else "does not hold"
-
-
-def show(entry: dict[str, Any] | None) -> str:
-    """A report's number as text: three significant digits, its unit, or "not measured"."""
-    if entry is None:
-        return MISSING
-    value = entry["value"]
-    if isinstance(value, list):
-        text = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in value)
-    elif isinstance(value, float):
-        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    else:
-        text = f"{value:,}" if type(value) is int else str(value)
-    return f"{text} {entry.get('unit', '')}".strip()
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; bars and line breaks inside cells are made harmless."""
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ").strip() for c in cells) + " |"
-
-    return "\n".join([line(header), "|" + " --- |" * len(header), *(line(row) for row in rows)])
-
-
 def replication(results: Results) -> str:
-    """Every claim of both papers: an overview each, then one section per claim with all numbers of both runs."""
-    parts = [f"*This run*: profile `{results.profile}` on the model `{results.model}`, and chapters 11 to 13 on their "
-             "own small networks. *InceptionV1* and *Reference run*: the published run. Its InceptionV1 is the BVLC "
-             "training of that architecture; the paper's is another one, whose weights Lucent downloads."]
-    for paper, there in PAPERS.items():
-        claims = [claim for claim in results.claims if claim["paper"] == paper]
-        if claims:
-            rows = [[f"[{claim['title']}](claim-{claim['id']})", *_verdicts(claim, results)] for claim in claims]
-            parts += [f"## {paper[0].upper() + paper[1:]}", table(["Claim", "This run", there], rows)]
-            parts += [_claim_section(claim, results, there) for claim in claims]
-    return "\n\n".join(parts)
-
-
-def _verdicts(claim: dict[str, Any], results: Results) -> list[str]:
-    return [status(claim, reports.get(claim["chapter"])) for reports in (results.here, results.reference)]
-
-
-def _claim_section(claim: dict[str, Any], results: Results, there: str) -> str:
-    reports = [results.here.get(claim["chapter"]), results.reference.get(claim["chapter"])]
-    rows = [[label, *(show((report or {}).get("numbers", {}).get(key)) for report in reports)]
-            for key, label in claim["numbers"].items()]
-    verdicts = [f"**{verdict}**" for verdict in _verdicts(claim, results)]
-    return "\n\n".join([
-        f"(claim-{claim['id']})=\n### {claim['title']}",
-        f"**The paper ({claim['section']}).** {claim['claim'].strip()}",
-        table(["", "This run", there], [*rows, ["**status**", *verdicts]]),
-        f"**How we differ.** {claim['deviation'].strip()} "
-        f"Measured in {{doc}}`chapter {int(claim['chapter'][:2])} <../notebooks/{claim['chapter']}>`."])
+    """Every claim of both papers, with verdicts, tests and numbers of both runs."""
+    runs = (f"*This run*: profile `{results.profile}` on the model `{results.model}`, and chapters 11 to 13 on their "
+            "own small networks. *InceptionV1* and *Reference run*: the published run. Its InceptionV1 is the BVLC "
+            "training of that architecture; the paper's is another one, whose weights Lucent downloads.")
+    return f"{runs}\n\n{overview(results.claims, results.here, results.reference)}"
 
 
 def reproducibility(results: Results) -> str:

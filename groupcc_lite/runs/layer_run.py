@@ -51,6 +51,8 @@ from groupcc_lite.stimuli import (
 from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
 
 PARTS = ("train", "held-out")
+NAMED_IMAGES = 20_000
+"""Up to how many photographs a report lists the names of: of so many, content is hashed as well."""
 CONTROLS = ("trained", "untrained", "patches", "told")
 """What `Run.control` knows."""
 
@@ -391,10 +393,12 @@ class Run:
 
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with this run's provenance."""
+        images = self.all_images
         facts = dict(seed=self.seed, group=self.group.name, model=self.model.name, layer=self.model.layer,
-                     model_fingerprint=self.model.fingerprint, images=len(self.all_images),
-                     images_sha256=self.all_images.fingerprint, settings=dataclasses.asdict(self.profile))
-        return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, **facts)
+                     model_fingerprint=self.model.fingerprint, image_count=len(images),
+                     images_sha256=images.fingerprint, settings=dataclasses.asdict(self.profile))
+        names = images.names if isinstance(images, PhotoFolder) and len(images) <= NAMED_IMAGES else ()
+        return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, images=names, **facts)
 
 
 def _part(part: str) -> int:

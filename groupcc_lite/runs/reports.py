@@ -11,14 +11,18 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from groupcc_lite.base import atomic_path, provenance, read_json, repository_root, write_json
+from groupcc_lite.base import atomic_path, atomic_write, provenance, read_json, repository_root, write_json
 
 # The reference run stands for the paper's network; both are trainings of its architecture.
 REFERENCE_MODELS = ("googlenet", "inceptionv1")
+
+
+IMAGE_NAMES = "images.txt"
+"""Names of the photographs of a run, one a line, beside its reports: with them others can bring the same ones together."""
 
 
 class Report:
@@ -34,8 +38,9 @@ class Report:
     >>> folder.cleanup()
     """
 
-    def __init__(self, folder: str | Path, chapter: str, profile: str, **facts: Any):
+    def __init__(self, folder: str | Path, chapter: str, profile: str, *, images: Sequence[str] = (), **facts: Any):
         self.folder, self.chapter, self.profile, self.facts = Path(folder), chapter, profile, facts
+        self.image_names = tuple(images)
         self.numbers: dict[str, dict[str, Any]] = {}
         self.figures: list[dict[str, str]] = []
         self._began = time.perf_counter()
@@ -75,6 +80,8 @@ class Report:
         facts = provenance(**self.facts, seconds=round(time.perf_counter() - self._began, 1))
         write_json(path, dict(chapter=self.chapter, profile=self.profile, provenance=facts, numbers=self.numbers,
                               figures=self.figures))
+        if self.image_names:
+            atomic_write(self.folder / IMAGE_NAMES, "".join(f"{name}\n" for name in self.image_names))
         return path
 
     def compare(self, *keys: str, digits: int = 3) -> str:
@@ -99,7 +106,7 @@ def reference(chapter: str, folder: str | Path | None = None) -> dict[str, Any] 
 
 
 def publish(source: str | Path, target: str | Path, *, force: bool = False) -> list[Path]:
-    """Copy saved reports and the figures they list; returns the JSON files written.
+    """Copy saved reports, the figures they list and the names of the images; returns the JSON files written.
 
     ValueError if there are none, or if they come from more than one commit, unless `force`: then no single state of the
     code stands for them.
@@ -125,6 +132,9 @@ def publish(source: str | Path, target: str | Path, *, force: bool = False) -> l
                 shutil.copyfile(source / figure["file"], temporary)
         write_json(target / path.name, report)
         written.append(target / path.name)
+    if (source / IMAGE_NAMES).is_file():
+        with atomic_path(target / IMAGE_NAMES) as temporary:
+            shutil.copyfile(source / IMAGE_NAMES, temporary)
     return written
 
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from built_book import SmokeBook, make_smoke_book
 
-from bookmaker import build, execution, notebook_pairs, pages
+from bookmaker import build, execution, notebook_pairs, pages, replication
 from groupcc_lite.base import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +105,27 @@ def test_undescribed_images_sees_a_bare_figure_and_a_half_described_one():
     assert undescribed_images(nbformat.v4.new_notebook(cells=[bare, half, good])) == ["bare", "half"]
 
 
+def unshown(numbers: dict, notebook, claimed: set[str]) -> list[str]:
+    """Keys of a report's numbers that neither the chapter's page nor the replication table shows.
+
+    A number is shown by its note: every table of a report has it. Ingredients of other numbers are marked internal.
+    """
+    text = "\n".join(part if isinstance(part, str) else "".join(part)
+                     for cell in notebook.cells for output in cell.get("outputs", [])
+                     for part in [output.get("text", ""), *(content for kind, content in output.get("data", {}).items()
+                                                            if kind.startswith("text/"))])
+    return [key for key, entry in numbers.items() if not entry.get("internal") and key not in claimed
+            and (entry["note"] or key.replace("_", " ")) not in text]
+
+
+def test_a_number_that_no_page_shows_is_found():
+    table = nbformat.v4.new_output("display_data", data={"text/markdown": "| good news | 1 |\n| a b | 2 |"})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[table])])
+    numbers = {"good": dict(note="good news"), "bad": dict(note="bad news"), "a_b": dict(note=""),
+               "claimed": dict(note="elsewhere"), "inner": dict(note="an ingredient", internal=True)}
+    assert unshown(numbers, notebook, {"claimed"}) == ["bad"]
+
+
 @pytest.fixture(scope="module")
 def smoke_book(tmp_path_factory) -> SmokeBook:
     """The whole book made from nothing with the smallest settings: every chapter run, built strictly, and checked."""
@@ -131,9 +152,20 @@ class TestSmokeBook:
 
     def test_every_number_of_the_replication_table_is_measured(self, smoke_book):
         reports = pages.read_reports(smoke_book.work / "reports" / "smoke")
-        missing = [f"{claim['chapter']}: {key}" for claim in pages.read_claims(ROOT / "book" / "claims.yml")
+        missing = [f"{claim['chapter']}: {key}" for claim in replication.read_claims(ROOT / "book" / "claims.yml")
                    for key in claim["numbers"] if key not in reports[claim["chapter"]]["numbers"]]
         assert missing == []
+
+    def test_every_number_stands_on_a_page_or_is_internal(self, smoke_book):
+        """Of this run's reports, and of the published ones that stand beside them."""
+        claimed = {path.stem: {key for claim in replication.read_claims(ROOT / "book" / "claims.yml")
+                          if claim["chapter"] == path.stem for key in claim["numbers"]} for path in CHAPTERS}
+        folder, missing = execution.executed_folder(smoke_book.root, "smoke"), {}
+        for where in (smoke_book.work / "reports" / "smoke", ROOT / "book" / "reference"):
+            for name, report in pages.read_reports(where).items():
+                page = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+                missing[f"{where.name}/{name}"] = unshown(report["numbers"], page, claimed[name])
+        assert {name: keys for name, keys in missing.items() if keys} == {}
 
 
 def test_the_reference_reports_match_the_claims(root):
@@ -141,6 +173,6 @@ def test_the_reference_reports_match_the_claims(root):
     folder = root / "book" / "reference"
     if not list(folder.glob("*.json")):
         pytest.skip("no reference run has been published yet")
-    for claim in pages.read_claims(root / "book" / "claims.yml"):
+    for claim in replication.read_claims(root / "book" / "claims.yml"):
         numbers = read_json(folder / f"{claim['chapter']}.json")["numbers"]
         assert claim["numbers"].keys() <= numbers.keys()

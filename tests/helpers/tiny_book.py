@@ -36,7 +36,7 @@ CLAIMS = '''
   claim: The value is large.
   chapter: 01_one
   numbers: {value: the value, other: another one}
-  holds: [[value, ">", 3]]
+  tests: [{that: [value, ">", 3], since: 2026-11-20, known: before}]
   deviation: None.
 '''
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from groupcc_lite.runs.reports import Report, publish, reference
+from groupcc_lite.runs.reports import Report, interval_of, publish, reference
 
 
 @pytest.fixture
@@ -51,6 +51,30 @@ def test_reports_of_several_commits_are_published_only_by_force(saved):
     content["provenance"]["commit"] = "a" * 40 + " with uncommitted changes"
     (saved / "reports" / "04_heatmaps.json").write_text(json.dumps(content))
     assert len(publish(saved / "reports", saved / "reference")) == 2
+
+
+def test_the_names_of_the_images_are_published_with_the_numbers(saved):
+    Report(saved / "reports", "04_heatmaps", "inception", images=("b.jpg", "a/c.jpg")).save()
+    publish(saved / "reports", saved / "reference", force=True)
+    assert (saved / "reference" / "images.txt").read_text() == "b.jpg\na/c.jpg\n"
+
+
+def test_a_number_keeps_n_its_interval_and_whether_it_is_internal(tmp_path):
+    report = Report(tmp_path, "03_training", "book")
+    report.number("fve", 0.5, note="explained", n=80, interval=(0.45, 0.55), over="5 folds")
+    report.number("sum", 3.0, internal=True)
+    kept = json.loads(report.save().read_text())["numbers"]
+    assert kept["fve"] == dict(value=0.5, unit="", note="explained", n=80, interval=[0.45, 0.55], over="5 folds")
+    assert kept["sum"]["internal"] is True and "n" not in kept["sum"] and "interval" not in kept["sum"]
+    assert "| explained | 0.5 [0.45, 0.55] |" in report.compare("fve")
+
+
+def test_an_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = [low < 1.0 < high for low, high in (interval_of(rng.normal(1.0, 2.0, 3)) for _ in range(2000))]
+    assert abs(np.mean(inside) - 0.95) < 0.02
+    with pytest.raises(ValueError, match="1 value has no spread"):
+        interval_of([1.0])
 
 
 def test_the_comparison_shows_both_runs(saved, monkeypatch):
