@@ -60,8 +60,8 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     >>> model.channels, model.geometry.stride, model(torch.zeros(1, 3, 96, 96)).shape
     (120, 4, torch.Size([1, 120, 24, 24]))
     """
-    makers = {"tiny-inception": (_tiny, 96, None), "tiny-inception-told": (_told, 96, None), "googlenet": (_googlenet, 224, None),
-              "inceptionv1": (_inceptionv1, 224, _paper_normalisation)}
+    makers = {"tiny-inception": (_tiny, 96, None), "tiny-inception-told": (_told, 96, None),
+              "googlenet": (_googlenet, 224, None), "inceptionv1": (_inceptionv1, 224, _paper_normalisation)}
     if name not in makers and not name.startswith("torchvision/"):
         raise ValueError(f"unknown model {name!r}; {near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
     file = verified_file(name, weights, sha256)

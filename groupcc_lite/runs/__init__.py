@@ -40,9 +40,9 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "CONTROLS", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed", "Profile",
-    "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "answer_studies",
-    "canonical_fve", "coder_rows", "cost", "family_f1", "far_powers", "get_key_profile", "get_profile",
-    "get_scene_profile", "interval_of", "invariance", "layer_rows", "matrix_rows", "mean_spread", "probe_readings", "probe_rows",
-    "publish", "relation_rows",
+    "CODER_NAMES", "CONTROLS", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed",
+    "Profile", "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun",
+    "answer_studies", "canonical_fve", "coder_rows", "cost", "family_f1", "far_powers", "get_key_profile",
+    "get_profile", "get_scene_profile", "interval_of", "invariance", "layer_rows", "matrix_rows", "mean_spread",
+    "probe_readings", "probe_rows", "publish", "relation_rows",
 ]

@@ -395,10 +395,10 @@ class Run:
         """An empty report for a chapter, with this run's provenance."""
         images = self.all_images
         facts = dict(seed=self.seed, group=self.group.name, model=self.model.name, layer=self.model.layer,
-                     model_fingerprint=self.model.fingerprint, image_count=len(images),
+                     model_fingerprint=self.model.fingerprint, images=len(images),
                      images_sha256=images.fingerprint, settings=dataclasses.asdict(self.profile))
         names = images.names if isinstance(images, PhotoFolder) and len(images) <= NAMED_IMAGES else ()
-        return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, images=names, **facts)
+        return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, image_names=names, **facts)
 
 
 def _part(part: str) -> int:

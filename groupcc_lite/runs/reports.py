@@ -22,7 +22,7 @@ REFERENCE_MODELS = ("googlenet", "inceptionv1")
 
 
 IMAGE_NAMES = "images.txt"
-"""Names of the photographs of a run, one a line, beside its reports: with them others can bring the same ones together."""
+"""Names of the photographs of a run, one a line, beside its reports: with them others can bring the same together."""
 
 
 class Report:
@@ -38,9 +38,10 @@ class Report:
     >>> folder.cleanup()
     """
 
-    def __init__(self, folder: str | Path, chapter: str, profile: str, *, images: Sequence[str] = (), **facts: Any):
+    def __init__(self, folder: str | Path, chapter: str, profile: str, *, image_names: Sequence[str] = (),
+                 **facts: Any):
         self.folder, self.chapter, self.profile, self.facts = Path(folder), chapter, profile, facts
-        self.image_names = tuple(images)
+        self.image_names = tuple(image_names)
         self.numbers: dict[str, dict[str, Any]] = {}
         self.figures: list[dict[str, str]] = []
         self._began = time.perf_counter()

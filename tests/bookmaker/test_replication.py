@@ -1,4 +1,4 @@
-"""Verdicts from numbers: what passes, what is undecided, what cannot be tested, and nothing invented where one lacks."""
+"""Verdicts from numbers: what passes, what is undecided, what cannot be tested; nothing is invented."""
 
 import pytest
 import yaml

@@ -77,6 +77,11 @@ def test_the_recipe_runs_as_printed(photographs, affordable, capsys):
     picture = np.asarray(Image.open("heatmaps.png").convert("RGB"))
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
     assert (photographs.parent / "atlas" / "index.html").is_file()
+    exec(compile(code_blocks(PAGE.read_text())[1], str(PAGE), "exec"), names)
+    said = re.fullmatch(r"(\d+) features, (\d+) with a symmetry, (\d+) of them confirmed by the encoder\n",
+                        capsys.readouterr().out)
+    living, symmetric, agreed = map(int, said.groups())
+    assert 24 >= living >= symmetric >= agreed >= 0 and living > 0
 
 
 def test_the_settings_named_on_the_page_exist_with_these_defaults(affordable, photographs):
@@ -85,7 +90,7 @@ def test_the_settings_named_on_the_page_exist_with_these_defaults(affordable, ph
     for name, stated, _ in rows:
         assert stated == str(defaults[name]) or (name, defaults[name]) == ("mask_radius", None)
     names = {"model": zoo.load_model("torchvision/resnet18/layer1"), "Run": Run}
-    exec(compile(code_blocks(PAGE.read_text())[1], str(PAGE), "exec"), names)
+    exec(compile(code_blocks(PAGE.read_text())[2], str(PAGE), "exec"), names)
     assert (names["run"].profile.latents, names["run"].profile.steps) == (1024, 2000)
 
 
@@ -101,7 +106,7 @@ def test_the_table_of_layers_is_right():
 
 
 def test_a_network_of_the_readers_own_is_wrapped_as_printed(capsys):
-    exec(compile(code_blocks(PAGE.read_text())[2], str(PAGE), "exec"), {"my_network": Stem()})
+    exec(compile(code_blocks(PAGE.read_text())[3], str(PAGE), "exec"), {"my_network": Stem()})
     assert re.match(r"6 Geometry\(stride=4, ", capsys.readouterr().out)
 
 

@@ -54,7 +54,7 @@ def test_reports_of_several_commits_are_published_only_by_force(saved):
 
 
 def test_the_names_of_the_images_are_published_with_the_numbers(saved):
-    Report(saved / "reports", "04_heatmaps", "inception", images=("b.jpg", "a/c.jpg")).save()
+    Report(saved / "reports", "04_heatmaps", "inception", image_names=("b.jpg", "a/c.jpg")).save()
     publish(saved / "reports", saved / "reference", force=True)
     assert (saved / "reference" / "images.txt").read_text() == "b.jpg\na/c.jpg\n"
 
