@@ -97,12 +97,14 @@ def living_features(coder: GroupCrosscoder, source: StoredOrbits | TensorOrbits)
 class AboveNull(NamedTuple):
     """How many matches are better than chance.
 
-    >>> AboveNull(0.5, 0.9, 100).share
+    >>> AboveNull(0.5, (0.4, 0.6), 0.9, 100).share
     0.5
     """
 
     share: float
     """Of features whose match is above `bar`; 1 % by chance."""
+    interval: tuple[float, float]
+    """Where the share lies with 95 % confidence (Wilson), features taken as independent."""
     bar: float
     """The null's 99 % quantile."""
     features: int
@@ -112,12 +114,16 @@ def above_null(match: Float[Tensor, " m"], null: Float[Tensor, " k"], *, level: 
     """Share of matches above the `level` quantile of a null's.
 
     >>> above_null(torch.tensor([0.2, 0.95, 0.99]), torch.linspace(0, 0.9, 100)).share
-    0.6666666865348816
+    0.6666666666666666
     """
+    from scipy.stats import binomtest  # slow to import
+
     if not len(match) or not len(null):
         raise ValueError(f"{len(match)} matches and {len(null)} of the null; expected some of each")
     bar = float(torch.quantile(null.double(), level))
-    return AboveNull(float((match > bar).float().mean()), bar, len(match))
+    above = int((match > bar).sum())
+    ends = binomtest(above, len(match)).proportion_ci(method="wilson")
+    return AboveNull(above / len(match), (float(ends.low), float(ends.high)), bar, len(match))
 
 
 def median_interval(values: Float[Tensor, " m"], *, draws: int = 1000, seed: int = 0) -> tuple[float, float]:

@@ -56,7 +56,7 @@ def uncertain(values: Float[np.ndarray, "f s"]) -> Uncertain:
     are what is independent: Student's t over them, with folds - 1 degrees of freedom. Folds x seeds taken as
     independent values would give a shorter interval, which is wrong wherever folds matter. What this cannot see: folds
     share most of their training images, and no unbiased estimate of what that does exists (Bengio & Grandvalet 2004).
-    `over_seeds` is NaN for one seed, and all is for a table with NaN. ValueError for fewer than two folds.
+    NaN among the values are left out; the mean is NaN where a fold has nothing else. ValueError for a single fold.
 
     >>> table = np.array([[0.50, 0.52], [0.44, 0.46], [0.47, 0.49]])  # folds differ more than seeds
     >>> found = uncertain(table)
@@ -64,10 +64,12 @@ def uncertain(values: Float[np.ndarray, "f s"]) -> Uncertain:
     ([0.405, 0.555], 0.03, 0.014)
     """
     values = np.asarray(values, dtype=np.float64)
-    means = values.mean(1)
-    within = float(np.sqrt(values.var(1, ddof=1).mean())) if values.shape[1] > 1 else float("nan")
-    if not np.isfinite(means).all():
+    known = [row[np.isfinite(row)] for row in values]
+    spreads = [row.var(ddof=1) for row in known if len(row) > 1]
+    within = float(np.sqrt(np.mean(spreads))) if spreads else float("nan")
+    if not all(map(len, known)):
         return Uncertain(float("nan"), (float("nan"), float("nan")), float("nan"), within, values)
+    means = np.array([row.mean() for row in known])
     return Uncertain(float(means.mean()), interval_of(means), float(means.std(ddof=1)), within, values)
 
 
@@ -159,7 +161,7 @@ def symmetric(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     """Shares of living features with a supported, a confirmed and full symmetry; whose halves name the same mirror.
 
     `mirror_agreement` is the share of features with one supported mirror whose encoder, on held-out orbits, has the
-    same as its best; `mirror_chance` what unrelated axes would give.
+    same as its best; `mirror_chance` the same between decoders and encoders of different features.
 
     >>> symmetric.__annotations__["return"]
     'dict[str, float]'
@@ -185,8 +187,9 @@ def _mirrors(found: list[symmetry.Stabiliser], c: Float[np.ndarray, "m g"], G: F
     if not pairs:
         return dict(mirror_agreement=np.nan, mirror_chance=np.nan)
     written, read = np.array(pairs).T
-    chance = sum((written == axis).mean() * (read == axis).mean() for axis in range(n, G.order))
-    return dict(mirror_agreement=(written == read).mean(), mirror_chance=chance)
+    same, others = written[:, None] == read[None], len(pairs) * (len(pairs) - 1)
+    return dict(mirror_agreement=same.diagonal().mean(),
+                mirror_chance=(same.sum() - same.trace()) / others if others else np.nan)
 
 
 def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
@@ -204,7 +207,7 @@ def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     return dict(purity=purity, purity_chance=chance, purity_corrected=(purity - chance) / (1 - chance))
 
 
-FOLD_MEASURES = {"reconstruction": Measure(reconstruction), "symmetry": Measure(symmetric),
+FOLD_MEASURES = {"reconstruction": Measure(reconstruction), "symmetry": Measure(symmetric, version=2),
                  "families": Measure(families)}
 """What can be had over folds x seeds, by name. A new one is one line here."""
 

@@ -83,7 +83,7 @@ def test_a_fold_is_a_run_with_its_own_budget(run):
     assert [row["step"] for row in fold.history()][-1] == 6
     assert fold.ceiling().shape == (8,) and fold.fitted().group == run.group
     assert fold.coder("sae").group.order == 1 and 0 < fold.evaluate(fold.coder()).l0 < 12
-    assert "fold 2 of 3" in repr(fold) and fold.control("untrained").source().names == fold.source().names
+    assert "fold 2 of 3" in repr(fold) and fold.control("patches").source().names == fold.source().names
 
 
 def test_a_limited_store_gives_folds_of_what_is_stored(tmp_path):
@@ -156,6 +156,13 @@ def test_the_spreads_are_those_of_the_simulation():
     assert found.over == "400 folds x 30 seeds" and found.values.shape == (400, 30)
 
 
+def test_what_is_undefined_is_left_out_of_its_fold():
+    found = uncertain(np.array([[1.0, np.nan], [2.0, 4.0]]))
+    assert found.mean == 2.0 and found.over_seeds == pytest.approx(2**0.5)
+    nothing = uncertain(np.array([[1.0, 2.0], [np.nan, np.nan]]))
+    assert np.isnan([nothing.mean, *nothing.interval]).all()
+
+
 def test_one_seed_is_enough_and_one_fold_is_not():
     assert np.isnan(uncertain(np.array([[1.0], [2.0]])).over_seeds)
     assert uncertain(np.array([[1.0], [2.0]])).mean == 1.5
@@ -167,7 +174,8 @@ def test_one_seed_is_enough_and_one_fold_is_not():
 
 def test_no_seed_is_used_twice_and_every_cell_is_its_own_coder(run):
     assert [list(fold_seeds(run, number)) for number in range(3)] == [[0, 1], [2, 3], [4, 5]]
-    found = over_folds(run, lambda fold, coder: dict(number=fold.number, weight=float(coder.W_e.detach().double().sum())))
+    found = over_folds(run, lambda fold, coder: dict(number=fold.number,
+                                                     weight=float(coder.W_e.detach().double().sum())))
     assert found["number"].values.tolist() == [[0, 0], [1, 1], [2, 2]]
     assert len(set(found["weight"].values.flatten().tolist())) == 6
     assert found["weight"].values[1, 0] == float(run.fold(1).coder(seed=2).W_e.detach().double().sum())
