@@ -367,8 +367,9 @@ for name, (value, (low, high)) in intervals.items():
     print(f"{name:34}   {value:6.3f}   {low:6.3f} to {high:6.3f}")
 
 # %% [markdown]
-# For drawings the crosscoder explains more than its opponent on every one of those samples of images, and more than
-# the linear reference. How this is on photographs, the table at the end of the chapter says.
+# For drawings the crosscoder explains more than its opponent, and more than the linear reference; both are compared on
+# the same images, so the interval of the difference is shorter than either. The table at the end of the chapter says
+# how this is on photographs.
 #
 # Second, the images that were trained on, and the length of training:
 

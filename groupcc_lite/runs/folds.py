@@ -25,6 +25,8 @@ from groupcc_lite.runs.reports import interval_of
 
 ROWS = 4096
 """Held-out orbits on which a fold's coder is measured at most, spread evenly over its images."""
+VIEWS = 1024
+"""The same for the encoder's profiles, which look at every orbit from all sides."""
 
 
 class Uncertain(NamedTuple):
@@ -169,7 +171,7 @@ def symmetric(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     held_out, G = thinned(run.orbits("held-out"), ROWS), run.group
     D, alive = symmetry.living_dictionary(coder, coders.evaluate(coder, held_out).frequency)
     found = symmetry.supported_stabilisers(symmetry.self_similarity(D, G), G).stabilisers
-    c = symmetry.encoder_profile(coder, held_out).cpu()[torch.from_numpy(alive)]
+    c = symmetry.encoder_profile(coder, thinned(held_out, VIEWS)).cpu()[torch.from_numpy(alive)]
     some = np.array([1 < s.subgroup.order < G.order for s in found])
     agreed = symmetry.confirmed(found, c).numpy() & some
     return dict(supported=some.mean(), confirmed=agreed.mean(),
@@ -207,7 +209,7 @@ def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     return dict(purity=purity, purity_chance=chance, purity_corrected=(purity - chance) / (1 - chance))
 
 
-FOLD_MEASURES = {"reconstruction": Measure(reconstruction), "symmetry": Measure(symmetric, version=2),
+FOLD_MEASURES = {"reconstruction": Measure(reconstruction), "symmetry": Measure(symmetric, version=3),
                  "families": Measure(families)}
 """What can be had over folds x seeds, by name. A new one is one line here."""
 

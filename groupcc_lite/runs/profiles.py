@@ -86,7 +86,7 @@ PROFILES = {profile.name: profile for profile in (
             vis_size=48, vis_steps=32,
             vis_count=8, atlas_size=48, atlas_steps=16),
     Profile("book", "D_16 on the built-in model and drawings: the default", drawings=1200, points_per_image=20,
-            batch_size=256, curve_steps=100, folds=3, fold_seeds=2, fold_steps=100),
+            batch_size=256, curve_steps=100, folds=3, fold_seeds=2, fold_steps=80),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
             points_per_image=75, latents=1024, k=60, steps=600, curve_steps=100, l1_sparsities=(6.0, 12.0, 24.0),
             topk_ks=(16, 32, 64, 128), control_images=400,
