@@ -79,7 +79,11 @@ def uncertain(values: Float[np.ndarray, "f s"]) -> Uncertain:
 
 @dataclass(frozen=True)
 class Measure:
-    """A function (run, coder) -> numbers by name, and its version: raise it when the same coder gets other numbers."""
+    """A function (run, coder) -> numbers by name, and its version: raise it when the same coder gets other numbers.
+
+    >>> Measure(lambda run, coder: {"latents": coder.latents}).version
+    1
+    """
 
     measure: Callable[[Run, GroupCrosscoder], Mapping[str, float]]
     version: int = 1

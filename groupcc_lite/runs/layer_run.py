@@ -435,7 +435,11 @@ class Run:
 
 
 class FoldRun(Run):
-    """A run of which other images are held out; `Run.fold` makes one. Its orbits are rows of the whole run's."""
+    """A run of which other images are held out; `Run.fold` makes one. Its orbits are rows of the whole run's.
+
+    >>> Run("smoke").fold(1)
+    Run('smoke', seed=0): D_4 on tiny-inception, fold 1 of 2
+    """
 
     def __init__(self, whole: Run, number: int, of: int, images: int | None = None):
         profile = whole.profile
