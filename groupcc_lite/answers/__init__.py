@@ -1,8 +1,9 @@
 """The answer key: problems whose features, symmetries and families are known, every method on them, and probes.
 
 A reader meets `plant` and `standard` first, which make such problems; `score` says how much of one a dictionary has
-found; `study` trains every method on them, and `training_cost` says what that took. The probes are the other kind of
-answer: how well a few features tell two classes apart.
+found; `study` trains every method on them, and `training_cost` says what that took. `best_matches` asks
+whether features come back, beside nulls. The probes are the other kind of answer: how well a few features tell two
+classes apart.
 """
 
 from groupcc_lite.answers.planted import Problem, plant, standard
@@ -14,6 +15,15 @@ from groupcc_lite.answers.planted_drawings import (
     shape_stabiliser,
 )
 from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
+from groupcc_lite.answers.replication import (
+    AboveNull,
+    Matches,
+    above_null,
+    best_matches,
+    data_dictionary,
+    living_features,
+    median_interval,
+)
 from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
 from groupcc_lite.answers.trials import (
     METHODS,
@@ -30,9 +40,10 @@ from groupcc_lite.answers.trials import (
 )
 
 __all__ = [
-    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses", "drawn_features",
-    "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents", "score",
-    "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
+    "AboveNull", "Budget", "METHODS", "Matches", "ProbeScores", "Problem", "RECOVERED", "SIMILAR",
+    "ShareOfAdvantage", "Study", "TrainingCost", "Trial", "above_null", "best_matches", "calibrate_tau",
+    "chance_f1", "data_dictionary", "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem",
+    "living_features", "median_interval", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents",
+    "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
     "trial_artefact",
 ]

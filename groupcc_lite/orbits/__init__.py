@@ -2,18 +2,19 @@
 
 An orbit vector holds the activations of one point of an image under every transformation of a group: blocks
 (n, |G|, channels). `sample_orbits` computes some; `OrbitStore` keeps them on disk, also those of other kinds of data
-(`OrbitStore.from_batches`); `OrbitStream` computes them on the fly; `TensorOrbits` has them in memory. All three are
-an `OrbitSource`, which hands out shuffled batches that depend on (seed, epoch, position) only. `IdentityBlocks` of a
-source is what a plain sparse autoencoder reads.
+(`OrbitStore.from_batches`); `OrbitStream` computes them on the fly; `TensorOrbits` has them in memory; `OrbitRows` are
+some rows of stores, such as a fold of the images. All are an `OrbitSource`, which hands out shuffled batches that
+depend on (seed, epoch, position) only. `IdentityBlocks` of a source is what a plain sparse autoencoder reads.
 """
 
 from groupcc_lite.orbits.memory import TensorOrbits
 from groupcc_lite.orbits.sampling import OrbitSample, mask_points, read_at, sample_orbits, transformed_cells
-from groupcc_lite.orbits.source import IdentityBlocks, OrbitSource
+from groupcc_lite.orbits.source import IdentityBlocks, OrbitSource, StoredOrbits
 from groupcc_lite.orbits.store import STORE_FORMAT, OrbitStore
 from groupcc_lite.orbits.stream import OrbitStream
+from groupcc_lite.orbits.views import OrbitRows, thinned
 
 __all__ = [
-    "IdentityBlocks", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "STORE_FORMAT", "TensorOrbits",
-    "mask_points", "read_at", "sample_orbits", "transformed_cells",
+    "IdentityBlocks", "OrbitRows", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "STORE_FORMAT",
+    "StoredOrbits", "TensorOrbits", "mask_points", "read_at", "sample_orbits", "thinned", "transformed_cells",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -54,6 +54,45 @@ class OrbitSource:
         if not 1 <= batch_size <= len(self):
             raise ValueError(f"batch_size is {batch_size}; expected 1 to {len(self)}, the number of orbits")
         return len(self) // batch_size
+
+
+class StoredOrbits(OrbitSource):
+    """Orbits whose rows can be read by number: a store, or some rows of stores.
+
+    `image` says for each row which image of its source it comes from, `points` (n, 2) where in it, in pixels from the
+    centre. Subclasses give `rows` and `row_squares`.
+
+    >>> from groupcc_lite.orbits import OrbitRows, OrbitStore, StoredOrbits
+    >>> issubclass(OrbitStore, StoredOrbits) and issubclass(OrbitRows, StoredOrbits)
+    True
+    """
+
+    image: np.ndarray
+    points: np.ndarray
+
+    def rows(self, indices: Sequence[int] | np.ndarray, elements: slice = slice(None)) -> Float[Tensor, "b g d"]:
+        """Orbit vectors of these rows, in this order, float32, in the model's own units."""
+        raise NotImplementedError
+
+    @property
+    def row_squares(self) -> Float[np.ndarray, "n g"]:
+        """Squared norm of every block of every row."""
+        raise NotImplementedError
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """The shuffled row numbers of one epoch."""
+        return np.random.default_rng([seed, epoch]).permutation(len(self))
+
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+        order = self.order(seed, epoch)
+        for number in range(start, self.batches_per_epoch(batch_size)):
+            yield self.rows(order[number * batch_size:(number + 1) * batch_size], elements)
+
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+        """Every row once, in the order of the images; the last batch may be smaller."""
+        for first in range(0, len(self), batch_size):
+            yield self.rows(np.arange(first, min(first + batch_size, len(self))), elements)
 
 
 class IdentityBlocks(OrbitSource):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import BaseModel
 from groupcc_lite.orbits.half_precision import exponent_for, to_half
 from groupcc_lite.orbits.sampling import sample_orbits
-from groupcc_lite.orbits.source import OrbitSource
+from groupcc_lite.orbits.source import StoredOrbits
 from groupcc_lite.stimuli import ImageSource
 
 STORE_FORMAT = 2
@@ -34,7 +35,7 @@ SHARD_BYTES = 2**26
 """Size of the shards that `from_batches` writes; those of `make` have a given number of images."""
 
 
-class OrbitStore(OrbitSource):
+class OrbitStore(StoredOrbits):
     """Orbit vectors in a folder: `config.json` and, per shard, `NNNNN.npy` (rows, |G|, d) float16 with `NNNNN.json`.
 
     Opening checks every shard against its sha256 and raises ValueError that names the first damaged or missing one;
@@ -181,20 +182,14 @@ class OrbitStore(OrbitSource):
             self._open[shard] = np.load(_data_path(self.folder, shard), mmap_mode="r")
         return self._open[shard]
 
-    def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The shuffled row numbers of one epoch."""
-        return np.random.default_rng([seed, epoch]).permutation(len(self))
-
-    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
-                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
-        order = self.order(seed, epoch)
-        for number in range(start, self.batches_per_epoch(batch_size)):
-            yield self.rows(order[number * batch_size:(number + 1) * batch_size], elements)
-
-    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
-        """Every row once, in the order of the images; the last batch may be smaller."""
-        for first in range(0, len(self), batch_size):
-            yield self.rows(np.arange(first, min(first + batch_size, len(self))), elements)
+    @cached_property
+    def row_squares(self) -> Float[np.ndarray, "n g"]:
+        """Squared norm of every block of every row; asked for once, it reads the whole store."""
+        found = np.empty((len(self), self.group.order), dtype=np.float32)
+        for first in range(0, len(self), 256):
+            last = min(first + 256, len(self))
+            found[first:last] = self.rows(np.arange(first, last)).square().sum(-1).numpy()
+        return found
 
 
 def _check_marks(group: FiniteGroup, exact: np.ndarray) -> None:

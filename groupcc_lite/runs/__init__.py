@@ -2,12 +2,23 @@
 
 A reader meets `Run` first: `Run("smoke").coder()` makes whatever a coder needs. `SceneRun` does the same for whole
 scenes and equivariant SAEs, `answer_studies` lists the studies of the answer key. A profile holds every number of a
-run; `keys()` of a run says under which key each artefact is filed; `cost` says beforehand what a profile will take.
+run; `fold_measures` says what a run's numbers are worth over folds of the images and seeds; `keys()` of a run says
+under which key each artefact is filed; `cost` says beforehand what a profile will take.
 """
 
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.costs import cost
-from groupcc_lite.runs.layer_run import CONTROLS, FamilyMap, Run
+from groupcc_lite.runs.folds import (
+    FOLD_MEASURES,
+    Measure,
+    Uncertain,
+    fold_measures,
+    fold_seeds,
+    fve_over_images,
+    over_folds,
+    uncertain,
+)
+from groupcc_lite.runs.layer_run import CONTROLS, FamilyMap, FoldRun, Run
 from groupcc_lite.runs.profiles import (
     KEY_PROFILES,
     PROFILES,
@@ -40,9 +51,10 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "CONTROLS", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed",
-    "Profile", "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun",
-    "answer_studies", "canonical_fve", "coder_rows", "cost", "family_f1", "far_powers", "get_key_profile",
+    "CODER_NAMES", "CONTROLS", "FOLD_MEASURES", "FamilyMap", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS",
+    "KeyProfile", "Measure", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Report", "Run",
+    "SCENE_PROFILES", "SceneProfile", "SceneRun", "Uncertain", "answer_studies", "canonical_fve", "coder_rows",
+    "cost", "family_f1", "far_powers", "fold_measures", "fold_seeds", "fve_over_images", "get_key_profile",
     "get_profile", "get_scene_profile", "interval_of", "invariance", "layer_rows", "matrix_rows", "mean_spread",
-    "probe_readings", "probe_rows", "publish", "relation_rows",
+    "over_folds", "probe_readings", "probe_rows", "publish", "relation_rows", "uncertain",
 ]

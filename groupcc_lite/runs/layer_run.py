@@ -34,9 +34,24 @@ from groupcc_lite.coders import (
 )
 from groupcc_lite.groups import FiniteGroup, parse_group
 from groupcc_lite.models import TINY_MODELS, BaseModel, load_model, patch_model
-from groupcc_lite.orbits import IdentityBlocks, OrbitSource, OrbitStore, OrbitStream, sample_orbits
+from groupcc_lite.orbits import (
+    IdentityBlocks,
+    OrbitRows,
+    OrbitSource,
+    OrbitStore,
+    OrbitStream,
+    StoredOrbits,
+    sample_orbits,
+)
 from groupcc_lite.runs.profiles import Profile, get_profile
-from groupcc_lite.runs.recipes import FITTED_RIDGE, LayerRecipes, action_address, coder_settings, curve_points
+from groupcc_lite.runs.recipes import (
+    FITTED_RIDGE,
+    FoldRecipes,
+    LayerRecipes,
+    action_address,
+    coder_settings,
+    curve_points,
+)
 from groupcc_lite.runs.reports import Report
 from groupcc_lite.stimuli import (
     DrawingSource,
@@ -105,7 +120,8 @@ class Run:
         self.seed, self.images, self.weights, self._model = seed, images, weights, model
         self.work, self.device = work_folder(work), default_device(device)
         self.cache = Cache(self.work, device=self.device, seed=seed)
-        self._stores: dict[str, OrbitStore] = {}
+        self._stores: dict[str, StoredOrbits] = {}
+        self._folds: dict[tuple[int, int, int | None], FoldRun] = {}
         self.action = action if action is not None else _standard_action(self.profile.group)
         self.group: FiniteGroup = self.action.group
 
@@ -171,6 +187,27 @@ class Run:
             budget["mask_radius"] = self.profile.mask_radius or self.model.geometry.max_mask_radius
         given = dict(images=images, weights=weights, model=model, action=self.action) | budget | changes
         return Run(self.profile, self.seed, work=self.work, device=self.device, **given)
+
+    def fold(self, number: int, of: int | None = None, *, images: int | None = None) -> FoldRun:
+        """The same run with other images held out: fold `number` of `of` disjoint ones (default: the profile's folds).
+
+        Nothing is extracted again: orbits are rows of this run's. Coders are trained for the profile's `fold_steps` at
+        `fold_batch`, on the images of all other folds, or on `images` of them. With two folds, fold 0 and fold 1 are
+        trained on disjoint images. ValueError for a fold that does not exist, and for more folds than images.
+
+        >>> import tempfile
+        >>> work = tempfile.TemporaryDirectory()
+        >>> run = Run("smoke", group="C_4", drawings=8, points_per_image=4, work=work.name)
+        >>> first, second = (run.fold(number, of=2).source("held-out").names for number in (0, 1))
+        >>> len(first), len(second), set(first) & set(second)
+        (4, 4, set())
+        >>> work.cleanup()
+        """
+        of = self.profile.folds if of is None else of
+        wanted = (number, of, images)
+        if wanted not in self._folds:
+            self._folds[wanted] = FoldRun(self, *wanted)
+        return self._folds[wanted]
 
     @cached_property
     def recipes(self) -> LayerRecipes:
@@ -399,6 +436,103 @@ class Run:
                      images_sha256=images.fingerprint, settings=dataclasses.asdict(self.profile))
         names = images.names if isinstance(images, PhotoFolder) and len(images) <= NAMED_IMAGES else ()
         return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, image_names=names, **facts)
+
+
+class FoldRun(Run):
+    """A run of which other images are held out; `Run.fold` makes one. Its orbits are rows of the whole run's.
+
+    >>> Run("smoke").fold(1)
+    Run('smoke', seed=0): D_4 on tiny-inception, fold 1 of 2
+    """
+
+    def __init__(self, whole: Run, number: int, of: int, images: int | None = None):
+        profile = whole.profile
+        changes = dict(steps=profile.fold_steps, batch_size=profile.fold_batch, stream=False)
+        super().__init__(profile, whole.seed, images=whole.images, weights=whole.weights, work=whole.work,
+                         model=whole._model, action=whole.action, device=whole.device, **changes)
+        self.whole, self.number, self.of, self.most = whole, number, of, images
+        count = sum(len(numbers) for numbers in self._stored_numbers)
+        if not 2 <= of <= count or not 0 <= number < of:
+            raise ValueError(f"fold is {number} of {of}; expected 0 to {of - 1} of 2 to {count}, the number of images")
+        if images is not None and images < 1:
+            raise ValueError(f"images is {images}; expected at least 1, or None for all other folds")
+
+    def __repr__(self) -> str:
+        return f"{self.whole!r}, fold {self.number} of {self.of}"
+
+    @property
+    def model(self) -> BaseModel:
+        """That of the whole run."""
+        return self.whole.model
+
+    @property
+    def all_images(self) -> ImageSource:
+        """Those of the whole run."""
+        return self.whole.all_images
+
+    @property
+    def stimuli(self) -> Stimuli:
+        """Those of the whole run."""
+        return self.whole.stimuli
+
+    @property
+    def stimulus_activations(self) -> Float[Tensor, "k d"]:
+        """Those of the whole run."""
+        return self.whole.stimulus_activations
+
+    def control(self, name: str = "trained", **changes: Any) -> Run:
+        """The same fold of a control."""
+        return self.whole.control(name, **changes).fold(self.number, self.of, images=self.most)
+
+    @cached_property
+    def _stored_numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which of all images the whole run has stored orbits of, for each of its parts, in the order of its stores."""
+        train, held_out = (_numbers_in(self.whole._stored_source(part), self.all_images) for part in PARTS)
+        return train, held_out
+
+    @cached_property
+    def _split(self) -> tuple[ImageSource, ImageSource]:
+        every = np.sort(np.concatenate(self._stored_numbers))
+        random = np.random.default_rng([self.seed, self.of])
+        held_out = np.sort(every[random.permutation(len(every))[self.number::self.of]])
+        train = np.setdiff1d(every, held_out)
+        if self.most is not None:
+            train = np.sort(random.permutation(train)[:self.most])
+        return ImageSubset(self.all_images, train.tolist()), ImageSubset(self.all_images, held_out.tolist())
+
+    def _stored_source(self, part: str) -> ImageSource:
+        return self.source(part)
+
+    @cached_property
+    def recipes(self) -> FoldRecipes:
+        """What each artefact of this fold is made from."""
+        plain = self.whole.recipes
+        sources = {part: self.source(part).fingerprint for part in PARTS}
+        return FoldRecipes(self.profile, self.seed, model=plain.model, images=sources, stored=sources,
+                           action=plain.action, whole=plain,
+                           fold=dict(number=self.number, of=self.of, images=self.most))
+
+    def orbits(self, part: str = "train", **changes: Any) -> OrbitRows:
+        """Rows of the whole run's orbits whose images are in this part of the fold."""
+        _part(part)
+        key = self.recipes.orbits(part, **changes).key
+        if key not in self._stores:
+            wanted = np.array(self.source(part).indices)
+            stores = [self.whole.orbits(name, **changes) for name in PARTS]
+            numbers = [found[store.image] for found, store in zip(self._stored_numbers, stores, strict=True)]
+            rows = [np.flatnonzero(np.isin(found, wanted)) for found in numbers]
+            images = [np.searchsorted(wanted, found[part]) for found, part in zip(numbers, rows, strict=True)]
+            self._stores[key] = OrbitRows(stores, rows, images)
+        return self._stores[key]
+
+
+def _numbers_in(source: ImageSource, ancestor: ImageSource) -> np.ndarray:
+    """Which images of `ancestor` those of a subset of a subset of it are."""
+    numbers = np.arange(len(source))
+    while source is not ancestor:
+        assert isinstance(source, ImageSubset), "every part of a run is a subset of its images"
+        numbers, source = np.asarray(source.indices)[numbers], source.parent
+    return numbers
 
 
 def _part(part: str) -> int:

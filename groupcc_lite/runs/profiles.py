@@ -57,6 +57,13 @@ class Profile:
     """Images for `Run.control`, evenly spread over all of them; None: all."""
     control_steps: int | None = None
     """Training steps of coders of `Run.control`; None: as many as of the others."""
+    folds: int = 5
+    """Disjoint parts of the images, each held out once: what a number is worth is taken over them."""
+    fold_seeds: int = 3
+    """Coders with other seeds in each fold."""
+    fold_steps: int = 320
+    """Training steps of a fold's coders, which are shorter because there are many."""
+    fold_batch: int = 256
     transform_steps: int = 300
     """Training steps of one matrix per generator, on the layer's orbits (chapter 13)."""
     vis_size: int = 96
@@ -74,10 +81,12 @@ class Profile:
 PROFILES = {profile.name: profile for profile in (
     Profile("smoke", "D_4 on a few drawings: everything runs, nothing is measured well", group="D_4",
             drawings=160, points_per_image=16, latents=128, k=16, curve_steps=20, steps=80, batch_size=256,
-            l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2, transform_steps=20, vis_size=48, vis_steps=32,
+            l1_sparsities=(3.0, 30.0), topk_ks=(8, 32), seeds=2,
+            folds=2, fold_seeds=2, fold_steps=20, fold_batch=128, transform_steps=20,
+            vis_size=48, vis_steps=32,
             vis_count=8, atlas_size=48, atlas_steps=16),
     Profile("book", "D_16 on the built-in model and drawings: the default", drawings=1200, points_per_image=20,
-            batch_size=256, curve_steps=100),
+            batch_size=256, curve_steps=100, folds=3, fold_seeds=2, fold_steps=80),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
             points_per_image=75, latents=1024, k=60, steps=600, curve_steps=100, l1_sparsities=(6.0, 12.0, 24.0),
             topk_ks=(16, 32, 64, 128), control_images=400,

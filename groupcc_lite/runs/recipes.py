@@ -24,7 +24,8 @@ from groupcc_lite.runs.profiles import Profile, SceneProfile
 
 VERSIONS = {
     "orbits": orbits.STORE_FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,
-    "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "transforms": 2 + TransformMatrix.format, "maps": 1,
+    "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "folds": 1, "measures": 1,
+    "transforms": 2 + TransformMatrix.format, "maps": 1,
     "visualisations": symmetry.PICTURE_FORMAT, "base-models": 1 + AUTOENCODER_FORMAT, "scene-activations": 1,
     "scene-transforms": 2 + TransformMatrix.format,
     "scene-coders": 2 + SparseAutoencoder.format + EquivariantSAE.format + TransformMatrix.format, "probes": 1,
@@ -141,6 +142,28 @@ class LayerRecipes:
         found |= {"fitted": self.fitted(), "ceiling": self.ceiling()}
         found |= {f"transform, {method}": self.transform(method) for method in ("least squares", "adam")}
         return found | {f"map of {kind}": self.family_map(kind, kind != "sae", self.seed) for kind in MAP_KINDS}
+
+
+@dataclass(frozen=True)
+class FoldRecipes(LayerRecipes):
+    """Recipes of a fold: its orbits are rows of the whole run's, all else is made from them as usual."""
+
+    whole: LayerRecipes
+    fold: Mapping[str, int | None]
+    """Its `number`, `of` how many, and how many `images` to train on at most."""
+
+    def orbits(self, part: str, **changes: Any) -> Artefact:
+        """Some rows of both parts of the whole run. They are never kept, but what is made from them has their key."""
+        if part not in self.stored:
+            raise ValueError(f"part is {part!r}; expected one of {', '.join(self.stored)}")
+        made_from = {name: self.whole.orbits(name, **changes).key for name in self.whole.stored}
+        return Artefact("folds", VERSIONS["folds"], dict(self.fold) | dict(part=part), made_from)
+
+    def measured(self, name: str, version: int, seed: int) -> Artefact:
+        """Numbers that one function gives for one coder of this fold."""
+        made_from = dict(coder=self.coder(seed=seed).key, orbits=self.orbits("held-out").key,
+                         train=self.orbits("train").key)
+        return Artefact("measures", VERSIONS["measures"], dict(name=name, version=version), made_from, label=name)
 
 
 def coder_settings(profile: Profile, seed: int, kind: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
-from groupcc_lite.orbits import OrbitStore, TensorOrbits
+from groupcc_lite.orbits import StoredOrbits, TensorOrbits
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, read_for
 
 
 @torch.no_grad()
 def encoder_profile(coder: GroupCrosscoder | FittedCrosscoder,
-                    source: OrbitStore | TensorOrbits) -> Float[Tensor, "m g"]:
+                    source: StoredOrbits | TensorOrbits) -> Float[Tensor, "m g"]:
     """Invariance of every latent's encoder on orbits x: c(h) = sum_xg r(x[g]) r(x[hg]) / sum_xg r(x[g])^2.
 
     r is the latent's input after ReLU, before any selection. The image J = gI becomes hJ, so the element acts from the

@@ -52,12 +52,13 @@ LAYER = {  # field: another value, and what that changes; pictures are made from
     "l1_sparsities": ((2.0,), {"curve, L1 1", "curve, L1 2"}), "topk_ks": ((8,), {"curve, TopK 4", "curve, TopK 8"}),
     "curve_steps": (9, CURVE), "steps": (9, CODERS), "batch_size": (9, CODERS | CURVE), "lr": (1e-5, CODERS | CURVE),
     "seeds": (9, NOTHING), "control_images": (9, NOTHING), "control_steps": (9, NOTHING),
+    "folds": (9, NOTHING), "fold_seeds": (9, NOTHING), "fold_steps": (9, NOTHING), "fold_batch": (9, NOTHING),
     "transform_steps": (9, {"transform, adam"}), "vis_size": (48, {PICTURES}),
     "vis_steps": (9, {PICTURES}), "vis_count": (9, NOTHING), "atlas_size": (9, NOTHING), "atlas_steps": (9, NOTHING),
     "amp": (False, CODERS | CURVE),
 }
-"""Nothing kept depends on names, and on how many seeds or pictures a chapter asks for: each has a key of its own. The
-atlas keeps its pictures itself."""
+"""Nothing kept depends on names, and on how many seeds, folds or pictures a chapter asks for: each has its own key.
+What the keys of folds depend on stands in test_folds. The atlas keeps its pictures itself."""
 
 
 def run_keys(profile, **facts):

@@ -1,0 +1,140 @@
+"""Do features come back? The best match of each in another dictionary, and what such a match is worth by itself.
+
+The best of a thousand cosines is never small. So a match in a coder of another seed stands beside the nearest *other*
+feature of the same dictionary, and beside the nearest of as many data points, which nobody trained.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.orbits import StoredOrbits, TensorOrbits
+from groupcc_lite.symmetry import max_cosine, normalised
+
+
+class Matches(NamedTuple):
+    """Each feature's best match.
+
+    >>> Matches(torch.tensor([0.9]), torch.tensor([0.7]))._fields
+    ('group', 'plain')
+    """
+
+    group: Float[Tensor, " m"]
+    """Largest cosine over the group, which also accepts transformed copies."""
+    plain: Float[Tensor, " m"]
+    """Largest plain cosine."""
+
+
+def best_matches(D: Float[Tensor, "m g d"], others: Float[Tensor, "k g d"] | None, G: FiniteGroup) -> Matches:
+    """For each dictionary vector the most similar one among `others`; None: among the rest of its own dictionary.
+
+    ValueError for nothing to match with, and for dictionaries that do not fit the group.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> D = torch.tensor([[[1.0], [0.0]], [[1.0], [1.0]]])
+    >>> found = best_matches(D[:1], D[:1].flip(1), cyclic(2))  # the other dictionary holds the same, moved
+    >>> found.group.item(), found.plain.item()
+    (1.0, 0.0)
+    >>> round(best_matches(D, None, cyclic(2)).group[0].item(), 3)
+    0.707
+    """
+    if len(D if others is None else others) < (2 if others is None else 1):
+        raise ValueError("there is nothing to match with; expected another feature")
+    both = D if others is None else torch.cat([D, others.to(D)])
+    flat = normalised(both.detach().float()).flatten(1)
+    tables = max_cosine(both, G), flat @ flat.T
+    if others is None:
+        own = [table.clone().fill_diagonal_(-torch.inf) for table in tables]
+        return Matches(*(table.amax(1) for table in own))
+    return Matches(*(table[:len(D), len(D):].amax(1) for table in tables))
+
+
+def data_dictionary(source: StoredOrbits | TensorOrbits, count: int, *, seed: int = 0) -> Float[Tensor, "m g d"]:
+    """`count` orbit vectors, drawn at random, about the mean of all: a dictionary that nobody trained.
+
+    ValueError if there are fewer orbits.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> source = TensorOrbits(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), cyclic(2))
+    >>> data_dictionary(source, 2).flatten(1).sum(0)
+    tensor([0., 0.])
+    """
+    if not 1 <= count <= len(source):
+        raise ValueError(f"count is {count}; expected 1 to {len(source)}, the number of orbits")
+    chosen = torch.zeros(len(source), dtype=torch.bool)
+    chosen[torch.from_numpy(np.random.default_rng(seed).permutation(len(source))[:count])] = True
+    total, kept, first = 0, [], 0
+    for batch in source.in_order():
+        x = batch.float().cpu()
+        total = total + x.double().sum(0)
+        kept.append(x[chosen[first:first + len(x)]])
+        first += len(x)
+    return torch.cat(kept) - (total / len(source)).float()
+
+
+@torch.no_grad()
+def living_features(coder: GroupCrosscoder, source: StoredOrbits | TensorOrbits) -> Float[Tensor, "k g d"]:
+    """Dictionary vectors of the latents that ever fire on these orbits, on the CPU; only the encoder is asked.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> coder = GroupCrosscoder(cyclic(2), 3, 8, activation="topk", k=1, seed=0)
+    >>> tuple(living_features(coder, TensorOrbits(torch.ones(5, 2, 3), cyclic(2))).shape)  # one latent for all five
+    (1, 2, 3)
+    """
+    fires = torch.zeros(coder.latents, dtype=torch.bool, device=coder.device)
+    for x in source.in_order(elements=slice(0, 1)):
+        fires |= (coder.encode(x[:, 0].to(coder.device)) > 0).any(0)
+    return coder.dictionary.detach()[fires].cpu()
+
+
+class AboveNull(NamedTuple):
+    """How many matches are better than chance.
+
+    >>> AboveNull(0.5, (0.4, 0.6), 0.9, 100).share
+    0.5
+    """
+
+    share: float
+    """Of features whose match is above `bar`; 1 % by chance."""
+    interval: tuple[float, float]
+    """Where the share lies with 95 % confidence (Wilson), features taken as independent."""
+    bar: float
+    """The null's 99 % quantile."""
+    features: int
+
+
+def above_null(match: Float[Tensor, " m"], null: Float[Tensor, " k"], *, level: float = 0.99) -> AboveNull:
+    """Share of matches above the `level` quantile of a null's.
+
+    >>> above_null(torch.tensor([0.2, 0.95, 0.99]), torch.linspace(0, 0.9, 100)).share
+    0.6666666666666666
+    """
+    from scipy.stats import binomtest  # slow to import
+
+    if not len(match) or not len(null):
+        raise ValueError(f"{len(match)} matches and {len(null)} of the null; expected some of each")
+    bar = float(torch.quantile(null.double(), level))
+    above = int((match > bar).sum())
+    ends = binomtest(above, len(match)).proportion_ci(method="wilson")
+    return AboveNull(above / len(match), (float(ends.low), float(ends.high)), bar, len(match))
+
+
+def median_interval(values: Float[Tensor, " m"], *, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Where the median lies with 95 % confidence, features drawn with replacement; dictionaries are taken as given.
+
+    >>> median_interval(torch.full((20,), 0.5))
+    (0.5, 0.5)
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if not len(numbers):
+        raise ValueError("no values; expected at least one")
+    drawn = np.median(np.random.default_rng(seed).choice(numbers, (draws, len(numbers))), axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
