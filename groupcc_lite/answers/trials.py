@@ -45,9 +45,10 @@ METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "SAE, all 
            "crosscoder, L1", "crosscoder, TopK", "crosscoder, BatchTopK", "equivariant SAE",
            "equivariant SAE, linear encoder")
 """SAE: TopK on untransformed blocks. All poses: on every block as a sample of its own. Wide: the same with |G| times
-the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: either of the first two, with a decoder for
-whole orbits by least squares (see `fitted`), which reads x[e] like a crosscoder. Equivariant SAE: M by least squares and an encoder of two layers, which learns
-at a third of the others' rate, because at the full rate nearly all its latents die."""
+the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: either of the first two, with a decoder
+for whole orbits by least squares (see `fitted`), which reads x[e] like a crosscoder. Equivariant SAE: M by least
+squares and an encoder of two layers, which learns at a third of the others' rate, because at the full rate nearly all
+its latents die."""
 VERSION = 4
 """Of a trial. Raise it when the same settings give another result; no kept result is then taken for a new one."""
 SINGLE = ("SAE", "SAE, all poses", "wide SAE")

@@ -19,5 +19,6 @@ from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procr
 __all__ = [
     "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SavedModule",
     "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve",
-    "data_point_dictionary", "evaluate", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train",
+    "data_point_dictionary", "evaluate", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
+    "r2", "train",
 ]
