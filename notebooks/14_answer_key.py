@@ -156,16 +156,12 @@ assert torch.allclose(self_similarity(problem.dictionary, G), turned, atol=1e-4)
 assert equivariance_score(problem.dictionary, G).min() > 0.999
 truth_right = score(problem.dictionary, problem).stabiliser_of_all
 print(f"stabilisers of the true dictionary that the rule gets right: {truth_right:.3f}")
-assert truth_right > 0.95
+assert truth_right == 1 or profile == "smoke"
 report.number("standard_truth_stabilisers", truth_right, n=problem.features,
               note="planted features themselves: stabilisers right")
 assert (problem.superposition, problem.noise) == (2.0, 0.05) or profile == "smoke"
 _ = report.number("features", problem.features,
                   note="planted features at standard difficulty")
-
-# %% [markdown]
-# The rule need not be right about the truth itself: a planted feature may come as close as a cosine of 0.5 to a symmetry
-# that it does not have, which is above the threshold. No method should be blamed for those.
 
 # %% mystnb={"figure": {"name": "fig-planted", "caption": "Block heatmaps of planted features, one for each kind of stabiliser. This is what chapter 4 looked for, and here it is there by construction."}, "image": {"alt": "A row of square heat maps with diagonal stripes, from one stripe for no symmetry to a single colour for full symmetry."}} tags=["hide-input"]
 labels = [H.label for H in problem.stabiliser]
@@ -307,7 +303,7 @@ table(results, competitors, COLUMNS)
 note_scores(results, "standard")
 
 # %%
-for key, target in (("cosine", 0.95), ("stabiliser_of_all", 0.95), ("ari", 0.95)):
+for key, target in (("cosine", 0.95), ("stabiliser_of_all", 0.98), ("ari", 0.95)):
     found = np.mean(scores_of(results, "crosscoder, TopK", key))
     print(f"crosscoder, TopK: {key} {found:.3f}, asked for {target}")
     assert profile == "smoke" or found >= target

@@ -29,6 +29,7 @@ STANDARD: dict[str, Any] = dict(group="D_16", channels=64, superposition=2.0, no
 """The benchmark's standard difficulty: D_16 has 16 rotations and 16 mirrors."""
 
 _LOWEST, _HIGHEST = 0.5, 1.5  # of an active coefficient
+_CLEAR = 0.25  # centred cosine below which an element clearly does not leave a feature as it is; stabilisers have TAU
 
 
 class PlantedSample(NamedTuple):
@@ -183,6 +184,7 @@ def plant(group: FiniteGroup, *, channels: int,
     planes of its own (with odd `channels` one direction stays), so that x[g] has the cosine cos(broken x 90 degrees)
     with what equivariance asks for; stabilisers and families keep the labels that they have under rho. `separation`:
     largest cosine between two features of one family; at 1 a feature can come arbitrarily close to a larger symmetry.
+    Where it can be had, centred cosines are below 0.25 too, so that stabilisers are right about the truth.
     `zipf`: in a random order of families, the members of family r = 1, 2, ... are each active in proportion to
     r^-zipf; at 0 all features are alike. Problems that differ only in noise, broken, active or zipf have the same
     features.
@@ -317,7 +319,10 @@ def _base(group: FiniteGroup, rho: Float[np.ndarray, "g n n"], H: Subgroup, sepa
         cosines = np.einsum("kb,gkb->gk", candidates, candidates @ rho[others].transpose(0, 2, 1))
         good = np.flatnonzero((cosines < min(separation, 1 - 1e-6)).all(axis=0))
         if len(good):
-            return candidates[good[0]]
+            trivial = (len(elements) + cosines[:, good].sum(axis=0)) / len(rho)
+            near = ((cosines[:, good] - trivial) / (1 - trivial)).max(axis=0, initial=-1.0)
+            clear = np.flatnonzero(near < _CLEAR)  # without one, whatever is farthest from a larger symmetry
+            return candidates[good[clear[0] if len(clear) else near.argmin()]]
     raise ValueError(f"in 2000 attempts no vector with stabiliser {H.name} had an orbit with cosines below separation "
                      f"= {separation}; raise separation or channels (here {n} for {group.name})")
 
