@@ -391,10 +391,11 @@ print("hue against turns:", ", ".join(f"{name} {value:.2f}"
                                       for name, value in ratio.items()))
 
 # %% [markdown]
-# Random weights take a change of hue about as seriously as a turn, up to a factor of a few. Training changes that:
-# what a network learns to tell apart are orientations more than hues. How much more depends on the task. The
-# built-in network had to name shapes that are drawn in random colours, so hue never helped it, and it has become
-# nearly blind to hue. Photographs are another matter: compare the column for InceptionV1 below.
+# Patches and random weights take a change of hue about half as seriously as a turn or more. Training changes that. The
+# built-in network was trained to name shapes, in all orientations alike, on drawings whose tints are drawn at random:
+# shape and ground differ in brightness, and hue says nothing about the shape. It has become nearly blind to hue, and
+# it tells turned patches apart far more than random weights do. Photographs are another matter: compare the column for
+# InceptionV1 below.
 #
 # Now the features. For each living one we take the two invariant shares, and ask under which factor it is invariant
 # ({prf:ref}`def-invariant-share`, {numref}`fig-colour-invariance`). As for all stabilisers, both are lower bounds:
@@ -439,7 +440,13 @@ rank = report.number("hue_turn_rank",
                           "features")
 print(f"rank correlation of the two over the features: {rank:.2f}")
 
-# %% mystnb={"figure": {"name": "fig-colour-invariance", "caption": "Every living feature of a crosscoder for quarter turns and thirds of the hue circle: the share of its power that turns of the hue leave alone, and the share that turns of the image leave alone. Blue: this profile's network. Orange: the same network with random weights. The dashed lines are what a vector of unrelated blocks has."}, "image": {"alt": "A scatter plot of blue and orange points. The blue ones lie towards the right edge, spread from low to high; the orange ones reach further to the left."}} tags=["hide-input"]
+# %% [markdown]
+# Two readings. Invariance to *hue* is more than the images give: raw patches and random weights have much, because colours
+# are pale, and training adds to it here. Invariance to *turns* is not learnt. Patches and random weights have *more*
+# invariant features than the trained network, and in the built-in network turns leave less power alone than under
+# random weights. Training makes features that turn with the image, not features that ignore its turning.
+
+# %% mystnb={"figure": {"name": "fig-colour-invariance", "caption": "Every living feature of a crosscoder for quarter turns and thirds of the hue circle: the share of its power that turns of the hue leave alone, and the share that turns of the image leave alone. Circles: this profile's network. Squares: raw patches. Triangles: the same network with random weights. The dashed lines are what a vector of unrelated blocks has."}, "image": {"alt": "A scatter plot of three kinds of points. Circles lie in a narrow column at the right edge; squares and triangles are spread widely to the left."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 4.2))
     for (name, shares), marker in zip(invariant.items(), "os^", strict=True):
@@ -546,8 +553,8 @@ display(Markdown(report.compare(
 # :alt: Scatter plot of invariance to hue against invariance to quarter turns, trained and untrained network.
 # :name: fig-colour-invariance-inception
 #
-# InceptionV1, reference run: invariance to hue and to turns, as in {numref}`fig-colour-invariance`. Training moves the
-# network to the right, but not as far as the built-in one: photographs have colours worth knowing.
+# InceptionV1, reference run: invariance to hue and to turns, as in {numref}`fig-colour-invariance`. How far to the
+# right a network lies says how little of the hue it keeps.
 # ```
 #
 # ## Exercises
@@ -616,7 +623,8 @@ assert have_them == {"half red, half blue line", "red and blue cross"}
 # - Only the Cayley table enters. The rule of {prf:ref}`def-stabiliser` is right for 13 of 14 drawn shapes under
 #   $C_6$ and $D_5$, and for coloured drawings under $C_4 \times C_2$.
 # - A colour swap is as good as a mirror, and a turn of the hue as good as one of the image.
-# - A feature is colour-invariant if every turn of the hue leaves it as it is ({prf:ref}`def-invariant-share`).
+# - A feature is colour-invariant if every turn of the hue leaves it as it is ({prf:ref}`def-invariant-share`). Raw
+#   patches have many such features too. Training does not make features more invariant to turns.
 #
 # ## Limits
 #
