@@ -441,8 +441,8 @@ rank = report.number("hue_turn_rank",
 print(f"rank correlation of the two over the features: {rank:.2f}")
 
 # %% [markdown]
-# Two readings. Invariance to *hue* is more than the images give: raw patches and random weights have much, because colours
-# are pale, and training adds to it here. Invariance to *turns* is not learnt. Patches and random weights have *more*
+# Two readings. Invariance to *hue* is largely there before training: raw patches and random weights have much of it,
+# because colours are pale. Training adds to it here. Invariance to *turns* is not learnt. Patches and random weights have *more*
 # invariant features than the trained network, and in the built-in network turns leave less power alone than under
 # random weights. Training makes features that turn with the image, not features that ignore its turning.
 
