@@ -16,13 +16,14 @@
 # - that an ordinary sparse autoencoder recovers them too, once it is given blocks afterwards,
 # - why an equivariant SAE needs images that come upright,
 # - where each method fails when noise, superposition or broken equivariance grow,
+# - what of a crosscoder's lead is training on orbits, and what is only a longer training,
 # - what remains of the paper's claim about families, on planted data, on drawings, and in the network.
 #
 # **You need** coders and how they are judged from {doc}`03_training`, stabilisers with a threshold from
 # {doc}`07_symmetry`, equivariant SAEs from {doc}`11_one_matrix`, and, for the end, the comparison of
 # {doc}`05_families`.
 #
-# **Run time** about five minutes on one CPU core when {doc}`05_families` has been run.
+# **Run time** a few minutes on one CPU core when {doc}`05_families` has been run.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -79,8 +80,14 @@ from groupcc_lite.answers import (
     standard,
     study,
 )
-from groupcc_lite.coders import moments
-from groupcc_lite.runs import Run, answer_studies, get_key_profile, mean_spread
+from groupcc_lite.coders import data_point_dictionary, moments
+from groupcc_lite.runs import (
+    Run,
+    answer_studies,
+    get_key_profile,
+    interval_of,
+    mean_spread,
+)
 from groupcc_lite.stimuli import SHAPES
 from groupcc_lite.symmetry import (
     TAU,
@@ -147,7 +154,11 @@ v, rho = problem.directions, problem.representation
 turned = torch.stack([((v @ R.T) * v).sum(1) for R in rho], dim=1)  # <v_j, rho(h) v_j>
 assert torch.allclose(self_similarity(problem.dictionary, G), turned, atol=1e-4)
 assert equivariance_score(problem.dictionary, G).min() > 0.999
-assert score(problem.dictionary, problem).stabiliser_of_all == 1
+truth_right = score(problem.dictionary, problem).stabiliser_of_all
+print(f"stabilisers of the true dictionary that the rule gets right: {truth_right:.3f}")
+assert truth_right == 1 or profile == "smoke"
+report.number("standard_truth_stabilisers", truth_right, n=problem.features,
+              note="planted features themselves: stabilisers right")
 assert (problem.superposition, problem.noise) == (2.0, 0.05) or profile == "smoke"
 _ = report.number("features", problem.features,
                   note="planted features at standard difficulty")
@@ -178,13 +189,18 @@ with figures.house_style():
 # |---|---|---|
 # | SAE | $x[e]$ | $x[e]$ |
 # | SAE, all poses | any block | the same block |
-# | wide SAE | any block | the same block, with $\lvert G\rvert$ times the latents |
-# | SAE, blocks fitted | $x[e]$ | all blocks, by least squares *after* training |
+# | SAE, blocks fitted | $x[e]$ | all blocks, by least squares *after* training on $x[e]$ |
+# | SAE, all poses, blocks fitted | $x[e]$ | all blocks, by least squares *after* training on any block |
 # | crosscoder (L1, TopK, BatchTopK) | $x[e]$ | all blocks |
 # | equivariant SAE | any block | $x[e]$, and $M$ turns it |
 #
-# The fourth is our addition. An ordinary SAE has no dictionary vectors with blocks, but its latents can
-# be set beside the whole orbit that each activation came with.
+# Fitted blocks are our addition. An ordinary SAE has no dictionary vectors with blocks, but its latents can be set
+# beside the whole orbit that each activation came with. The SAE of all poses is the fairer rival of the two: it has
+# seen every transformed activation that the crosscoder has seen, only one at a time.
+#
+# All methods are told things that nobody knows about a network. $k$ is the number of active features, and latents are
+# twice as many as features. And the problem is kind: all features are equally frequent, and active independently of
+# each other. *What the methods are told*, below, takes some of this away.
 #
 # ```{prf:definition} Fitted blocks
 # :label: def-fitted
@@ -259,14 +275,20 @@ def slug(method):
     return method.lower().replace(", ", "_").replace(" ", "_")
 
 
-def note_scores(results, prefix):
+def note_scores(results, prefix, internal=False):
     for method in dict.fromkeys(trial.method for trial in results):
-        for key in ("cosine", "stabiliser_of_all", "ari", "fve_equal", "l0"):
+        for key in ("cosine", "stabiliser_of_all", "ari", "fve_equal"):
             values = scores_of(results, method, key)
             if not np.isnan(values).any():
-                note = f"{prefix.replace('_', ' ')}, {method}: {COLUMNS[key]}"
-                report.number(f"{prefix}_{slug(method)}_{key}", float(np.mean(values)),
-                              note=note)
+                note_mean(f"{prefix}_{slug(method)}_{key}", values,
+                          f"{prefix.replace('_', ' ')}, {method}: {COLUMNS[key]}", internal)
+
+
+def note_mean(key, values, note, internal=False):
+    sure = {} if len(values) < 3 else dict(interval=interval_of(values),
+                                           over="planted problems")
+    return report.number(key, float(np.mean(values)), note=note, n=len(values),
+                         internal=internal, **sure)
 
 # %% [markdown]
 # ## At standard difficulty
@@ -304,8 +326,8 @@ dots(results, competitors, "standard")
 
 # %%
 quick = dataclasses.replace(studies["standard"].budget, orbits=2048)
-step = {m: seconds_per_step(m, problem, quick, steps=(5, 15), repeats=2)
-        for m in competitors if m != "SAE, blocks fitted"}
+step = {m: seconds_per_step(m, problem, quick, steps=(5, 15), repeats=1)
+        for m in competitors if not m.endswith("blocks fitted")}
 for m, seconds in step.items():
     ratio = report.number(f"cost_{slug(m)}", seconds / step["SAE"],
                           note=f"time of a training step, {m} / SAE")
@@ -321,8 +343,7 @@ for m, seconds in step.items():
 # some features stay unfound.
 #
 # **The SAE finds it too.** It learns the directions $v_j$ from single blocks as well as the crosscoder does, at a
-# fraction of the cost: in the reference run a step of an SAE, of a TopK crosscoder and of a wide SAE take times of
-# 1 : 6.7 : 28.9. What it lacks is a way to say which of its features belong together: by plain cosine the ARI is
+# fraction of the cost. What it lacks is a way to say which of its features belong together: by plain cosine the ARI is
 # at zero, because the poses of a feature are different directions. Give it blocks by least squares, and it
 # has everything a crosscoder has. At this difficulty, that is; we shall make it harder.
 #
@@ -368,11 +389,11 @@ for name, make in posed.problems.items():
 
 # %% [markdown]
 # With images in any pose both equivariant SAEs find next to nothing: they cannot explain more than the limit of
-# {prf:ref}`prop-any-pose`, and in the reference run they are just there, at 0.26 and 0.27. Upright, they work, and the
-# plain linear encoder works better than the one with two layers, of which most latents die; {doc}`12_probes` found no
-# advantage of the second layer either. An equivariant SAE has a strength that the table does not show: it can read an
-# image in any pose, which a crosscoder cannot. But who brings the images upright? For objects in scenes a camera may do
-# it, for the parts of an image nobody does.
+# {prf:ref}`prop-any-pose`, which the next cell measures. Upright, they work, and the plain linear encoder works better
+# than the one with two layers, of which most latents die; {doc}`12_probes` found no advantage of the second layer
+# either. An equivariant SAE has a strength that the table does not show: it can read an image in any pose, which a
+# crosscoder cannot. But who brings the images upright? For objects in scenes a camera may do it, for the parts of an
+# image nobody does.
 
 # %%
 def shared_by_all_poses(problem):
@@ -388,10 +409,9 @@ limit = np.mean([shared_by_all_poses(posed.problems["any pose"](start))
 print(f"any pose: the part that all poses share holds {limit:.2f} of the variance")
 _ = report.number("any_pose_limit", float(limit),
                   note="any pose, share of the variance that all poses share")
-for m in posed.methods[3:]:
+for m in posed.methods[2:]:
     reached = np.mean(scores_of(in_pose, m, "fve_equal", "any pose"))
     print(f"{m}: {reached:.2f} of the variance explained in any pose")
-    assert profile != "inception" or abs(reached - limit) < 0.03
     both = [np.mean(scores_of(in_pose, m, "cosine", pose)) for pose in posed.problems]
     print(f"{m}: cosine {both[0]:.2f} in any pose, {both[1]:.2f} upright")
     assert profile == "smoke" or both[1] > both[0] + 0.1
@@ -414,14 +434,16 @@ sweeps = {name: study(*studies[name], folder=folder) for name in levels}
 SCORES = {key: COLUMNS[key] for key in ("cosine", "stabiliser_of_all", "ari")}
 
 
-def stabilisers_of_truth(plan, name):
+def stabilisers_of_truth(name, level):
     """What the true dictionary itself scores, the mean over the seeds' problems."""
-    made = (plan.problems[name](start) for start in plan.seeds)
+    made = (standard(start, group=settings.sweep_group, channels=settings.sweep_channels,
+                     **{name: level}) for start in studies[name].seeds)
     return np.mean([score(p.dictionary, p).stabiliser_of_all for p in made])
 
 
-truth = {name: [stabilisers_of_truth(studies[name], str(level)) for level in of_name]
-         for name, of_name in levels.items()}
+finer = levels | dict(broken=[0.0, 0.15, 0.3, 0.45, 0.6])
+truth = {name: [stabilisers_of_truth(name, level) for level in of_name]
+         for name, of_name in finer.items()}
 with figures.house_style():
     fig, axes = plt.subplots(3, 3, figsize=(8, 6.4), sharex="col", sharey="row")
     for column, (name, of_sweep) in zip(axes.T, sweeps.items(), strict=True):
@@ -430,7 +452,7 @@ with figures.house_style():
                          for level in levels[name]} for m in rivals}
             figures.difficulty_lines(lines, ax)
             ax.set(ylim=(-0.04, 1.04))
-        column[1].plot(levels[name], truth[name], "--", color="0.3", linewidth=1.2)
+        column[1].plot(finer[name], truth[name], "--", color="0.3", linewidth=1.2)
         column[-1].set_xlabel(name)
     for ax, label in zip(axes[:, 0], SCORES.values(), strict=True):
         ax.set_ylabel(label)
@@ -449,36 +471,57 @@ for name, of_sweep in sweeps.items():
                     for key in ("cosine", "stabiliser_of_all")}
             cells.append(" / ".join(f"{value:.2f}" for value in both.values()))
             for key, value in both.items():
-                report.number(f"{name}_{level}_{slug(m)}_{key}", value,
+                report.number(f"{name}_{level}_{slug(m)}_{key}", value, internal=True,
                               note=f"{name} {level}, {m}: {COLUMNS[key]}")
         rows.append(f"| {name} | {level} | {' | '.join(cells)} |")
 display(Markdown("Cosine / share of stabilisers right:\n\n" + "\n".join(rows)))
 
 # %% [markdown]
-# **Noise** parts the two ways to blocks. While it is weak, the SAE with {term}`fitted blocks` keeps up with every
-# crosscoder. When it is as strong as the signal, the SAE loses its directions, and with them the stabilisers, and the
-# crosscoders do not. Both encoders read the same single noisy block. But during training a crosscoder is corrected by
-# $\lvert G\rvert$ blocks with independent noise, and the SAE by one. This is what training on orbits buys.
+# **Noise** parts the ways to blocks. While it is weak, SAEs with {term}`fitted blocks` keep up with every crosscoder.
+# When it is as strong as the signal, they find less, and the crosscoders lose little. All encoders read the same
+# single noisy block. But a step of a crosscoder is corrected by $\lvert G\rvert$ blocks with independent noise, and a step of an SAE
+# by one. Is this what training on orbits buys, or have the SAEs only not been trained for long enough?
 
 # %%
-loudest = str(max(settings.noises))
-for key in ("cosine", "stabiliser_of_all"):
-    fitted, joint = (np.mean(scores_of(sweeps["noise"], m, key, loudest))
-                     for m in rivals[:2])
-    print(f"noise {loudest}: {key}, SAE with fitted blocks {fitted:.2f}, "
-          f"crosscoder with TopK {joint:.2f}")
-    assert profile == "smoke" or joint > fitted + 0.05
+lengths = {n: study(*studies[f"steps {n}"], folder=folder) for n in settings.lengths}
+trained = studies[f"steps {settings.lengths[0]}"].methods
+ends = {settings.lengths[0]: "fewest_steps", settings.lengths[-1]: "most_steps"}
+rows = [f"| steps | {' | '.join(trained)} |", "|---" * (1 + len(trained)) + "|"]
+for n, results in lengths.items():
+    cells = [" / ".join(mean_spread(scores_of(results, m, key), 2)
+                        for key in ("cosine", "stabiliser_of_all")) for m in trained]
+    rows.append(f"| {n} | {' | '.join(cells)} |")
+    for m, key in ((m, key) for m in trained for key in ("cosine", "stabiliser_of_all")):
+        note_mean(f"{ends.get(n, n)}_{slug(m)}_{key}", scores_of(results, m, key),
+                  f"noise {max(settings.noises)}, {n} steps, {m}: {COLUMNS[key]}",
+                  internal=n not in ends or key != "cosine")
+display(Markdown(f"Noise {max(settings.noises)}; cosine / stabilisers right:\n\n"
+                 + "\n".join(rows)))
+
+# %%
+early, late = (lengths[n] for n in (settings.lengths[0], settings.lengths[-1]))
+_, poses, joint = trained
+lead = {n: np.subtract(scores_of(results, joint, "cosine"),
+                       scores_of(results, poses, "cosine"))
+        for n, results in lengths.items()}
+for n, of_length in lead.items():
+    note_mean(f"{ends.get(n, n)}_lead", of_length, internal=n not in ends,
+              note=f"lead of the crosscoder over the SAE of all poses, {n} steps, cosine")
+    print(f"{n} steps: the crosscoder leads by {mean_spread(of_length, 3)} in cosine")
+same = np.mean(scores_of(early, joint, "cosine")), np.mean(scores_of(late, poses, "cosine"))
+print(f"cosine of the crosscoder after {settings.lengths[0]} steps {same[0]:.2f}, of the "
+      f"SAE of all poses after {settings.lengths[-1]}: {same[1]:.2f}")
+assert profile == "smoke" or np.mean(lead[settings.lengths[0]]) > 0.05
 
 # %% [markdown]
-# **Superposition** wears all of them down slowly, except BatchTopK. It leaves many of its latents dead, and ever more
-# features unfound:
-
-# %%
-for level in settings.superpositions:
-    dead = {m: np.mean(scores_of(sweeps["superposition"], m, "dead", str(level)))
-            for m in rivals[1:]}
-    told = ", ".join(f"{m} {share:.0%}" for m, share in dead.items())
-    print(f"superposition {level}: dead latents {told}")
+# Much of it is length. $D_4$ has eight elements, so a crosscoder reads and writes as many blocks in 300 steps as the
+# SAE of all poses in 2,400. At that equal number of activations the SAE is *ahead*. At equal steps the crosscoder
+# leads, and the lead shrinks as both are trained on: after 9,600 steps, in one trial that is not shown, it was 0.02.
+# The SAE of untransformed blocks, which has seen an eighth of the data, was 0.05 behind there. So what survives is
+# speed per step, and a lead over an SAE that never sees a transformed block. Chapters that compare methods at equal
+# steps show the sum of these.
+#
+# **Superposition** wears all of them down slowly.
 
 # %% [markdown]
 # **Broken equivariance** does not matter for finding the features, for no crosscoder assumes equivariance. It matters
@@ -498,11 +541,39 @@ for level in settings.superpositions:
 # $\beta = b \cdot 90°$:
 
 # %%
-for level, right in zip(settings.brokens, truth["broken"], strict=True):
+for level, right in zip(finer["broken"], truth["broken"], strict=True):
     cosine = np.cos(np.radians(90 * level)) ** 2
     print(f"broken {level}: cosine of blocks that should agree {cosine:.2f}, "
           f"threshold {TAU}; stabilisers of the true dictionary right: {right:.2f}")
-    assert abs(cosine - TAU) < 0.1 or (cosine > TAU) == (right > 0.9)
+    assert abs(cosine - TAU) < 0.15 or (cosine > TAU) == (right > 0.9)
+
+# %% [markdown]
+# ## What the methods are told
+#
+# An oracle told every method how many features are active, and gave it twice as many latents as there are. What if it
+# is wrong? And what if some families are more frequent than others, in proportion to one over their rank (Zipf), as
+# in language? One thing is changed at a time, at standard noise, in the smaller group.
+
+# %%
+from_told = {name.removeprefix("told "): study(*plan, folder=folder)
+             for name, plan in studies.items() if name.startswith("told ")}
+told_methods = studies["told as above"].methods
+columns = [f"{m}: {what}" for m in told_methods for what in ("cosine", "stabilisers")]
+rows = [f"| told | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+for name, results in from_told.items():
+    cells = []
+    for m, key in ((m, key) for m in told_methods
+                   for key in ("cosine", "stabiliser_of_all")):
+        cells.append(mean_spread(scores_of(results, m, key), 2))
+        note_mean(f"told_{slug(name)}_{slug(m)}_{key}", scores_of(results, m, key),
+                  f"{name}, {m}: {COLUMNS[key]}", internal=key != "cosine")
+    rows.append(f"| {name} | {' | '.join(cells)} |")
+display(Markdown("\n".join(rows)))
+
+# %% [markdown]
+# Spare latents matter most. Without any, some features share a latent, or none comes to them: a latent that starts
+# between two features must choose, and there is nobody for the other. So every score of this chapter is that of a
+# dictionary which is large enough, and nobody can say this of a dictionary for a network.
 
 # %% [markdown]
 # ## Drawings
@@ -532,167 +603,178 @@ dots(drawn, drawn_methods, "drawings")
 # %%
 by_cosine = sorted(drawn_methods, key=lambda m: -np.mean(scores_of(drawn, m, "cosine")))
 print("by cosine:", ", ".join(by_cosine))
-if profile == "inception":
-    assert by_cosine[0] == "crosscoder, L1" and by_cosine[-1] == "crosscoder, BatchTopK"
 
 # %% [markdown]
-# In the reference run the order changes against the planted problem. The L1 crosscoder of the paper finds nearly all
-# shapes in all poses; it may use as many latents as it likes, and uses more than are active. The SAE with fitted
-# blocks comes next. TopK and BatchTopK leave features out. A likely reason: the poses of a shape overlap, so that with
-# the number of latents held down, one latent for two neighbouring poses is a good bargain. What is recovered keeps its
-# families in all of them; even the truth does not reach 1 there, because some shapes resemble each other more than
-# the clustering allows.
+# Drawings are harder than random directions, and the order of the methods changes. The L1 crosscoder of the paper may
+# use as many latents as it likes, and uses more than are active; methods with a fixed number leave features out. A
+# likely reason: the poses of a shape overlap, so that with the number of latents held down, one latent for two
+# neighbouring poses is a good bargain. What is recovered keeps most of its families; even the truth does not reach 1
+# there, because some shapes resemble each other more than the clustering allows.
 #
 # ## In the network
 #
 # Now the layer of the profile's network, where no truth is known. The paper's claim is that group crosscoders separate
 # families better than SAEs. The measures of {doc}`05_families` are {term}`neighbour purity` and ARI against the shape
 # that each feature prefers among drawings. To the crosscoder and the SAE of that chapter we add the SAE with fitted
-# blocks ({prf:ref}`def-fitted`).
+# blocks ({prf:ref}`def-fitted`). Purity is corrected for chance, $(p - p_0)/(1 - p_0)$, because the chance $p_0$ that
+# two features have the same label differs between coders.
 
 # %%
 KINDS = {"SAE": "sae", "SAE, blocks fitted": "fitted", "crosscoder": "crosscoder"}
 starts = range(seed, seed + run.profile.seeds)
 maps = {(name, start): run.family_map(kind, seed=start)
         for name, kind in KINDS.items() for start in starts}
-FIELDS = ("neighbour_purity", "chance_purity", "ari")
+FIELDS = ("neighbour_purity", "chance_purity", "corrected", "ari")
+
+
+def corrected(scores):
+    """Purity with chance subtracted: 0 by chance, 1 for pure families."""
+    chance = scores.chance_purity
+    return (scores.neighbour_purity - chance) / (1 - chance)
+
+
 network = {}
-for name in KINDS:
+for name, kind in KINDS.items():
     of_name = [maps[name, start] for start in starts]
-    network[name] = {field: [getattr(m.scores, field) for m in of_name]
+    network[name] = {field: [corrected(m.scores) if field == "corrected"
+                             else getattr(m.scores, field) for m in of_name]
                      for field in FIELDS}
     if name != "SAE":
         network[name]["fve"] = [run.evaluate(m.coder).fve for m in of_name]
     for field, values in network[name].items():
-        report.number(f"network_{KINDS[name]}_{field}", float(np.mean(values)),
-                      note=f"{name}, {field}")
+        note_mean(f"network_{kind}_{field}", values, f"{name}, {field}",
+                  internal=field in ("neighbour_purity", "chance_purity"))
 
 # %%
 columns = ["method", "variance explained, all blocks", "neighbour purity", "by chance",
-           "ARI"]
+           "corrected", "ARI"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for name, found in network.items():
     cells = [mean_spread(found.get(field, []), 3) for field in ("fve", *FIELDS)]
     rows.append(f"| {name} | {' | '.join(cells)} |")
 display(Markdown("\n".join(rows)))
 
-# %%
-purity = {name: found["neighbour_purity"] for name, found in network.items()}
-reached = share_of_advantage(purity["SAE, blocks fitted"], below=purity["SAE"],
-                             above=purity["crosscoder"])
-share = report.number(
-    "fitted_share", float(np.nan_to_num(reached.share)),
-    note="share of the crosscoder's purity advantage that fitted blocks reach")
-print("of the crosscoder's advantage in purity, an ordinary SAE with fitted blocks "
-      f"reaches {reached} (standard error over {len(starts)} seeds)")
-
 # %% [markdown]
-# So the claim holds as the paper words it, crosscoder against SAE. But it compares two things at once: another way to
-# train, and another way to compare. The fitted blocks separate them. On {term}`InceptionV1` (reference run) they
-# explain even a little more of the orbits than the crosscoder does, and still reach little more than a third of its
-# advantage in purity (a ratio of differences between means of three seeds, and no more certain than that). There
-# training on orbits does matter. It changes *which* features are learned: {doc}`09_spectra` found more of them
-# symmetric. How much of the advantage is due to that? It depends on how an SAE is given blocks.
+# Such a table compares three things at once: another way to train, another way to give latents blocks, and another way
+# to compare. Let us take them apart.
 #
-# ### Averaged or fitted?
+# ### Averaged, fitted, ridge, own dictionary
 #
-# {doc}`05_families` compared the same SAE over the group by its averaged orbits, and there the reference run reached
-# about twice that share of the advantage. The latents are the same in both chapters, and so are labels, distance and
-# score. By {prf:ref}`prop-averaged` the only difference in construction is the factor $C^{-1}$ (besides the sample:
-# there at most 20,000 of the training orbits, here all). Ridge regression leads from one to the other. With the mean
-# variance $\bar c$ of a latent,
+# By {prf:ref}`prop-averaged` averaged orbits, which {doc}`05_families` uses, differ from fitted blocks in the factor
+# $C^{-1}$. Ridge regression leads from one to the other. With the mean variance $\bar c$ of a latent,
 #
 # $$ F^{(\lambda)} = (C + \lambda\, \bar c\, I)^{-1} P $$ (eq-ridge)
 #
-# is least squares for $\lambda = 0$. For large $\lambda$ it is $P$, up to a factor: the averaged orbits. So we can walk
-# from one construction to the other and watch the purity.
+# is least squares for $\lambda = 0$. For large $\lambda$ it is $P$, up to a factor: the averaged orbits. The latents of
+# any coder can be read in all these ways, and a crosscoder's also by its own dictionary. Only what is *read alike* is
+# a fair comparison.
+#
+# And one coder has learnt nothing: its dictionary is a sample of {term}`data points <orbit vector>`, whole orbits drawn
+# at random, as many as the others have latents, with the same $k$. What it reaches is due to the data.
 
 # %%
-def purity_of(blocks, of_map):
-    """Neighbour purity of a map's living features, with these blocks for their own."""
-    D = blocks.float().unflatten(1, (run.group.order, -1))[of_map.features]
+def purity_of(blocks, features, labels):
+    """Corrected purity of these latents with these blocks, compared over the group."""
+    D = blocks.float().unflatten(1, (run.group.order, -1))[torch.as_tensor(features)]
+    nowhere = symmetry.Embedding(np.zeros((len(D), 4)), np.zeros((len(D), 2)))
     gap = symmetry.distance(max_cosine(D, run.group))
-    return symmetry.score_families(gap, of_map.embedding, of_map.clusters,
-                                   of_map.labels.label).neighbour_purity
+    return corrected(symmetry.score_families(gap, nowhere, np.full(len(D), -1), labels))
 
 
-# %%
-RIDGES = (1e-6, 0.01, 0.1, 1.0, 10.0, 1e6)
-BOTH = ("SAE, blocks fitted", "crosscoder")
-by_ridge = {(name, ridge): [] for name in BOTH for ridge in RIDGES}
-for name, start in ((name, start) for name in BOTH for start in starts):
-    of_map = maps[name, start]
-    summed = moments(of_map.coder, run.orbits("train"))
-    for ridge in RIDGES:
-        F = (1 + ridge) * summed.blocks(ridge)  # 1 + ridge: lengths must not vanish
-        by_ridge[name, ridge].append(purity_of(F, of_map))
-    P = summed.products  # the averaged orbits
-    assert torch.cosine_similarity(F, P, dim=1)[P.norm(dim=1) > 0].min() > 0.999
-    if name == "SAE, blocks fitted":  # the first ridge is that of the fitted blocks
-        gap = by_ridge[name, RIDGES[0]][-1] - of_map.scores.neighbour_purity
-        assert abs(gap) < 0.03
+def data_points(start):
+    """An untrained dictionary as large as the others, its living latents, their labels."""
+    coder = data_point_dictionary(run.orbits("train"), run.profile.latents,
+                                  k=run.profile.k or 32, seed=start).to(run.device)
+    alive = np.flatnonzero(run.evaluate(coder).frequency > 0)
+    named = symmetry.label_by_response(coder, run.stimulus_activations,
+                                       run.stimuli.shape)
+    return coder, alive, named.label[alive]
 
 # %%
-print(f"{'ridge':>6}  {'SAE':>13}  {'share':>10}  {'crosscoder latents':>18}")
-for ridge in RIDGES:
-    sae, cross = (by_ridge[name, ridge] for name in BOTH)
-    reached = share_of_advantage(sae, purity["SAE"], purity["crosscoder"])
-    part = np.nan_to_num(reached.share)
-    print(f"{ridge:6g}  {mean_spread(sae, 3):>13}  {reached!s:>10}  "
-          f"{mean_spread(cross, 3):>18}")
-    for name, value in (("share", part), ("sae", np.mean(sae)),
-                        ("crosscoder", np.mean(cross))):
-        report.number(f"ridge_{ridge:g}_{name}", float(value),
-                      note=f"averaged or fitted, ridge {ridge:g}: {name}")
-print("the crosscoder's own dictionary:", mean_spread(purity["crosscoder"], 3))
-_ = report.number("averaged_share", float(part),
-                  note="the same share for averaged orbits, on all training orbits")
+RIDGES = (1e-6, 0.1, 1.0, 1e6)
+READ = {1e-6: "fitted", 0.1: "ridge 0.1", 1.0: "ridge 1", 1e6: "averaged"}
+read = {(name, how): [] for name in ("SAE", "crosscoder", "data points")
+        for how in (*READ.values(), "own dictionary")}
+for start in starts:
+    coders_of = {name: (m.coder, m.features, m.labels.label) for name, m in (
+        ("SAE", maps["SAE, blocks fitted", start]),
+        ("crosscoder", maps["crosscoder", start]))}
+    for name, (coder, alive, named) in (coders_of
+                                        | {"data points": data_points(start)}).items():
+        summed = moments(coder, run.orbits("train"))
+        for ridge, how in READ.items():
+            F = (1 + ridge) * summed.blocks(ridge)  # 1 + ridge: lengths must not vanish
+            read[name, how].append(purity_of(F, alive, named))
+        own = None if name == "SAE" else coder.dictionary.detach().flatten(1).cpu()
+        read[name, "own dictionary"].append(
+            corrected(maps["SAE", start].scores) if own is None
+            else purity_of(own, alive, named))
+
+# %%
+hows = (*READ.values(), "own dictionary")
+rows = [f"| latents of | {' | '.join(hows)} |", "|---" * (1 + len(hows)) + "|"]
+for name in ("SAE", "crosscoder", "data points"):
+    rows.append(f"| {name} | "
+                + " | ".join(mean_spread(read[name, how], 3) for how in hows) + " |")
+    for how in hows:
+        note_mean(f"read_{slug(how)}_{slug(name)}", read[name, how],
+                  f"corrected purity, {how}, latents of {name}",
+                  internal=how.startswith("ridge"))
+display(Markdown("Purity corrected for chance:\n\n" + "\n".join(rows)))
+
+# %%
+lead_of = {}
+for how in hows:
+    for rival in ("SAE", "data points"):
+        lead_of[how, rival] = np.subtract(read["crosscoder", how], read[rival, how])
+        note_mean(f"lead_{slug(how)}_{slug(rival)}", lead_of[how, rival],
+                  f"lead of the crosscoder's latents, {how}, over {rival}",
+                  internal=how != "fitted")
+    print(f"{how:>14}: the crosscoder leads the SAE by",
+          f"{mean_spread(lead_of[how, 'SAE'], 3)}, data points by",
+          mean_spread(lead_of[how, "data points"], 3))
+reached = share_of_advantage(read["SAE", "fitted"], below=read["SAE", "own dictionary"],
+                             above=read["crosscoder", "own dictionary"])
+_ = report.number("fitted_share", float(np.nan_to_num(reached.share)),
+                  note="share of the crosscoder's advantage that fitted blocks reach")
+print("of the crosscoder's advantage as the paper compares, an SAE with fitted blocks "
+      f"reaches {reached}")
 
 # %% [markdown]
-# The first line is the SAE with fitted blocks, the last one the SAE with averaged orbits. Whatever they differ in
-# purity is due to $C^{-1}$ alone, since nothing else changes. In the reference run, by the means of three
-# seeds, the shares are 37 % for fitted blocks, 78 % for $\lambda = 1$, 79 % for $\lambda = 10$, and 73 % for averaged
-# orbits. Such a share is a ratio of small differences; from three seeds its second digit is worth little.
+# (The SAE's own dictionary has single blocks, so there similarity is the plain cosine, as in the paper.)
 #
-# The last column is a control that {doc}`05_families` lacks. The crosscoder's latents can be read in the same ways, and
-# they gain too: from 0.302 with fitted blocks to 0.342 with $\lambda = 1$, where its own dictionary has 0.307. So part
-# of those shares is not about the SAE. Mixing makes any map purer. Read alike, the crosscoder's latents are ahead by
-# 0.091 with fitted blocks, 0.068 with $\lambda = 1$, and 0.057 when averaged. That is what is left of an advantage of
-# 0.152 once the comparison is fair, and it is due to *which* features training on orbits finds.
+# Read down a column. The last one is the paper's comparison, crosscoder against SAE, and shows the largest lead; but
+# there the SAE is not compared over the group at all. In the other columns all latents are read alike, and the lead is
+# what is due to *which* features training on orbits finds. The last row says how much of each number is due to the data
+# alone. Where data points reach what an SAE reaches, the SAE's purity says nothing about SAEs.
 #
-# *Why* mixing helps is less certain. Latents that are active together are often relatives, so mixing makes relatives
-# more alike, and fitting takes that away. And dividing by a covariance that is nearly singular amplifies noise, which a
-# ridge damps before it mixes much. That both columns are highest between the ends speaks for both.
-
-# %%
-if profile == "inception":
-    fitted, joint = (np.mean(network[name]["fve"]) for name in BOTH)
-    assert fitted > joint and 0.25 < share < 0.5
+# Read along a row. Latents that are active together are often relatives, so averaging, which mixes them, makes
+# relatives more alike, and fitting takes that away. And dividing by a covariance that is nearly singular amplifies
+# noise, which a ridge damps before it mixes much.
 
 # %% [markdown]
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The planted problems and drawings there
-# have more seeds and levels (the three seeds of the published run still shared one planted problem, so its bars are
-# over trainings only); the network is the BVLC training of InceptionV1 (GoogLeNet), not the paper's.
-# {numref}`fig-sweeps-inception`, {numref}`fig-standard-inception` and {numref}`fig-drawings-inception` are the
-# counterparts of the figures above.
+# have more seeds and levels and the larger group $D_{16}$; the network is the BVLC training of InceptionV1
+# (GoogLeNet), not the paper's. {numref}`fig-sweeps-inception`, {numref}`fig-standard-inception` and
+# {numref}`fig-drawings-inception` are the counterparts of the figures above.
 
 # %% tags=["hide-input"]
 report.save()
-slugs = [slug(m) for m in ("SAE, blocks fitted", "crosscoder, L1", "crosscoder, TopK",
-                           "crosscoder, BatchTopK")]
-keys = ["features"]
-keys += [f"standard_{s}_{key}" for key in list(COLUMNS)[:4] for s in slugs]
-keys += ["standard_equivariant_sae_cosine", "any_pose_equivariant_sae_fve_equal",
-         "any_pose_equivariant_sae_linear_encoder_fve_equal", "any_pose_limit",
-         "upright_equivariant_sae_cosine",
-         "upright_equivariant_sae_linear_encoder_cosine"]
-keys += [f"drawings_{s}_{key}" for key in list(COLUMNS)[:3] for s in slugs]
-keys += ["drawings_ceiling_ari"]
-keys += [f"network_{kind}_{field}" for field in ("fve", "neighbour_purity", "ari")
-         for kind in KINDS.values() if (kind, field) != ("sae", "fve")]
-display(Markdown(report.compare(*keys, "fitted_share", "averaged_share")))
+SHORT = ["features", "standard_crosscoder_topk_cosine",
+         "standard_crosscoder_topk_stabiliser_of_all",
+         "standard_sae_all_poses_blocks_fitted_cosine", "network_sae_corrected",
+         "network_fitted_corrected", "network_crosscoder_corrected",
+         "read_fitted_data_points", "lead_fitted_sae", "lead_fitted_data_points"]
+display(Markdown(report.compare(*SHORT)))
+
+# %% [markdown]
+# All other numbers of this chapter's reports (for the sweeps, see the figures):
+
+# %% tags=["hide-input"]
+shown = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+display(Markdown(report.compare(*(key for key in shown if key not in SHORT))))
 
 # %% [markdown]
 # ```{figure} ../book/reference/14_answer_key/sweeps.png
@@ -750,58 +832,26 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 # ```{solution-end}
 # ```
 #
-# ```{exercise} How many latents, how sparse?
-# :label: ex-budget
-#
-# The methods were told the right $k$ and given spare latents. How much does that matter? Try $k$ at half and at twice
-# the number of active features, and exactly as many latents as features.
-# ```
-#
-# ```{solution-start} ex-budget
-# :class: dropdown
-# ```
-
-# %%
-of_noise = studies["noise"]
-planted = {"as above": lambda start: standard(start, group=settings.sweep_group,
-                                              channels=settings.sweep_channels)}
-variants = {"as above": {}, "k halved": dict(k_per_active=0.5),
-            "k doubled": dict(k_per_active=2.0),
-            "no spare latents": dict(latents_per_feature=1.0)}
-for name, changes in variants.items():
-    changed = dataclasses.replace(of_noise.budget, **changes)
-    of_one = study(planted, ["crosscoder, TopK"], [seed], changed, folder=folder)
-    (row,) = of_one.values()
-    print(f"{name:>16}: cosine {row['cosine']:.3f}, "
-          f"stabilisers {row['stabiliser_of_all']:.2f}, dead {row['dead']:.2f}")
-
-# %% [markdown]
-# Without spare latents some features share one, or none comes to them: a latent that starts between two features must
-# choose, and there is nobody for the other. Sparser data (fewer active features, and $k$ with them) are easier.
-#
-# ```{solution-end}
-# ```
-#
 # ## Summary
 #
 # - A planted problem ({prf:ref}`def-planted`) turns "does the method work?" into numbers ({prf:ref}`def-scores`):
-#   matched cosine, stabilisers, families. Methods are compared at equal *steps*. In time per step an SAE, a TopK
-#   crosscoder and a wide SAE are as 1 : 6.7 : 28.9 in the reference run, and a crosscoder sees $\lvert G\rvert$ times
-#   as many activations.
+#   matched cosine, stabilisers, families. Methods are compared at equal *steps*, which are neither equal cost nor equal
+#   data: a crosscoder sees $\lvert G\rvert$ times as many activations.
 # - At standard difficulty a TopK crosscoder recovers features, stabilisers and families nearly without mistakes.
-# - So does an ordinary SAE with fitted blocks ({prf:ref}`def-fitted`), while the noise is weak. Strong noise is where
-#   training on orbits pays: every sample is corrected by as many blocks as the group has elements.
+# - So does an ordinary SAE with fitted blocks ({prf:ref}`def-fitted`), while the noise is weak. Under strong noise a
+#   crosscoder needs far fewer steps. Most of its lead goes away when an SAE is trained on all poses, for longer.
+# - These scores are those of oracles: $k$ is known, there are spare latents, features are equally frequent and
+#   independent. Without spare latents features are lost.
 # - An equivariant SAE needs upright images. Where features occur in every pose it can write only what all poses share
 #   ({prf:ref}`prop-any-pose`).
-# - An SAE can be given blocks by averaging orbits or by least squares. In the reference run, by the means of three
-#   seeds, averaging makes purer
-#   families, for it mixes correlated latents ({prf:ref}`prop-averaged`). It makes those of a crosscoder's latents purer
-#   as well, so a fair comparison reads both alike.
+# - Latents can be given blocks by averaging orbits or by least squares ({prf:ref}`prop-averaged`), and the choice moves
+#   purity. A fair comparison reads all latents alike, subtracts chance, and has a dictionary of data points beside it.
 # - A score needs a control: a dictionary of noise is right about every feature without symmetry.
 #
 # ## Limits
 #
-# Planted features are independent, linear and equally frequent; a network's are not. Each method was run with one
+# Planted features are independent and linear; a network's are not. The SAE of all poses is set beside the others on
+# planted data and drawings, not in the network. Each method was run with one
 # setting for all problems, tuned lightly at standard difficulty; a method that loses here might win with another
 # learning rate. And the planted orbits of a family are all equally common, which is the hard case for the
 # equivariant SAE and the easy one for the rest.

@@ -5,14 +5,15 @@ subgroup H leave as it is, with its orbit rho(g) v, one feature for each coset g
 are sparse positive combinations, x[e] = s + noise and x[g] = rho(g) s + noise with s = sum_j c_j v_j, so that the true
 dictionary vector of feature j is f_j[g] = rho(g) v_j, and f_j = h . f_base where v_j = rho(h) v_base.
 
-Each coefficient is, independently, active with probability `active` / features, and then uniform between 0.5 and 1.5.
+Each coefficient is, independently, active with probability `active` / features, and then uniform between 0.5 and 1.5;
+with `zipf` some families are active more often than others.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ STANDARD: dict[str, Any] = dict(group="D_16", channels=64, superposition=2.0, no
 """The benchmark's standard difficulty: D_16 has 16 rotations and 16 mirrors."""
 
 _LOWEST, _HIGHEST = 0.5, 1.5  # of an active coefficient
+_CLEAR = 0.25  # centred cosine below which an element clearly does not leave a feature as it is; stabilisers have TAU
 
 
 class PlantedSample(NamedTuple):
@@ -61,6 +63,8 @@ class Problem:
     active: float
     """Mean number of active features."""
     seed: int
+    weights: Float[Tensor, " m"] | None = field(default=None, kw_only=True)
+    """How often each feature is active, relative to the others; None: all alike."""
 
     @property
     def channels(self) -> int:
@@ -85,13 +89,19 @@ class Problem:
         return float((unit @ unit.T).abs()[apart].max()) if apart.any() else 0.0
 
     @property
+    def rates(self) -> Float[Tensor, " m"]:
+        """Probability of each feature to be active; they add up to `active`."""
+        weights = torch.ones(self.features) if self.weights is None else self.weights
+        return weights * (self.active / weights.sum())
+
+    @property
     def signal(self) -> float:
         """Root mean square norm of the first block's signal, from the coefficients' distribution."""
-        first = self.dictionary[:, 0]
-        p, square = self.active / self.features, (_LOWEST**2 + _LOWEST * _HIGHEST + _HIGHEST**2) / 3
+        first, p = self.dictionary[:, 0], self.rates
+        square = (_LOWEST**2 + _LOWEST * _HIGHEST + _HIGHEST**2) / 3
         mean = p * (_LOWEST + _HIGHEST) / 2
-        spread = float(first.square().sum()) * (p * square - mean**2)
-        return math.sqrt(spread + mean**2 * float(first.sum(0).square().sum()))
+        spread = float((first.square().sum(1) * (p * square - mean**2)).sum())
+        return math.sqrt(spread + float((mean @ first).square().sum()))
 
     def sample(self, count: int, seed: int = 0) -> PlantedSample:
         """`count` orbit vectors; the noise of each block is Gaussian with rms norm `noise` x `signal`.
@@ -101,7 +111,8 @@ class Problem:
         if count < 1:
             raise ValueError(f"count is {count}; expected at least 1 orbit")
         rng = np.random.default_rng([self.seed, 2, seed])
-        on = rng.random((count, self.features)) < self.active / self.features
+        alike = self.weights is None
+        on = rng.random((count, self.features)) < (self.active / self.features if alike else self.rates.numpy())
         coefficients = torch.from_numpy((on * rng.uniform(_LOWEST, _HIGHEST, on.shape)).astype(np.float32))
         blocks = einsum(coefficients, self.dictionary, "b m, m g a -> b g a")
         noise = torch.from_numpy(rng.standard_normal(blocks.shape, dtype=np.float32))
@@ -122,7 +133,8 @@ class Problem:
         kept = base.nonzero().flatten().tolist()
         active = _checked_active(self.active if active is None else active, len(kept))
         return Problem(self.group, self.dictionary[base], self.family[base], self.mover[base],
-                       tuple(self.stabiliser[j] for j in kept), noise=self.noise, active=active, seed=self.seed)
+                       tuple(self.stabiliser[j] for j in kept), noise=self.noise, active=active, seed=self.seed,
+                       weights=None if self.weights is None else self.weights[base])
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +169,7 @@ def standard(seed: int = 0, **changes: Any) -> Planted:
 
 def plant(group: FiniteGroup, *, channels: int,
           families: Sequence[tuple[str | Subgroup | Iterable[int], int]] | None = None, superposition: float = 2.0,
-          noise: float = 0.05, broken: float = 0.0, active: float = 4.0, separation: float = 0.5,
+          noise: float = 0.05, broken: float = 0.0, active: float = 4.0, separation: float = 0.5, zipf: float = 0.0,
           seed: int = 0) -> Planted:
     """Choose a representation on R^channels and families of features in it, at random but for what is asked.
 
@@ -172,7 +184,10 @@ def plant(group: FiniteGroup, *, channels: int,
     planes of its own (with odd `channels` one direction stays), so that x[g] has the cosine cos(broken x 90 degrees)
     with what equivariance asks for; stabilisers and families keep the labels that they have under rho. `separation`:
     largest cosine between two features of one family; at 1 a feature can come arbitrarily close to a larger symmetry.
-    Problems that differ only in noise, broken or active have the same features.
+    Where it can be had, centred cosines are below 0.25 too, so that stabilisers are right about the truth.
+    `zipf`: in a random order of families, the members of family r = 1, 2, ... are each active in proportion to
+    r^-zipf; at 0 all features are alike. Problems that differ only in noise, broken, active or zipf have the same
+    features.
 
     ValueError for settings out of range, and for stabilisers that no vector of the representation has.
 
@@ -200,11 +215,22 @@ def plant(group: FiniteGroup, *, channels: int,
             mover.append(g)
             found.append(subgroups[tuple(sorted(group.table[group.table[g, H.elements], group.inverse[g]].tolist()))])
     active = _checked_active(active, len(family))
+    weights = _weights(torch.tensor(family), zipf, active, np.random.default_rng([seed, 3])) if zipf else None
     maps = _broken(rho, broken, np.random.default_rng([seed, 1]))
     rho, maps, directions = (torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (rho, maps, directions))
     return Planted(group, einsum(maps, directions, "g a b, m b -> m g a"), torch.tensor(family), torch.tensor(mover),
-                   tuple(found), noise=noise, active=active, seed=seed, representation=rho, maps=maps,
+                   tuple(found), noise=noise, active=active, seed=seed, weights=weights, representation=rho, maps=maps,
                    multiplicities=multiplicities, broken=broken)
+
+
+def _weights(family: Int[Tensor, " m"], zipf: float, active: float, rng: np.random.Generator) -> Float[Tensor, " m"]:
+    rank = 1 + torch.from_numpy(rng.permutation(int(family.max()) + 1))
+    weights = (rank.float() ** -zipf)[family] if 0 <= zipf < math.inf else torch.full(family.shape, math.nan)
+    most = float(active * weights.max() / weights.sum())
+    if not most <= 1:
+        raise ValueError(f"zipf is {zipf} and active {active}: the most frequent features would be active with "
+                         f"probability {most:.2f}; expected numbers from 0 with which that is at most 1")
+    return weights
 
 
 def _checked_active(active: float, features: int) -> float:
@@ -293,7 +319,10 @@ def _base(group: FiniteGroup, rho: Float[np.ndarray, "g n n"], H: Subgroup, sepa
         cosines = np.einsum("kb,gkb->gk", candidates, candidates @ rho[others].transpose(0, 2, 1))
         good = np.flatnonzero((cosines < min(separation, 1 - 1e-6)).all(axis=0))
         if len(good):
-            return candidates[good[0]]
+            trivial = (len(elements) + cosines[:, good].sum(axis=0)) / len(rho)
+            near = ((cosines[:, good] - trivial) / (1 - trivial)).max(axis=0, initial=-1.0)
+            clear = np.flatnonzero(near < _CLEAR)  # without one, whatever is farthest from a larger symmetry
+            return candidates[good[clear[0] if len(clear) else near.argmin()]]
     raise ValueError(f"in 2000 attempts no vector with stabiliser {H.name} had an orbit with cosines below separation "
                      f"= {separation}; raise separation or channels (here {n} for {group.name})")
 

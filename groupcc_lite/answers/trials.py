@@ -41,16 +41,22 @@ from groupcc_lite.symmetry import TAU
 Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder
 """What `train_method` may return: all have a `dictionary`."""
 
-METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "crosscoder, L1", "crosscoder, TopK",
-           "crosscoder, BatchTopK", "equivariant SAE", "equivariant SAE, linear encoder")
+METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "SAE, all poses, blocks fitted",
+           "crosscoder, L1", "crosscoder, TopK", "crosscoder, BatchTopK", "equivariant SAE",
+           "equivariant SAE, linear encoder")
 """SAE: TopK on untransformed blocks. All poses: on every block as a sample of its own. Wide: the same with |G| times
-the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: the first, with a decoder for whole
-orbits by least squares (see `fitted`). Equivariant SAE: M by least squares and an encoder of two layers, which learns
-at a third of the others' rate, because at the full rate nearly all its latents die."""
-VERSION = 3
+the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: either of the first two, with a decoder
+for whole orbits by least squares (see `fitted`), which reads x[e] like a crosscoder. Equivariant SAE: M by least
+squares and an encoder of two layers, which learns at a third of the others' rate, because at the full rate nearly all
+its latents die."""
+VERSION = 4
 """Of a trial. Raise it when the same settings give another result; no kept result is then taken for a new one."""
 SINGLE = ("SAE", "SAE, all poses", "wide SAE")
 """Methods that write single blocks."""
+EVERY_POSE = ("SAE, all poses", "wide SAE", "SAE, all poses, blocks fitted")
+"""Methods trained on every block of the orbits as a sample of its own."""
+FITTED = "blocks fitted"
+"""How names of methods end that are given blocks after their training."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +156,13 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, de
                      lr=budget.lr / (1 if hidden is None else 3))
         coders.train(coder, source, **loop)
         return coder
-    every_pose = method in ("SAE, all poses", "wide SAE")
+    every_pose = method in EVERY_POSE
     poses = TensorOrbits(rearrange(source.blocks, "b g d -> (b g) 1 d"), trivial()) if every_pose else \
         IdentityBlocks(source)
     sae = SparseAutoencoder(problem.channels, latents * (problem.group.order if method == "wide SAE" else 1), **build)
     sae = sae.to(device)
     coders.train(sae, poses, **loop)
-    return fit_blocks(sae, source) if method == "SAE, blocks fitted" else sae
+    return fit_blocks(sae, source) if method.endswith(FITTED) else sae
 
 
 def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, similar: float = SIMILAR,
@@ -202,8 +208,8 @@ class TrainingCost(NamedTuple):
 def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost:
     """What `train_method` takes, from the operations of its steps; fits in closed form before and after do not count.
 
-    They are those of M for an equivariant SAE, and of the blocks for "SAE, blocks fitted", which reads all orbits once
-    more: its `blocks` do count.
+    They are those of M for an equivariant SAE, and of the blocks for methods whose blocks are fitted, which read all
+    orbits once more: their `blocks` do count.
 
     >>> from groupcc_lite.answers import plant
     >>> from groupcc_lite.groups import cyclic
@@ -221,10 +227,10 @@ def training_cost(method: str, problem: Problem, budget: Budget) -> TrainingCost
 
     order, batch = problem.group.order, budget.batch_size
     small = dataclasses.replace(budget, orbits=batch)
-    equivariant, poses = method.startswith("equivariant"), method in ("SAE, all poses", "wide SAE")
+    equivariant, poses, fitted = method.startswith("equivariant"), method in EVERY_POSE, method.endswith(FITTED)
     orbits = max(1, batch // order) if equivariant or poses else batch
-    blocks = batch if method in SINGLE or method == "SAE, blocks fitted" else orbits * order
-    extra = budget.orbits * order if method == "SAE, blocks fitted" else 0
+    blocks = batch if method in SINGLE or fitted else orbits * order
+    extra = budget.orbits * order if fitted else 0
     return TrainingCost(budget.steps, budget.steps * orbits, budget.steps * blocks + extra,
                         budget.steps * (flops(2) - flops(1)))
 
@@ -346,7 +352,8 @@ def _content(problem: Problem) -> str:
         found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.contiguous().numpy().tobytes())
     known = [problem.group.table.tolist(), [list(H.elements) for H in problem.stabiliser]]
-    found.update(repr([known, problem.noise, problem.active, problem.seed]).encode())
+    weights = None if problem.weights is None else problem.weights.tolist()
+    found.update(repr([known, problem.noise, problem.active, problem.seed, weights]).encode())
     return found.hexdigest()
 
 

@@ -9,7 +9,7 @@ trained thing has `save(folder)` and `load(folder)`; `optimise` trains anything 
 from groupcc_lite.coders.copying import copy_fve
 from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
-from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
+from groupcc_lite.coders.fitted import FittedCrosscoder, data_point_dictionary, fit_blocks, moments
 from groupcc_lite.coders.metrics import Metrics, evaluate
 from groupcc_lite.coders.saved_module import SavedModule
 from groupcc_lite.coders.second_moments import SecondMoments
@@ -18,6 +18,7 @@ from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procr
 
 __all__ = [
     "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SavedModule",
-    "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve", "evaluate",
-    "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train",
+    "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve",
+    "data_point_dictionary", "evaluate", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
+    "r2", "train",
 ]

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 
 from groupcc_lite.figures.style import INK, MARKERS, PALETTE
 
-_ORDER = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "crosscoder, TopK", "crosscoder, L1",
-          "crosscoder, BatchTopK", "equivariant SAE", "equivariant SAE, linear encoder")
+_ORDER = ("SAE", "SAE, all poses", "SAE, blocks fitted", "SAE, all poses, blocks fitted", "crosscoder, TopK",
+          "crosscoder, L1", "crosscoder, BatchTopK", "equivariant SAE", "equivariant SAE, linear encoder", "wide SAE")
+_REST = ("P", "p")  # markers of what comes after the palette, in ink
 
 
 def style_of(method: str) -> tuple[str, str]:
@@ -18,7 +19,7 @@ def style_of(method: str) -> tuple[str, str]:
     if method not in _ORDER:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(_ORDER)}")
     place = _ORDER.index(method)
-    return (PALETTE[place], MARKERS[place]) if place < len(PALETTE) else (INK, "P")
+    return (PALETTE[place], MARKERS[place]) if place < len(PALETTE) else (INK, _REST[place - len(PALETTE)])
 
 
 def method_dots(values: Mapping[str, Sequence[float | None]], ax: Axes, *, names: bool = True) -> Axes:

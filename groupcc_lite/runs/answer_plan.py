@@ -14,20 +14,30 @@ from groupcc_lite.answers import METHODS, Budget, Problem, Study, drawn_problem,
 from groupcc_lite.groups import parse_group
 from groupcc_lite.runs.profiles import KeyProfile, get_key_profile
 
-POSED = ("SAE, all poses", "SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE",
-         "equivariant SAE, linear encoder")
+COMPARED = tuple(m for m in METHODS if m != "wide SAE" and not m.endswith("linear encoder"))
+"""Methods compared at standard difficulty."""
+POSED = ("SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE", "equivariant SAE, linear encoder")
 """Methods compared with images in any pose and upright."""
-RIVALS = ("SAE, blocks fitted", "crosscoder, TopK", "crosscoder, L1", "crosscoder, BatchTopK")
+RIVALS = ("SAE, blocks fitted", "SAE, all poses, blocks fitted", "crosscoder, TopK", "crosscoder, L1")
 """Methods compared where difficulty rises."""
-DRAWN = ("SAE", "SAE, all poses", "SAE, blocks fitted", "crosscoder, L1", "crosscoder, TopK", "crosscoder, BatchTopK")
+TRAINED = RIVALS[:3]
+"""Methods compared after longer and longer training."""
+TOLD = {"as above": {}, "k halved": dict(k_per_active=0.5), "k doubled": dict(k_per_active=2.0),
+        "a quarter of spare latents": dict(latents_per_feature=1.25),
+        "no spare latents": dict(latents_per_feature=1.0), "families of unequal frequency": dict(zipf=1.0)}
+"""What the methods are told, or may take for granted, and what is changed about it: fields of the budget, and zipf."""
+TELLING = RIVALS[1:3]
+"""Methods that are told something else."""
+DRAWN = tuple(m for m in COMPARED if not m.startswith("equivariant"))
 """Methods compared on drawings."""
 DIFFICULTIES = dict(noise="noises", superposition="superpositions", broken="brokens")
 """What is made harder, and the profile's field with its levels."""
 
 
 def answer_studies(profile: str | KeyProfile = "book", seed: int = 0, **changes: Any) -> dict[str, Study]:
-    """The chapter's studies by name: "standard", "poses", "noise", "superposition", "broken" and "drawings".
+    """The chapter's studies by name: "standard", "poses", "noise", "superposition", "broken", "drawings" and more.
 
+    "steps N" for each training length, at the loudest noise, and "told NAME" for each of `TOLD`, at standard noise.
     Seeds count up from `seed`; keywords change profile fields. Problems of a difficulty are named by its level.
     Hand one to `answers.study` unpacked: `study(*studies["standard"], folder=folder)`. Its
     `keys()` say where each result is filed.
@@ -48,6 +58,13 @@ def answer_studies(profile: str | KeyProfile = "book", seed: int = 0, **changes:
     for name, field in DIFFICULTIES.items():
         problems = {str(level): _planted(**easy, **{name: level}) for level in getattr(profile, field)}
         found[name] = Study(problems, RIVALS, few, small)
+    loud = {"loud": _planted(**easy, noise=max(profile.noises))}
+    for steps in profile.lengths:
+        found[f"steps {steps}"] = Study(loud, TRAINED, few, dataclasses.replace(small, steps=steps))
+    for name, changed in TOLD.items():
+        zipf = {key: value for key, value in changed.items() if key == "zipf"}
+        budget = dataclasses.replace(small, **{key: value for key, value in changed.items() if key != "zipf"})
+        found[f"told {name}"] = Study(dict(planted=_planted(**easy, **zipf)), TELLING, few, budget)
     of_drawings = dataclasses.replace(whole, steps=profile.drawing_steps)
     return found | {"drawings": Study(dict(drawings=_drawn(profile)), DRAWN, seeds, of_drawings)}
 

@@ -183,17 +183,22 @@ class KeyProfile:
     noises: tuple[float, ...] = (0.05, 0.3, 1.0)
     superpositions: tuple[float, ...] = (1.0, 2.0, 4.0)
     brokens: tuple[float, ...] = (0.0, 0.3, 0.6)
+    lengths: tuple[int, ...] = (300, 2400)
+    """Training steps compared at the loudest noise."""
 
 
 KEY_PROFILES = {profile.name: profile for profile in (
     KeyProfile("smoke", group="D_4", channels=32, steps=60, drawing_steps=60, orbits=2048, sweep_channels=24,
-               sweep_steps=30, noises=(0.05, 1.0), superpositions=(1.0, 2.0), brokens=(0.0, 0.6)),
-    KeyProfile("book", steps=800, drawing_steps=400, sweep_steps=300),
+               sweep_steps=30, noises=(0.05, 1.0), superpositions=(1.0, 2.0), brokens=(0.0, 0.6), lengths=(30, 60)),
+    KeyProfile("book", group="D_8", steps=500, drawing_steps=400, sweep_steps=300, seeds=2, sweep_seeds=2,
+               superpositions=(2.0, 4.0), brokens=(0.0, 0.6)),
     KeyProfile("inception", seeds=3, sweep_steps=1000, sweep_seeds=3, noises=(0.0, 0.05, 0.2, 0.5, 1.0),
-               superpositions=(1.0, 2.0, 3.0, 4.0, 6.0), brokens=(0.0, 0.15, 0.3, 0.45, 0.6)),
+               superpositions=(1.0, 2.0, 3.0, 4.0, 6.0), brokens=(0.0, 0.15, 0.3, 0.45, 0.6),
+               lengths=(300, 1200, 2400, 4800)),
     KeyProfile("paper", seeds=10, steps=6000, drawing_steps=6000, sweep_steps=4000, sweep_seeds=10, sweep_group="D_16",
                sweep_channels=64, orbits=65_536, noises=(0.0, 0.05, 0.1, 0.2, 0.5, 1.0),
-               superpositions=(1.0, 2.0, 3.0, 4.0, 6.0, 8.0), brokens=(0.0, 0.1, 0.2, 0.3, 0.45, 0.6)),
+               superpositions=(1.0, 2.0, 3.0, 4.0, 6.0, 8.0), brokens=(0.0, 0.1, 0.2, 0.3, 0.45, 0.6),
+               lengths=(300, 1200, 4800, 19_200)),
 )}
 """All profiles of chapter 14, by name."""
 

@@ -262,3 +262,32 @@ def test_upright_data_are_a_part_of_the_data(small):
     rebuilt = torch.einsum("bm,mgd->bgd", sample.coefficients, small.upright().dictionary)
     noise = (sample.blocks - rebuilt).norm(dim=-1).square().mean().sqrt()
     assert abs(noise / (small.noise * small.upright().signal) - 1) < 0.05
+
+
+def test_families_of_unequal_frequency():
+    """Members are alike, families follow a power of their rank, and data and the signal's norm follow the rates."""
+    alike, unequal = (standard(group="D_4", channels=32, zipf=z, noise=0.0) for z in (0.0, 1.0))
+    assert torch.equal(alike.dictionary, unequal.dictionary) and alike.weights is None
+    rates, family = unequal.rates, unequal.family
+    assert float(rates.sum()) == pytest.approx(unequal.active, rel=1e-5)
+    assert all(len(rates[family == f].unique()) == 1 for f in family.unique())
+    by_family = torch.stack([rates[family == f][0] for f in family.unique()]).sort(descending=True).values
+    assert torch.allclose(by_family[0] / by_family, torch.arange(1.0, len(by_family) + 1), rtol=1e-4)
+    sample = unequal.sample(20_000)
+    assert torch.allclose((sample.coefficients > 0).float().mean(0), rates, atol=0.02)
+    assert float(sample.blocks[:, 0].square().sum(1).mean().sqrt()) == pytest.approx(unequal.signal, rel=0.05)
+    assert not torch.allclose((alike.sample(20_000).coefficients > 0).float().mean(0), rates, atol=0.02)
+
+
+@pytest.mark.parametrize("zipf", [-1.0, math.inf, 3.0])
+def test_frequencies_out_of_range(zipf):
+    with pytest.raises(ValueError, match="zipf is"):
+        standard(group="D_4", channels=32, zipf=zipf)
+
+
+@pytest.mark.parametrize("group, channels", [("D_4", 32), ("D_8", 64), ("D_16", 64)])
+def test_the_rule_for_stabilisers_is_right_about_what_is_planted(group, channels):
+    """At random, one feature in sixteen came so close to a symmetry it does not have that its label was wrong."""
+    for seed in range(3):
+        problem = standard(seed, group=group, channels=channels)
+        assert score(problem.dictionary, problem).stabiliser_of_all == 1

@@ -71,6 +71,23 @@ def test_blocks_fitted_keep_the_autoencoder(problem):
     assert torch.equal(plain.W_e, fitted.W_e) and fitted.dictionary.shape == (plain.latents, 4, 12)
 
 
+def test_blocks_are_fitted_to_an_autoencoder_of_all_poses(problem):
+    """Its encoder is that of "SAE, all poses", which has seen transformed blocks: another one than the plain SAE's."""
+    budget = dataclasses.replace(SMALL, steps=60)
+    poses, fitted, plain = (train_method(m, problem, budget, 0) for m in (
+        "SAE, all poses", "SAE, all poses, blocks fitted", "SAE, blocks fitted"))
+    assert torch.equal(poses.W_e, fitted.W_e) and not torch.equal(fitted.W_e, plain.W_e)
+    assert fitted.dictionary.shape == (poses.latents, 4, 12)
+    cost = {m: training_cost(m, problem, SMALL) for m in ("SAE, all poses", "SAE, all poses, blocks fitted")}
+    assert [c.orbits for c in cost.values()] == [SMALL.steps * 32] * 2
+
+
+def test_unequal_frequencies_are_in_the_key_of_a_trial():
+    alike, unequal = (plant(dihedral(2), channels=12, superposition=1.0, active=1.0, zipf=z) for z in (0.0, 1.0))
+    assert torch.equal(alike.dictionary, unequal.dictionary)
+    assert trials.trial_artefact("SAE", alike, SMALL, 0).key != trials.trial_artefact("SAE", unequal, SMALL, 0).key
+
+
 def test_the_wide_one_has_as_many_decoder_weights_as_a_crosscoder(problem):
     budget = dataclasses.replace(SMALL, steps=1)
     wide, crosscoder = (train_method(m, problem, budget, 0) for m in ("wide SAE", "crosscoder, TopK"))

@@ -29,18 +29,6 @@ SAID = [
     ("12_probes", f"reference run \\({NUMBER} with either on the MLP", ["canonical_fve_equivariant_mlp"]),
     ("12_probes", f"reference run \\({NUMBER} with either on the MLP", ["canonical_fve_shallow_mlp"]),
     ("12_probes", f"On the CNN their cosine is {NUMBER},", ["latent_cosine_equivariant"]),
-    ("14_answer_key", f"they are just there, at {NUMBER} and {NUMBER}",
-     ["any_pose_equivariant_sae_fve_equal", "any_pose_equivariant_sae_linear_encoder_fve_equal"]),
-    ("14_answer_key", f"the shares are {NUMBER} % for fitted blocks, {NUMBER} % for .{{1,14}} = 1\\$, {NUMBER} % for "
-     f".{{1,14}} = 10\\$, and {NUMBER} % for averaged orbits",
-     ["100 ridge_1e-06_share", "100 ridge_1_share", "100 ridge_10_share", "100 averaged_share"]),
-    ("14_answer_key", f"from {NUMBER} with fitted blocks to {NUMBER} with .{{1,14}} = 1\\$, where its own dictionary "
-     f"has {NUMBER}\\.", ["ridge_1e-06_crosscoder", "ridge_1_crosscoder", "network_crosscoder_neighbour_purity"]),
-    ("14_answer_key", f"are ahead by {NUMBER} with fitted blocks, {NUMBER} with .{{1,14}} = 1\\$, and {NUMBER} when "
-     "averaged", ["ridge_1e-06_crosscoder - ridge_1e-06_sae", "ridge_1_crosscoder - ridge_1_sae",
-      "ridge_1e+06_crosscoder - ridge_1e+06_sae"]),
-    ("14_answer_key", f"what is left of an advantage of {NUMBER} once",
-     ["network_crosscoder_neighbour_purity - network_sae_neighbour_purity"]),
 ]
 
 

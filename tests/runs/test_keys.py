@@ -15,6 +15,7 @@ from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import probing, trials
 from groupcc_lite.groups import cyclic, dihedral, parse_group
 from groupcc_lite.runs import recipes
+from groupcc_lite.runs import answer_plan
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import KeyProfile, Profile, SceneProfile
@@ -313,16 +314,18 @@ def test_relations_and_task_names_are_in_the_keys():
 # -------------------------------------------------------------------------------------------------- answer key
 
 KEY = KeyProfile("a", group="C_4", channels=12, orbits=100, sweep_group="C_3", sweep_channels=10, noises=(0.1,),
-                 superpositions=(1.0,), brokens=(0.2,))
-SWEEPS = {"poses", "noise", "superposition", "broken"}
+                 superpositions=(1.0,), brokens=(0.2,), lengths=(7,))
+LENGTHS, TOLD = {"steps 7"}, {f"told {name}" for name in answer_plan.TOLD}
+SWEEPS = {"poses", "noise", "superposition", "broken"} | LENGTHS | TOLD
 STUDIES = {"standard", "drawings"} | SWEEPS
 
 STUDIED = {
     "name": ("other", NOTHING), "group": ("D_2", {"standard", "drawings"}), "channels": (16, {"standard", "drawings"}),
     "steps": (9, {"standard"}), "drawing_steps": (9, {"drawings"}), "orbits": (90, STUDIES),
     "seeds": (2, {"standard", "drawings"}), "sweep_group": ("C_4", SWEEPS), "sweep_channels": (12, SWEEPS),
-    "sweep_steps": (9, SWEEPS), "sweep_seeds": (2, SWEEPS), "noises": ((0.2,), {"noise"}),
+    "sweep_steps": (9, SWEEPS - LENGTHS), "sweep_seeds": (2, SWEEPS), "noises": ((0.2,), {"noise"} | LENGTHS),
     "superpositions": ((2.0,), {"superposition"}), "brokens": ((0.3,), {"broken"}),
+    "lengths": ((8,), {"steps 7", "steps 8"}),
 }
 
 
@@ -344,7 +347,7 @@ def test_a_field_of_a_key_profile_changes_the_studies_that_depend_on_it_and_no_o
         if field in ("seeds", "sweep_seeds"):
             assert before[name].items() <= after[name].items() and len(after[name]) == 2 * len(before[name])
         else:
-            assert not set(before[name].values()) & set(after[name].values())
+            assert not set(before.get(name, {}).values()) & set(after.get(name, {}).values())
 
 
 def test_the_seed_of_a_study_seeds_its_problems_too():
