@@ -13,7 +13,16 @@ from groupcc_lite.answers.planted_drawings import (
     drawn_problem,
     shape_stabiliser,
 )
-from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
+from groupcc_lite.answers.probing import (
+    STEPS,
+    ProbeScores,
+    chance_f1,
+    logistic_by_steps,
+    probe_all,
+    probe_settings,
+    probe_task,
+    ranked_latents,
+)
 from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
 from groupcc_lite.answers.trials import (
     METHODS,
@@ -30,9 +39,9 @@ from groupcc_lite.answers.trials import (
 )
 
 __all__ = [
-    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses", "drawn_features",
-    "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents", "score",
-    "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
+    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "STEPS", "ShareOfAdvantage", "Study",
+    "TrainingCost", "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses",
+    "drawn_features", "drawn_problem", "logistic_by_steps", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents",
+    "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
     "trial_artefact",
 ]
