@@ -41,7 +41,7 @@ from groupcc_lite.answers.trials import (
 __all__ = [
     "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "STEPS", "ShareOfAdvantage", "Study",
     "TrainingCost", "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses",
-    "drawn_features", "drawn_problem", "logistic_by_steps", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents",
-    "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
-    "trial_artefact",
+    "drawn_features", "drawn_problem", "logistic_by_steps", "plant", "probe_all", "probe_settings", "probe_task",
+    "ranked_latents", "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study",
+    "training_cost", "trial_artefact",
 ]

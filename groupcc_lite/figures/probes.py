@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from groupcc_lite.figures.style import INK, MARKERS, PALETTE, PAPER
@@ -46,7 +47,7 @@ def task_errors(scores: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes, *
     return ax
 
 
-def _error_marks(ax: Axes, places: Sequence[float], scores: Sequence[Sequence[float]], name: str, number: int,
+def _error_marks(ax: Axes, places: Float[np.ndarray, " n"], scores: Sequence[Sequence[float]], name: str, number: int,
                  **style: Any) -> None:
     """Marks of 1 - F1 with whiskers over seeds."""
     errors = [np.maximum(1 - np.asarray(of_seeds, dtype=float), FLOOR) for of_seeds in scores]
@@ -98,7 +99,7 @@ def error_lines(scores: Mapping[str, Mapping[int, Sequence[float]]], ax: Axes) -
     ['8', '16']
     """
     for number, (name, of_coder) in enumerate(scores.items()):
-        _error_marks(ax, range(len(of_coder)), list(of_coder.values()), name, number)
+        _error_marks(ax, np.arange(len(of_coder), dtype=float), list(of_coder.values()), name, number)
     ax.set_xticks(range(len(next(iter(scores.values())))), [str(k) for k in next(iter(scores.values()))])
     return ax
 

@@ -26,8 +26,7 @@ from groupcc_lite.runs.scene_report import (
     READINGS,
     Invariance,
     Probed,
-    Untrained,
-    additive_share,
+    additivity,
     best_ridge,
     canonical_fve,
     coder_rows,
@@ -42,16 +41,14 @@ from groupcc_lite.runs.scene_report import (
     probe_rows,
     record,
     relation_rows,
-    tokens,
-    untrained,
 )
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
     "CODER_NAMES", "CONTROLS", "FamilyMap", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "PROFILES", "Probed",
-    "Profile", "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Untrained",
-    "additive_share", "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost", "explained_in_use",
+    "Profile", "READINGS", "REFERENCE_MODELS", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun",
+    "additivity", "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost", "explained_in_use",
     "family_f1", "far_powers", "get_key_profile", "get_profile", "get_scene_profile", "interval_of", "invariance",
     "layer_rows", "matrix_rows", "mean_spread", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record",
-    "relation_rows", "tokens", "untrained",
+    "relation_rows",
 ]

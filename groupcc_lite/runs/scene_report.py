@@ -22,6 +22,7 @@ from groupcc_lite import coders
 from groupcc_lite.answers import ProbeScores
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.models import activations
 from groupcc_lite.runs.reports import Report, interval_of
 from groupcc_lite.runs.scene_run import SceneRun, Splice
 from groupcc_lite.stimuli import FAMILIES, Scenes, Task, probing_tasks, task_labels
@@ -36,6 +37,8 @@ READINGS = (("activations", "activations"), *((name, "latents") for name in COMP
             *((name, "reconstructions") for name in COMPARED), ("inferred", "inferred"), ("invariant", "invariant"))
 """(reading, view) of everything that is probed: a coder, the activations, or another reading of a reconstruction."""
 
+NULL_SCENES = {"train": 1024, "held-out": 512}
+"""Scenes of each part that base models with and without training are compared on."""
 RIDGES = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """Shrinkage of a least-squares M from which `best_ridge` chooses; the first is that of `coders.least_squares`."""
 
@@ -139,28 +142,36 @@ def far_powers(M: TransformMatrix, x: Float[Tensor, "b g d"], upto: int = 12) ->
     return out
 
 
-class Untrained(NamedTuple):
-    """A base model, trained or not: what one matrix explains, and what a sum over quadrants does.
+class Additivity(NamedTuple):
+    """What one matrix explains of a base model's activations, and what a sum over quadrants does, on held-out scenes.
 
-    >>> Untrained(r2=1.0, additive=1.0).r2  # tiles that do not interact
+    >>> Additivity(powers=(1.0, 1.0), additive=1.0).r2  # tiles that do not interact
     1.0
     """
 
-    r2: float
-    """R^2 about the mean of the least-squares M, on held-out scenes, the mean over powers."""
+    powers: tuple[float, ...]
+    """R^2 about the mean of the least-squares M, by element; the entry of the identity is that of the power |G|."""
     additive: float
-    """Variance of held-out activations that a sum of one vector for each shape, orientation and quadrant explains."""
+    """Variance explained by a sum of one vector for each shape, orientation and quadrant."""
+
+    @property
+    def r2(self) -> float:
+        """The mean over powers."""
+        return float(np.mean(self.powers))
 
 
-def untrained(study: SceneRun, base: str, seed: int) -> Untrained:
-    """`Untrained` of random weights: the null of "a single matrix turns the activations"."""
-    train, held_out = (study.untrained_activations(base, part, seed) for part in ("train", "held-out"))
-    scenes = [study.scenes(part) for part in ("train", "held-out")]
-    thin = [s[np.linspace(0, len(s) - 1, len(x)).round().astype(int).tolist()]
-            for s, x in zip(scenes, (train, held_out), strict=True)]
-    M = coders.least_squares([train], study.group)
-    return Untrained(float(coders.r2(M, held_out, about="mean").mean()),
-                     additive_share(tokens(thin[0], study.group), train, tokens(thin[1], study.group), held_out))
+def additivity(study: SceneRun, base: str, seed: int, *, trained: bool = True) -> Additivity:
+    """`Additivity` of a base model, with random weights if not `trained`: the null of "a matrix turns activations".
+
+    On up to `NULL_SCENES` scenes of each part, evenly spread.
+    """
+    model, parts = study.autoencoder(base, seed, trained=trained), []
+    for part, count in NULL_SCENES.items():
+        scenes = study.scenes(part)
+        chosen = np.linspace(0, len(scenes) - 1, min(count, len(scenes))).round().astype(int).tolist()
+        parts += [tokens(scenes[chosen], study.group), activations(model, scenes[chosen], study.group)]
+    M = coders.least_squares([parts[1]], study.group)
+    return Additivity(tuple(coders.r2(M, parts[3], about="mean").tolist()), additive_share(*parts))
 
 
 def tokens(scenes: Scenes, group: FiniteGroup) -> Float[Tensor, "b g t"]:
@@ -283,11 +294,12 @@ def record(report: Report, rows: Rows) -> None:
 
 def matrix_rows(fits: Mapping[tuple[str, str], Sequence[Mapping[str, Tensor]]],
                 seconds: Mapping[tuple[str, str], float],
-                nulls: Mapping[tuple[str, str], Sequence[Untrained]]) -> Rows:
+                nulls: Mapping[tuple[str, str], Sequence[Additivity]]) -> Rows:
     """Rows on one matrix M: R^2 about zero and about the mean, averaged over powers, and the seconds of a fit.
 
     `fits`: for (base, method) and each seed the R^2 of every power, about "zero" and about "mean". `nulls`: for (base,
-    "trained" or "untrained") and each seed what `untrained` measures.
+    "trained" or "untrained") and each seed what `additivity` measures. What only the chapter's own table shows is
+    internal.
 
     >>> matrix_rows({}, {}, {})["r2_adam_mean_cnn"].value
     'not in this profile'
@@ -297,10 +309,13 @@ def matrix_rows(fits: Mapping[tuple[str, str], Sequence[Mapping[str, Tensor]]],
         for method in ("adam", "identity", "least squares", "procrustes"):
             for about in ("zero", "mean"):
                 values = [float(of_seed[about].mean()) for of_seed in fits.get((base, method), ())]
-                rows[f"r2_{_SHORT[method]}_{about}_{base}"] = _over_seeds(
-                    values, f"R² about {'zero' if about == 'zero' else 'the mean'}, M by {method}, {base.upper()}")
-            rows[f"seconds_{_SHORT[method]}_{base}"] = Row(seconds.get((base, method), ABSENT),
-                                                           f"seconds for M by {method}, {base.upper()}")
+                found = _over_seeds(values, f"R² about {'zero' if about == 'zero' else 'the mean'}, M by {method}, "
+                                            f"{base.upper()}")
+                rows[f"r2_{_SHORT[method]}_{about}_{base}"] = found._replace(
+                    internal=method == "procrustes" or (method, about) == ("least squares", "zero"))
+            rows[f"seconds_{_SHORT[method]}_{base}"] = Row(
+                seconds.get((base, method), ABSENT), f"seconds for M by {method}, {base.upper()}",
+                internal=method in ("identity", "procrustes"))
         of = nulls.get((base, "untrained"), ())
         rows[f"r2_untrained_{base}"] = _over_seeds(
             [null.r2 for null in of], f"R² about the mean, M by least squares, untrained {base.upper()}")
@@ -356,7 +371,7 @@ def _sweep_rows(sweep: Mapping[tuple[int, int], tuple[float, Invariance]]) -> Ro
     for place, told in ((0, "fewest"), (-1, "most")):
         key = (sizes[place], longest) if sizes else None
         fve, found = sweep[key] if key else (ABSENT, None)
-        note = f"{key[0]} latents, {longest} steps" if key else ""
+        note = f"{key[0]} latents, {longest} batches" if key else ""
         rows |= {f"{told}_latents_fve": Row(fve, f"canonical activations explained, {note}"),
                  f"{told}_latents_cosine": Row(found.cosine if found else ABSENT,
                                                f"cosine of latents under turns, {note}"),
@@ -376,7 +391,7 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
                 for pair in zip(splices[base, one, k], splices[base, other, k], strict=True)]
 
     def share(wins: Iterable[bool], note: str) -> Row:
-        wins = list(wins)
+        wins = [float(win) for win in wins]
         return Row(_mean(wins), note, n=len(wins), over="base models, k and seeds")
 
     ratios = [mine.loss / wide.loss for mine, wide in pairs("equivariant", "wide", ks[:1])]
@@ -530,7 +545,7 @@ def _setup_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[
     return rows
 
 
-def _contest(name: str, differences: Sequence[Float[np.ndarray, " t"]], note: str) -> Rows:
+def _contest(name: str, differences: Sequence[np.ndarray], note: str) -> Rows:
     """The mean difference over setups, and in how many of them it is a win, a tie or a loss."""
     found = [verdict(of_tasks) for of_tasks in differences]
     rows = {name: _over([of_tasks.mean() for of_tasks in differences], "setups", note)}
@@ -554,13 +569,13 @@ def relation_rows(far: Mapping[tuple[str, str], Sequence[float]], errors: Mappin
     rows: Rows = {}
     for base in _BASES:
         for method in ("adam", "penalty", "adam, projected", "least squares", "exact", "procrustes, projected"):
-            rows[f"relation_error_{_SHORT[method]}_{base}"] = Row(errors.get((base, method), ABSENT),
-                                                                  f"largest entry of M⁴ - I, {method}, {base.upper()}")
+            rows[f"relation_error_{_SHORT[method]}_{base}"] = Row(
+                errors.get((base, method), ABSENT), f"largest entry of M⁴ - I, {method}, {base.upper()}", internal=True)
             for p in (1, 4, 12):
                 found = far.get((base, method))
                 rows[f"far_r2_{_SHORT[method]}_{base}_p{p}"] = Row(
                     ABSENT if found is None else found[p - 1],
-                    f"R² about the mean of M to the power {p}, {method}, {base.upper()}")
+                    f"R² about the mean of M to the power {p}, {method}, {base.upper()}", internal=True)
         for method in ("adam", "adam, projected", "least squares", "exact", "ridge", "ridge, exact"):
             rows[f"use_fve_{_SHORT[method]}_{base}"] = _over_seeds(
                 in_use.get((base, method), ()),
@@ -571,7 +586,7 @@ def relation_rows(far: Mapping[tuple[str, str], Sequence[float]], errors: Mappin
                 found = pairs.get((base, method))
                 rows[f"pair_{what}_{_SHORT[method]}_{base}"] = Row(
                     ABSENT if found is None else found[place],
-                    f"two generators, {method}, {base.upper()}: {told[place]}")
+                    f"two generators, {method}, {base.upper()}: {told[place]}", internal=method == "identity")
     return rows
 
 
@@ -602,7 +617,7 @@ def _over_seeds(values: Sequence[float], note: str) -> Row:
     return _over(values, "seeds", note)
 
 
-def _mean(values: Iterable[float]) -> float | str:
+def _mean(values: Iterable[Any]) -> float | str:
     """The mean as a plain number, or `ABSENT` of nothing."""
     values = list(values)
     return float(np.mean(values)) if values else ABSENT

@@ -42,8 +42,6 @@ METHODS = ("identity", "adam", "penalty", "least squares", "procrustes", "exact"
 VIEWS = ("activations", "latents", "reconstructions", "inferred", "invariant")
 """What a probe sees. "inferred" and "invariant" are other readings of an equivariant SAE's reconstruction: with the
 element that fits best instead of the true one, and without M."""
-NULL_SCENES = {"train": 1024, "held-out": 512}
-"""Scenes of each part that base models without training see."""
 SCORES = "scores.json"
 """The file of probe scores in its folder."""
 
@@ -132,12 +130,6 @@ class SceneRun:
         if key not in self._orbits:
             self._orbits[key] = activations(self.autoencoder(base, key[2]), self.scenes(part), self.group)
         return self._orbits[key]
-
-    def untrained_activations(self, base: str, part: str = "train", seed: int | None = None) -> Float[Tensor, "b g d"]:
-        """The same for random weights, of up to `NULL_SCENES` scenes of a part, evenly spread."""
-        scenes = self.scenes(part)
-        chosen = np.linspace(0, len(scenes) - 1, min(NULL_SCENES[part], len(scenes))).round().astype(int).tolist()
-        return activations(self.autoencoder(base, seed, trained=False), scenes[chosen], self.group)
 
     # ---------------------------------------------------------------------------------------------------- M
 
