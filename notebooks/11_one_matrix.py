@@ -550,10 +550,7 @@ _ = report.save()
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    "r2_adam_mean_mlp", "r2_adam_mean_cnn", "r2_ls_mean_mlp", "r2_ls_mean_cnn",
-    "r2_untrained_mlp", "r2_untrained_cnn", "additive_trained_mlp",
-    "additive_untrained_mlp", "additive_trained_cnn", "additive_untrained_cnn",
-    digits=4)))
+    *[key for key, row in report.numbers.items() if not row.get("internal")], digits=4)))
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models

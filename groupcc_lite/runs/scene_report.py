@@ -398,8 +398,8 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
     rows: Rows = {
         "share_loss_behind_sae": share((mine.loss > sae.loss for mine, sae in pairs("equivariant", "sae")),
                                        "share of settings with a larger spliced loss than the SAE's"),
-        "loss_ratio_to_wide_small_k": Row(_mean(ratios), "spliced loss divided by the wide SAE's, smallest k",
-                                          n=len(ratios), over="base models and seeds"),
+        "loss_ratio_to_wide_small_k": _over(ratios, "base models and seeds",
+                                            "spliced loss divided by the wide SAE's, smallest k"),
         "share_l1_above_sae": share((mine.l1 > sae.l1 for mine, sae in pairs("equivariant", "sae")),
                                     "share of settings with a larger L1 norm than the SAE's"),
         "share_M_helps": share((mine.loss < mine.invariant_loss for mine, _ in pairs("equivariant", "sae")),
@@ -415,9 +415,8 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
     for name in ("equivariant", "deep"):
         spans = [largest.l1 / smallest.l1 for base in dict.fromkeys(base for base, _ in settings)
                  for largest, smallest in zip(splices[base, name, ks[-1]], splices[base, name, ks[0]], strict=False)]
-        rows[f"l1_span_{name}"] = Row(_mean(spans) if len(ks) > 1 else ABSENT,
-                                      f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}",
-                                      n=len(spans), over="base models and seeds")
+        rows[f"l1_span_{name}"] = _over(spans if len(ks) > 1 else (), "base models and seeds",
+                                        f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}")
     return rows
 
 
@@ -521,14 +520,15 @@ def _setup_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[
             rows[f"latents_drop_{family}"] = _over(drop, "setups", f"F1 from {kept['few']} latents of the equivariant "
                                                                    f"SAE on {family} minus that on S")
         for reading in ("equivariant", "deep", "sae", "wide"):
-            rows[f"latents_{reading}_{family}"] = Row(_mean(of(s, reading, "latents", family).mean() for s in setups),
-                                                      f"F1 of probes on latents, {CODER_NAMES[reading]}, {family}")
+            rows[f"latents_{reading}_{family}"] = Row(
+                _mean(of(s, reading, "latents", family).mean() for s in setups),
+                f"F1 of probes on latents, {CODER_NAMES[reading]}, {family}", internal=True)
         rows[f"activations_{family}"] = Row(_mean(of(s, "activations", "activations", family).mean() for s in setups),
-                                            f"F1 of probes on the activations, {family}")
+                                            f"F1 of probes on the activations, {family}", internal=True)
         for reading, view in READINGS[5:]:
             rows[f"reconstructions_{reading}_{family}"] = Row(
                 _mean(of(s, reading, view, family).mean() for s in setups),
-                f"F1 of probes on reconstructions, {CODER_NAMES[reading]}, {family}")
+                f"F1 of probes on reconstructions, {CODER_NAMES[reading]}, {family}", internal=True)
     for k in _KS:
         mine = [s for s in setups if s[1] == k]
         rows[f"deep_minus_best_one_layer_k{k}"] = _over(
