@@ -224,12 +224,12 @@ with figures.house_style():
     report.figure("in_use", fig)
 
 # %% [markdown]
-# The order on clean activations is not the order in use. On the MLP, Adam's $M$, the worst on clean activations, is
-# better in use than least squares. Adam begins at the identity and has not got to the faint directions, which is a way
-# to shrink, too. And what does $M^4 = I$ cost in use? Projecting Adam's $M$ costs much, because the projection stretches
-# along faint directions. Making least squares exact costs about a hundredth on the MLP and nothing on the CNN. With a
-# ridge chosen for the task, the closed form is the best of all, and the exact one is as good to a few thousandths. So
-# *exactly and cheaply* holds after shrinking, and not before.
+# The order on clean activations is not the order in use. On the MLP Adam's $M$, far behind on clean activations, is no
+# worse in use than least squares. Adam begins at the identity and has not got to the faint directions, which is a way
+# to shrink, too. And what does $M^4 = I$ cost in use? Projecting Adam's $M$ costs some hundredths, making least squares
+# exact less than one on the MLP and nothing on the CNN. With a ridge chosen for the task, the closed form is the best
+# of all, and the exact one is as good to a few thousandths. So *exactly and cheaply* holds, of a matrix that was shrunk
+# for its use.
 #
 # ## Open question: a second generator
 #
