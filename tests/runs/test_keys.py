@@ -229,7 +229,7 @@ CODER_PROBES = PROBES - {"probes of activations"}
 EVERYTHING = BASES | ADAM | PENALTY | TRAINED | PROBES | SWEEP
 
 SCENE = {
-    "name": ("other", NOTHING), "held_out": (0.3, EVERYTHING), "base_models": (("mlp", "cnn"), EVERYTHING),
+    "name": ("other", NOTHING), "held_out": (0.3, EVERYTHING), "base_models": (("cnn", "mlp"), EVERYTHING - SWEEP),
     "base_epochs": (9, EVERYTHING), "base_batch": (9, EVERYTHING), "base_lr": (1e-5, EVERYTHING),
     "base_amp": (True, EVERYTHING),
     "transform_steps": (90, ADAM | PENALTY | WITH_M | TURNING_PROBES | SWEEP),
