@@ -14,7 +14,16 @@ from groupcc_lite.answers.planted_drawings import (
     drawn_problem,
     shape_stabiliser,
 )
-from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
+from groupcc_lite.answers.probing import (
+    STEPS,
+    ProbeScores,
+    chance_f1,
+    logistic_by_steps,
+    probe_all,
+    probe_settings,
+    probe_task,
+    ranked_latents,
+)
 from groupcc_lite.answers.replication import (
     AboveNull,
     Matches,
@@ -40,10 +49,10 @@ from groupcc_lite.answers.trials import (
 )
 
 __all__ = [
-    "AboveNull", "Budget", "METHODS", "Matches", "ProbeScores", "Problem", "RECOVERED", "SIMILAR",
-    "ShareOfAdvantage", "Study", "TrainingCost", "Trial", "above_null", "best_matches", "calibrate_tau",
-    "chance_f1", "data_dictionary", "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem",
-    "living_features", "median_interval", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents",
-    "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
-    "trial_artefact",
+    "AboveNull", "Budget", "METHODS", "Matches", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "STEPS",
+    "ShareOfAdvantage", "Study", "TrainingCost", "Trial", "above_null", "best_matches", "calibrate_tau", "chance_f1",
+    "data_dictionary", "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem",
+    "living_features", "logistic_by_steps", "median_interval", "plant", "probe_all", "probe_settings", "probe_task",
+    "ranked_latents", "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study",
+    "training_cost", "trial_artefact",
 ]

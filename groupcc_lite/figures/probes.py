@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from groupcc_lite.figures.style import INK, MARKERS, PALETTE, PAPER
-from groupcc_lite.runs import CODER_NAMES
+from groupcc_lite.runs import CODER_NAMES, interval_of
 
 _ORDER = list(CODER_NAMES)
+FLOOR = 1e-4
+"""The smallest error that is drawn: smaller ones are a few answers of all tasks."""
 
 
 def colour_of(name: str) -> str:
@@ -18,31 +22,43 @@ def colour_of(name: str) -> str:
     return INK if name == "activations" else PALETTE[(_ORDER.index(name) - 1) % len(PALETTE)]
 
 
-def task_bars(scores: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes, *, legend: bool = True) -> Axes:
-    """Grouped bars: for each coder (key) and task family (inner key) the mean over seeds and its standard deviation.
+def task_errors(scores: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes, *, legend: bool = True) -> Axes:
+    """1 - F1 on a logarithmic axis: for each coder (key) and task family (inner key) a mark, with whiskers.
 
-    ValueError when two coders were scored on different families.
+    Marks are means over seeds, whiskers 95 % intervals of the mean of log(1 - F1), where there are several seeds.
+    Nothing is drawn below `FLOOR`. ValueError when two coders were scored on different families.
 
     >>> from matplotlib.figure import Figure
-    >>> ax = task_bars({"sae": {"shapes": [0.6, 0.7], "colours": [0.5, 0.5]}}, Figure().subplots())
+    >>> ax = task_errors({"sae": {"shapes": [0.6, 0.7], "colours": [0.5, 0.5]}}, Figure().subplots())
     >>> [tick.get_text() for tick in ax.get_xticklabels()]
     ['shapes', 'colours']
     """
     families = list(next(iter(scores.values())))
     if any(list(of_coder) != families for of_coder in scores.values()):
         raise ValueError(f"coders were scored on different families; expected {families} for each")
-    width = 0.84 / len(scores)
     for number, (name, of_coder) in enumerate(scores.items()):
-        places = np.arange(len(families)) + (number - (len(scores) - 1) / 2) * width
-        values = [np.asarray(of_coder[family], dtype=float) for family in families]
-        spread = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in values]
-        ax.bar(places, [v.mean() for v in values], width * 0.92, yerr=spread if any(spread) else None,
-               color=colour_of(name), label=CODER_NAMES[name], error_kw=dict(elinewidth=1, ecolor=INK))
+        places = np.arange(len(families)) + (number - (len(scores) - 1) / 2) * 0.84 / len(scores)
+        _error_marks(ax, places, [of_coder[family] for family in families], name, number, linestyle="none")
+    for between in range(1, len(families)):
+        ax.axvline(between - 0.5, color=INK, linewidth=0.4, alpha=0.4)
     ax.set_xticks(range(len(families)), families)
-    ax.set(ylim=(0, 1), ylabel="F1")
     if legend:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax
+
+
+def _error_marks(ax: Axes, places: Float[np.ndarray, " n"], scores: Sequence[Sequence[float]], name: str, number: int,
+                 **style: Any) -> None:
+    """Marks of 1 - F1 with whiskers over seeds."""
+    errors = [np.maximum(1 - np.asarray(of_seeds, dtype=float), FLOOR) for of_seeds in scores]
+    marks, reach = np.array([e.mean() for e in errors]), np.zeros((2, len(errors)))
+    for place, e in enumerate(errors):
+        if len(e) > 1:
+            low, high = np.exp(interval_of(np.log(e)))
+            reach[:, place] = max(0, marks[place] - max(low, FLOOR)), max(0, min(high, 1) - marks[place])
+    ax.errorbar(places, marks, yerr=reach if reach.any() else None, marker=MARKERS[number % len(MARKERS)],
+                markersize=4.5, color=colour_of(name), label=CODER_NAMES[name], elinewidth=1, **style)
+    ax.set(yscale="log", ylim=(FLOOR / 1.3, 1.2), ylabel="1 - F1")
 
 
 def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]]]], ax: Axes, *,
@@ -74,19 +90,16 @@ def splice_curves(points: Mapping[str, Mapping[int, Sequence[tuple[float, float]
     return ax
 
 
-def score_lines(scores: Mapping[str, Mapping[int, Sequence[float]]], ax: Axes) -> Axes:
-    """F1 over k, one line per coder: the mean over seeds with its standard deviation as whiskers.
+def error_lines(scores: Mapping[str, Mapping[int, Sequence[float]]], ax: Axes) -> Axes:
+    """1 - F1 over k on a logarithmic axis, one line per coder; whiskers as in `task_errors`.
 
     >>> from matplotlib.figure import Figure
-    >>> ax = score_lines({"sae": {8: [0.6, 0.7], 16: [0.8]}}, Figure().subplots())
+    >>> ax = error_lines({"sae": {8: [0.6, 0.7], 16: [0.8]}}, Figure().subplots())
     >>> [tick.get_text() for tick in ax.get_xticklabels()]
     ['8', '16']
     """
     for number, (name, of_coder) in enumerate(scores.items()):
-        values = [np.asarray(of_k, dtype=float) for of_k in of_coder.values()]
-        spread = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in values]
-        ax.errorbar(range(len(values)), [v.mean() for v in values], yerr=spread, color=colour_of(name), elinewidth=1,
-                    marker=MARKERS[number % len(MARKERS)], markersize=4.5, label=CODER_NAMES[name])
+        _error_marks(ax, np.arange(len(of_coder), dtype=float), list(of_coder.values()), name, number)
     ax.set_xticks(range(len(next(iter(scores.values())))), [str(k) for k in next(iter(scores.values()))])
     return ax
 

@@ -144,17 +144,24 @@ class SceneProfile:
     """How many of these seeds get coders and probes, which take longest."""
     repeated_ks: tuple[int, ...] = (16,)
     """The k for which they do; for any other k coders and probes have one seed."""
+    sweep_latents: tuple[int, ...] = ()
+    """Sizes of the equivariant SAEs that ask whether latents are shared within an orbit; their k is the middle one."""
+    sweep_steps: tuple[int, ...] = ()
+    """And how long they are trained."""
 
 
 SCENE_PROFILES = {profile.name: profile for profile in (
     SceneProfile("smoke", base_models=("mlp",), base_epochs=10, transform_steps=30, latents=256, hidden=64, ks=(8,),
-                 steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1),
-    SceneProfile("book", base_epochs=30, base_amp=True, transform_steps=3000, steps=180, batch_size=512,
-                 tasks=2, probe_train=1000, probe_test=1000, seeds=1),
-    SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000, coder_seeds=3),
+                 steps=30, batch_size=256, truncations=(8,), tasks=1, probe_train=400, probe_test=400, seeds=1,
+                 sweep_latents=(32,), sweep_steps=(30,)),
+    SceneProfile("book", base_epochs=24, base_amp=True, transform_steps=3000, latents=512, steps=240, batch_size=512,
+                 tasks=2, probe_train=1000, probe_test=1000, seeds=1, sweep_latents=(32, 64, 128, 512),
+                 sweep_steps=(240,)),
+    SceneProfile("inception", ks=(8, 16, 32), steps=400, tasks=None, probe_train=2000, coder_seeds=3,
+                 sweep_latents=(32, 64, 256, 2048), sweep_steps=(400, 1200)),
     SceneProfile("paper", base_epochs=326, base_batch=64, ks=(8, 16, 32), steps=78_000, batch_size=256,
                  tasks=None, probe_train=12_000, probe_test=4000, amp=False, coder_seeds=3,
-                 repeated_ks=(8, 16, 32)),
+                 repeated_ks=(8, 16, 32), sweep_latents=(32, 64, 128, 256, 512, 2048), sweep_steps=(7800, 78_000)),
 )}
 """All profiles of chapters 11 to 13, by name."""
 

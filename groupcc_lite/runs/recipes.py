@@ -231,11 +231,13 @@ class SceneRecipes:
             made_from["start"] = self.transform(base, seed).key
         return Artefact("scene-transforms", VERSIONS["scene-transforms"], settings, made_from, label=base)
 
-    def coder(self, base: str, name: str, k: int, seed: int) -> Artefact:
-        """A coder; that with M is made from M too."""
+    def coder(self, base: str, name: str, k: int, seed: int, *, latents: int | None = None,
+              steps: int | None = None) -> Artefact:
+        """A coder, of the profile's size and training unless told otherwise; that with M is made from M too."""
         profile = self.profile
-        settings = dict(name=name, k=k, latents=profile.latents * (self.group.order if name == "wide" else 1),
-                        hidden=profile.hidden if name in ("deep", "equivariant") else None, steps=profile.steps,
+        settings = dict(name=name, k=k, steps=steps or profile.steps,
+                        latents=(latents or profile.latents) * (self.group.order if name == "wide" else 1),
+                        hidden=profile.hidden if name in ("deep", "equivariant") else None,
                         batch_size=profile.batch_size, lr=profile.lr, amp=profile.amp, seed=seed)
         made_from = dict(activations=self.activations(base, seed).key)
         if name in TURNING:

@@ -1,24 +1,31 @@
 """What the chapters on equivariant SAEs measure, and the numbers that their reports and the replication table hold.
 
 A chapter hands over plain measurements by base model, coder and seed. What comes back are report rows: under each key a
-value and a note. A profile need not have every base model or every k; a number that it does not measure is `ABSENT`,
-never left out. Source of the experiments: Erdogan & Lucic 2025, sections 3 to 5.
+`Row`. A profile need not have every base model or every k; a number that it does not measure is `ABSENT`, never left
+out. A difference below its own interval is a tie: neither a win nor a loss. Source of the experiments: Erdogan & Lucic
+2025, sections 3 to 5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from groupcc_lite import coders
 from groupcc_lite.answers import ProbeScores
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix
+from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.models import activations
+from groupcc_lite.runs.reports import Report, interval_of
 from groupcc_lite.runs.scene_run import SceneRun, Splice
-from groupcc_lite.stimuli import FAMILIES, Task
+from groupcc_lite.stimuli import FAMILIES, Scenes, Task, probing_tasks, task_labels
 
 CODER_NAMES = {"activations": "activations", "sae": "SAE", "wide": "wide SAE", "deep": "two-layer SAE",
                "equivariant": "equivariant SAE", "inferred": "element inferred", "invariant": "without M"}
@@ -30,12 +37,31 @@ READINGS = (("activations", "activations"), *((name, "latents") for name in COMP
             *((name, "reconstructions") for name in COMPARED), ("inferred", "inferred"), ("invariant", "invariant"))
 """(reading, view) of everything that is probed: a coder, the activations, or another reading of a reconstruction."""
 
-Rows = dict[str, tuple[Any, str]]
+NULL_SCENES = {"train": 1024, "held-out": 512}
+"""Scenes of each part that base models with and without training are compared on."""
+RIDGES = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+"""Shrinkage of a least-squares M from which `best_ridge` chooses; the first is that of `coders.least_squares`."""
+
+
+class Row(NamedTuple):
+    """A number of a report, as `Report.number` takes it."""
+
+    value: Any
+    note: str = ""
+    n: int | None = None
+    interval: tuple[float, float] | None = None
+    over: str = ""
+    internal: bool = False
+    """True for what tables and figures show in another form, or what only feeds others."""
+
+
+Rows = dict[str, Row]
 _BASES = ("mlp", "cnn")
 _KS = (8, 16, 32)
 _SHORT = {"adam": "adam", "identity": "identity", "least squares": "ls", "procrustes": "procrustes",
           "penalty": "penalty", "adam, projected": "adam_projected", "exact": "exact",
-          "procrustes, projected": "procrustes_exact", "powers of M, Adam": "adam", "powers of M, least squares": "ls",
+          "procrustes, projected": "procrustes_exact", "ridge": "ridge", "ridge, exact": "ridge_exact",
+          "powers of M, Adam": "adam", "powers of M, least squares": "ls",
           "one map per angle": "per_angle"}
 
 
@@ -44,7 +70,7 @@ _SHORT = {"adam": "adam", "identity": "identity", "least squares": "ls", "procru
 class Invariance(NamedTuple):
     """How alike a coder's latents are on the images of an orbit.
 
-    >>> Invariance(cosine=1.0, favourite=0.25).favourite  # fires for each of four turns alike
+    >>> Invariance(cosine=1.0, favourite=0.25, unrelated=0.1, dead=0.0).favourite  # fires for all four turns alike
     0.25
     """
 
@@ -53,6 +79,10 @@ class Invariance(NamedTuple):
     favourite: float
     """Share of a latent's firing that falls on its favourite element, the median over living latents; 1 / |G| for a
     latent that fires for all elements alike."""
+    unrelated: float
+    """The same cosine between different images, both canonical: what it is without any symmetry."""
+    dead: float
+    """Share of latents that fire for no image."""
 
 
 @torch.no_grad()
@@ -70,7 +100,10 @@ def invariance(coder: SparseAutoencoder | EquivariantSAE, x: Float[Tensor, "b g 
     fires = (f > 0).float().mean(0)
     alive = fires.sum(0) > 0
     favourite = (fires.amax(0) / fires.sum(0))[alive]
-    return Invariance(float((unit[:, :1] * unit[:, 1:]).sum(-1).mean()), float(favourite.median()))
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(x))).to(x.device)  # neighbours share shapes
+    unrelated = (unit[order, 0] * unit[order.roll(1), 0]).sum(-1).mean()
+    return Invariance(float((unit[:, :1] * unit[:, 1:]).sum(-1).mean()), float(favourite.median()), float(unrelated),
+                      1 - float(alive.float().mean()))
 
 
 @torch.no_grad()
@@ -107,6 +140,93 @@ def far_powers(M: TransformMatrix, x: Float[Tensor, "b g d"], upto: int = 12) ->
         g = p % x.shape[1]
         out.append(float(1 - (y - x[:, g]).square().sum() / total[g]))
     return out
+
+
+class Additivity(NamedTuple):
+    """What one matrix explains of a base model's activations, and what a sum over quadrants does, on held-out scenes.
+
+    >>> Additivity(powers=(1.0, 1.0), additive=1.0).r2  # tiles that do not interact
+    1.0
+    """
+
+    powers: tuple[float, ...]
+    """R^2 about the mean of the least-squares M, by element; the entry of the identity is that of the power |G|."""
+    additive: float
+    """Variance explained by a sum of one vector for each shape, orientation and quadrant."""
+
+    @property
+    def r2(self) -> float:
+        """The mean over powers."""
+        return float(np.mean(self.powers))
+
+
+def additivity(study: SceneRun, base: str, seed: int, *, trained: bool = True) -> Additivity:
+    """`Additivity` of a base model, with random weights if not `trained`: the null of "a matrix turns activations".
+
+    On up to `NULL_SCENES` scenes of each part, evenly spread.
+    """
+    model, parts = study.autoencoder(base, seed, trained=trained), []
+    for part, count in NULL_SCENES.items():
+        scenes = study.scenes(part)
+        chosen = np.linspace(0, len(scenes) - 1, min(count, len(scenes))).round().astype(int).tolist()
+        parts += [tokens(scenes[chosen], study.group), activations(model, scenes[chosen], study.group)]
+    M = coders.least_squares([parts[1]], study.group)
+    return Additivity(tuple(coders.r2(M, parts[3], about="mean").tolist()), additive_share(*parts))
+
+
+def tokens(scenes: Scenes, group: FiniteGroup) -> Float[Tensor, "b g t"]:
+    """One-hot tokens of turned scenes: 1 for each shape that stands in this orientation in this quadrant, 112 in all.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.stimuli import random_scenes
+    >>> tokens(random_scenes(3), cyclic(4)).sum(-1).unique().tolist()  # four shapes in every image
+    [4.0]
+    """
+    asked = [task for task in probing_tasks() if task.family == "SPO"]
+    return rearrange(task_labels(scenes.orbit(group), asked).double(), "(b g) t -> b g t", g=group.order)
+
+
+def additive_share(train_tokens: Float[Tensor, "n g t"], train: Float[Tensor, "n g d"],
+                   test_tokens: Float[Tensor, "k g t"], test: Float[Tensor, "k g d"]) -> float:
+    """Share of the variance of `test` that a linear function of its tokens explains, fitted on `train`.
+
+    >>> rows = torch.eye(3).double()[torch.randint(3, (50, 4))]
+    >>> round(additive_share(rows, rows[..., :2], rows, rows[..., :2]), 6)
+    1.0
+    """
+    t, x, q, y = (rows.flatten(0, 1).double() for rows in (train_tokens, train, test_tokens, test))
+    vectors = torch.linalg.lstsq(t, x, driver="gelsd").solution
+    return float(1 - (y - q @ vectors).square().sum() / (y - y.mean(0)).square().sum())
+
+
+@torch.no_grad()
+def explained_in_use(coder: EquivariantSAE, M: TransformMatrix, x: Float[Tensor, "b g d"]) -> float:
+    """Variance of all turned activations that the equivariant SAE explains with this M, from the canonical image.
+
+    What an M is for: it turns what an autoencoder wrote, errors and all, and not clean activations.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> coder = EquivariantSAE(cyclic(4), 2, 8, k=2).eval()
+    >>> explained_in_use(coder, coder.transform, torch.randn(20, 4, 2)) < 1
+    True
+    """
+    x, M = x.to(coder.device), M.to(coder.device)
+    guess = M(coder.sae.decode(coder.encode(x[:, 0]))[:, 0].to(M.M.dtype))
+    return float(1 - (x - guess).square().sum() / (x - x.mean((0, 1))).square().sum())
+
+
+def best_ridge(coder: EquivariantSAE, x: Float[Tensor, "b g d"],
+               ridges: Sequence[float] = RIDGES) -> tuple[float, TransformMatrix]:
+    """(ridge, M): the least-squares M whose shrinkage explains most in use, all on training orbits `x`.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> coder = EquivariantSAE(cyclic(4), 2, 8, k=2).eval()
+    >>> best_ridge(coder, torch.randn(20, 4, 2), ridges=(1e-3,))[0]
+    0.001
+    """
+    fitted = {ridge: coders.least_squares([x], coder.group, ridge=ridge) for ridge in ridges}
+    best = max(ridges, key=lambda ridge: explained_in_use(coder, fitted[ridge], x))
+    return best, fitted[best]
 
 
 class Probed(NamedTuple):
@@ -165,52 +285,99 @@ def family_f1(scores: Sequence[ProbeScores], tasks: Sequence[Task], probe: str =
 
 # -------------------------------------------------------------------------------------------------- report rows
 
+def record(report: Report, rows: Rows) -> None:
+    """Hand every row to a report."""
+    for key, row in rows.items():
+        report.number(key, row.value, note=row.note, n=row.n, interval=row.interval, over=row.over,
+                      internal=row.internal)
+
+
 def matrix_rows(fits: Mapping[tuple[str, str], Sequence[Mapping[str, Tensor]]],
-                seconds: Mapping[tuple[str, str], float]) -> Rows:
+                seconds: Mapping[tuple[str, str], float],
+                nulls: Mapping[tuple[str, str], Sequence[Additivity]]) -> Rows:
     """Rows on one matrix M: R^2 about zero and about the mean, averaged over powers, and the seconds of a fit.
 
-    `fits`: for (base, method) and each seed the R^2 of every power, about "zero" and about "mean".
+    `fits`: for (base, method) and each seed the R^2 of every power, about "zero" and about "mean". `nulls`: for (base,
+    "trained" or "untrained") and each seed what `additivity` measures. What only the chapter's own table shows is
+    internal.
 
-    >>> matrix_rows({}, {})["r2_adam_mean_cnn"]
-    ('not in this profile', 'R² about the mean, M by adam, CNN')
+    >>> matrix_rows({}, {}, {})["r2_adam_mean_cnn"].value
+    'not in this profile'
     """
     rows: Rows = {}
     for base in _BASES:
         for method in ("adam", "identity", "least squares", "procrustes"):
             for about in ("zero", "mean"):
                 values = [float(of_seed[about].mean()) for of_seed in fits.get((base, method), ())]
-                key = f"r2_{_SHORT[method]}_{about}_{base}"
-                rows[key] = _mean(values), (f"R² about {'zero' if about == 'zero' else 'the mean'}, M by {method}, "
+                found = _over_seeds(values, f"R² about {'zero' if about == 'zero' else 'the mean'}, M by {method}, "
                                             f"{base.upper()}")
-                if len(values) > 1:
-                    rows[f"{key}_std"] = float(np.std(values, ddof=1)), ""
-            rows[f"seconds_{_SHORT[method]}_{base}"] = seconds.get((base, method), ABSENT), ""
+                rows[f"r2_{_SHORT[method]}_{about}_{base}"] = found._replace(
+                    internal=method == "procrustes" or (method, about) == ("least squares", "zero"))
+            rows[f"seconds_{_SHORT[method]}_{base}"] = Row(
+                seconds.get((base, method), ABSENT), f"seconds for M by {method}, {base.upper()}",
+                internal=method in ("identity", "procrustes"))
+        of = nulls.get((base, "untrained"), ())
+        rows[f"r2_untrained_{base}"] = _over_seeds(
+            [null.r2 for null in of], f"R² about the mean, M by least squares, untrained {base.upper()}")
+        for kind in ("untrained", "trained"):
+            rows[f"additive_{kind}_{base}"] = _over_seeds(
+                [null.additive for null in nulls.get((base, kind), ())],
+                f"variance that a sum over quadrants explains, {kind} {base.upper()}")
     return rows
 
 
 def coder_rows(invariances: Mapping[str, Invariance], splices: Mapping[tuple[str, str, int], Sequence[Splice]],
-               canonical: Mapping[tuple[str, str], Sequence[float]]) -> Rows:
+               canonical: Mapping[tuple[str, str], Sequence[float]],
+               sweep: Mapping[tuple[int, int], tuple[float, Invariance]] = MappingProxyType({})) -> Rows:
     """Rows on the coders themselves: invariance of latents, splicing, canonical activations explained.
 
     `invariances` by coder; `splices` by (base, coder, k), one for each seed; `canonical`, what `canonical_fve` gives,
-    by (base, coder), one for each seed.
+    by (base, coder), one for each seed; `sweep` by (latents, steps): `canonical_fve` and `Invariance`.
 
-    >>> coder_rows({"sae": Invariance(0.1, 0.9)}, {}, {})["latent_cosine_sae"]
-    (0.1, 'cosine of latents under turns, SAE')
+    >>> coder_rows({"sae": Invariance(0.1, 0.9, 0.1, 0.0)}, {}, {})["latent_cosine_sae"].value
+    0.1
     """
     rows: Rows = {}
-    for name, (cosine, favourite) in invariances.items():
-        rows[f"latent_cosine_{name}"] = cosine, f"cosine of latents under turns, {CODER_NAMES[name]}"
-        rows[f"favourite_{name}"] = (favourite,
-                                     f"share of a latent's firing at its favourite turn, {CODER_NAMES[name]}")
+    for name, (cosine, favourite, unrelated, dead) in invariances.items():
+        told = CODER_NAMES[name]
+        rows[f"latent_cosine_{name}"] = Row(cosine, f"cosine of latents under turns, {told}")
+        rows[f"unrelated_cosine_{name}"] = Row(unrelated, f"cosine of latents of different scenes, {told}")
+        rows[f"favourite_{name}"] = Row(favourite, f"share of a latent's firing at its favourite turn, {told}")
+        rows[f"dead_{name}"] = Row(dead, f"share of latents that never fire, {told}")
     for (base, name, k), of_seeds in splices.items():
         for field in Splice._fields:
-            rows[f"splice_{field}_{base}_{name}_k{k}"] = _mean(getattr(s, field) for s in of_seeds), ""
+            rows[f"splice_{field}_{base}_{name}_k{k}"] = Row(_mean(getattr(s, field) for s in of_seeds), internal=True)
     for base in _BASES:
         for name, told in (("equivariant", CODER_NAMES["equivariant"]), ("shallow", "linear encoder")):
-            rows[f"canonical_fve_{name}_{base}"] = (_mean(canonical.get((base, name), ())),
-                                                    f"canonical activations explained, {told}, {base.upper()}")
-    return rows | _splice_claims(splices)
+            rows[f"canonical_fve_{name}_{base}"] = _over_seeds(
+                canonical.get((base, name), ()), f"canonical activations explained, {told}, {base.upper()}")
+        pairs = zip(canonical.get((base, "equivariant"), ()), canonical.get((base, "shallow"), ()), strict=False)
+        rows[f"linear_encoder_loses_{base}"] = _over_seeds(
+            [two - one for two, one in pairs], f"canonical activations explained, two layers minus one, {base.upper()}")
+    return rows | _sweep_rows(sweep) | _splice_claims(splices)
+
+
+def _sweep_rows(sweep: Mapping[tuple[int, int], tuple[float, Invariance]]) -> Rows:
+    """What happens to the sharing of latents when there are few of them, or training is long."""
+    rows: Rows = {}
+    for (latents, steps), (fve, found) in sweep.items():
+        name = f"m{latents}_s{steps}"
+        rows |= {f"sweep_fve_{name}": Row(fve, internal=True), f"sweep_cosine_{name}": Row(found.cosine, internal=True),
+                 f"sweep_unrelated_{name}": Row(found.unrelated, internal=True),
+                 f"sweep_favourite_{name}": Row(found.favourite, internal=True),
+                 f"sweep_dead_{name}": Row(found.dead, internal=True)}
+    longest = max((steps for _, steps in sweep), default=0)
+    sizes = sorted({latents for latents, steps in sweep if steps == longest})
+    for place, told in ((0, "fewest"), (-1, "most")):
+        key = (sizes[place], longest) if sizes else None
+        fve, found = sweep[key] if key else (ABSENT, None)
+        note = f"{key[0]} latents, {longest} batches" if key else ""
+        rows |= {f"{told}_latents_fve": Row(fve, f"canonical activations explained, {note}"),
+                 f"{told}_latents_cosine": Row(found.cosine if found else ABSENT,
+                                               f"cosine of latents under turns, {note}"),
+                 f"{told}_latents_favourite": Row(found.favourite if found else ABSENT,
+                                                  f"share of a latent's firing at its favourite turn, {note}")}
+    return rows
 
 
 def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> Rows:
@@ -223,17 +390,33 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
         return [pair for base, k in settings if k in only
                 for pair in zip(splices[base, one, k], splices[base, other, k], strict=True)]
 
+    def share(wins: Iterable[bool], note: str) -> Row:
+        wins = [float(win) for win in wins]
+        return Row(_mean(wins), note, n=len(wins), over="base models, k and seeds")
+
+    ratios = [mine.loss / wide.loss for mine, wide in pairs("equivariant", "wide", ks[:1])]
     rows: Rows = {
-        "share_loss_behind_sae": (_mean(mine.loss > sae.loss for mine, sae in pairs("equivariant", "sae")), ""),
-        "loss_ratio_to_wide_small_k": (_mean(mine.loss / wide.loss
-                                             for mine, wide in pairs("equivariant", "wide", ks[:1])), ""),
-        "share_l1_above_sae": (_mean(mine.l1 > sae.l1 for mine, sae in pairs("equivariant", "sae")), ""),
-        "share_M_helps": (_mean(mine.loss < mine.invariant_loss for mine, _ in pairs("equivariant", "sae")), "")}
+        "share_loss_behind_sae": share((mine.loss > sae.loss for mine, sae in pairs("equivariant", "sae")),
+                                       "share of settings with a larger spliced loss than the SAE's"),
+        "loss_ratio_to_wide_small_k": _over(ratios, "base models and seeds",
+                                            "spliced loss divided by the wide SAE's, smallest k"),
+        "share_l1_above_sae": share((mine.l1 > sae.l1 for mine, sae in pairs("equivariant", "sae")),
+                                    "share of settings with a larger L1 norm than the SAE's"),
+        "share_M_helps": share((mine.loss < mine.invariant_loss for mine, _ in pairs("equivariant", "sae")),
+                               "share of settings with a smaller spliced loss with M than without"),
+        "sae_fve": Row(_mean(s.fve for (_, name, _), of in splices.items() if name == "sae" for s in of),
+                       "variance of the activations that the SAE explains, all k")}
+    rows |= {f"loss_ratio_spread_{base}": Row(
+        float(np.std([m.loss / w.loss for m, w in pairs_of], ddof=1)) if len(pairs_of) > 1 else ABSENT,
+        f"the same ratio's standard deviation over seeds, {base.upper()}, at the k that has several")
+        for base in _BASES for pairs_of in [max(
+            (list(zip(splices[base, "equivariant", k], splices[base, "wide", k], strict=True))
+             for b, k in settings if b == base), key=len, default=[])]}
     for name in ("equivariant", "deep"):
         spans = [largest.l1 / smallest.l1 for base in dict.fromkeys(base for base, _ in settings)
                  for largest, smallest in zip(splices[base, name, ks[-1]], splices[base, name, ks[0]], strict=False)]
-        rows[f"l1_span_{name}"] = (_mean(spans) if len(ks) > 1 else ABSENT,
-                                   f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}")
+        rows[f"l1_span_{name}"] = _over(spans if len(ks) > 1 else (), "base models and seeds",
+                                        f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}")
     return rows
 
 
@@ -241,13 +424,14 @@ def probe_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[T
     """Rows on probes: F1 of every reading by task family, and what the paper claims, counted over all setups.
 
     A setup is a base model, a k and a number of latents kept. F1 is XGBoost's, the paper's best probe; means over
-    seeds. ValueError if a family has no task.
+    seeds. In a setup and a family one coder beats another when the 95 % interval of the difference, over the family's
+    tasks, is above 0; else they tie. ValueError if a family has no task.
 
     >>> tasks = [Task("S", 0), Task("SO", 0, orientation=1), Task("SP", 0, position=2), Task("SPO", 0, 2, 1)]
     >>> half = ProbeScores(np.full((4, 1), 0.5), probes=("xgboost",))
     >>> scores = {Probed("mlp", *reading, k=8, kept=8): [half] for reading in READINGS}
-    >>> probe_rows(scores, tasks)["share_latents_best_on_s"][0]  # nothing is better than anything else
-    0.0
+    >>> probe_rows(scores, tasks)["latents_s_few_wins"].value  # nothing is better than anything else
+    0
     """
     if missing := [family for family in FAMILIES if all(task.family != family for task in tasks)]:
         raise ValueError(f"tasks has none of {', '.join(missing)}; expected at least one of each family")
@@ -255,86 +439,154 @@ def probe_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[T
     rows: Rows = {}
     for (base, reading, view, k, kept), found in f1.items():
         name = f"{base}_{reading}_{view}_k{k}_t{kept}"
-        rows |= {f"f1_{family}_{name}": (_mean(values), "") for family, values in found.items()}
-        if len(found["all"]) > 1:
-            rows[f"f1_sd_{name}"] = (float(np.std(found["all"], ddof=1)),
-                                     "standard deviation over seeds of the mean F1 of all tasks")
+        rows |= {f"f1_{family}_{name}": Row(_mean(values), internal=True) for family, values in found.items()}
     best = [_mean(family_f1(of_seeds, tasks, "best")["all"]) for probed, of_seeds in scores.items()
             if probed.view in ("latents", "reconstructions") and probed.reading != "equivariant"]
-    rows["saturated"] = (_mean(value > 0.99 for value in best),
-                         "share of settings in which the best probe on a coder that is not invariant has a mean F1 "
-                         "above 0.99")
-    rows["share_xgboost_best"] = _mean(s.best_probe() == "xgboost" for of in scores.values() for s in of), ""
-    return rows | _setup_rows({probed: {family: _mean(values) for family, values in found.items()}
-                               for probed, found in f1.items()})
+    rows["saturated"] = Row(_mean(value > 0.99 for value in best),
+                            "share of settings in which the best probe on a coder that is not invariant has a mean F1 "
+                            "above 0.99", n=len(best), over="settings")
+    winners = [s.best_probe() == "xgboost" for of in scores.values() for s in of]
+    rows["share_xgboost_best"] = Row(_mean(winners), "share of sets of scores in which XGBoost has the best mean F1",
+                                     n=len(winners), over="sets of scores")
+    return rows | _setup_rows(scores, tasks)
 
 
-def _setup_rows(f1: Mapping[Probed, Mapping[str, float]]) -> Rows:
+def paper_probe_rows(scores: Mapping[str, Float[np.ndarray, " p"]]) -> Rows:
+    """Rows on the paper's own logistic regression: mean F1 over settings, and how often XGBoost is above it.
+
+    `scores`: by probe ("knn", "logistic", "xgboost", and "100 steps" and the like) the mean F1 in every setting.
+
+    >>> paper_probe_rows({"xgboost": np.array([0.9]), "100 steps": np.array([0.5])})["xgboost_beats_100_steps"].value
+    1.0
+    """
+    rows: Rows = {}
+    for name, values in scores.items():
+        short = name.replace(" ", "_").replace(",", "")
+        rows[f"probe_f1_{short}"] = Row(_mean(values), f"mean F1 of all tasks, {name}", n=len(values), over="settings",
+                                        interval=interval_of(values) if len(values) > 1 else None)
+        if name != "xgboost":
+            rows[f"xgboost_beats_{short}"] = Row(_mean(scores["xgboost"] > values),
+                                                 f"share of settings in which XGBoost scores above {name}",
+                                                 n=len(values), over="settings")
+    return rows
+
+
+def verdict(differences: Float[np.ndarray, " n"]) -> int:
+    """1 if the mean difference is above 0 by more than its 95 % interval, -1 if it is as far below, 0 for a tie.
+
+    >>> verdict(np.array([0.1, 0.12, 0.09])), verdict(np.array([0.1, -0.1, 0.0])), verdict(np.array([0.1]))
+    (1, 0, 0)
+    """
+    if len(differences) < 2:
+        return 0
+    low, high = interval_of(differences)
+    return int(low > 0) - int(high < 0)
+
+
+def _setup_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[Task]) -> Rows:
     """The paper's claims about probes, over setups (base, k, kept)."""
-    setups = sorted({(p.base, p.k, p.kept) for p in f1}, key=lambda s: (_BASES.index(s[0]), *s[1:]))
+    setups = sorted({(p.base, p.k, p.kept) for p in scores}, key=lambda s: (_BASES.index(s[0]), *s[1:]))
+    kept = {"few": min((s[2] for s in setups), default=0), "many": max((s[2] for s in setups), default=0)}
+    chosen = {family: np.array([family in (task.family, "all") for task in tasks]) for family in (*FAMILIES, "all")}
 
-    def of(setup: tuple[str, int, int], reading: str, view: str, family: str = "all") -> float:
-        base, k, kept = setup
-        return f1[Probed(base, reading, view, k, kept)][family]
+    def of(setup: tuple[str, int, int], reading: str, view: str, family: str = "all") -> Float[np.ndarray, " t"]:
+        """F1 of every task of a family, the mean over seeds."""
+        base, k, t = setup
+        return np.mean([s.of("xgboost") for s in scores[Probed(base, reading, view, k, t)]], axis=0)[chosen[family]]
 
-    rows: Rows = {
-        "setups": (len(setups), "setups: base model, k and truncation"),
-        "share_latents_best_on_s": (_mean(
-            of(s, "equivariant", "latents", "S") > max(of(s, o, "latents", "S") for o in ("sae", "wide", "deep"))
-            for s in setups), ""),
-        "share_latents_above_activations_on_s": (_mean(
-            of(s, "equivariant", "latents", "S") >= of(s, "activations", "activations", "S") for s in setups), "")}
+    def against(setup: tuple[str, int, int], mine: tuple[str, str], others: Sequence[tuple[str, str]],
+                family: str = "all") -> Float[np.ndarray, " t"]:
+        """F1 of one reading minus that of the best of others, the one with the best mean, by task."""
+        best = max((of(setup, *other, family) for other in others), key=np.mean)
+        return of(setup, *mine, family) - best
+
+    rows: Rows = {"setups": Row(len(setups), "setups: base model, k and truncation")}
+    regular = [(name, "latents") for name in ("sae", "wide", "deep")]
+    for size, count in kept.items():
+        mine = [against(s, ("equivariant", "latents"), regular, "S") for s in setups if s[2] == count]
+        rows |= _contest(f"latents_s_{size}", mine, f"F1 on S from {count} latents, equivariant SAE minus best other")
+        mine = [against(s, ("equivariant", "reconstructions"), [(o, "reconstructions") for o in ("sae", "wide")], "S")
+                for s in setups if s[2] == count]
+        rows |= _contest(f"reconstructions_s_{size}", mine,
+                         f"F1 on S from reconstructions of {count} latents, equivariant SAE minus SAE or wide")
+    mine = [of(s, "equivariant", "latents", "S") - of(s, "activations", "activations", "S") for s in setups]
+    rows["share_latents_above_activations_on_s"] = Row(
+        _mean(v.mean() >= 0 for v in mine), "share of setups in which latents reach the base activations on S",
+        n=len(mine), over="setups")
     for family in FAMILIES:
+        drop = [of(s, "equivariant", "latents", family).mean() - of(s, "equivariant", "latents", "S").mean()
+                for s in setups if s[2] == kept["few"]]
+        if family != "S":
+            rows[f"latents_drop_{family}"] = _over(drop, "setups", f"F1 from {kept['few']} latents of the equivariant "
+                                                                   f"SAE on {family} minus that on S")
         for reading in ("equivariant", "deep", "sae", "wide"):
-            rows[f"latents_{reading}_{family}"] = (_mean(of(s, reading, "latents", family) for s in setups),
-                                                   f"F1 of probes on latents, {CODER_NAMES[reading]}, {family}")
-        rows[f"activations_{family}"] = _mean(of(s, "activations", "activations", family) for s in setups), ""
+            rows[f"latents_{reading}_{family}"] = Row(
+                _mean(of(s, reading, "latents", family).mean() for s in setups),
+                f"F1 of probes on latents, {CODER_NAMES[reading]}, {family}", internal=True)
+        rows[f"activations_{family}"] = Row(_mean(of(s, "activations", "activations", family).mean() for s in setups),
+                                            f"F1 of probes on the activations, {family}", internal=True)
         for reading, view in READINGS[5:]:
-            rows[f"reconstructions_{reading}_{family}"] = (
-                _mean(of(s, reading, view, family) for s in setups),
-                f"F1 of probes on reconstructions, {CODER_NAMES[reading]}, {family}")
+            rows[f"reconstructions_{reading}_{family}"] = Row(
+                _mean(of(s, reading, view, family).mean() for s in setups),
+                f"F1 of probes on reconstructions, {CODER_NAMES[reading]}, {family}", internal=True)
     for k in _KS:
         mine = [s for s in setups if s[1] == k]
-        rows[f"deep_minus_best_one_layer_k{k}"] = (
-            _mean(of(s, "deep", "latents") - max(of(s, o, "latents") for o in ("sae", "wide")) for s in mine),
+        rows[f"deep_minus_best_one_layer_k{k}"] = _over(
+            [against(s, ("deep", "latents"), [("sae", "latents"), ("wide", "latents")]).mean() for s in mine], "setups",
             f"F1 on latents: two-layer SAE minus the better one-layer SAE, k = {k}")
-        rows[f"equivariant_minus_deep_k{k}"] = (
-            _mean(of(s, "equivariant", "reconstructions") - of(s, "deep", "reconstructions") for s in mine),
-            f"F1 on reconstructions: equivariant SAE minus two-layer SAE, k = {k}")
+        rows[f"equivariant_minus_deep_k{k}"] = _over(
+            [against(s, ("equivariant", "reconstructions"), [("deep", "reconstructions")]).mean() for s in mine],
+            "setups", f"F1 on reconstructions: equivariant SAE minus two-layer SAE, k = {k}")
     for reading, view in (("equivariant", "reconstructions"), ("inferred", "inferred"), ("invariant", "invariant")):
-        rows[f"share_{reading}_beats_regular_and_wide"] = (_mean(
-            of(s, reading, view, family) > max(of(s, o, "reconstructions", family) for o in ("sae", "wide"))
-            for s in setups for family in FAMILIES), "")
+        mine = [against(s, (reading, view), [(o, "reconstructions") for o in ("sae", "wide")], family)
+                for s in setups for family in FAMILIES]
+        rows |= _contest(f"{reading}_against_regular_and_wide", mine,
+                         f"F1 on reconstructions minus the better of SAE and wide SAE, {CODER_NAMES[reading]}")
+    return rows
+
+
+def _contest(name: str, differences: Sequence[np.ndarray], note: str) -> Rows:
+    """The mean difference over setups, and in how many of them it is a win, a tie or a loss."""
+    found = [verdict(of_tasks) for of_tasks in differences]
+    rows = {name: _over([of_tasks.mean() for of_tasks in differences], "setups", note)}
+    for told, sign in (("wins", 1), ("ties", 0), ("losses", -1)):
+        rows[f"{name}_{told}"] = Row(found.count(sign), f"{note}: {told}", n=len(found), over="setups")
     return rows
 
 
 def relation_rows(far: Mapping[tuple[str, str], Sequence[float]], errors: Mapping[tuple[str, str], float],
-                  pairs: Mapping[tuple[str, str], tuple[float, float, float]]) -> Rows:
-    """Rows on relations: how far M^|G| is from I, R^2 of high powers, and two generators.
+                  pairs: Mapping[tuple[str, str], tuple[float, float, float]],
+                  in_use: Mapping[tuple[str, str], Sequence[float]] = MappingProxyType({})) -> Rows:
+    """Rows on relations: how far M^|G| is from I, R^2 of high powers, M in use, and two generators.
 
     `far`, what `far_powers` gives, and `errors` by (base, method); `pairs` by (base, method): R^2 about the mean of
-    turns and of mirrors, and the largest violation of a relation.
+    turns and of mirrors, and the largest violation of a relation; `in_use` by (base, method), what `explained_in_use`
+    gives for each seed.
 
-    >>> relation_rows({}, {("mlp", "exact"): 1e-6}, {})["relation_error_exact_mlp"]
-    (1e-06, 'largest entry of M⁴ - I, exact, MLP')
+    >>> relation_rows({}, {("mlp", "exact"): 1e-6}, {})["relation_error_exact_mlp"].value
+    1e-06
     """
     rows: Rows = {}
     for base in _BASES:
         for method in ("adam", "penalty", "adam, projected", "least squares", "exact", "procrustes, projected"):
-            rows[f"relation_error_{_SHORT[method]}_{base}"] = (errors.get((base, method), ABSENT),
-                                                               f"largest entry of M⁴ - I, {method}, {base.upper()}")
+            rows[f"relation_error_{_SHORT[method]}_{base}"] = Row(
+                errors.get((base, method), ABSENT), f"largest entry of M⁴ - I, {method}, {base.upper()}", internal=True)
             for p in (1, 4, 12):
                 found = far.get((base, method))
-                rows[f"far_r2_{_SHORT[method]}_{base}_p{p}"] = (
+                rows[f"far_r2_{_SHORT[method]}_{base}_p{p}"] = Row(
                     ABSENT if found is None else found[p - 1],
-                    f"R² about the mean of M to the power {p}, {method}, {base.upper()}")
+                    f"R² about the mean of M to the power {p}, {method}, {base.upper()}", internal=True)
+        for method in ("adam", "adam, projected", "least squares", "exact", "ridge", "ridge, exact"):
+            rows[f"use_fve_{_SHORT[method]}_{base}"] = _over_seeds(
+                in_use.get((base, method), ()),
+                f"variance that the equivariant SAE explains with M by {method}, {base.upper()}")
         for method in ("least squares", "exact", "identity"):
             told = ("R² about the mean, turns", "R² about the mean, mirrors", "largest violation of a relation")
             for place, what in enumerate(("turns", "mirrors", "relation_error")):
                 found = pairs.get((base, method))
-                rows[f"pair_{what}_{_SHORT[method]}_{base}"] = (
+                rows[f"pair_{what}_{_SHORT[method]}_{base}"] = Row(
                     ABSENT if found is None else found[place],
-                    f"two generators, {method}, {base.upper()}: {told[place]}")
+                    f"two generators, {method}, {base.upper()}: {told[place]}", internal=method == "identity")
     return rows
 
 
@@ -343,18 +595,29 @@ def layer_rows(linearity: Mapping[str, Sequence[float] | Tensor], half_turn: int
 
     `linearity`: R^2 of every element, by the way of predicting.
 
-    >>> layer_rows({"one map per angle": [1.0, 0.6, 0.5]}, half_turn=2)["layer_per_angle_half_turn"]
-    (0.5, 'R² about the mean after half a turn, one map per angle')
+    >>> layer_rows({"one map per angle": [1.0, 0.6, 0.5]}, half_turn=2)["layer_per_angle_half_turn"].value
+    0.5
     """
     rows: Rows = {}
     for name, values in linearity.items():
-        rows[f"layer_{_SHORT[name]}_one_step"] = float(values[1]), f"R² about the mean after one step, {name}"
-        rows[f"layer_{_SHORT[name]}_half_turn"] = (float(values[half_turn]),
-                                                   f"R² about the mean after half a turn, {name}")
+        rows[f"layer_{_SHORT[name]}_one_step"] = Row(float(values[1]), f"R² about the mean after one step, {name}")
+        rows[f"layer_{_SHORT[name]}_half_turn"] = Row(float(values[half_turn]),
+                                                      f"R² about the mean after half a turn, {name}")
     return rows
 
 
-def _mean(values: Iterable[float]) -> float | str:
+def _over(values: Sequence[float], over: str, note: str) -> Row:
+    """The mean of some numbers with its interval, or `ABSENT` of nothing."""
+    numbers = [float(v) for v in values]
+    return Row(_mean(numbers), note, n=len(numbers) or None, over=over,
+               interval=interval_of(numbers) if len(numbers) > 1 else None)
+
+
+def _over_seeds(values: Sequence[float], note: str) -> Row:
+    return _over(values, "seeds", note)
+
+
+def _mean(values: Iterable[Any]) -> float | str:
     """The mean as a plain number, or `ABSENT` of nothing."""
     values = list(values)
     return float(np.mean(values)) if values else ABSENT

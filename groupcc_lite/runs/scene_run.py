@@ -73,7 +73,7 @@ class SceneRun:
     >>> study
     SceneRun('smoke', seed=0): C_4 on scenes (3068 train, 1022 held-out)
     >>> len(study.keys())
-    23
+    20
     """
 
     def __init__(self, profile: str | SceneProfile = "book", seed: int = 0, *, group: FiniteGroup | None = None,
@@ -108,9 +108,11 @@ class SceneRun:
 
     # ----------------------------------------------------------------------------------------- base models
 
-    def autoencoder(self, base: str, seed: int | None = None) -> ImageAutoencoder:
-        """The trained base model."""
+    def autoencoder(self, base: str, seed: int | None = None, *, trained: bool = True) -> ImageAutoencoder:
+        """The base model; with `trained=False` as its training begins, with random weights."""
         profile, seed = self.profile, self._seed(seed)
+        if not trained:
+            return ImageAutoencoder(base, seed=seed).to(self.device)
 
         def make(folder: Path) -> None:
             source = SceneImages(self.scenes("train"), cyclic(4))
@@ -182,12 +184,16 @@ class SceneRun:
 
     # ----------------------------------------------------------------------------------------------- coders
 
-    def coder(self, base: str, name: str, k: int, seed: int | None = None) -> SparseAutoencoder | EquivariantSAE:
-        """A trained coder, one of CODERS, with TopK; the equivariant one with M by Adam, as in the paper."""
+    def coder(self, base: str, name: str, k: int, seed: int | None = None, *, latents: int | None = None,
+              steps: int | None = None) -> SparseAutoencoder | EquivariantSAE:
+        """A trained coder, one of CODERS, with TopK; the equivariant one with M by Adam, as in the paper.
+
+        `latents` and `steps` (None: the profile's) for coders of other sizes and longer trainings.
+        """
         if name not in CODERS:
             raise ValueError(f"name is {name!r}; expected one of {', '.join(CODERS)}")
         seed = self._seed(seed)
-        artefact, turns = self.recipes.coder(base, name, k, seed), name in TURNING
+        artefact, turns = self.recipes.coder(base, name, k, seed, latents=latents, steps=steps), name in TURNING
 
         def make(folder: Path) -> None:
             coder, source = (self._equivariant if turns else self._regular)(base, seed, artefact.settings)
@@ -307,6 +313,18 @@ class SceneRun:
 
         return reconstructed
 
+    def paper_logistic(self, base: str, name: str, k: int, view: str, truncation: int,
+                       seed: int | None = None) -> dict[str, Float[np.ndarray, " t"]]:
+        """F1 of every task by the paper's own logistic regression, by its number of steps ("100 steps").
+
+        Computed anew at each call: for a few readings, beside `probe`, whose logistic regression has converged.
+        """
+        features = self._features(base, name, k, view, truncation, self._seed(seed))
+        train, test = (self.labels(part) for part in PARTS)
+        scores = np.array([answers.logistic_by_steps(*features(task), train[:, task], test[:, task])
+                           for task in range(len(self.tasks))])
+        return {f"{steps:,} steps": of_steps for steps, of_steps in zip(answers.STEPS, scores.T, strict=True)}
+
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with this run's provenance."""
         facts = dict(seed=self.seed, group=self.group.name, scenes={p: len(s) for p, s in self._split.items()},
@@ -351,13 +369,27 @@ class SceneRun:
             for k in self.profile.ks:
                 for seed in self.coder_seeds(k):
                     found |= self._coder_artefacts(base, k, seed)
+            for latents, steps in self.sweep if base == self.profile.base_models[-1] else ():
+                found[f"{base}, seed {self.seed}: sweep, {latents} latents, {steps} steps"] = self.recipes.coder(
+                    base, "equivariant", self.middle_k, self.seed, latents=latents, steps=steps)
         return found
+
+    @property
+    def middle_k(self) -> int:
+        """The k that single coders are shown for."""
+        return self.profile.ks[len(self.profile.ks) // 2]
+
+    @property
+    def sweep(self) -> list[tuple[int, int]]:
+        """(latents, steps) of the equivariant SAEs, of the last base model, that ask whether latents are shared within
+        an orbit."""
+        return [(m, steps) for steps in self.profile.sweep_steps for m in self.profile.sweep_latents]
 
     def _coder_artefacts(self, base: str, k: int, seed: int) -> dict[str, Artefact]:
         start = f"{base}, seed {seed}, k = {k}: "
         found = {f"{start}{name}": self.recipes.coder(base, name, k, seed) for name in CODERS}
         found[f"{base}, seed {seed}: probes of activations"] = self.recipes.probe(base, "", k, "activations", 0, seed)
-        for name in CODERS:
+        for name in CODERS[:-1]:  # nothing is probed of the linear encoder
             for view in VIEWS[1:] if name in TURNING else VIEWS[1:3]:
                 for kept in self.profile.truncations:
                     artefact = self.recipes.probe(base, name, k, view, kept, seed)

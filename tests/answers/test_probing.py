@@ -299,3 +299,18 @@ def test_bad_input_is_named():
              "task 0: test holds NaN")):
         with pytest.raises(ValueError, match=message):
             act()
+
+
+def test_the_papers_logistic_regression_takes_small_steps():
+    """One step of Adam moves every weight by the rate, towards the slope; many come to where Newton's method is."""
+    X = np.float32([[1, 0], [-1, 0], [2, 0], [-2, 0]] * 10)
+    y = X[:, 0] > 0
+    assert probing.logistic_by_steps(X, X, y, y, steps=(1,)) == [1.0]
+    X, Q = noise(300, 3), noise(200, 3, seed=1)
+    labels, true = X[:, 0] + X[:, 1] > 0.5, Q[:, 0] + Q[:, 1] > 0.5
+    few, many = probing.logistic_by_steps(X, Q, labels, true, steps=(10, 6000))
+    assert many > few and many == pytest.approx(probe_task(X, Q, labels, true, ("logistic",))["logistic"], abs=0.05)
+    with pytest.raises(ValueError, match="steps is .*expected numbers of 1 or more"):
+        probing.logistic_by_steps(X, Q, labels, true, steps=(0,))
+    with pytest.raises(ValueError, match="train holds NaN"):
+        probing.logistic_by_steps(np.where(X > 1, np.nan, X), Q, labels, true)

@@ -6,6 +6,7 @@ import pytest
 
 from groupcc_lite.figures import probes
 from groupcc_lite.figures.style import house_style
+from groupcc_lite.runs import interval_of
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -19,25 +20,26 @@ def ax():
         plt.close(fig)
 
 
-def test_bars_are_means_over_seeds_with_their_spread(ax):
-    scores = {"sae": {"S": [0.2, 0.4], "SO": [0.1, 0.1]}, "equivariant": {"S": [0.9, 0.7], "SO": [0.5, 0.3]}}
-    probes.task_bars(scores, ax)
-    heights = [bar.get_height() for bar in ax.patches]
-    assert np.allclose(heights, [0.3, 0.1, 0.8, 0.4])
+def test_errors_are_means_over_seeds_with_intervals_on_a_logarithmic_axis(ax):
+    scores = {"sae": {"S": [0.9, 0.7], "SO": [0.9, 0.9]}, "equivariant": {"S": [0.99, 0.97], "SO": [1.0, 1.0]}}
+    probes.task_errors(scores, ax)
+    assert ax.get_yscale() == "log"
+    marks = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 2 and line.get_marker() in "osD^v"]
+    assert np.allclose(marks[0], [0.2, 0.1]) and np.allclose(marks[1], [0.02, probes.FLOOR])  # nothing below the floor
     assert [t.get_text() for t in ax.get_xticklabels()] == ["S", "SO"]
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["SAE", "equivariant SAE"]
-    whiskers = [np.ptp([p[1] for p in path.vertices]) for c in ax.collections for path in c.get_paths()]
-    assert np.allclose(whiskers[0], 2 * np.std([0.2, 0.4], ddof=1))
+    low, high = np.exp(interval_of(np.log([0.1, 0.3])))
+    assert np.allclose(whiskers(ax)[0][:, 1], [max(low, probes.FLOOR), min(high, 1)])
 
 
 def test_one_seed_has_no_whiskers(ax):
-    probes.task_bars({"sae": {"S": [0.2]}}, ax)
-    assert not ax.collections
+    probes.task_errors({"sae": {"S": [0.2]}}, ax)
+    assert not whiskers(ax)
 
 
-def test_bars_of_other_families_are_refused(ax):
+def test_marks_of_other_families_are_refused(ax):
     with pytest.raises(ValueError, match="different families"):
-        probes.task_bars({"sae": {"S": [0.2]}, "wide": {"SO": [0.2]}}, ax)
+        probes.task_errors({"sae": {"S": [0.2]}, "wide": {"SO": [0.2]}}, ax)
 
 
 def whiskers(ax):
@@ -53,10 +55,11 @@ def test_splice_curves_go_through_the_means_of_seeds(ax):
     assert np.allclose(widths, [0, 0, 0, 2 * np.std([0.1, 0.3], ddof=1)])
 
 
-def test_score_lines_are_means_with_standard_deviations(ax):
-    probes.score_lines({"sae": {8: [0.2, 0.4], 16: [0.9]}}, ax)
-    assert np.allclose(ax.lines[0].get_ydata(), [0.3, 0.9])
-    assert np.allclose(sorted(np.ptp(v[:, 1]) for v in whiskers(ax)), [0, 2 * np.std([0.2, 0.4], ddof=1)])
+def test_error_lines_go_through_means_and_know_which_k_have_several_seeds(ax):
+    probes.error_lines({"sae": {8: [0.2, 0.4], 16: [0.9]}}, ax)
+    assert np.allclose(ax.lines[0].get_ydata(), [0.7, 0.1])
+    heights = sorted(np.ptp(v[:, 1]) for v in whiskers(ax))
+    assert heights[0] == pytest.approx(0, abs=1e-12) and heights[1] > 0.1
     assert [t.get_text() for t in ax.get_xticklabels()] == ["8", "16"]
 
 

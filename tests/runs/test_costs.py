@@ -33,10 +33,10 @@ def an_hour_each(monkeypatch):
 
 def test_every_training_of_the_scenes_is_counted(an_hour_each):
     """5 steps of the base model, 3 + 1 of M and its penalty, 3 of each of 5 coders, and probes of 4 tasks: of the
-    activations, of the reconstructions of 3 regular coders, and of 3 readings of each of 2 that turn."""
+    activations, of the reconstructions of 3 regular coders, and of 3 readings of the equivariant one."""
     assert costs._scene_cost(TINY_SCENES, "cpu") == {
-        "base models": 1, "matrices M": 2, "coders": 5, "probing tasks": 4 * (1 + 3 + 2 * 3),
-        "hours": pytest.approx(5 + (3 + 1) + 5 * 3 + 40)}
+        "base models": 1, "matrices M": 2, "coders": 5, "probing tasks": 4 * (1 + 3 + 3),
+        "hours": pytest.approx(5 + (3 + 1) + 5 * 3 + 28)}
 
 
 def test_a_step_is_timed_once_for_all_seeds(an_hour_each, monkeypatch):

@@ -220,29 +220,31 @@ def test_keys_name_where_artefacts_really_lie(tmp_path):
 
 # ------------------------------------------------------------------------------------------------------ scenes
 
-SCENES = SceneProfile("a", base_models=("mlp",), ks=(4,), truncations=(8,), tasks=1, seeds=1, repeated_ks=(4,))
+SCENES = SceneProfile("a", base_models=("mlp",), ks=(4,), truncations=(8,), tasks=1, seeds=1, repeated_ks=(4,),
+                      sweep_latents=(8, 16), sweep_steps=(5,))
 BASES, ADAM, PENALTY = {"base"}, {"M by adam"}, {"M by penalty"}
 WITH_M = {"equivariant", "shallow"}
-TRAINED = {"sae", "wide", "deep"} | WITH_M
-PROBES = {f"probes of {name}" for name in (*TRAINED, "activations")}
-TURNING_PROBES = {f"probes of {name}" for name in WITH_M}
+TRAINED, SWEEP = {"sae", "wide", "deep"} | WITH_M, {"sweep"}
+PROBES = {f"probes of {name}" for name in (*(TRAINED - {"shallow"}), "activations")}
+TURNING_PROBES = {"probes of equivariant"}
 CODER_PROBES = PROBES - {"probes of activations"}
-EVERYTHING = BASES | ADAM | PENALTY | TRAINED | PROBES
+EVERYTHING = BASES | ADAM | PENALTY | TRAINED | PROBES | SWEEP
 
 SCENE = {
-    "name": ("other", NOTHING), "held_out": (0.3, EVERYTHING), "base_models": (("mlp", "cnn"), EVERYTHING),
+    "name": ("other", NOTHING), "held_out": (0.3, EVERYTHING), "base_models": (("cnn", "mlp"), EVERYTHING - SWEEP),
     "base_epochs": (9, EVERYTHING), "base_batch": (9, EVERYTHING), "base_lr": (1e-5, EVERYTHING),
     "base_amp": (True, EVERYTHING),
-    "transform_steps": (90, ADAM | PENALTY | WITH_M | TURNING_PROBES),
-    "transform_batch": (9, ADAM | PENALTY | WITH_M | TURNING_PROBES),
-    "transform_lr": (1e-5, ADAM | PENALTY | WITH_M | TURNING_PROBES),
+    "transform_steps": (90, ADAM | PENALTY | WITH_M | TURNING_PROBES | SWEEP),
+    "transform_batch": (9, ADAM | PENALTY | WITH_M | TURNING_PROBES | SWEEP),
+    "transform_lr": (1e-5, ADAM | PENALTY | WITH_M | TURNING_PROBES | SWEEP),
     "latents": (9, TRAINED | CODER_PROBES),
-    "hidden": (9, {"deep", "equivariant", "probes of deep", "probes of equivariant"}),
-    "ks": ((8,), TRAINED | CODER_PROBES), "steps": (9, TRAINED | CODER_PROBES),
-    "batch_size": (9, TRAINED | CODER_PROBES), "lr": (1e-5, TRAINED | CODER_PROBES),
-    "amp": (False, TRAINED | CODER_PROBES), "truncations": ((9,), CODER_PROBES), "tasks": (2, PROBES),
+    "hidden": (9, {"deep", "equivariant", "probes of deep", "probes of equivariant"} | SWEEP),
+    "ks": ((8,), TRAINED | CODER_PROBES | SWEEP), "steps": (9, TRAINED | CODER_PROBES),
+    "batch_size": (9, TRAINED | CODER_PROBES | SWEEP), "lr": (1e-5, TRAINED | CODER_PROBES | SWEEP),
+    "amp": (False, TRAINED | CODER_PROBES | SWEEP), "truncations": ((9,), CODER_PROBES), "tasks": (2, PROBES),
     "probe_train": (99, PROBES), "probe_test": (99, PROBES), "seeds": (2, BASES | ADAM | PENALTY),
-    "coder_seeds": (2, NOTHING), "repeated_ks": ((), NOTHING),
+    "coder_seeds": (2, NOTHING), "repeated_ks": ((), NOTHING), "sweep_latents": ((9,), SWEEP),
+    "sweep_steps": ((7,), SWEEP),
 }
 """More base models or seeds are more artefacts; those that there were keep their keys. `coder_seeds` and `repeated_ks`
 choose among several seeds, and this profile has one."""

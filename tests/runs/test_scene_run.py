@@ -5,8 +5,10 @@ import pytest
 import torch
 from small_scenes import TINY_SCENES
 
+from groupcc_lite.answers import logistic_by_steps
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, r2
 from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.models import ImageAutoencoder
 from groupcc_lite.runs.scene_run import CODERS, METHODS, SceneRun
 
 
@@ -25,6 +27,29 @@ def test_every_coder_is_trained_once_and_loaded_afterwards(study, monkeypatch):
     x = study.activations("mlp", "held-out")[:5, 0]
     for name, coder in first.items():
         assert torch.equal(again.coder("mlp", name, 4).encode(x), coder.encode(x))
+
+
+def test_coders_of_other_sizes_and_trainings_are_other_artefacts(study):
+    small = study.coder("mlp", "equivariant", 4, latents=16, steps=2)
+    assert small.latents == 16 and study.coder("mlp", "equivariant", 4).latents == 32
+    same = study.recipes.coder("mlp", "equivariant", 4, 0, latents=32, steps=3)
+    assert same.key == study.recipes.coder("mlp", "equivariant", 4, 0).key
+    swept = SceneRun(TINY_SCENES, work="nowhere", sweep_latents=(8, 16), sweep_steps=(2, 3), ks=(2, 4, 8))
+    assert swept.sweep == [(8, 2), (16, 2), (8, 3), (16, 3)] and swept.middle_k == 4
+    assert sum("sweep" in name for name in swept.keys()) == 4
+
+
+def test_an_untrained_base_model_is_where_training_begins(study):
+    first = study.autoencoder("mlp", trained=False)
+    assert first.fingerprint == ImageAutoencoder("mlp", seed=0).fingerprint != study.autoencoder("mlp").fingerprint
+
+
+def test_the_papers_logistic_regression_reads_what_probes_read(study):
+    found = study.paper_logistic("mlp", "sae", 4, "latents", 4)
+    assert list(found) == ["100 steps", "1,000 steps"] and all(f1.shape == (4,) for f1 in found.values())
+    train, test = study._features("mlp", "sae", 4, "latents", 4, 0)(2)
+    labels = [study.labels(part)[:, 2] for part in ("train", "held-out")]
+    assert found["100 steps"][2] == logistic_by_steps(train, test, *labels)[0]
 
 
 def test_scenes_are_held_out_by_orbit(study):
