@@ -7,13 +7,16 @@ are easier to predict than trained ones, and pixels easier still where the group
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
+from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.coders import SecondMoments
+from groupcc_lite.orbits import OrbitStore
 
 Map = tuple[Float[Tensor, "d g d"], Float[Tensor, "g d"]]
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -76,6 +79,52 @@ def ceiling_curve(portions: Sequence[Iterable[Tensor]], held_out: Iterable[Tenso
     if not test.count:
         raise ValueError("held_out is empty; expected batches of orbit vectors (b, g, d)")
     return torch.stack([test.fve(*each).float() for each in maps])
+
+
+def missed_by_image(fitted: Map, held_out: OrbitStore) -> tuple[Float[np.ndarray, "i g"], Float[np.ndarray, "i g"]]:
+    """Of each held-out image and element: squares that the map of `linear_map` misses, and squares about the mean.
+
+    1 - missed / about, both summed over images, is the linear ceiling; images are what an interval must be taken over.
+
+    >>> import tempfile
+    >>> from groupcc_lite.groups import cyclic
+    >>> x = torch.randn(100, 1, 5, generator=torch.Generator().manual_seed(0)).expand(-1, 2, -1)
+    >>> store = OrbitStore.from_batches(tempfile.mkdtemp(), [x], cyclic(2))
+    >>> missed, about = missed_by_image(linear_map(x.split(20)), store)
+    >>> missed.shape, bool(missed.sum() < 1e-3 * about.sum())
+    ((100, 2), True)
+    """
+    W, b = (part.float() for part in fitted)
+    images, where = np.unique(held_out.image, return_inverse=True)
+    mean = sum(x.sum(0, dtype=torch.float64) for x in held_out.in_order()) / len(held_out)
+    sums, first = torch.zeros(2, len(images), held_out.group.order, dtype=torch.float64), 0
+    for batch in held_out.in_order():
+        x = batch.to(W.device)
+        own = torch.as_tensor(where[first:first + len(x)])
+        for total, error in zip(sums, (x - einsum(x[:, 0], W, "b c, c g d -> b g d") - b, x - mean.to(x)), strict=True):
+            total.index_add_(0, own, error.square().sum(-1).double().cpu())
+        first += len(x)
+    return sums[0].numpy(), sums[1].numpy()
+
+
+def interval_over_images(quantity: Callable[..., float], *sums: Float[np.ndarray, "_ g"], draws: int = 400,
+                         seed: int = 0) -> tuple[float, float]:
+    """Where a quantity of such sums lies with 95 % confidence, were other images held out: a bootstrap over their rows.
+
+    `quantity` is called with all `sums` of the same drawn images, so differences of two ways are paired. ValueError for
+    sums of different images, or of fewer than two.
+
+    >>> missed = np.array([[0.4], [0.5], [0.6], [0.5]])
+    >>> low, high = interval_over_images(lambda missed: float(missed.mean()), missed)
+    >>> 0.4 <= low < 0.5 < high <= 0.6
+    True
+    """
+    counts = {len(part) for part in sums}
+    if len(counts) != 1 or min(counts) < 2:
+        raise ValueError(f"sums are of {sorted(counts)} images; expected the same number for all, and two or more")
+    rows = np.random.default_rng(seed).integers(len(sums[0]), size=(draws, len(sums[0])))
+    low, high = np.quantile([quantity(*(part[drawn] for part in sums)) for drawn in rows], [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _growing(portions: Iterable[Iterable[Tensor]], ridges: tuple[float, ...]) -> Iterator[Map]:
