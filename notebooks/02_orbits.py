@@ -73,7 +73,7 @@ from groupcc_lite import figures
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.base import sha256_of
 from groupcc_lite.coders import copy_fve
-from groupcc_lite.figures import BLUE, GREEN, ORANGE, PINK
+from groupcc_lite.figures import BLUE, GREEN, ORANGE
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import (
     OrbitStore,
@@ -83,7 +83,7 @@ from groupcc_lite.orbits import (
     transformed_cells,
 )
 from groupcc_lite.runs import Run, interval_of
-from groupcc_lite.stimuli import ImageSubset, draw
+from groupcc_lite.stimuli import ImageSubset
 from groupcc_lite.symmetry import (
     act,
     ceiling_curve,
@@ -195,24 +195,8 @@ assert chosen.mean() > everywhere.mean()
 # ## The blocks shift
 #
 # Turning an image only rearranges the {term}`blocks <block>` of its orbit vectors, said {prf:ref}`prop-rearrange`. Does
-# a real network keep this promise? It has no choice: the same pictures pass through it, in another order. Let us check
-# it with a drawing that has no symmetry of its own. Follow one point of it, then turn the drawing by a quarter and
-# begin anew with the turned one.
-
-# %%
-unit, side = S / 96, action.source_size(S)  # drawings keep their share of the image
-place, beside = (12 * unit, -9 * unit), (18.5 * unit, -16 * unit)
-
-
-def stroke(shape, angle, colour, **where):
-    cover = draw(shape, angle, side, foreground=(1.0,) * 3, background=(0.0,) * 3,
-                 **where)
-    return cover * (0.9 - torch.tensor(colour))[:, None, None]
-
-
-drawing = (0.9 - stroke("curve", 0.4, (0.1, 0.3, 0.7), position=place, scale=unit,
-                        half_width=2.5 * unit)
-           - stroke("blob", 0.0, (0.9, 0.4, 0.2), position=beside, scale=0.45 * unit))
+# a real network keep this promise? It has no choice: the same pictures pass through it, in another order. Let us follow
+# one point of the image above, then turn the image by a quarter and begin anew with the turned one.
 
 # %%
 def orbit_at(picture, point):
@@ -220,11 +204,10 @@ def orbit_at(picture, point):
     return read_at(activations(views), geometry.cells(spots))[:, 0]
 
 
-spot = torch.tensor([place])
-x = orbit_at(drawing, spot)
-quarter = n // 4  # a quarter turn, as an element
-(turned_drawing,) = action.images(drawing, side, elements=[quarter])
-again = orbit_at(turned_drawing, action.points(spot, elements=[quarter])[0])
+spot, quarter = example.points[:1].cpu(), n // 4  # a quarter turn, as an element
+x = orbit_at(image, spot)
+(turned_image,) = action.images(image, image.shape[-1], elements=[quarter])
+again = orbit_at(turned_image, action.points(spot, elements=[quarter])[0])
 expected = act(x, G, quarter)
 print(f"largest difference {(again - expected).abs().max():.0e}, "
       f"largest activation {x.max():.2g}")
@@ -239,8 +222,8 @@ assert torch.allclose(again, expected, atol=1e-4 * float(x.max()))
 # $$ \text{first} + \text{stride} \cdot k , $$ (eq-cell)
 #
 # and strides and paddings decide what `first` is. The model carries these numbers. They are derived from its layers and
-# can be checked by sending impulses through the network (`groupcc_lite.models.geometry`). {numref}`fig-geometry` draws
-# them to scale.
+# can be checked by sending impulses through the network (`groupcc_lite.models.geometry`). The middle of the
+# grid and the middle of the image differ.
 
 # %%
 print(geometry)
@@ -249,23 +232,6 @@ print(f"middle of the grid:  pixel {geometry.image_centre + geometry.centre_offs
       f"{geometry.centre_offset:+} px along x and y")
 middle_of_grid = geometry.first + geometry.stride * (geometry.grid - 1) / 2
 assert geometry.centre_offset == middle_of_grid - (S - 1) / 2 != 0
-
-# %% mystnb={"figure": {"name": "fig-geometry", "caption": "One row of the layer's cells (ticks) above the pixels of the input, drawn to scale. The middle of the grid and the middle of the image differ. The bar is what the cell next to the image centre can see."}, "image": {"alt": "A long grey bar for the input with evenly spaced ticks for cell centres. A vertical line marks the middle of the image and a dashed one, a few pixels beside it, the middle of the grid. A thick bar shows a receptive field."}} tags=["hide-input"]
-with figures.house_style():
-    fig, ax = plt.subplots(figsize=(7.4, 2.2))
-    centres = geometry.pixels(torch.arange(geometry.grid).float())
-    ax.barh(0, S, left=-S / 2, height=0.3, color="0.88", label="input")
-    ax.plot(centres, np.full(len(centres), 0.32), "|", markersize=12, color="0.25",
-            label="centres of cells")
-    left = float(centres[geometry.centre_cell]) - geometry.receptive_field / 2
-    ax.barh(-0.32, geometry.receptive_field, left=left, height=0.1, color=PINK,
-            label="receptive field of one cell")
-    ax.axvline(0, color=BLUE, linewidth=1.4, label="middle of the image")
-    ax.axvline(geometry.centre_offset, color=ORANGE, linestyle="--", linewidth=1.4,
-               label="middle of the grid")
-    ax.set(yticks=[], xlabel="pixels from the centre of the image", ylim=(-0.5, 0.6))
-    ax.grid(False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9.5)
 
 # %% [markdown]
 # ## Two registrations
@@ -525,8 +491,8 @@ assert reading > 0.01 and kept["read"][1:].mean() < kept["patch"][1:].mean()
 # %% [markdown]
 # Neither loss is negligible, and reading between cells touches exact elements too. It smooths: a mean of four
 # activations varies less than each of them, so a share of the variance is gone, and most of it is back in
-# patch-centred orbits. (Not quite all of it. Points were drawn where $x[e]$ is long, so the other blocks are
-# a little shorter.) What follows from this for all that is built on orbits, we ask at the end of the chapter.
+# patch-centred orbits. (What may still be missing has other causes: pixels are resampled as before, and points were
+# drawn where $x[e]$ is long.) What follows from this for all that is built on orbits, we ask at the end of the chapter.
 
 # %% [markdown]
 # ## Making the data set
@@ -718,13 +684,12 @@ if profile == "book":
 # The curve still rises a little where our images end. So the reference is a lower bound of itself, too: a crosscoder that
 # reaches some share of it has reached a smaller share of what more images would give.
 #
-# The controls say more. **Random weights score higher than trained ones, and raw pixels highest.** That pixels do is no
-# wonder: pixels are *exactly* equivariant, but for the corners of the square, and a map from patch to turned patch
-# exists. Random filters leave it nearly whole. Training makes the layer say less about its
-# patch, more of it nonlinear, and so *less* predictable. So a high linear ceiling is no sign that a network has
-# learned to be equivariant. It says how much a linear reader has to work with, no more, and in
-# {doc}`chapter 3 <03_training>` it serves as that. What training adds to symmetry must show in something that random
-# weights and pixels do not have: that is what the controls in later chapters are for.
+# The controls say more. **Random weights score higher than the trained network, and raw pixels highest.** For pixels
+# that is no wonder: a turned patch *is* a fixed linear map of the patch, but for the corners of the square and the
+# interpolation. Random filters keep much of this; what training adds is harder to predict, not easier. So a high linear
+# ceiling is no sign that a network has learned to be equivariant. It says how much a linear reader has to work with, no
+# more, and in {doc}`chapter 3 <03_training>` it serves as that. What training adds to symmetry must show in something
+# that random weights and pixels do not have: this is what the controls in later chapters are for.
 #
 # Nor is it true that nothing was asked of the network. Nobody built equivariance into the layer's weights, and nobody
 # asked for orientations (the control *told* was asked). But the drawings on which the built-in network learned to
@@ -839,8 +804,9 @@ assert profile == "smoke" or (explains(*sums["patch"]) < explains(*sums["read"])
 # **Nothing of the ceiling comes back; it falls.** A local mean has less detail, and detail is what is hard to predict.
 # So a *smoother* target looks *better* explained: variance explained says how predictable a quantity is, and not how
 # good the quantity is. What the map misses is larger in absolute terms, too. The crosscoder loses about as much as the
-# linear map. Features read from patch-centred orbits resemble their turned copies a little less.
-# The equivariance score hardly moves, and of stabilisers so small coders have too few to tell the ways apart.
+# linear map. What is read from the features changes less: their similarity to turned copies is a little lower at most,
+# and the equivariance score and the share of supported stabilisers stay within their intervals. (So small coders have
+# few stabilisers to compare.)
 #
 # So orbits that are read between cells are a little too kind, to linear maps and coders alike; the intervals in the
 # table say by how much. Patch-centred orbits are the right ones: nothing in them depends on where the grid happens to
