@@ -21,9 +21,11 @@ from torch import Tensor
 from groupcc_lite.actions import Action
 from groupcc_lite.base import matrix_products
 from groupcc_lite.models import BaseModel, Geometry
+from groupcc_lite.orbits.patches import crop_for, patch_blocks
 
-REGISTRATIONS = ("image-centre", "grid-centre")
-"""What points turn about: the image's middle, which is right, or the grid's own, for comparison (chapter 2)."""
+REGISTRATIONS = ("image-centre", "grid-centre", "patch-centred")
+"""What is turned about what (chapter 2): image and points about the image's middle; the points about the grid's own,
+which is wrong, for comparison; or, for every point anew, the image about the point."""
 
 
 class OrbitSample(NamedTuple):
@@ -122,7 +124,8 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
 
     `image-centre` turns points about the image centre, where the image itself turns. `grid-centre` is the naive way,
     kept for comparison: it turns them about the middle of the activation grid, which lies `geometry.centre_offset`
-    pixels away along both axes (up to twice that is lost at 180 degrees). ValueError for another registration.
+    pixels away along both axes (up to twice that is lost at 180 degrees). ValueError for another registration;
+    `patch-centred` leaves every point on one cell and reads no grid.
 
     >>> import torch
     >>> from groupcc_lite.actions import PlanarAction
@@ -138,7 +141,7 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
     if registration == "grid-centre":
         middle = (geometry.grid - 1) / 2
         return action.points(geometry.cells(points) - middle) + middle
-    raise ValueError(f"registration is {registration!r}; expected one of {', '.join(REGISTRATIONS)}")
+    raise ValueError(f"registration is {registration!r}; expected image-centre or grid-centre, which read grids")
 
 
 @torch.no_grad()
@@ -148,6 +151,9 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
                   elements: slice = slice(None)) -> OrbitSample:
     """Orbit vectors x[g] = a(g I)(g p) of points in each image, blocks float32, all on the model's device.
 
+    `registration`: with "image-centre" images turn about their middle, |G| forward passes an image, and a turned point
+    is read between cells. With "patch-centred" they turn about each point, |G| passes of a small crop a point, and it
+    stays on a cell's centre: see `patches`. "grid-centre" misplaces points. The points are the same for all three.
     `images` are source images, large enough to be rotated without showing a corner. `indices` name the images for the
     seeding (default 0, 1, ...): point choice depends on (seed, index) only. `mask_radius` in pixels defaults to the
     largest that keeps the receptive field of every chosen cell inside the input; a turned point lies between cells, and
@@ -155,7 +161,7 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     bfloat16 where the processor has it; `batch_size` images at a time go through the network (small batches stay in a
     CPU's cache). `elements` picks blocks: only their views, and that of e, on which points are chosen, are computed.
     Source: Gorton 2024, section 2.2. ValueError for images too small or with values far from [0, 1], a mask too large,
-    or NaN activations.
+    an unknown registration, NaN activations, and "patch-centred" with a layer that has no local receptive field.
 
     >>> import torch
     >>> from groupcc_lite.actions import PlanarAction
@@ -169,6 +175,10 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     """
     if not len(images):
         raise ValueError("images is empty; expected at least one image")
+    if registration not in REGISTRATIONS:
+        raise ValueError(f"registration is {registration!r}; expected one of {', '.join(REGISTRATIONS)}")
+    if registration == "patch-centred":
+        crop_for(model)  # says at once if there is none
     numbers = list(range(len(images)) if indices is None else indices)
     generators = [torch.Generator().manual_seed(_mix(seed, number)) for number in numbers]
     radius = model.geometry.max_mask_radius if mask_radius is None else mask_radius
@@ -191,7 +201,8 @@ def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registrat
     """
     device = next(model.parameters()).device
     wanted = list(range(action.group.order)[elements])
-    passes = wanted if wanted[:1] == [0] else [0, *wanted]
+    centred = registration == "patch-centred"
+    passes = [0] if centred else wanted if wanted[:1] == [0] else [0, *wanted]
     sources = images.to(device)
     model.check_values(sources)  # once, and for no view: looking at each would make the host wait |G| times
     views = action.images(sources, size=model.input_size, elements=passes)
@@ -201,6 +212,8 @@ def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registrat
             grid = model(view, checked=True)
         if cells is None:
             points = choose(grid)
+            if centred:
+                return patch_blocks(model, action, sources, points, wanted, amp=amp), points.reshape(-1, 2)
             cells = transformed_cells(points, action, model.geometry, registration).to(device)
             _check_on_grid(cells, *grid.shape[-2:])
         if element in wanted:

@@ -48,8 +48,9 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
     count = _image_count(settings.model, settings.drawings, images)
     rows = round(count * (1 - settings.held_out)) * settings.points_per_image
     noise = torch.rand(2, 3, *[run.action.source_size(run.model.input_size)] * 2)
-    per_image = _seconds(lambda: sample_orbits(run.model, run.action, noise, mask_radius=settings.mask_radius,
-                                               points_per_image=settings.points_per_image)) / 2
+    per_image = _seconds(lambda: sample_orbits(
+        run.model, run.action, noise, mask_radius=settings.mask_radius, registration=settings.registration,
+        points_per_image=settings.points_per_image)) / 2
     coder = GroupCrosscoder(group, run.model.channels, settings.latents, activation=settings.activation, k=settings.k)
     x = torch.randn(settings.batch_size, group.order, run.model.channels)
     per_step = _seconds(_training_step(coder.to(device), x, settings.amp))

@@ -258,7 +258,7 @@ class Run:
     def _check_orbits(self) -> None:
         source, profile = self.source("train"), self.profile
         sample_orbits(self.model, self.action, source.load([0]), points_per_image=profile.points_per_image,
-                      mask_radius=profile.mask_radius)
+                      mask_radius=profile.mask_radius, registration=profile.registration)
         count = len(source if profile.stream else self._stored_source("train")) * profile.points_per_image
         if profile.batch_size > count:
             raise ValueError(f"batch_size is {profile.batch_size}, but {len(source)} images to train on with "

@@ -33,6 +33,9 @@ class Profile:
     points_per_image: int = 16
     mask_radius: float | None = None
     """Pixels from the centre; None: the largest that keeps receptive fields inside the input."""
+    registration: str = "image-centre"
+    """What turns about what, see `orbits.sample_orbits`. "patch-centred" reads nothing between cells, and costs |G|
+    passes of a small crop a point."""
     stream: bool = False
     """Train from a stream instead of a store on disk."""
     store_images: int | None = None

@@ -67,7 +67,7 @@ class LayerRecipes:
     def sampling(self) -> dict[str, Any]:
         """Which points of the images are read, and what they turn about."""
         return dict(points_per_image=self.profile.points_per_image, mask_radius=self.profile.mask_radius,
-                    registration="image-centre", seed=self.seed)
+                    registration=self.profile.registration, seed=self.seed)
 
     def orbits(self, part: str, **changes: Any) -> Artefact:
         """Stored orbits of one part of the images; ValueError for a setting that orbits do not have."""

@@ -8,7 +8,13 @@ know at all), families of features with a map, and pictures of what features loo
 """
 
 from groupcc_lite.symmetry.block_action import act, normalised, on_factor, paper_reflection
-from groupcc_lite.symmetry.ceiling import linear_ceiling
+from groupcc_lite.symmetry.ceiling import (
+    ceiling_curve,
+    interval_over_images,
+    linear_ceiling,
+    linear_map,
+    missed_by_image,
+)
 from groupcc_lite.symmetry.census import Census, living_dictionary, small_census
 from groupcc_lite.symmetry.encoder_side import confirmed, encoder_profile
 from groupcc_lite.symmetry.equivariance import equivariance_score
@@ -30,10 +36,11 @@ from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile_stabilisers, stabilisers
 
 __all__ = [
-    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "PICTURE_FORMAT", "ResponseLabels", "Stabiliser",
-    "Supported", "TAU", "act", "block_cosines", "centre_activations", "centred", "cluster", "confirmed", "distance",
-    "embed", "encoder_profile", "equivariance_score", "irrep_power", "label_by_response", "linear_ceiling",
-    "living_dictionary", "max_cosine", "normalised", "on_factor", "paper_reflection", "picture_responses",
-    "printed_similarity", "profile_stabilisers", "render_features", "render_steps", "score_families",
-    "self_similarity", "small_census", "stabilisers", "supported_stabilisers", "surrogate", "trivial_share",
+    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "PICTURE_FORMAT", "ResponseLabels",
+    "Stabiliser", "Supported", "TAU", "act", "block_cosines", "ceiling_curve", "centre_activations", "centred",
+    "cluster", "confirmed", "distance", "embed", "encoder_profile", "equivariance_score", "interval_over_images",
+    "irrep_power", "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine",
+    "missed_by_image", "normalised", "on_factor", "paper_reflection", "picture_responses", "printed_similarity",
+    "profile_stabilisers", "render_features", "render_steps", "score_families", "self_similarity", "small_census",
+    "stabilisers", "supported_stabilisers", "surrogate", "trivial_share",
 ]

@@ -48,6 +48,7 @@ LAYER = {  # field: another value, and what that changes; pictures are made from
     "name": ("other", NOTHING), "summary": ("other", NOTHING), "group": ("D_4", ALL),
     "model": ("googlenet", ALL | {PICTURES}), "layer": ("mixed3a", ALL | {PICTURES}),
     "drawings": (30, ALL), "held_out": (0.2, ALL), "points_per_image": (4, ALL), "mask_radius": (9.0, ALL),
+    "registration": ("patch-centred", ALL),
     "stream": (True, CODERS | CURVE), "store_images": (1, ALL),
     "latents": (48, CODERS | CURVE), "activation": ("topk", CODERS), "k": (4, CODERS), "sparsity": (1.0, CODERS),
     "l1_sparsities": ((2.0,), {"curve, L1 1", "curve, L1 2"}), "topk_ks": ((8,), {"curve, TopK 4", "curve, TopK 8"}),

@@ -3,8 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from small import noise_images, small_model
 
-from groupcc_lite.symmetry.ceiling import linear_ceiling
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.models import load_model, patch_model
+from groupcc_lite.orbits import OrbitStore, sample_orbits
+from groupcc_lite.stimuli import DrawingSource, TensorImages
+from groupcc_lite.symmetry.ceiling import (
+    ceiling_curve,
+    interval_over_images,
+    linear_ceiling,
+    linear_map,
+    missed_by_image,
+)
 
 
 def test_the_ceiling_is_one_for_linear_orbits_and_zero_for_independent_ones():
@@ -34,6 +46,75 @@ def test_the_ceiling_equals_scikit_learns_ridge():
     assert float(ours[1]) == pytest.approx(1 - residual / variance, abs=1e-4)
 
 
+def noisy_orbits(rows, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 30, generator=generator)
+    return torch.stack([x, x.roll(1, 1) + torch.randn(rows, 30, generator=generator)], dim=1)
+
+
+def test_the_curve_rises_to_the_ceiling_of_all_portions_together():
+    train, test = noisy_orbits(2000), noisy_orbits(2000, seed=1).split(500)
+    parts = [train[a:b].split(40) for a, b in ((0, 200), (200, 600), (600, 2000))]
+    curve = ceiling_curve(parts, test)
+    assert curve.shape == (3, 2) and (curve[:, 1].diff() > 0.01).all()
+    assert float(curve[2, 1]) == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(curve[0], linear_ceiling(parts[0], test))
+    assert torch.equal(curve[2], linear_ceiling([*parts[0], *parts[1], *parts[2]], test))
+    alone = linear_ceiling(parts[2], test)
+    assert not torch.equal(alone, curve[2])
+
+
+def test_the_map_explains_what_the_ceiling_says():
+    train, test = noisy_orbits(600).split(100), noisy_orbits(400, seed=1)
+    W, b = linear_map(train)
+    x = test.double()
+    missed = (x - torch.einsum("bc,cgd->bgd", x[:, 0], W) - b).square().sum((0, 2))
+    spread = (x - x.mean(0)).square().sum((0, 2))
+    torch.testing.assert_close((1 - missed / spread).float(), linear_ceiling(train, [test]), atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_missed_is_summed_by_image_and_drawn_in_pairs(tmp_path):
+    model, action = small_model(), PlanarAction(cyclic(4))
+    images = TensorImages(noise_images(6, model.input_size))
+    store = OrbitStore.make(tmp_path / "s", model, action, images, points_per_image=9, mask_radius=8.0, progress=False)
+    fitted = linear_map(noisy_blocks(store, 40).split(10))
+    missed, about = missed_by_image(fitted, store)
+    x = torch.cat(list(store.in_order())).double()
+    own = x[store.image == 2]
+    expected = (own - torch.einsum("bc,cgd->bgd", own[:, 0], fitted[0]) - fitted[1]).square().sum((0, 2))
+    np.testing.assert_allclose(missed[2], expected, rtol=1e-4)
+    np.testing.assert_allclose(about.sum(0), (x - x.mean(0)).square().sum((0, 2)), rtol=1e-4)
+    assert interval_over_images(lambda a, b: float(a.sum() - b.sum()), missed, missed) == (0.0, 0.0)
+    low, high = interval_over_images(lambda a: float(a.sum()), missed)
+    assert low < missed.sum() < high
+    for bad in ((missed, missed[:3]), (missed[:1],)):
+        with pytest.raises(ValueError, match="expected the same number for all"):
+            interval_over_images(lambda *a: 0.0, *bad)
+
+
+def noisy_blocks(store, rows):
+    x = store.rows(range(rows))
+    return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_random_weights_score_higher_than_trained_ones():
+    """Why the ceiling is no measure of what was learned: were this to fail, the book's chapter 2 would be wrong."""
+    trained, action = load_model("tiny-inception"), PlanarAction(dihedral(4))
+    images = DrawingSource(60, action.source_size(trained.input_size), seed=0).load(range(60))
+    found = {}
+    for name, model in (("trained", trained), ("untrained", load_model("tiny-inception", weights="random")),
+                        ("pixels", patch_model(trained))):
+        blocks = sample_orbits(model, action, images, points_per_image=20).blocks
+        found[name] = float(linear_ceiling(blocks[:900].split(90), blocks[900:].split(100))[1:].mean())
+    assert found["pixels"] > found["untrained"] > found["trained"] + 0.05
+
+
 def test_too_few_batches_are_named():
     with pytest.raises(ValueError, match="at least 2 training batches"):
         linear_ceiling([torch.zeros(3, 2, 2)], [torch.zeros(3, 2, 2)])
+    with pytest.raises(ValueError, match="at least 2 training batches"):
+        linear_map([torch.zeros(3, 2, 2)])
+    with pytest.raises(ValueError, match="portions is empty"):
+        ceiling_curve([], [torch.zeros(3, 2, 2)])
+    with pytest.raises(ValueError, match="held_out is empty"):
+        ceiling_curve([noisy_orbits(20).split(5)], [])
