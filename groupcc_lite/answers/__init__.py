@@ -2,9 +2,21 @@
 
 A reader meets `plant` and `standard` first, which make such problems; `score` says how much of one a dictionary has
 found; `study` trains every method on them, and `training_cost` says what that took. The probes are the other kind of
-answer: how well a few features tell two classes apart.
+answer: how well a few features tell two classes apart. `label_agreement`, `pose_errors` and `reposed_pictures` ask of
+a network's features, whose answer nobody knows, what would be seen if their families were real.
 """
 
+from groupcc_lite.answers.family_tests import (
+    LabelAgreement,
+    PoseErrors,
+    ReposedPictures,
+    circular,
+    label_agreement,
+    pose_errors,
+    predicted_angles,
+    redrawn,
+    reposed_pictures,
+)
 from groupcc_lite.answers.planted import Problem, plant, standard
 from groupcc_lite.answers.planted_drawings import (
     drawing,
@@ -30,9 +42,10 @@ from groupcc_lite.answers.trials import (
 )
 
 __all__ = [
-    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses", "drawn_features",
-    "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents", "score",
-    "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
-    "trial_artefact",
+    "Budget", "LabelAgreement", "METHODS", "PoseErrors", "ProbeScores", "Problem", "RECOVERED", "ReposedPictures",
+    "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost", "Trial", "calibrate_tau", "chance_f1", "circular",
+    "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem", "label_agreement", "plant",
+    "pose_errors", "predicted_angles", "probe_all", "probe_settings", "probe_task", "ranked_latents", "redrawn",
+    "reposed_pictures", "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study",
+    "training_cost", "trial_artefact",
 ]

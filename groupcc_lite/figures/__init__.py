@@ -2,8 +2,8 @@
 
 Make a figure inside `house_style()`, hand its axes to a function, and get them back: nothing is shown, no setting
 outlives the block. Blocks of a group are drawn in the order of its elements, angles in a cyclic map, signed values in a
-diverging one about zero. `block_heatmap` and `self_similarity_profile` show one feature, `umap_scatter` all of them;
-`explorer` walks through many pictures.
+diverging one about zero. `block_heatmap` and `self_similarity_profile` show one feature, `umap_scatter` all of them,
+`label_facets` one label at a time; `explorer` walks through many pictures.
 """
 
 from groupcc_lite.base import require
@@ -26,6 +26,7 @@ from groupcc_lite.figures.features import (
     umap_scatter,
 )
 from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
+from groupcc_lite.figures.maps import label_facets
 from groupcc_lite.figures.probes import CODER_NAMES, power_curves, score_lines, splice_curves, task_bars
 from groupcc_lite.figures.style import (
     BLUE,
@@ -44,8 +45,8 @@ from groupcc_lite.figures.widgets import explorer, feature_stack, png
 __all__ = [
     "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
     "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "explorer",
-    "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "method_dots", "orbit_grid",
-    "png", "points_on_image", "power_curves", "registration_error", "score_lines",
+    "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "label_facets", "method_dots",
+    "orbit_grid", "png", "points_on_image", "power_curves", "registration_error", "score_lines",
     "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_bars",
     "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]
