@@ -590,8 +590,8 @@ for row in bins:
                 f"{row.interval[1]:.0f}° | {row.p:.3f} |" if row.pairs else
                 f"| {row.above:.1f} to {row.below:.1f} | 0 | | | | | |")
 display(Markdown("\n".join(rows)))
-close, = pose_errors(S, element, orientation, labels, run.action, bins=(0.5, 1), seed=seed)
-everybody, = pose_errors(S, element, orientation, labels, run.action, bins=(-1, 1),
+close, = pose_errors(S, element, orientation, labels, run.action, bins=(0.5, 1.0), seed=seed)
+everybody, = pose_errors(S, element, orientation, labels, run.action, bins=(-1.0, 1.0),
                          seed=seed)
 
 # %% tags=["hide-input"]

@@ -73,7 +73,7 @@ class LabelAgreement(NamedTuple):
     """The same for labels handed out at random among those."""
 
 
-def label_agreement(first: Int[np.ndarray, " m"], second: Int[np.ndarray, " m"]) -> LabelAgreement:
+def label_agreement(first: Int[np.ndarray, " m"], second: Int[np.ndarray, " n"]) -> LabelAgreement:
     """Compare two labellings; ValueError for different lengths, NaN where nothing has a label.
 
     >>> label_agreement(np.array([0, 1, 1]), np.array([0, 1, 1])).same
@@ -133,8 +133,8 @@ def circular(difference: Float[np.ndarray, "*k"]) -> Float[np.ndarray, "*k"]:
     return np.abs((difference + 180) % 360 - 180)
 
 
-def pose_errors(similarity: Float[Tensor, "m m"], element: Int[Tensor, "m m"], angles: Float[np.ndarray, " m"],
-                labels: Int[np.ndarray, " m"], action: Action, *, bins: Sequence[float] = BINS, shuffles: int = 1000,
+def pose_errors(similarity: Float[Tensor, "m m"], element: Int[Tensor, "n n"], angles: Float[np.ndarray, " k"],
+                labels: Int[np.ndarray, " l"], action: Action, *, bins: Sequence[float] = BINS, shuffles: int = 1000,
                 seed: int = 0) -> list[PoseErrors]:
     """Does the element that takes feature j to i (`max_cosine`) also take j's preferred angle to i's?
 
@@ -147,7 +147,7 @@ def pose_errors(similarity: Float[Tensor, "m m"], element: Int[Tensor, "m m"], a
     >>> from groupcc_lite.symmetry import act, max_cosine
     >>> G, f = dihedral(8), torch.randn(1, 16, 5, generator=torch.Generator().manual_seed(0))
     >>> S, element = max_cosine(torch.cat([act(f, G, k) for k in range(8)]), G, elements=True)
-    >>> found = pose_errors(S, element, 45.0 * np.arange(8), np.zeros(8, int), PlanarAction(G), bins=(0.9, 1))
+    >>> found = pose_errors(S, element, 45.0 * np.arange(8), np.zeros(8, int), PlanarAction(G), bins=(0.9, 1.0))
     >>> found[0].pairs, round(found[0].error, 3), found[0].p < 0.01
     (28, 0.0, True)
     """
@@ -195,7 +195,7 @@ class ReposedPictures(NamedTuple):
 
 
 def reposed_pictures(responses: Float[Tensor, "g k m"], similarity: Float[Tensor, "m m"], element: Int[Tensor, "m m"],
-                     drawn: Int[np.ndarray, " k"], *, similar: float = 0.3, fewest: int = 4, shuffles: int = 200,
+                     drawn: Int[np.ndarray, " n"], *, similar: float = 0.3, fewest: int = 4, shuffles: int = 200,
                      seed: int = 0) -> ReposedPictures:
     """If F_i is like h F_j, does the picture of j please feature i most when it is moved by h?
 

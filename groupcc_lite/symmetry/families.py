@@ -91,7 +91,7 @@ class Purity(NamedTuple):
         return float((self.each[mine].mean() - chance) / (1 - chance)) if 0 < mine.sum() < len(mine) else float("nan")
 
 
-def neighbour_purity(gap: Float[np.ndarray, "m m"], labels: Int[np.ndarray, " m"], *, neighbours: int = 10,
+def neighbour_purity(gap: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " k"], *, neighbours: int = 10,
                      draws: int = 500, seed: int = 0) -> Purity:
     """How well a distance agrees with labels (-1: none) that it has not seen, with and without what chance gives.
 

@@ -124,4 +124,4 @@ def test_purity_leaves_out_features_without_a_label_and_refuses_other_sizes(plan
     assert neighbour_purity(gap, named).purity == neighbour_purity(gap[:36, :36], labels[:36]).purity
     assert np.isnan(neighbour_purity(gap, np.full(72, -1)).corrected)
     with pytest.raises(ValueError, match="expected a square matrix"):
-        neighbour_purity(gap[:5], labels)
+        neighbour_purity(gap[:5, :5], np.zeros(4, int))

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from groupcc_lite.groups import cyclic, dihedral, permutation_group, product, trivial
 from groupcc_lite.symmetry import similarity
 from groupcc_lite.symmetry.block_action import act, normalised, paper_reflection
-from groupcc_lite.symmetry.similarity import block_cosines, max_cosine, printed_similarity, self_similarity
+from groupcc_lite.symmetry.similarity import (
+    block_cosines,
+    max_cosine,
+    nearest_relative,
+    printed_similarity,
+    self_similarity,
+    unrelated,
+)
 
 A4 = permutation_group([(1, 2, 0, 3), (0, 2, 3, 1)], name="A4")
 S4 = permutation_group([(1, 0, 2, 3), (1, 2, 3, 0)], name="S4")
