@@ -267,7 +267,9 @@ reliable = report.number(
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# Far above chance, and far from certain. No score below can reach 1 with labels like these.
+# Far above chance, and far from certain: in the book's run thinner strokes and a little blur change few labels, and a
+# shift by three pixels in both directions, about one cell of the layer, changes half. A name depends on where the drawing
+# lies under the cell. No score below can reach 1 with labels like these.
 #
 # ## A map of all features
 #
@@ -496,8 +498,7 @@ with figures.house_style():
 # Read each column by itself. Three things hold in the book's run, for every seed:
 #
 # - The crosscoder is well above the SAE, however the SAE gets its blocks, above the SAE of all poses, above random
-#   directions, and above the crosscoder of an untrained network. Training the *network* on shapes puts them there, and
-#   training on *orbits* makes them easier to see.
+#   directions, and above the crosscoder of an untrained network (that one with a single seed).
 # - **It is not above data points or k-means centres.** A random sample of activations, which has learned nothing, has
 #   neighbours as pure as the crosscoder's, and cluster centres have purer ones.
 # - So purity does not measure what training a dictionary achieves. It measures how far similar vectors answer alike.
@@ -543,7 +544,8 @@ for key, value, note in (
     print(f"{note}: {report.number(key, value, note=note):.3f}")
 
 # %% [markdown]
-# In the book's run the crosscoder stays ahead of the SAE of its own fidelity.
+# In the book's run the two are close in fidelity as they are, and no SAE of the sweep comes near the crosscoder's purity,
+# with averaged orbits or without.
 #
 # **And the misprint?** Symmetrised by averaging both directions, the printed similarity gives a purity of its own:
 
@@ -614,7 +616,10 @@ if profile == "book":
     assert close.p < 0.01
 
 # %% [markdown]
-# The more alike two features are, the better the element tells how they are turned. A median hides the shape of the
+# The more alike two features are, the better the element tells how they are turned, down to one step between drawings,
+# which is as exact as such a test can be; no shuffle of a thousand does as well. That even pairs with little similarity
+# are told better than by chance is to be expected: the best element of any two features of one label turns what they
+# share. A median hides the shape of the
 # errors, so {numref}`fig-ring` shows pairs one by one. To see a single family as well, we take every feature with such
 # a label as a reference, with its twelve most similar features of the same label. Families are ordered by their mean
 # similarity. The picture shows the *tightest*, which is the best of its kind, and the one in the *middle* of the order.
