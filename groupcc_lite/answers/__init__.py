@@ -1,11 +1,23 @@
 """The answer key: problems whose features, symmetries and families are known, every method on them, and probes.
 
 A reader meets `plant` and `standard` first, which make such problems; `score` says how much of one a dictionary has
-found; `study` trains every method on them, and `training_cost` says what that took. `best_matches` asks
-whether features come back, beside nulls. The probes are the other kind of answer: how well a few features tell two
-classes apart.
+found; `study` trains every method on them, and `training_cost` says what that took. The probes are the other kind of
+answer: how well a few features tell two classes apart. The rest asks of a network's features, whose answer nobody
+knows, what would be seen if they were real: `best_matches` whether they come back in another training, beside nulls,
+`label_agreement`, `pose_errors` and `reposed_pictures` whether their families do what families should.
 """
 
+from groupcc_lite.answers.family_tests import (
+    LabelAgreement,
+    PoseErrors,
+    ReposedPictures,
+    circular,
+    label_agreement,
+    pose_errors,
+    predicted_angles,
+    redrawn,
+    reposed_pictures,
+)
 from groupcc_lite.answers.planted import Problem, plant, standard
 from groupcc_lite.answers.planted_drawings import (
     drawing,
@@ -49,10 +61,11 @@ from groupcc_lite.answers.trials import (
 )
 
 __all__ = [
-    "AboveNull", "Budget", "METHODS", "Matches", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "STEPS",
-    "ShareOfAdvantage", "Study", "TrainingCost", "Trial", "above_null", "best_matches", "calibrate_tau", "chance_f1",
-    "data_dictionary", "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem",
-    "living_features", "logistic_by_steps", "median_interval", "plant", "probe_all", "probe_settings", "probe_task",
-    "ranked_latents", "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study",
-    "training_cost", "trial_artefact",
+    "AboveNull", "Budget", "LabelAgreement", "METHODS", "Matches", "PoseErrors", "ProbeScores", "Problem",
+    "RECOVERED", "ReposedPictures", "SIMILAR", "STEPS", "ShareOfAdvantage", "Study", "TrainingCost", "Trial",
+    "above_null", "best_matches", "calibrate_tau", "chance_f1", "circular", "data_dictionary", "disturbed", "drawing",
+    "drawing_responses", "drawn_features", "drawn_problem", "label_agreement", "living_features", "logistic_by_steps",
+    "median_interval", "plant", "pose_errors", "predicted_angles", "probe_all", "probe_settings", "probe_task",
+    "ranked_latents", "redrawn", "reposed_pictures", "score", "seconds_per_step", "shape_stabiliser",
+    "share_of_advantage", "standard", "study", "training_cost", "trial_artefact",
 ]

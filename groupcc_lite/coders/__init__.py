@@ -2,8 +2,9 @@
 
 Begin with `GroupCrosscoder` and `train`, then `evaluate` on held-out orbits. `SparseAutoencoder` is its case without a
 group, `EquivariantSAE` the invariant autoencoder with matrices that turn what it writes, `fit_blocks` gives a trained
-autoencoder the blocks of a crosscoder. `TransformMatrix` and the closed forms beside it find those matrices. Every
-trained thing has `save(folder)` and `load(folder)`; `optimise` trains anything that is `Trainable`.
+autoencoder the blocks of a crosscoder, and `untrained_features` are what all of them must beat. `TransformMatrix` and
+the closed forms beside it find those matrices. Every trained thing has `save(folder)` and `load(folder)`; `optimise`
+trains anything that is `Trainable`.
 """
 
 from groupcc_lite.coders.copying import copy_fve
@@ -11,14 +12,15 @@ from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseA
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.fitted import FittedCrosscoder, data_point_dictionary, fit_blocks, moments
 from groupcc_lite.coders.metrics import Metrics, evaluate
+from groupcc_lite.coders.opponents import NOBODY, AllPoses, UntrainedFeatures, untrained_features
 from groupcc_lite.coders.saved_module import SavedModule
 from groupcc_lite.coders.second_moments import SecondMoments
 from groupcc_lite.coders.training_loop import Trainable, Training, optimise, train
 from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procrustes, project, r2
 
 __all__ = [
-    "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "SavedModule",
-    "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix", "copy_fve",
-    "data_point_dictionary", "evaluate", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
-    "r2", "train",
+    "AllPoses", "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "NOBODY",
+    "SavedModule", "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix",
+    "UntrainedFeatures", "copy_fve", "data_point_dictionary", "evaluate", "fit_blocks", "least_squares", "moments",
+    "optimise", "procrustes", "project", "r2", "train", "untrained_features",
 ]

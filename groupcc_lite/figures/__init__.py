@@ -2,15 +2,11 @@
 
 Make a figure inside `house_style()`, hand its axes to a function, and get them back: nothing is shown, no setting
 outlives the block. Blocks of a group are drawn in the order of its elements, angles in a cyclic map, signed values in a
-diverging one about zero. `block_heatmap` and `self_similarity_profile` show one feature, `umap_scatter` all of them;
-`explorer` walks through many pictures.
+diverging one about zero. `block_heatmap` and `self_similarity_profile` show one feature, `umap_scatter` all of them,
+`label_facets` one label at a time; `explorer` walks through many pictures.
 """
 
 from groupcc_lite.base import require
-
-# Before anything that draws: one clear sentence where the extra is missing.
-require("matplotlib", "pictures")
-
 from groupcc_lite.figures.answers import difficulty_lines, method_dots
 from groupcc_lite.figures.census import census_bars, irrep_bars, stabiliser_profile, subgroup_lattice, threshold_curves
 from groupcc_lite.figures.features import (
@@ -26,6 +22,7 @@ from groupcc_lite.figures.features import (
     umap_scatter,
 )
 from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
+from groupcc_lite.figures.maps import label_facets
 from groupcc_lite.figures.probes import CODER_NAMES, error_lines, power_curves, splice_curves, task_errors
 from groupcc_lite.figures.style import (
     BLUE,
@@ -43,10 +40,9 @@ from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
     "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
-    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "error_lines",
-    "explorer",
-    "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "method_dots", "orbit_grid",
-    "png", "points_on_image", "power_curves", "registration_error",
-    "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_errors",
+    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours",
+    "error_lines", "explorer", "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars",
+    "label_facets", "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "registration_error",
+    "require", "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_errors",
     "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]

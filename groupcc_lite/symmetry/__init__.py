@@ -21,26 +21,36 @@ from groupcc_lite.symmetry.equivariance import equivariance_score
 from groupcc_lite.symmetry.families import (
     Embedding,
     FamilyScores,
+    Purity,
     ResponseLabels,
     centre_activations,
     cluster,
     distance,
     embed,
     label_by_response,
+    neighbour_purity,
     score_families,
 )
 from groupcc_lite.symmetry.feature_visualisation import PICTURE_FORMAT, picture_responses, render_features, render_steps
 from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, supported_stabilisers, surrogate
-from groupcc_lite.symmetry.similarity import block_cosines, max_cosine, printed_similarity, self_similarity
+from groupcc_lite.symmetry.similarity import (
+    block_cosines,
+    max_cosine,
+    nearest_relative,
+    printed_similarity,
+    self_similarity,
+    unrelated,
+)
 from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile_stabilisers, stabilisers
 
 __all__ = [
-    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "PICTURE_FORMAT", "ResponseLabels",
+    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "PICTURE_FORMAT", "Purity", "ResponseLabels",
     "Stabiliser", "Supported", "TAU", "act", "block_cosines", "ceiling_curve", "centre_activations", "centred",
     "cluster", "confirmed", "distance", "embed", "encoder_profile", "equivariance_score", "interval_over_images",
     "irrep_power", "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine",
-    "missed_by_image", "normalised", "on_factor", "paper_reflection", "picture_responses", "printed_similarity",
-    "profile_stabilisers", "render_features", "render_steps", "score_families", "self_similarity", "small_census",
-    "stabilisers", "supported_stabilisers", "surrogate", "trivial_share",
+    "missed_by_image", "nearest_relative", "neighbour_purity", "normalised", "on_factor", "paper_reflection",
+    "picture_responses", "printed_similarity", "profile_stabilisers", "render_features", "render_steps",
+    "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers", "surrogate",
+    "trivial_share", "unrelated",
 ]

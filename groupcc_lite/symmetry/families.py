@@ -58,6 +58,70 @@ class FamilyScores(NamedTuple):
     chance_purity: float
     """What `neighbour_purity` would be if neighbours were drawn at random."""
 
+    @property
+    def corrected_purity(self) -> float:
+        """(purity - chance) / (1 - chance), the one that may be compared between coders."""
+        return (self.neighbour_purity - self.chance_purity) / (1 - self.chance_purity)
+
+
+class Purity(NamedTuple):
+    """How often a feature's nearest neighbours have its label; see `neighbour_purity`.
+
+    >>> Purity(0.4, 0.2, 0.25, (0.2, 0.3), np.array([1, 0]), np.array([0.5, 0.3])).corrected
+    0.25
+    """
+
+    purity: float
+    """Mean share of a labelled feature's nearest labelled neighbours with its label; NaN for fewer than two of them."""
+    chance: float
+    """The same for neighbours drawn at random."""
+    corrected: float
+    """(purity - chance) / (1 - chance): 0 for random neighbours, 1 if all have the label."""
+    interval: tuple[float, float]
+    """Of `corrected` with 95 % confidence, by drawing features anew, not coders."""
+    labels: Int[np.ndarray, " k"]
+    """Labels of the labelled features."""
+    each: Float[np.ndarray, " k"]
+    """Their shares, one by one."""
+
+    def of_label(self, label: int) -> float:
+        """Corrected purity of the features with one label; NaN if there are none."""
+        mine = self.labels == label
+        chance = (mine.sum() - 1) / max(len(mine) - 1, 1)
+        return float((self.each[mine].mean() - chance) / (1 - chance)) if 0 < mine.sum() < len(mine) else float("nan")
+
+
+def neighbour_purity(gap: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " k"], *, neighbours: int = 10,
+                     draws: int = 500, seed: int = 0) -> Purity:
+    """How well a distance agrees with labels (-1: none) that it has not seen, with and without what chance gives.
+
+    Chance depends on how evenly features are spread over the labels, so coders are compared by `corrected` only.
+    `draws` are those of the interval. ValueError unless there is one label for each row of a square matrix.
+
+    >>> points = np.array([0.0, 1, 2, 50, 51, 52])
+    >>> found = neighbour_purity(abs(points[:, None] - points), np.array([0, 0, 0, 1, 1, 1]), neighbours=2)
+    >>> found.purity, found.chance, found.corrected
+    (1.0, 0.4, 1.0)
+    """
+    if gap.shape != (len(labels), len(labels)):
+        raise ValueError(f"gap has shape {gap.shape} for {len(labels)} labels; expected a square matrix of all pairs")
+    labelled = labels >= 0
+    kinds, near = labels[labelled], gap[np.ix_(labelled, labelled)].copy()
+    np.fill_diagonal(near, np.inf)
+    count = min(neighbours, len(kinds) - 1)
+    if count < 1:
+        nothing = float("nan")
+        return Purity(nothing, nothing, nothing, (nothing, nothing), kinds, np.full(len(kinds), np.nan))
+    nearest = np.argsort(near, axis=1, kind="stable")[:, :count]
+    each = (kinds[nearest] == kinds[:, None]).mean(1)
+    share = np.bincount(kinds)
+    chance = float((share * (share - 1)).sum() / (len(kinds) * (len(kinds) - 1)))
+    rest = max(1 - chance, 1e-12)
+    drawn = each[np.random.default_rng(seed).integers(len(each), size=(max(draws, 1), len(each)))].mean(1)
+    low, high = np.quantile((drawn - chance) / rest, [0.025, 0.975])
+    purity = float(each.mean())
+    return Purity(purity, chance, (purity - chance) / rest, (float(low), float(high)), kinds, each)
+
 
 def distance(similarity: Float[Tensor, "m n"]) -> Float[np.ndarray, "m m"]:
     """1 - S, made exactly symmetric with a zero diagonal, as precomputed metrics require.
@@ -189,15 +253,7 @@ def score_families(gap: Float[np.ndarray, "m m"], embedding: Embedding, clusters
     inside, labelled = clusters >= 0, labels >= 0
     both = inside & labelled
     found, named = len(set(clusters[inside])), len(set(labels[labelled]))
-    near = np.where(labelled[None, :], gap, np.inf)[labelled]
-    near[np.arange(len(near)), np.flatnonzero(labelled)] = np.inf
-    count = min(neighbours, int(labelled.sum()) - 1)
-    purity = chance = float("nan")
-    if count > 0:
-        nearest = np.argsort(near, axis=1, kind="stable")[:, :count]
-        purity = float((labels[nearest] == labels[labelled][:, None]).mean())
-        share = np.bincount(labels[labelled])
-        chance = float((share * (share - 1)).sum() / (labelled.sum() * (labelled.sum() - 1)))
+    near = neighbour_purity(gap, labels, neighbours=neighbours, draws=1)
     metrics = require("sklearn.metrics", "families")
     return FamilyScores(
         clusters=found, clustered=float(inside.mean()),
@@ -205,7 +261,7 @@ def score_families(gap: Float[np.ndarray, "m m"], embedding: Embedding, clusters
         label_silhouette=_silhouette(gap[np.ix_(labelled, labelled)], labels[labelled], named, "precomputed"),
         ari=float(metrics.adjusted_rand_score(labels[both], clusters[both])) if both.any() else float("nan"),
         ami=float(metrics.adjusted_mutual_info_score(labels[both], clusters[both])) if both.any() else float("nan"),
-        neighbour_purity=purity, chance_purity=chance)
+        neighbour_purity=near.purity, chance_purity=near.chance)
 
 
 def _silhouette(points: np.ndarray, labels: np.ndarray, groups: int, metric: str = "euclidean") -> float:

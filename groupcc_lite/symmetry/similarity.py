@@ -189,3 +189,32 @@ def printed_similarity(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tenso
         for k in range(G.order // 2):
             torch.maximum(best, F.flatten(1) @ act(start, G, k).flatten(1).T, out=best)
     return best
+
+
+@torch.no_grad()
+def unrelated(D: Float[Tensor, "m g d"], *, seed: int = 0) -> Float[Tensor, "m g d"]:
+    """The same features without relatives: each principal component of the channels gets a random sign per feature.
+
+    A null for similarities of pairs. Every feature keeps its self-similarity for every element, hence its irreps'
+    powers and its symmetry, and its power in each principal component of all blocks; two features share no signs.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> D = torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0))
+    >>> torch.allclose(self_similarity(unrelated(D), dihedral(4)), self_similarity(D, dihedral(4)), atol=1e-5)
+    True
+    """
+    F = normalised(D.detach().double())
+    components = torch.linalg.eigh(einsum(F, F, "m g a, m g b -> a b")).eigenvectors
+    signs = torch.randint(2, (len(D), D.shape[2]), generator=torch.Generator().manual_seed(seed)).to(F) * 2 - 1
+    return ((F @ components * signs[:, None]) @ components.T).to(D.dtype)
+
+
+def nearest_relative(S: Float[Tensor, "m m"]) -> Float[Tensor, " m"]:
+    """The similarity of each feature to its nearest other one; ValueError for fewer than two.
+
+    >>> nearest_relative(torch.tensor([[1.0, 0.25], [0.25, 1.0]]))
+    tensor([0.2500, 0.2500])
+    """
+    if S.ndim != 2 or S.shape[0] != S.shape[1] or len(S) < 2:
+        raise ValueError(f"S has shape {tuple(S.shape)}; expected the similarities of all pairs of at least two")
+    return S.masked_fill(torch.eye(len(S), dtype=torch.bool, device=S.device), -torch.inf).amax(1)

@@ -14,10 +14,6 @@ NUMBER = r"(\d+(?:\.\d+)?|\w+)"
 # A passage of a chapter, its numbers left out, and the names under which the chapter's report has them: "name", "100
 # name" for a percentage, or "name - other" for a difference.
 SAID = [
-    ("06_seeing", f"{NUMBER} of the fifteen pictures excite the first feature best within one step", ["family_near"]),
-    ("06_seeing", f"{NUMBER} do so half a turn away from it", ["family_opposite"]),
-    ("06_seeing", f"{NUMBER} excite it at no rotation", ["family_silent"]),
-    ("06_seeing", f"on InceptionV1 {NUMBER} and 8 of 15 in two runs", ["family_near"]),
     ("13_relations", f"least squares without the relation \\({NUMBER} against {NUMBER} on the MLP\\)",
      ["far_r2_exact_mlp_p1", "far_r2_ls_mlp_p1"]),
     ("13_relations", rf"loses a little with every round \({NUMBER} at \$p = 12\$\)", ["far_r2_adam_mlp_p12"]),

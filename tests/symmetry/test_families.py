@@ -14,6 +14,7 @@ from groupcc_lite.symmetry.families import (
     distance,
     embed,
     label_by_response,
+    neighbour_purity,
     score_families,
 )
 from groupcc_lite.symmetry.similarity import max_cosine
@@ -99,3 +100,28 @@ def test_labels_name_the_shape_that_excites_a_feature_most():
     assert result.response.shape == (4, len(SHAPES)) and result.response[1].max() == 0
     assert result.selectivity[1] == 0 and 0 <= result.selectivity.min() <= result.selectivity.max() <= 1
     assert label_by_response(coder, x0, shown.shape, margin=0.1).label[1] == -1
+
+
+def test_purity_is_corrected_by_what_random_neighbours_give(planted):
+    G, D, labels = planted
+    gap = distance(max_cosine(D, G))
+    found = neighbour_purity(gap, labels)
+    assert found.corrected == pytest.approx((found.purity - 11 / 71) / (1 - 11 / 71)) and found.corrected > 0.97
+    assert found.interval[0] <= found.corrected <= found.interval[1] and found.of_label(0) > 0.9
+    rng = np.random.default_rng(0)
+    uneven = np.where(rng.random(72) < 0.8, 0, labels)  # one label has most: purity is high, and says nothing
+    noise = rng.random((72, 72))
+    nothing = neighbour_purity((noise + noise.T) / 2, uneven)
+    assert nothing.purity > 0.6 and abs(nothing.corrected) < 0.12
+    scores = score_families(gap, embed(gap), np.zeros(72, int), labels)
+    assert scores.corrected_purity == pytest.approx(found.corrected)
+
+
+def test_purity_leaves_out_features_without_a_label_and_refuses_other_sizes(planted):
+    G, D, labels = planted
+    gap = distance(max_cosine(D, G))
+    named = np.where(np.arange(72) < 36, labels, -1)
+    assert neighbour_purity(gap, named).purity == neighbour_purity(gap[:36, :36], labels[:36]).purity
+    assert np.isnan(neighbour_purity(gap, np.full(72, -1)).corrected)
+    with pytest.raises(ValueError, match="expected a square matrix"):
+        neighbour_purity(gap[:5, :5], np.zeros(4, int))

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from groupcc_lite.groups import cyclic, dihedral, permutation_group, product, trivial
 from groupcc_lite.symmetry import similarity
 from groupcc_lite.symmetry.block_action import act, normalised, paper_reflection
-from groupcc_lite.symmetry.similarity import block_cosines, max_cosine, printed_similarity, self_similarity
+from groupcc_lite.symmetry.similarity import (
+    block_cosines,
+    max_cosine,
+    nearest_relative,
+    printed_similarity,
+    self_similarity,
+    unrelated,
+)
 
 A4 = permutation_group([(1, 2, 0, 3), (0, 2, 3, 1)], name="A4")
 S4 = permutation_group([(1, 0, 2, 3), (1, 2, 3, 0)], name="S4")
@@ -190,3 +197,24 @@ def test_the_printed_similarity_is_the_paper_s_maximum_over_its_own_arrangements
     assert max_cosine(D, G)[twins, twins + 20].min() > 0.9999 and printed[twins, twins + 20].max() < 0.95
     with pytest.raises(ValueError, match="dihedral groups only"):
         printed_similarity(random_dictionary(cyclic(4)), cyclic(4))
+
+
+def test_unrelated_features_keep_their_own_symmetry_and_lose_their_relatives():
+    generator, G = torch.Generator().manual_seed(0), dihedral(4)
+    base = torch.randn(5, 8, 30, generator=generator)
+    D = torch.cat([act(base, G, h) for h in range(8)]) + 0.1 * torch.randn(40, 8, 30, generator=generator)
+    alone = unrelated(D, seed=1)
+    assert nearest_relative(max_cosine(D, G)).min() > 0.95 > 0.7 > nearest_relative(max_cosine(alone, G)).max()
+    assert torch.allclose(self_similarity(alone, G), self_similarity(D, G), atol=1e-4)
+    F, A = normalised(D), normalised(alone)
+    components = torch.linalg.eigh(torch.einsum("mga,mgb->ab", F, F)).eigenvectors
+    power = [(x @ components).square().sum((0, 1)) for x in (F, A)]
+    assert torch.allclose(*power, atol=1e-3)
+    assert torch.equal(unrelated(D, seed=1), alone) and not torch.equal(unrelated(D, seed=2), alone)
+
+
+def test_the_nearest_relative_is_somebody_else():
+    S = torch.tensor([[1.0, 0.2, 0.9], [0.2, 1.0, 0.4], [0.9, 0.4, 1.0]])
+    assert nearest_relative(S).tolist() == pytest.approx([0.9, 0.4, 0.9])
+    with pytest.raises(ValueError, match="at least two"):
+        nearest_relative(torch.ones(1, 1))

@@ -1,0 +1,137 @@
+"""What a crosscoder must beat: directions that nobody trained, and an autoencoder that sees every pose by itself.
+
+A sample of activations, read as a dictionary, has families too: images repeat themselves. Whatever a score says of a
+trained dictionary counts as far as it says more of it than of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from groupcc_lite.coders.crosscoder import SparseAutoencoder
+from groupcc_lite.groups import cyclic
+from groupcc_lite.orbits import OrbitSource, TensorOrbits
+
+NOBODY = ("data points", "k-means", "channels", "random")
+"""Directions that nobody trained, see `untrained_features`."""
+_ROUNDS = 20  # of k-means; centres hardly move any more
+
+
+class AllPoses(OrbitSource):
+    """Every block of another source's orbits as an activation by itself: an autoencoder that sees all poses.
+
+    Each batch takes one block of each of so many orbits, drawn at random, so a step sees as many orbits as a
+    crosscoder's. `scale` is that of all blocks.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> source = AllPoses(TensorOrbits(torch.arange(40.0).view(10, 4, 1), cyclic(4)))
+    >>> next(source.batches(5)).shape, source.group.order
+    (torch.Size([5, 1, 1]), 1)
+    """
+
+    def __init__(self, source: OrbitSource):
+        self.source, self.group, self.channels, self.scale = source, cyclic(1), source.channels, source.scale
+        self.exact = np.array([True])
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the orbits, marked: other batches come out of them here."""
+        return None if self.source.fingerprint is None else f"all poses of {self.source.fingerprint}"
+
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Shuffled batches, one pose of each orbit."""
+        order = self.source.group.order
+        for number, x in enumerate(self.source.batches(batch_size, seed=seed, epoch=epoch, start=start), start):
+            pose = torch.from_numpy(np.random.default_rng([seed, epoch, number]).integers(order, size=len(x)))
+            yield x[torch.arange(len(x)), pose.to(x.device)][:, None][:, elements]
+
+    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Every pose of every orbit once."""
+        for x in self.source.in_order(batch_size):
+            yield from x.flatten(0, 1)[:, None].split(batch_size)
+
+
+class UntrainedFeatures(NamedTuple):
+    """An encoder whose directions nobody trained, and dictionary vectors where there are any.
+
+    >>> UntrainedFeatures._fields
+    ('encoder', 'dictionary')
+    """
+
+    encoder: SparseAutoencoder
+    """Reads the directions; its k strongest of a sample fire. It has learned nothing, its decoder least of all."""
+    dictionary: Float[Tensor, "m g d"] | None
+    """What the directions come with: a data point's own orbit, the mean orbit of a cluster, both about the mean."""
+
+
+@torch.no_grad()
+def untrained_features(kind: str, orbits: TensorOrbits, count: int, *, k: int, seed: int = 0) -> UntrainedFeatures:
+    """Features of a layer that need no training, as an opponent for those that do.
+
+    "data points" are untransformed activations of some orbits about the mean, "k-means" centres of such, "channels" the
+    layer's own units (as many as there are, whatever `count`), "random" directions of a Gaussian in which the
+    activations, whitened, have variance 1. ValueError for another kind, and for more features than orbits.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> x = torch.randn(100, 4, 6, generator=torch.Generator().manual_seed(0)).relu()
+    >>> found = untrained_features("data points", TensorOrbits(x, cyclic(4)), 20, k=3)
+    >>> found.encoder.W_e.shape, found.dictionary.shape
+    (torch.Size([20, 6]), torch.Size([20, 4, 6]))
+    """
+    if kind not in NOBODY:
+        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(NOBODY)}")
+    if not 0 < count <= len(orbits) and kind != "channels":
+        raise ValueError(f"count is {count}; expected 1 to {len(orbits)}, the number of orbits")
+    x, mean = orbits.blocks, orbits.blocks.mean(0)
+    x0, dictionary = x[:, 0] - mean[0], None
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "data points":
+        chosen = torch.randperm(len(x), generator=generator)[:count]
+        dictionary = x[chosen] - mean
+        directions = dictionary[:, 0]
+    elif kind == "k-means":
+        member = _clusters(x0, count, generator)
+        sums = torch.zeros(count, *x.shape[1:]).index_add_(0, member, x - mean)
+        dictionary = sums / torch.bincount(member, minlength=count).clamp(min=1)[:, None, None]
+        directions = dictionary[:, 0]
+    elif kind == "channels":
+        directions = torch.eye(x0.shape[1])
+    else:
+        directions = torch.randn(count, x0.shape[1], generator=generator) @ _whitening(x0)
+    if kind != "random":
+        directions = torch.nn.functional.normalize(directions, dim=1)
+    encoder = SparseAutoencoder(orbits.channels, len(directions), activation="topk", k=min(k, len(directions)),
+                                scale=orbits.scale)
+    encoder.W_e.copy_(directions)
+    encoder.b.copy_(mean[0] * orbits.scale)
+    return UntrainedFeatures(encoder.eval(), dictionary)
+
+
+def _clusters(x: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Tensor:
+    """Lloyd's algorithm from random points; an empty cluster takes over the point that lies worst."""
+    centres = x[torch.randperm(len(x), generator=generator)[:count]].clone()
+    for _ in range(_ROUNDS):
+        gap = centres.square().sum(1) - 2 * x @ centres.T
+        distance, member = gap.min(1)
+        size = torch.bincount(member, minlength=count)
+        centres = torch.zeros_like(centres).index_add_(0, member, x) / size.clamp(min=1)[:, None]
+        empty = (size == 0).nonzero()[:, 0]
+        centres[empty] = x[(distance + x.square().sum(1)).topk(len(empty)).indices]
+    return (centres.square().sum(1) - 2 * x @ centres.T).argmin(1)
+
+
+def _whitening(x: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """The inverse square root of the covariance, without directions in which nothing varies, divided by root d."""
+    values, vectors = torch.linalg.eigh(torch.cov(x.double().T))
+    inverse = torch.where(values > 1e-8 * values.max(), values.clamp(min=1e-30) ** -0.5, 0.0)
+    return ((vectors * inverse) @ vectors.T / len(values) ** 0.5).float()
