@@ -2,7 +2,8 @@
 
 A reader meets `plant` and `standard` first, which make such problems; `score` says how much of one a dictionary has
 found; `study` trains every method on them, and `training_cost` says what that took. The probes are the other kind of
-answer: how well a few features tell two classes apart.
+answer: how well a few features tell two classes apart. Where no key exists, `separation` lets one half of a coder
+select features and tests them by the other half.
 """
 
 from groupcc_lite.answers.planted import Problem, plant, standard
@@ -15,6 +16,7 @@ from groupcc_lite.answers.planted_drawings import (
 )
 from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
 from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
+from groupcc_lite.answers.separation import Separation, bootstrap, separation
 from groupcc_lite.answers.trials import (
     METHODS,
     Budget,
@@ -30,9 +32,9 @@ from groupcc_lite.answers.trials import (
 )
 
 __all__ = [
-    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses", "drawn_features",
-    "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents", "score",
-    "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
+    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "Separation", "ShareOfAdvantage", "Study",
+    "TrainingCost", "Trial", "bootstrap", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses",
+    "drawn_features", "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents", "score",
+    "seconds_per_step", "separation", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
     "trial_artefact",
 ]

@@ -1,0 +1,29 @@
+"""Figures of the published reference run inside a page, where there is one that has them."""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+
+from groupcc_lite.base import read_json, repository_root
+
+
+def published(chapter: str, key: str, *, caption: str, alt: str, width: str = "600px") -> str:
+    """HTML of the figure that a chapter's published report lists under `key`, the picture within; else one sentence.
+
+    A page that refers to a file cannot be built before the file is there. This one says that the figure comes with the
+    next reference run. Neither is a figure shown that lies there and belongs to an older report.
+
+    >>> "has no such figure" in published("04_heatmaps", "no such figure", caption="", alt="nothing")
+    True
+    """
+    folder, file = (repository_root() or Path()) / "book" / "reference", f"{chapter}/{key}.png"
+    report, path = folder / f"{chapter}.json", folder / file
+    listed = [figure["file"] for figure in read_json(report)["figures"]] if report.is_file() else []
+    if file not in listed or not path.is_file():
+        return f"<p><em>The published reference run has no such figure yet: {html.escape(caption)}</em></p>"
+    picture = base64.b64encode(path.read_bytes()).decode()
+    return (f'<figure><img src="data:image/png;base64,{picture}" alt="{html.escape(alt, quote=True)}" '
+            f'style="width: 100%; max-width: {html.escape(width, quote=True)}; height: auto; background: white">'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>")
