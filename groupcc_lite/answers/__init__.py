@@ -16,7 +16,6 @@ from groupcc_lite.answers.planted_drawings import (
 )
 from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
 from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
-from groupcc_lite.answers.separation import Separation, bootstrap, separation
 from groupcc_lite.answers.trials import (
     METHODS,
     Budget,
@@ -30,6 +29,7 @@ from groupcc_lite.answers.trials import (
     training_cost,
     trial_artefact,
 )
+from groupcc_lite.answers.two_halves import Separation, bootstrap, separation
 
 __all__ = [
     "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "Separation", "ShareOfAdvantage", "Study",

@@ -27,7 +27,7 @@ from groupcc_lite.figures.features import (
 )
 from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
 from groupcc_lite.figures.probes import CODER_NAMES, power_curves, score_lines, splice_curves, task_bars
-from groupcc_lite.figures.published import published
+from groupcc_lite.figures.reference_run import published, published_numbers
 from groupcc_lite.figures.style import (
     BLUE,
     GREEN,
@@ -46,7 +46,7 @@ __all__ = [
     "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
     "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "explorer",
     "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "method_dots", "orbit_grid",
-    "png", "points_on_image", "power_curves", "published", "registration_error", "score_lines",
+    "png", "points_on_image", "power_curves", "published", "published_numbers", "registration_error", "score_lines",
     "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_bars",
     "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu
 
-from groupcc_lite.answers.separation import bootstrap, separation
+from groupcc_lite.answers.two_halves import bootstrap, separation
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import dihedral
 from groupcc_lite.orbits import TensorOrbits

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from groupcc_lite.figures.published import published
+from groupcc_lite.figures.reference_run import published, published_numbers
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def checkout(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for name in ("listed", "old"):
         (folder / f"{name}.png").write_bytes(name.encode())
-    report = dict(figures=[dict(file="04_heatmaps/listed.png")])
+    report = dict(figures=[dict(file="04_heatmaps/listed.png")], numbers=dict(auc=dict(value=0.7)))
     (folder.parent / "04_heatmaps.json").write_text(json.dumps(report))
     monkeypatch.chdir(tmp_path)
 
@@ -32,3 +32,7 @@ def test_a_listed_figure_travels_inside_the_page(checkout):
 def test_a_figure_of_no_report_is_said_to_be_missing(checkout, chapter, key):
     shown = published(chapter, key, caption="Lines.", alt="lines")
     assert "<img" not in shown and "no such figure yet: Lines." in shown
+
+
+def test_published_numbers_are_those_of_the_report(checkout):
+    assert published_numbers("04_heatmaps") == {"auc": {"value": 0.7}} and published_numbers("05_families") == {}

@@ -1,10 +1,11 @@
-"""Figures of the published reference run inside a page, where there is one that has them."""
+"""What the published reference run has, inside a page: its figures and numbers, where there are any."""
 
 from __future__ import annotations
 
 import base64
 import html
 from pathlib import Path
+from typing import Any
 
 from groupcc_lite.base import read_json, repository_root
 
@@ -18,12 +19,29 @@ def published(chapter: str, key: str, *, caption: str, alt: str, width: str = "6
     >>> "has no such figure" in published("04_heatmaps", "no such figure", caption="", alt="nothing")
     True
     """
-    folder, file = (repository_root() or Path()) / "book" / "reference", f"{chapter}/{key}.png"
-    report, path = folder / f"{chapter}.json", folder / file
-    listed = [figure["file"] for figure in read_json(report)["figures"]] if report.is_file() else []
-    if file not in listed or not path.is_file():
+    folder, file = _folder(), f"{chapter}/{key}.png"
+    path = folder / file
+    if file not in [figure["file"] for figure in _report(chapter).get("figures", [])] or not path.is_file():
         return f"<p><em>The published reference run has no such figure yet: {html.escape(caption)}</em></p>"
     picture = base64.b64encode(path.read_bytes()).decode()
     return (f'<figure><img src="data:image/png;base64,{picture}" alt="{html.escape(alt, quote=True)}" '
             f'style="width: 100%; max-width: {html.escape(width, quote=True)}; height: auto; background: white">'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>")
+
+
+def published_numbers(chapter: str) -> dict[str, dict[str, Any]]:
+    """The numbers of a chapter's published report by their keys, each with value, note, n and interval; or none.
+
+    >>> published_numbers("no such chapter")
+    {}
+    """
+    return _report(chapter).get("numbers", {})
+
+
+def _folder() -> Path:
+    return (repository_root() or Path()) / "book" / "reference"
+
+
+def _report(chapter: str) -> dict[str, Any]:
+    path = _folder() / f"{chapter}.json"
+    return read_json(path) if path.is_file() else {}
