@@ -747,7 +747,8 @@ curved = ("curvature_dictionary_correlation", "curvature_encoder_correlation")
 display(Markdown(by_column(report.numbers, *curved)))
 
 # %% [markdown]
-# {numref}`fig-two-halves` shows both halves. Both correlations are negative in the book's run, the encoder's more so.
+# Both correlations are negative in the book's run, the encoder's more so, and more than with random weights, where few
+# features prefer a stroke. {numref}`fig-two-halves` shows both halves.
 
 # %% mystnb={"figure": {"name": "fig-two-halves", "caption": "Half a turn by both halves of the coder: c(180°) of the dictionary vector (across) and of the encoder on held-out orbits (up), one mark per feature. Marks say which shape excites the encoder most. The halves agree; the shapes overlap widely."}, "image": {"alt": "A scatter plot that rises from lower left to upper right. Lines and gratings lie somewhat further up and to the right than curves; most features lie low in the left half."}} tags=["hide-input"]
 with figures.house_style():
@@ -817,8 +818,8 @@ row = [i for shapes in steps for i in strongest(*shapes)]
 
 
 def title(i):
-    return (f"f/{features[i]}, $c(180°)$ = {half[i]:.2f}\nboth halves: {both[i]:.2f}"
-            f"{'' if three_agree[i] else ' (doubtful)'}")
+    return (f"f/{features[i]}{'' if three_agree[i] else ', doubtful'}\n"
+            f"$c(180°)$ = {half[i]:.2f}\nboth halves: {both[i]:.2f}")
 
 
 # %% mystnb={"figure": {"name": "fig-three", "caption": "Block heatmaps of learned features, after the paper's Figure 5, and above each the drawing that excites its encoder most: a curve, a wide curve, a line or grating. Chosen by rule. Doubtful: no feature that prefers this shape has a decoder, an encoder and a drawing with one and the same stabiliser."}, "image": {"alt": "Three square heat maps with a small drawing above each. The curves have one diagonal in each quarter, the line or grating traces of two."}} tags=["hide-input"]
