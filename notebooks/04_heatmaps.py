@@ -109,7 +109,7 @@ controls = {name: run.control(name) for name in names}
 if controls["trained"].keys() == run.keys():
     del controls["trained"]  # the run itself
 
-
+# %% tags=["hide-input"]
 def key_of(key, name):
     return key if name == "this run" else f"{key}_{name}"
 
@@ -473,7 +473,7 @@ def both_halves(run, seed=seed):
                   torch.as_tensor(named.label[features]),
                   torch.as_tensor(named.response[features]))
 
-
+# %%
 coder, features, D, c, e, label, response = mine = both_halves(run)
 columns = {"this run": mine} | {name: both_halves(control)
                                 for name, control in controls.items()}
@@ -780,12 +780,16 @@ with torch.no_grad():
     x0 = centre_activations(model, drawings.images)
     excited = coder.preactivations(x0.to(coder.W_e.device)).relu().cpu()[:, features]
 best = excited.argmax(0)
+
+# %%
 holds = torch.zeros(len(D), G.order, dtype=torch.bool)
 for i, s in enumerate(found):
     holds[i, list(s.subgroup.elements)] = True
 third = (holds == leaves[:, best].T).all(1) & (label >= 0)
 two = confirmed(found, e)
 three_agree = two & third
+
+# %%
 shuffled = torch.randperm(len(D), generator=torch.Generator().manual_seed(seed))
 by_chance = two & (holds == leaves[:, best[shuffled]].T).all(1) & (label[shuffled] >= 0)
 print(f"{int(two.sum())} of {int((holds.sum(1) > 1).sum())} symmetric features confirmed; "
