@@ -132,9 +132,11 @@ def by_column(numbers, *keys):
     there = [name for name in ("this run", *CONTROLS)
              if any(key_of(key, name) in numbers for key in keys)]
     rows = [["", *there], ["---"] * (1 + len(there))]
-    rows += [[numbers[key]["note"], *(cell(numbers.get(key_of(key, name))) for name in there)]
-             for key in keys]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) if keys else "Not yet measured."
+    for key in keys:
+        cells = [cell(numbers.get(key_of(key, name))) for name in there]
+        rows.append([numbers[key]["note"], *cells])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines) if keys else "Not yet measured."
 
 
 def median_of(values):
@@ -350,7 +352,7 @@ assert of_pixels.nan_to_num(1.0).min() > 0.95
 # drawings, as the decoder's bias $b_d$ does in a {term}`crosscoder`. {numref}`fig-network-heatmaps` shows the result.
 
 # %%
-def through_network(shape):
+def through_network(shape, model=model):
     return centre_activations(model, A.images(drawing(shape), model.input_size)[:, 0])
 
 
@@ -381,12 +383,12 @@ for shape, share, c in zip(SHAPES, of_network, c_seen, strict=True):
 # %%
 oriented = torch.tensor([shape.fold > 0 for shape in SHAPES])
 for name, of in {"this run": run, **controls}.items():
-    x = torch.stack([centre_activations(of.model, A.images(drawing(s), model.input_size)[:, 0])
-                     for s in SHAPES])
+    x = torch.stack([through_network(shape, of.model) for shape in SHAPES])
     x = x - x.mean((0, 1))
     plain = equivariance_share(block_cosines(x))
     rest = equivariance_share(block_cosines(x - x.mean(1, keepdim=True)))[oriented]
-    record("network_share", name, median_of(plain), n=len(plain), interval=sure_of(plain),
+    record("network_share", name, median_of(plain), n=len(plain),
+           interval=sure_of(plain),
            note="share of B that g⁻¹h explains, drawn shapes, median")
     record("network_share_centred", name, median_of(rest), n=len(rest),
            interval=sure_of(rest), note="the same, centred, shapes with an orientation")
@@ -487,10 +489,12 @@ share = equivariance_share(B)
 for name, of in columns.items():
     plain = equivariance_share(block_cosines(of.D))
     rest = equivariance_share(block_cosines(of.D - of.D.mean(1, keepdim=True)))
-    record("feature_share", name, median_of(plain), n=len(plain), interval=sure_of(plain),
+    record("feature_share", name, median_of(plain), n=len(plain),
+           interval=sure_of(plain),
            note="share of B that g⁻¹h explains, learned features, median")
     record("feature_share_centred", name, median_of(rest), n=len(rest),
-           interval=sure_of(rest), note="the same without each feature's invariant part")
+           interval=sure_of(rest),
+           note="the same without each feature's invariant part")
 display(Markdown(by_column(report.numbers, "feature_share", "feature_share_centred")))
 
 # %% [markdown]
@@ -541,7 +545,8 @@ print(f"wrong names: {report.number('rule_wrong', wrong, note='drawings misnamed
 # %%
 found = stabilisers(D, G)
 kept = Counter(s.subgroup.label for s in found)
-nulls = [Counter(s.subgroup.label for s in profile_stabilisers(surrogate(c, G, seed=k), G))
+nulls = [Counter(s.subgroup.label
+                 for s in profile_stabilisers(surrogate(c, G, seed=k), G))
          for k in range(5)]
 for name, count in kept.most_common(6):
     print(f"{name:>12}: {count:4d} features, surrogate "
@@ -640,17 +645,18 @@ def tests_of(of):
     even, odd = prefers(of.label, turns), prefers(of.label, lambda s: s.fold == 1)
     square = prefers(of.label, lambda s: s.fold == 4)
     less = prefers(of.label, lambda s: s.fold in (1, 2))
-    by_decoder = torch.tensor([HALF in s.subgroup.elements for s in stabilisers(of.D, G)])
+    by_decoder = torch.tensor([HALF in s.subgroup.elements
+                               for s in stabilisers(of.D, G)])
     return {"halfturn_auc": separation(of.c[:, HALF], even, odd),
             "halfturn_auc_centred": separation(centred(of.c)[:, HALF], even, odd),
             "quarterturn_auc": separation(of.c[:, QUARTER], square, less),
             "decoder_selects_auc": separation(of.e[:, HALF], by_decoder)}
 
 
-meaning = {"halfturn_auc": "c(180°), encoder prefers lines ... checks against curves ...",
+meaning = {"halfturn_auc": "c(180°), prefers lines ... checks against curves ...",
            "halfturn_auc_centred": "the same, centred profiles",
-           "quarterturn_auc": "c(90°), encoder prefers cross ... checks against others",
-           "decoder_selects_auc": "encoder at 180°, decoder has a half turn against not"}
+           "quarterturn_auc": "c(90°), prefers cross ... checks against others",
+           "decoder_selects_auc": "encoder at 180°, decoder has half a turn or not"}
 # %%
 for name, of in columns.items():
     for key, s in tests_of(of).items():
@@ -658,7 +664,7 @@ for name, of in columns.items():
                note=meaning[key])
         if (key, name) == ("halfturn_auc", "this run"):
             report.number("halfturn_p", s.p, n=s.selected + s.others,
-                          note="p of the half-turn test, selection shuffled 2,000 times")
+                          note="p of the half-turn test, 2,000 shuffles")
 display(Markdown(by_column(report.numbers, *meaning)))
 by_seed = [report.numbers["halfturn_auc"]["value"]]
 by_seed += [tests_of(both_halves(run, other))["halfturn_auc"].auc
@@ -690,13 +696,13 @@ for key, s, note in (
         ("line_curve_auc", separation(half, lines, arcs),
          "chance that c(180°) of a line or grating is above that of a curve")):
     record(key, "this run", s.auc, note, n=s.selected + s.others, interval=s.interval)
-for name, among in (("line", lines), ("curve", arcs)):
+for name, among in (("line", lines), ("curve", arcs)):  # gratings count as lines
     record(f"halfturn_{name}", "this run", median_of(half[among]), n=int(among.sum()),
            interval=sure_of(half[among]),
-           note=f"decoder's c(180°), encoder prefers a {name}{' or grating' * (name == 'line')}")
+           note=f"decoder's c(180°), encoder prefers a {name}, median")
     present = (centred_half[among] >= TAU).float()
-    record(f"halfturn_{name}_present", "this run", float(present.mean()), n=len(present),
-           note=f"of those, share with c′(180°) of at least {TAU}")
+    record(f"halfturn_{name}_present", "this run", float(present.mean()),
+           n=len(present), note=f"of those, share with c′(180°) of at least {TAU}")
 two_sorts = ("curve_auc", "line_curve_auc", "halfturn_line", "halfturn_line_present",
              "halfturn_curve", "halfturn_curve_present")
 display(Markdown(by_column(report.numbers, *two_sorts)))
@@ -713,11 +719,12 @@ display(Markdown(by_column(report.numbers, *two_sorts)))
 # %%
 circle = label == SHAPE_NAMES.index("circle")
 second = Counter(SHAPE_NAMES[k] for k in response[circle].argsort(1)[:, -2].tolist())
-print("runner-up:", ", ".join(f"{name} {count}" for name, count in second.most_common(5)))
+print("runner-up:", ", ".join(f"{name} {k}" for name, k in second.most_common(5)))
 for side, values in (("halfturn_circle", half), ("encoder_circle", e[:, HALF])):
     record(side, "this run", median_of(values[circle]), n=int(circle.sum()),
-           interval=sure_of(values[circle]), note="prefers the circle: decoder's c(180°)"
-           if side == "halfturn_circle" else "prefers the circle: encoder at 180°")
+           interval=sure_of(values[circle]),
+           note="encoder prefers the circle: "
+           + ("encoder" if side == "encoder_circle" else "decoder") + " at 180°")
 display(Markdown(by_column(report.numbers, "halfturn_circle", "encoder_circle")))
 
 # %% [markdown]
@@ -775,7 +782,8 @@ with figures.house_style():
 drawings = stimuli(model.input_size, n * max(1, 32 // n))
 same = torch.arange(len(drawings))
 leaves = torch.stack([torch.tensor(drawings.act(A, h)) == same for h in range(G.order)])
-print(f"half a turn maps {leaves[HALF].float().mean():.0%} of the drawings onto themselves")
+print(f"half a turn maps {leaves[HALF].float().mean():.0%} of the drawings onto "
+      "themselves")
 with torch.no_grad():
     x0 = centre_activations(model, drawings.images)
     excited = coder.preactivations(x0.to(coder.W_e.device)).relu().cpu()[:, features]
@@ -792,8 +800,8 @@ three_agree = two & third
 # %%
 shuffled = torch.randperm(len(D), generator=torch.Generator().manual_seed(seed))
 by_chance = two & (holds == leaves[:, best[shuffled]].T).all(1) & (label[shuffled] >= 0)
-print(f"{int(two.sum())} of {int((holds.sum(1) > 1).sum())} symmetric features confirmed; "
-      f"the drawing agrees too for {int(three_agree.sum())}, "
+print(f"{int(two.sum())} of {int((holds.sum(1) > 1).sum())} symmetric features "
+      f"confirmed; the drawing agrees too for {int(three_agree.sum())}, "
       f"another feature's drawing for {int(by_chance.sum())}")
 report.number("three_witnesses", int(three_agree.sum()), n=living_count,
               note="features whose decoder, encoder and drawing have one stabiliser")
@@ -814,7 +822,8 @@ def strongest(*names):
     """The feature that prefers one of these shapes and is borne out best."""
     among = prefers(label, lambda s: s.name in names)
     among = among & three_agree if (among & three_agree).any() else among
-    return [int(torch.where(among, both.nan_to_num(-1), -2).argmax())] if among.any() else []
+    best_of = torch.where(among, both.nan_to_num(-1), -2).argmax()
+    return [int(best_of)] if among.any() else []
 
 
 steps = ("curve", "tight curve"), ("wide curve",), ("line", "grating")
@@ -857,7 +866,7 @@ def doubt(i):
             f"encoder {e[i, HALF]:.2f}")
 
 
-# %% mystnb={"figure": {"name": "fig-doubtful", "caption": "Three doubtful features, chosen by rule. Above each: half a turn by dictionary vector and by encoder, and the share of the heatmap that g⁻¹h explains. Left: decoder and encoder disagree. Middle: on the threshold. Right: a symmetry is there on average, but the heatmap is patchy."}, "image": {"alt": "Three square heat maps with weak, broken or patchy diagonals."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-doubtful", "caption": "Three doubtful features, chosen by rule. Above each: half a turn by dictionary vector and by encoder, and the share of the heatmap that g⁻¹h explains. Left: the decoder has a half turn, and the encoder has least of it. Middle: on the threshold. Right: a symmetry is there on average, but the heatmap is patchy."}, "image": {"alt": "Three square heat maps with weak, broken or patchy diagonals."}} tags=["hide-input"]
 with figures.house_style():
     report.figure("doubted", show_heatmaps(B[doubtful], doubtful, doubt))
 
@@ -885,15 +894,12 @@ with_controls = (*meaning, "encoder_rank_correlation", *curved, *shown, "feature
 display(Markdown(by_column(figures.published_numbers("04_heatmaps"), *with_controls)))
 
 # %% tags=["hide-input"]
-for key, caption, alt in (
-        ("three_confirmed", "InceptionV1, reference run: features on which decoder, encoder "
-         "and drawing agree, chosen by the rule of this chapter. Compare with Figure 5 of "
-         "the paper.", "Square heat maps of InceptionV1 features with a small drawing above "
-         "each."),
-        ("two_halves", "InceptionV1, reference run: half a turn by decoder and encoder.",
-         "A scatter plot of half-turn similarity of InceptionV1 features by both halves."),
-        ("doubted", "InceptionV1, reference run: three doubtful features.",
-         "Three square heat maps of InceptionV1 features with weak or broken diagonals.")):
+told_of = {"three_confirmed": ("features chosen by the rule of this chapter, and the "
+                               "drawings that they prefer", "Square heat maps"),
+           "two_halves": ("half a turn by decoder and encoder", "A scatter plot"),
+           "doubted": ("three doubtful features", "Three square heat maps")}
+for key, (what, kind) in told_of.items():
+    caption, alt = f"InceptionV1, reference run: {what}.", f"{kind}: {what}."
     display(HTML(figures.published("04_heatmaps", key, caption=caption, alt=alt)))
 
 # %% [markdown]
@@ -921,6 +927,28 @@ print("mirrors with the largest values:  ", mirrors)
 assert rotations == mirrors == list(range(0, n, n // 4))
 
 # %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Propellers
+# :label: ex-propellers
+#
+# The letters S, N and Z have a half turn and no mirror. How many features have the stabiliser of such a propeller, in
+# the decoder, and how many of these does the encoder confirm?
+# ```
+#
+# ```{solution-start} ex-propellers
+# :class: dropdown
+# ```
+
+# %%
+propellers = torch.tensor([s.subgroup.elements == (0, HALF) for s in found])
+print(int(propellers.sum()), "features with a half turn and no mirror, confirmed:",
+      int((propellers & two).sum()))
+
+# %% [markdown]
+# The drawings of this book have no propellers among them, and few features of an early layer tell left from right.
+#
 # ```{solution-end}
 # ```
 #
