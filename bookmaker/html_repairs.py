@@ -26,9 +26,9 @@ REDIRECT = '<meta http-equiv="Refresh"'
 CARD = "_static/social-card.png"
 CARD_SIZE = (1200, 630)
 """Pixels, as the sites that show cards want them."""
-CARD_FIGURE = "book/reference/04_heatmaps/kinds.png"
+CARD_FIGURE = "book/reference/04_heatmaps/network.png"
 CARD_QUESTION = "Which features of a vision network\nturn when the image turns, and how?"
-CARD_ALT = "The book's title beside nine square heatmaps of features with different symmetries."
+CARD_ALT = "The book's title beside three square heatmaps, of a blob, a line and a curve."
 
 REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern, re.DOTALL), new) for pattern, new in (
     # Code that runs on a server far away: the book does not offer it, and its script is declared twice, an error.
