@@ -27,6 +27,7 @@ from groupcc_lite.figures.features import (
 )
 from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
 from groupcc_lite.figures.probes import CODER_NAMES, power_curves, score_lines, splice_curves, task_bars
+from groupcc_lite.figures.roses import axis_rose
 from groupcc_lite.figures.style import (
     BLUE,
     GREEN,
@@ -42,7 +43,7 @@ from groupcc_lite.figures.style import (
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
-    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
+    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements", "axis_rose",
     "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "explorer",
     "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars", "method_dots", "orbit_grid",
     "png", "points_on_image", "power_curves", "registration_error", "score_lines",
