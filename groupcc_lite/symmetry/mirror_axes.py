@@ -95,8 +95,8 @@ def isotropy(rows: Float[np.ndarray, "m k"], *, draws: int = 2000, seed: int = 0
 
     Under the null a feature's row is as likely as the same row moved on by any number of axes, independently of the
     other features. So rows are shifted at random, each by its own number of places, and the variance of the mean row is
-    compared with that of the rows as they are. For votes this is a multinomial test without the chi-square approximation,
-    which is poor where an axis expects fewer than five features; for weights it keeps every feature's smoothness. Left
+    compared with that of the rows as they are. For votes this is a multinomial test; the chi-square approximation to it
+    is poor where an axis expects fewer than five features; for weights it keeps every feature's smoothness. Left
     out is the part that alternates from axis to axis: it tells the two classes of mirrors of D_n apart, for even n,
     which no element exchanges, and `surrogate` keeps it. Features that are copies of each other count as independent.
     NaN for no rows.

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import GroupCrosscoder
@@ -11,18 +12,17 @@ from groupcc_lite.orbits import TensorOrbits, sample_orbits
 from groupcc_lite.symmetry import (
     MovedOrbits,
     act,
+    axes_of,
     axis_steps,
     axis_votes,
     axis_weights,
     encoder_profile,
     isotropy,
-    axes_of,
     preference_turn,
     profile_stabilisers,
     self_similarity,
     surrogate,
 )
-from small import noise_images, small_model
 
 D16 = PlanarAction(dihedral(16))
 AXES = axes_of(D16)
