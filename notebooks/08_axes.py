@@ -351,8 +351,11 @@ print("exact mirrors:", int(axes.exact.sum()), "as it is,",
 # that axes between axes can be compared. Features drawn again with replacement show how sure it is.
 
 # %%
+fits = run.all_images.size >= between.source_size(run.model.input_size)
+wide = run if fits else Run(profile, seed=seed, images=images, weights=weights,
+                            action=between)  # D_4 needs no margin, its copy does
 conditions = {"turned": (controls["trained"], 1),
-              "conjugated": (run.control(action=between), 0)}
+              "conjugated": (wide.control(action=between), 0)}
 conditions["both"] = (conditions["conjugated"][0], 1)
 for name, (control, h) in conditions.items():
     looks[name] = look(control, control.moved_coder(h))
@@ -500,7 +503,8 @@ for key, value, note in (
     print(f"{note}: {report.number(key, value, note='variance explained, ' + note):.3f}")
 
 # %%
-D_one, D_two = look(one, coder_one)["D"], looks["second"]["D"]
+D_one = living_dictionary(coder_one, one.evaluate(coder_one).frequency)[0]
+D_two = looks["second"]["D"]
 points = next(two.orbits("train").batches(len(D_two), seed=seed)).float().cpu()
 points = points - points.mean(0)
 
@@ -538,8 +542,18 @@ print(f"matched better than 99 % are by data points: {above.float().mean():.0%}"
 
 # %% tags=["hide-input"]
 report.save()
-display(Markdown(report.compare(*[key for key in report.numbers
-                                  if not report.numbers[key].get("internal")])))
+parts = {"Conditions": ("_turned", "_conjugated", "_both"),
+         "The second set": ("_second", "second_"),
+         "Without a coder": ("ceiling_", "alike_"),
+         "Controls": ("_untrained", "_patches", "_told", "_surrogate"),
+         "The trained network": ("",)}
+left, shown = list(report.numbers), []
+for title, marks in parts.items():
+    keys = [key for key in left if any(mark in key for mark in marks)
+            and (title != "Conditions" or not key.startswith("ceiling_"))]
+    left = [key for key in left if key not in keys]
+    shown.append(f"**{title}**\n\n" + report.compare(*keys))
+display(Markdown("\n\n".join(reversed(shown))))
 
 # %% [markdown]
 # ## Exercises
