@@ -25,7 +25,13 @@ from groupcc_lite.symmetry.stabiliser import Stabiliser
 
 
 class MirrorAxes(NamedTuple):
-    """The mirrors of a planar action, in the order of the elements."""
+    """The mirrors of a planar action, in the order of the elements.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> axes = axes_of(PlanarAction(dihedral(4)))
+    >>> axes.step, axes.nearest(50), axes.exact.all()
+    (45.0, 1, np.True_)
+    """
 
     elements: tuple[int, ...]
     """Their numbers."""
@@ -128,7 +134,11 @@ def isotropy(rows: Float[np.ndarray, "m k"], *, draws: int = 2000, seed: int = 0
 
 
 class Turn(NamedTuple):
-    """By how much one rose of axes is turned against another."""
+    """By how much one rose of axes is turned against another.
+
+    >>> Turn(10.0, np.array([8.0, 12.0, -80.0, 99.0])).within(10, reach=5)
+    0.5
+    """
 
     angle: float
     """Degrees, counter-clockwise, from -90 to 90."""
