@@ -22,6 +22,7 @@ BUILDS_ON: dict[str, tuple[str, ...]] = {
     "05_families": ("03_training",),      # the crosscoder and the sparse autoencoder
     "06_seeing": ("05_families",),        # the maps of features
     "07_symmetry": ("03_training",),      # the crosscoder
+    "08_axes": ("07_symmetry",),         # the controls, the coders of all seeds
     "09_spectra": ("05_families",),       # the sparse autoencoders of all seeds
     "12_probes": ("11_one_matrix",),      # scenes, base autoencoders, the matrix
     "13_relations": ("12_probes",),       # the equivariant SAEs

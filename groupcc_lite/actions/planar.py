@@ -67,6 +67,21 @@ class PlanarAction:
         """
         return self.matrices.tolist()
 
+    def conjugated(self, degrees: float) -> PlanarAction:
+        """The same group about turned axes: every g becomes t g t^-1, t the rotation by `degrees`, counter-clockwise.
+
+        Rotations stay what they are. Axes of mirrors turn by `degrees`. In D_n they lie 180 / n degrees apart, so by a
+        multiple of that the same mirrors get each other's names; by half of it, for n a multiple of 4, no mirror moves
+        pixels to pixels any more.
+
+        >>> from groupcc_lite.groups import dihedral
+        >>> PlanarAction(dihedral(16)).conjugated(11.25).exact.sum(), PlanarAction(dihedral(16)).conjugated(5.625)
+        (np.int64(8), PlanarAction(D_16 (order 32), 4 of 32 elements exact))
+        """
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        turn = np.array([[cos, sin], [-sin, cos]])
+        return PlanarAction(self.group, turn @ self.matrices @ turn.T)
+
     def source_size(self, size: int) -> int:
         """Side of the source image that lets a crop of `size` pixels turn to any angle without showing a corner.
 

@@ -25,6 +25,7 @@ from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
 from groupcc_lite.figures.maps import label_facets
 from groupcc_lite.figures.probes import CODER_NAMES, error_lines, power_curves, splice_curves, task_errors
 from groupcc_lite.figures.reference_run import published, published_numbers
+from groupcc_lite.figures.roses import axis_rose
 from groupcc_lite.figures.style import (
     BLUE,
     GREEN,
@@ -40,7 +41,7 @@ from groupcc_lite.figures.style import (
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
-    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
+    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements", "axis_rose",
     "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours",
     "error_lines", "explorer", "feature_grid", "feature_stack", "fve_per_block", "house_style", "irrep_bars",
     "label_facets", "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "published",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +25,7 @@ from torch import Tensor
 
 from groupcc_lite import coders, symmetry
 from groupcc_lite.actions import Action, PlanarAction
-from groupcc_lite.base import Cache, default_device, read_json, work_folder, write_json
+from groupcc_lite.base import Artefact, Cache, default_device, read_json, work_folder, write_json
 from groupcc_lite.coders import (
     FittedCrosscoder,
     GroupCrosscoder,
@@ -61,10 +63,12 @@ from groupcc_lite.stimuli import (
     Stimuli,
     TensorImages,
     photo_folder,
+    second_photo_folder,
     stimuli,
 )
 from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
 
+log = logging.getLogger(__name__)
 PARTS = ("train", "held-out")
 NAMED_IMAGES = 20_000
 """Up to how many photographs a report lists the names of: of so many, content is hashed as well."""
@@ -179,9 +183,7 @@ class Run:
             model = patch_model(self.model)
         elif name == "told":
             model = load_model("tiny-inception-told", self.model.layer, device=self.device)
-        limit, images = self.profile.control_images, self.all_images
-        if limit is not None and limit < len(images):
-            images = ImageSubset(images, np.linspace(0, len(images) - 1, limit).round().astype(int).tolist())
+        images = self._limited(self.all_images)
         budget = dict(steps=self.profile.control_steps or self.profile.steps, mask_radius=self.profile.mask_radius)
         if name == "patches":
             budget["mask_radius"] = self.profile.mask_radius or self.model.geometry.max_mask_radius
@@ -208,6 +210,37 @@ class Run:
         if wanted not in self._folds:
             self._folds[wanted] = FoldRun(self, *wanted)
         return self._folds[wanted]
+
+    def two_image_sets(self, second: str | Path | Tensor | ImageSource | None = None) -> tuple[Run, Run, str]:
+        """Runs on two disjoint sets of images, at the cost of `control`, and what the second set is.
+
+        `second`: a folder, a tensor or an `ImageSource`. Without it: drawings of another seed for the built-in network,
+        the photographs in GROUPCC_DATA/bsds/images where there are any, else the two halves of this run's own images.
+
+        >>> first, other, what = Run("smoke").two_image_sets()
+        >>> what, set(first.all_images.names) & set(other.all_images.names)
+        ('drawings of another seed', set())
+        """
+        given, size = second is not None, self.action.source_size(self.model.input_size)
+        if second is None and isinstance(self.all_images, DrawingSource):
+            drawn = DrawingSource(len(self.all_images), size, seed=self.all_images.seed + 1000)
+            return self.control(), self.control(images=drawn), "drawings of another seed"
+        if second is None and (second := second_photo_folder()) is None:
+            halves = self.all_images.split(0.5, self.seed)
+            log.warning("no second set of images: give second=FOLDER, or put photographs into bsds/images in the "
+                        "folder that GROUPCC_DATA names; until then both sets are halves of this run's own images")
+            first, other = (self._limited(half) for half in halves)
+            return self.control(images=first), self.control(images=other), "the other half of the same images"
+        source = (second if isinstance(second, ImageSource) else TensorImages(second) if isinstance(second, Tensor)
+                  else PhotoFolder(second, size))
+        return self.control(), self.control(images=self._limited(source)), "given" if given else "BSDS photographs"
+
+    def _limited(self, images: ImageSource) -> ImageSource:
+        """At most `control_images` of them, evenly spread."""
+        limit = self.profile.control_images
+        if limit is None or limit >= len(images):
+            return images
+        return ImageSubset(images, np.linspace(0, len(images) - 1, limit).round().astype(int).tolist())
 
     @cached_property
     def recipes(self) -> LayerRecipes:
@@ -306,12 +339,28 @@ class Run:
             return SparseAutoencoder.load(folder).to(self.device)
         return GroupCrosscoder.load(folder, group=self.group).to(self.device)
 
+    def moved_coder(self, h: int, **changes: Any) -> GroupCrosscoder:
+        """A crosscoder of the same images, all moved by the element h first. No orbit is computed anew for it.
+
+        The orbit of hI holds the blocks of that of I in another order (`symmetry.MovedOrbits`), so what distinguishes
+        this coder from `coder()` is which block it reads. `changes` as for `coder`. ValueError for no element.
+        """
+        if h == 0:
+            return self.coder(**changes)
+        artefact = self.recipes.coder(**changes)
+        artefact = dataclasses.replace(artefact, made_from={**artefact.made_from, "moved by": self.group.names[h]})
+        source = symmetry.MovedOrbits(self.orbits("train"), h)
+        folder = self._trained(artefact, "crosscoder", lambda: source)
+        return GroupCrosscoder.load(folder, group=self.group).to(self.device)
+
     def _coder_folder(self, kind: str, **changes: Any) -> Path:
-        artefact = self.recipes.coder(kind, **changes)
+        return self._trained(self.recipes.coder(kind, **changes), kind, lambda: self.training_source(kind))
+
+    def _trained(self, artefact: Artefact, kind: str, training_source: Callable[[], OrbitSource]) -> Path:
         settings = artefact.settings
 
         def make(folder: Path) -> None:
-            source = self.training_source(kind)
+            source = training_source()
             build = {key: settings[key] for key in ("activation", "k", "seed")} | {"scale": source.scale}
             shape = (source.channels, settings["latents"])
             coder = (SparseAutoencoder(*shape, **build) if kind == "sae"

@@ -13,6 +13,7 @@ from groupcc_lite.stimuli.images import (
     PhotoFolder,
     TensorImages,
     photo_folder,
+    second_photo_folder,
 )
 from groupcc_lite.stimuli.scenes import (
     FAMILIES,
@@ -34,5 +35,5 @@ __all__ = [
     "DrawingSource", "Drawings", "FAMILIES", "IMAGE_SUFFIXES", "ImageSource", "ImageSubset", "PhotoFolder",
     "SCENE_SHAPES", "SHAPES", "SHAPE_NAMES", "Scenes", "Shape", "Stimuli", "TILE", "Task", "TensorImages",
     "canonical_scenes", "draw", "photo_folder", "probing_tasks", "random_scenes",
-    "sample_drawings", "scene_orbits", "split_scenes", "stimuli", "task_labels", "tile",
+    "sample_drawings", "scene_orbits", "second_photo_folder", "split_scenes", "stimuli", "task_labels", "tile",
 ]

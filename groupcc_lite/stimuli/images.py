@@ -42,6 +42,18 @@ def photo_folder(images: str | Path | None, profile: str) -> Path:
     return Path(images) if images is not None else Path(data, "imagenet-sample", "images")
 
 
+def second_photo_folder() -> Path | None:
+    """A second set of photographs that shares none with the first: GROUPCC_DATA's bsds/images, or None without it.
+
+    >>> folder = second_photo_folder()
+    >>> folder is None or folder.name == "images"
+    True
+    """
+    data = os.environ.get("GROUPCC_DATA")
+    folder = Path(data, "bsds", "images") if data else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
 class ImageSource:
     """A finite, ordered set of square images of one size, loaded by index.
 

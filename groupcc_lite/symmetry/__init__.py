@@ -3,8 +3,9 @@
 A reader first meets `max_cosine`, the similarity of two features up to the group, and `stabilisers`, the elements that
 leave a feature as it is. Around them: `act` and `self_similarity` (what these are made of), `irrep_power`, `centred`
 and `equivariance_score` (how a feature's blocks hang together), `surrogate` and `supported_stabilisers` (what of it
-chance would give), `encoder_profile` (what the other half of the coder says), `linear_ceiling` (what the coder could
-know at all), families of features with a map, and pictures of what features look for.
+chance would give), `encoder_profile` (what the other half of the coder says), `axes_of` and `isotropy` (which
+directions are preferred), `linear_ceiling` (what the coder could know at all), families of features with a map, and
+pictures of what features look for.
 """
 
 from groupcc_lite.symmetry.block_action import act, normalised, on_factor, paper_reflection
@@ -32,6 +33,17 @@ from groupcc_lite.symmetry.families import (
     score_families,
 )
 from groupcc_lite.symmetry.feature_visualisation import PICTURE_FORMAT, picture_responses, render_features, render_steps
+from groupcc_lite.symmetry.mirror_axes import (
+    MirrorAxes,
+    MovedOrbits,
+    Turn,
+    axes_of,
+    axis_steps,
+    axis_votes,
+    axis_weights,
+    isotropy,
+    preference_turn,
+)
 from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, supported_stabilisers, surrogate
 from groupcc_lite.symmetry.similarity import (
     block_cosines,
@@ -45,12 +57,13 @@ from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile_stabilisers, stabilisers
 
 __all__ = [
-    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "PICTURE_FORMAT", "Purity", "ResponseLabels",
-    "Stabiliser", "Supported", "TAU", "act", "block_cosines", "ceiling_curve", "centre_activations", "centred",
-    "cluster", "confirmed", "distance", "embed", "encoder_profile", "equivariance_score", "interval_over_images",
-    "irrep_power", "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine",
+    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT",
+    "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "act", "axes_of", "axis_steps",
+    "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations", "centred", "cluster",
+    "confirmed", "distance", "embed", "encoder_profile", "equivariance_score", "interval_over_images", "irrep_power",
+    "isotropy", "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine",
     "missed_by_image", "nearest_relative", "neighbour_purity", "normalised", "on_factor", "paper_reflection",
-    "picture_responses", "printed_similarity", "profile_stabilisers", "render_features", "render_steps",
-    "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers", "surrogate",
-    "trivial_share", "unrelated",
+    "picture_responses", "preference_turn", "printed_similarity", "profile_stabilisers", "render_features",
+    "render_steps", "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers",
+    "surrogate", "trivial_share", "unrelated",
 ]

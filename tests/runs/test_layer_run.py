@@ -322,3 +322,27 @@ def test_a_killed_maker_is_taken_over_from(maker, tmp_path, caplog):
     coder = small_run(tmp_path / "work").coder()
     assert f"begun by process {first.pid} on" in caplog.text
     assert torch.equal(coder.W_d, small_run(tmp_path / "elsewhere").coder().W_d)
+
+
+def test_a_coder_of_moved_images_reads_another_block_and_is_kept_under_another_key(tmp_path):
+    small = dict(group="C_4", drawings=16, points_per_image=8, latents=32, k=4, steps=3, batch_size=16, work=tmp_path)
+    run = Run("smoke", **small)
+    plain, moved = run.coder(), run.moved_coder(1)
+    assert torch.equal(run.moved_coder(0).W_d, plain.W_d)
+    assert not torch.equal(moved.W_e, plain.W_e)
+    assert torch.equal(run.moved_coder(1).W_e, moved.W_e) and len(list((tmp_path / "coders").glob("cross*-*"))) == 2
+
+
+def test_two_sets_of_images_share_none(tmp_path, monkeypatch, caplog):
+    monkeypatch.delenv("GROUPCC_DATA", raising=False)
+    run = Run("smoke", work=tmp_path, drawings=20, control_images=8)
+    first, second, what = run.two_image_sets()
+    assert what == "drawings of another seed" and len(first.all_images) == 8
+    assert not set(first.all_images.names) & set(second.all_images.names)
+    pictures = torch.rand(12, 3, run.all_images.size, run.all_images.size)
+    own = Run("smoke", work=tmp_path, images=pictures)
+    first, second, what = own.two_image_sets()
+    assert "half" in what and "second=FOLDER" in caplog.text
+    assert not set(first.all_images.names) & set(second.all_images.names)
+    assert len(first.all_images) + len(second.all_images) == 12
+    assert own.two_image_sets(pictures.flip(0))[2] == "given"
