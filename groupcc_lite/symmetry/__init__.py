@@ -9,8 +9,14 @@ know at all), families of features with a map, and pictures of what features loo
 
 from groupcc_lite.symmetry.block_action import act, normalised, on_factor, paper_reflection
 from groupcc_lite.symmetry.ceiling import linear_ceiling
-from groupcc_lite.symmetry.census import Census, living_dictionary, small_census
-from groupcc_lite.symmetry.encoder_side import confirmed, encoder_profile
+from groupcc_lite.symmetry.census import Census, ConfirmedCensus, confirmed_census, living_dictionary, small_census
+from groupcc_lite.symmetry.encoder_side import (
+    MirrorAgreement,
+    confirmed,
+    encoder_profile,
+    inside_by_chance,
+    mirror_agreement,
+)
 from groupcc_lite.symmetry.equivariance import equivariance_score
 from groupcc_lite.symmetry.families import (
     Embedding,
@@ -24,16 +30,17 @@ from groupcc_lite.symmetry.families import (
     score_families,
 )
 from groupcc_lite.symmetry.feature_visualisation import PICTURE_FORMAT, picture_responses, render_features, render_steps
-from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, supported_stabilisers, surrogate
+from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, Witnessed, supported_stabilisers, surrogate, witnessed
 from groupcc_lite.symmetry.similarity import block_cosines, max_cosine, printed_similarity, self_similarity
 from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile_stabilisers, stabilisers
 
 __all__ = [
-    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "PICTURE_FORMAT", "ResponseLabels", "Stabiliser",
-    "Supported", "TAU", "act", "block_cosines", "centre_activations", "centred", "cluster", "confirmed", "distance",
-    "embed", "encoder_profile", "equivariance_score", "irrep_power", "label_by_response", "linear_ceiling",
-    "living_dictionary", "max_cosine", "normalised", "on_factor", "paper_reflection", "picture_responses",
-    "printed_similarity", "profile_stabilisers", "render_features", "render_steps", "score_families",
-    "self_similarity", "small_census", "stabilisers", "supported_stabilisers", "surrogate", "trivial_share",
+    "Census", "ConfirmedCensus", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "MirrorAgreement",
+    "PICTURE_FORMAT", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Witnessed", "act", "block_cosines",
+    "centre_activations", "centred", "cluster", "confirmed", "confirmed_census", "distance", "embed", "encoder_profile",
+    "equivariance_score", "inside_by_chance", "irrep_power", "label_by_response", "linear_ceiling", "living_dictionary",
+    "max_cosine", "mirror_agreement", "normalised", "on_factor", "paper_reflection", "picture_responses",
+    "printed_similarity", "profile_stabilisers", "render_features", "render_steps", "score_families", "self_similarity",
+    "small_census", "stabilisers", "supported_stabilisers", "surrogate", "trivial_share", "witnessed",
 ]
