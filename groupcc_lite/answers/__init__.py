@@ -14,7 +14,16 @@ from groupcc_lite.answers.planted_drawings import (
     shape_stabiliser,
 )
 from groupcc_lite.answers.probing import ProbeScores, chance_f1, probe_all, probe_settings, probe_task, ranked_latents
-from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
+from groupcc_lite.answers.scoring import (
+    RECOVERED,
+    SIMILAR,
+    UNCENTRED_TAU,
+    Readable,
+    calibrate_tau,
+    disturbed,
+    readable,
+    score,
+)
 from groupcc_lite.answers.trials import (
     METHODS,
     Budget,
@@ -30,9 +39,9 @@ from groupcc_lite.answers.trials import (
 )
 
 __all__ = [
-    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "SIMILAR", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses", "drawn_features",
-    "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents", "score",
-    "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
-    "trial_artefact",
+    "Budget", "METHODS", "ProbeScores", "Problem", "RECOVERED", "Readable", "SIMILAR", "ShareOfAdvantage", "Study",
+    "TrainingCost", "Trial", "UNCENTRED_TAU", "calibrate_tau", "chance_f1", "disturbed", "drawing", "drawing_responses",
+    "drawn_features", "drawn_problem", "plant", "probe_all", "probe_settings", "probe_task", "ranked_latents",
+    "readable", "score", "seconds_per_step", "shape_stabiliser", "share_of_advantage", "standard", "study",
+    "training_cost", "trial_artefact",
 ]

@@ -9,7 +9,15 @@ know at all), families of features with a map, and pictures of what features loo
 
 from groupcc_lite.symmetry.block_action import act, normalised, on_factor, paper_reflection
 from groupcc_lite.symmetry.ceiling import linear_ceiling
-from groupcc_lite.symmetry.census import Census, ConfirmedCensus, confirmed_census, living_dictionary, small_census
+from groupcc_lite.symmetry.census import (
+    Census,
+    ConfirmedCensus,
+    Emergence,
+    confirmed_census,
+    emergence,
+    living_dictionary,
+    small_census,
+)
 from groupcc_lite.symmetry.encoder_side import (
     MirrorAgreement,
     confirmed,
@@ -36,11 +44,12 @@ from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile_stabilisers, stabilisers
 
 __all__ = [
-    "Census", "ConfirmedCensus", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "MirrorAgreement",
+    "Census", "ConfirmedCensus", "Embedding", "Emergence", "FALSE_RATE", "FamilyScores", "INVARIANT", "MirrorAgreement",
     "PICTURE_FORMAT", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Witnessed", "act", "block_cosines",
-    "centre_activations", "centred", "cluster", "confirmed", "confirmed_census", "distance", "embed", "encoder_profile",
-    "equivariance_score", "inside_by_chance", "irrep_power", "label_by_response", "linear_ceiling", "living_dictionary",
-    "max_cosine", "mirror_agreement", "normalised", "on_factor", "paper_reflection", "picture_responses",
-    "printed_similarity", "profile_stabilisers", "render_features", "render_steps", "score_families", "self_similarity",
-    "small_census", "stabilisers", "supported_stabilisers", "surrogate", "trivial_share", "witnessed",
+    "centre_activations", "centred", "cluster", "confirmed", "confirmed_census", "distance", "embed", "emergence",
+    "encoder_profile", "equivariance_score", "inside_by_chance", "irrep_power", "label_by_response", "linear_ceiling",
+    "living_dictionary", "max_cosine", "mirror_agreement", "normalised", "on_factor", "paper_reflection",
+    "picture_responses", "printed_similarity", "profile_stabilisers", "render_features", "render_steps",
+    "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers", "surrogate",
+    "trivial_share", "witnessed",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -147,3 +148,44 @@ def confirmed_census(coder: GroupCrosscoder | FittedCrosscoder, frequency: Float
 
 def _partly(found: list[Stabiliser], order: int) -> Bool[Tensor, " k"]:
     return torch.tensor([1 < s.subgroup.order < order for s in found], dtype=torch.bool)
+
+
+class Emergence(NamedTuple):
+    """Whether something is more frequent after training than in controls.
+
+    >>> Emergence({"untrained": 0.1}, {"untrained": (-0.1, 0.3)}).holds
+    False
+    """
+
+    difference: dict[str, float]
+    """Mean over seeds of trained minus control, for each control."""
+    interval: dict[str, tuple[float, float]]
+    """Where it lies with 95 % confidence, by Student's t over the seeds."""
+
+    @property
+    def holds(self) -> bool:
+        """All intervals lie above 0."""
+        return bool(self.interval) and all(low > 0 for low, _ in self.interval.values())
+
+
+def emergence(trained: Sequence[float], controls: Mapping[str, Sequence[float]]) -> Emergence:
+    """Shares of the trained network, one for each seed, against those of controls, one for the same seeds.
+
+    ValueError for fewer than two seeds, which have no spread, and for controls of other lengths.
+
+    >>> emergence([0.30, 0.31, 0.29], {"untrained": [0.10, 0.11, 0.12]}).holds
+    True
+    >>> emergence([0.30, 0.05, 0.10], {"untrained": [0.10, 0.11, 0.12]}).holds
+    False
+    """
+    from scipy.stats import t
+
+    if len(trained) < 2 or any(len(values) != len(trained) for values in controls.values()):
+        raise ValueError(f"{len(trained)} seeds against {[len(values) for values in controls.values()]}; expected two or "
+                         "more, and as many of each control")
+    difference, interval = {}, {}
+    for name, values in controls.items():
+        gap = np.subtract(trained, values)
+        reach = float(t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5)
+        difference[name], interval[name] = float(gap.mean()), (float(gap.mean()) - reach, float(gap.mean()) + reach)
+    return Emergence(difference, interval)

@@ -32,8 +32,9 @@ def surrogate(c: Float[Tensor, "m g"], G: FiniteGroup, *, seed: int = 0) -> Floa
     c(h) = sum_rho d / (|G| e) tr(rho(h)^T C_rho) with C_rho = sum_h c(h) rho(h). Each C_rho is conjugated by an
     orthogonal matrix of its own, uniformly distributed over those in the algebra that the rho(h) span. Every trace,
     hence every irrep's power, stays, and C_rho stays positive semidefinite, so the result is the profile of some
-    feature. In D_n rotations are left as they are, and the mirror axes of different frequencies are made unrelated. In
-    an abelian group the powers determine c, so the surrogate is c itself: it can refute nothing there.
+    feature. In D_n rotations are left as they are, and the mirror axes of different frequencies are made unrelated;
+    irreps of dimension 1 have no axis, so that B1 and B2 still say which of the two classes of mirrors is preferred. In
+    an abelian group the powers determine c, and the surrogate is c itself: it can refute nothing there.
 
     ValueError for profiles that do not fit the group.
 
@@ -102,7 +103,7 @@ def supported_stabilisers(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float
     (40, 40)
     """
     if draws < 1 or not 0 < rate < 1:
-        raise ValueError(f"draws is {draws} and rate {rate}; expected at least one surrogate and a rate between 0 and 1")
+        raise ValueError(f"draws is {draws}, rate {rate}; expected at least one surrogate and a rate between 0 and 1")
     plain = profile_stabilisers(c, G, tau=tau)
     subgroups = [H for H in G.subgroups() if 1 < H.order < G.order]
     lowest, chosen = torch.full((len(c),), torch.nan), [-1] * len(c)
