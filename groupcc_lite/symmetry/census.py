@@ -164,8 +164,8 @@ class Emergence(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """All intervals lie above 0."""
-        return bool(self.interval) and all(low > 0 for low, _ in self.interval.values())
+        """All intervals lie above 0. One without width, from a few equal counts, has not measured any spread."""
+        return bool(self.interval) and all(0 < low < high for low, high in self.interval.values())
 
 
 def emergence(trained: Sequence[float], controls: Mapping[str, Sequence[float]]) -> Emergence:
@@ -181,8 +181,8 @@ def emergence(trained: Sequence[float], controls: Mapping[str, Sequence[float]])
     from scipy.stats import t
 
     if len(trained) < 2 or any(len(values) != len(trained) for values in controls.values()):
-        raise ValueError(f"{len(trained)} seeds against {[len(values) for values in controls.values()]}; expected two or "
-                         "more, and as many of each control")
+        raise ValueError(f"{len(trained)} seeds against {[len(values) for values in controls.values()]}; expected two "
+                         "or more, and as many of each control")
     difference, interval = {}, {}
     for name, values in controls.items():
         gap = np.subtract(trained, values)
