@@ -111,7 +111,8 @@ print(run, "- threshold", TAU)
 # ## From profile to subgroup
 #
 # {doc}`Chapter 4 <04_heatmaps>` read single values of a profile: half turn, quarter turn, best mirror. The complete
-# answer to "what symmetry does this feature have?" is a set: *all* elements that leave it as it is. This set is a {term}`subgroup`, the {term}`stabiliser` of {prf:ref}`def-orbit`.
+# answer to "what symmetry does this feature have?" is a set: *all* elements that leave it as it is. This set is a
+# {term}`subgroup`, the {term}`stabiliser` of {prf:ref}`def-orbit`.
 #
 # Which answers are possible? There are only finitely many, and the computer finds all of them from the Cayley
 # table.
@@ -818,8 +819,8 @@ for group in (G, dihedral(5)):
 # - The stabiliser ({prf:ref}`def-stabiliser`) is the largest subgroup on which the centred profile
 #   ({prf:ref}`def-centred`) stays above a threshold. It comes with a margin, and both are computed for every feature.
 # - On drawn shapes with an exactly equivariant layer the rule is right for thirteen of fourteen. On
-#   {term}`planted features` it is right for well-learned ones; errors multiply the profile by $q^2$ ({prf:ref}`prop-errors`), and shared errors of a
-#   cosine of 0.7 cannot be read by any threshold.
+#   {term}`planted features` it is right for well-learned ones; errors multiply the profile by $q^2$
+#   ({prf:ref}`prop-errors`), and at a cosine of 0.7 no threshold reads all that share an error.
 # - A count of symmetries means something beside its surrogate, which has the same spectra and unrelated axes. A single
 #   label means something if the encoder has it too ({prf:ref}`def-encoder-profile`).
 # - Whether training made the symmetry is a third question, and random weights and pixels are its null.
