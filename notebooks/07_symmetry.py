@@ -12,14 +12,15 @@
 # **You will learn**
 #
 # - how to get from a heatmap to a subgroup, by rule, with a number that says how sure the rule is,
-# - that the rule is right wherever the answer is known: on drawn shapes and on planted features,
-# - where its threshold comes from, and what happens when it is moved,
-# - what the symmetries of a whole layer are, and which labels to doubt.
+# - where the rule is right, when the answer is known, and how well a feature has to be learned for that,
+# - what the symmetries of a whole layer are, how many of them chance would give, and how many the other half of the
+#   coder confirms,
+# - whether symmetry emerges by training: the same count for random weights and for pixels.
 #
 # **You need** stabilisers and conjugation from {doc}`01_groups`, and the profile $c(h)$ from {doc}`04_heatmaps`.
 #
-# **Run time** under a minute on one CPU core when {doc}`chapter 3 <03_training>` has been run, a few minutes
-# otherwise.
+# **Run time** two minutes on one CPU core when {doc}`chapter 3 <03_training>` has been run; eight coders of controls
+# take a minute or two each before that.
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
@@ -66,44 +67,52 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown, display
+from scipy.stats import spearmanr
 
 from groupcc_lite import figures
 from groupcc_lite.answers import (
-    calibrate_tau,
+    UNCENTRED_TAU,
     disturbed,
     drawing,
     drawn_features,
-    score,
+    readable,
     shape_stabiliser,
     standard,
 )
 from groupcc_lite.groups import dihedral, representatives
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, interval_of
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import (
+    FALSE_RATE,
+    INVARIANT,
     TAU,
-    block_cosines,
     centre_activations,
-    living_dictionary,
-    max_cosine,
+    centred,
+    confirmed_census,
+    emergence,
+    inside_by_chance,
+    mirror_agreement,
+    profile_stabilisers,
     self_similarity,
     stabilisers,
+    surrogate,
+    witnessed,
 )
 
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("07_symmetry")
 G, A, model = run.group, run.action, run.model
-n = G.order // 2  # rotations; element n + k is s r^k
+n, HALF = G.order // 2, G.order // 4  # element n + k is s r^k; half a turn
 generator = torch.Generator().manual_seed(seed)
 print(run, "- threshold", TAU)
 
 # %% [markdown]
 # ## From profile to subgroup
 #
-# {doc}`Chapter 4 <04_heatmaps>` sorted features by three numbers each ({prf:ref}`def-kinds`): half turn, quarter turn,
-# best mirror. That is a choice. The complete answer to "what symmetry does this feature have?" is a set: *all* elements
-# that leave it as it is. This set is a {term}`subgroup`, the {term}`stabiliser` of {prf:ref}`def-orbit`.
+# {doc}`Chapter 4 <04_heatmaps>` read single values of a profile: half turn, quarter turn, best mirror. The complete
+# answer to "what symmetry does this feature have?" is a set: *all* elements that leave it as it is. This set is a
+# {term}`subgroup`, the {term}`stabiliser` of {prf:ref}`def-orbit`.
 #
 # Which answers are possible? There are only finitely many, and the computer finds all of them from the Cayley
 # table.
@@ -141,24 +150,43 @@ with figures.house_style():
     report.figure("lattice", figures.subgroup_lattice(G, ax).figure)
 
 # %% [markdown]
-# A learned vector is never left *exactly* as it is. We need a threshold $\tau$ for the cosine. And once there is
-# a threshold, the elements above it need not form a subgroup: a broadly tuned feature resembles its copy one
-# step further, and that copy the next, but the feature does not resemble its copy at right angles. So the rule is
+# A learned vector is never left *exactly* as it is, so we need a threshold for a cosine. Of which cosine? Part of what
+# a feature writes is the same for all elements: the mean of its blocks. It lifts the whole profile.
+#
+# ```{prf:definition} Centred profile
+# :label: def-centred
+#
+# Let $c$ be the {term}`self-similarity profile` of a feature ({prf:ref}`def-profile`). Its **trivial share** is the mean
+# $p_1$ of $c$ over the group, and
+#
+# $$ c'(h) = \frac{c(h) - p_1}{1 - p_1} $$ (eq-centred)
+#
+# is its **centred profile**: the profile of the feature after the mean block has been taken out of every block.
+# ```
+#
+# *Because* $F = F_1 + F'$, where all blocks of $F_1$ are the mean block. Both parts are orthogonal, and no element
+# changes $F_1$. So $\langle F, h \cdot F\rangle = \lVert F_1\rVert^2 + \langle F', h \cdot F'\rangle$. The mean over
+# $h$ of the last term is 0, so $p_1 = \lVert F_1\rVert^2$ for $F$ of length 1.
+#
+# Once there is a threshold $\tau$, the elements above it need not form a subgroup: a broadly tuned feature resembles
+# its copy one step further, and that copy the next, but the feature does not resemble its copy at right angles. So the
+# rule is
 #
 # ```{prf:definition} Stabiliser with a margin
 # :label: def-stabiliser
 #
-# Let $c$ be the {term}`self-similarity profile` of a feature ({prf:ref}`def-profile`) and $\tau$ a threshold. The
-# **stabiliser** of the feature is the largest subgroup $H$ of $G$ with $c(h) \ge \tau$ for all $h \in H$. Of several
-# of the same size, it is the one with the largest minimum of $c$. Its **margin** is how far the nearest cosine is
-# from the threshold,
+# A feature is **invariant** if $c(h) \ge \tfrac12$ for all $h \in G$; its stabiliser is $G$. The **stabiliser** of any
+# other feature is the largest subgroup $H$ of $G$ with $c'(h) \ge \tau$ for all $h \in H$. Of several of the same size,
+# it is the one with the largest minimum of $c'$. Its **margin** is how far the nearest cosine is from the threshold,
 #
-# $$ \min\Bigl( \min_{h \in H} c(h) - \tau,\;\; \tau - \max_{h \notin H} c(h) \Bigr) . $$ (eq-margin)
+# $$ \min\Bigl( \min_{h \in H} c'(h) - \tau,\;\; \tau - \max_{h \notin H} c'(h) \Bigr) . $$ (eq-margin)
 # ```
 #
-# There always is one, for $\{e\}$ passes: $c(e) = 1$. A small {term}`margin` says that a slightly different threshold
-# would have given another answer. A negative one says that some element outside $H$ passes, although the subgroup that
-# it generates together with $H$ does not.
+# There always is one, for $c'(e) = 1$. A small {term}`margin` says that a slightly different threshold would have given
+# another answer. A negative one says that some element outside $H$ passes, although the subgroup that it generates
+# together with $H$ does not. Invariance is a matter of power and not of the rest of the profile, which has a mean of
+# zero; so it has its own condition, and the whole book uses this one. (The margin of an invariant feature is
+# $\min c - \tfrac12$.)
 #
 # ## Proved on drawings
 #
@@ -193,19 +221,34 @@ report.number("drawn_right", sum(right),
               note="of 14 drawn shapes, stabilisers right, exactly equivariant filters")
 report.number("drawn_margin", min(s.margin for s in labels),
               note="smallest margin of a drawn shape")
-assert len(SHAPES) == 14 and all(right) and min(s.margin for s in labels) > 0
+by_name = dict(zip(SHAPE_NAMES, labels, strict=True))
+print("not right:", [name for name, ok in zip(SHAPE_NAMES, right, strict=True) if not ok])
+assert len(SHAPES) == 14 and sum(right) >= 13 and by_name["cross"].margin > 0.1
+strict = stabilisers(drawn, G, tau=0.7)  # a cross is more like itself than a T is like one
+assert G.order < 16 or all(s.subgroup == shape_stabiliser(shape, A)
+                           for shape, s in zip(SHAPES, strict, strict=True))
 
 # %% [markdown]
-# All fourteen are right: not only the size or the name, but the very elements. {numref}`fig-drawn-stabilisers` shows
-# four of them.
+# Thirteen are right: not only the size or the name, but the very elements ({numref}`fig-drawn-stabilisers` shows four of
+# them). The T-junction is taken for a cross, of which it has three arms out of four: a quarter turn leaves most of it in
+# place. With a threshold of 0.7 all fourteen would be right. For drawings that would be the better choice; for what is
+# learned with errors it would be too strict, as we shall see.
 
-# %% mystnb={"figure": {"name": "fig-drawn-stabilisers", "caption": "Profiles of four drawn shapes through the exactly equivariant filters. The dashed line is the threshold; rings mark the elements of the stabiliser that was found. Blue rotations, orange mirrors."}, "image": {"alt": "Four line plots over the angle with a dashed horizontal line. The line has rings at 0, 180 and 360 degrees, the curve at 0 and 360 or on one mirror, the cross every 90 degrees, the blob everywhere."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-drawn-stabilisers", "caption": "Profiles of four drawn shapes through the exactly equivariant filters: centred, but for the blob, which is invariant. The dashed line is the threshold; rings mark the elements of the stabiliser that was found. Blue rotations, orange mirrors."}, "image": {"alt": "Four line plots over the angle with a dashed horizontal line. The line has rings at 0, 180 and 360 degrees, the curve at 0 and 360 or on one mirror, the cross every 90 degrees, the blob everywhere."}} tags=["hide-input"]
 chosen = [SHAPE_NAMES.index(name) for name in ("curve", "line", "cross", "blob")]
 c_drawn = self_similarity(drawn, G)
+
+
+def draw_profile(c_row, s, ax):
+    whole = s.subgroup.order == G.order
+    figures.stabiliser_profile(c_row if whole else centred(c_row[None])[0], s, G, ax,
+                               tau=INVARIANT if whole else TAU, legend=False)
+
+
 with figures.house_style():
     fig, axes = plt.subplots(2, 2, figsize=(6, 5), sharex=True, sharey=True)
     for ax, i in zip(axes.flat, chosen, strict=True):
-        figures.stabiliser_profile(c_drawn[i], labels[i], G, ax, legend=False)
+        draw_profile(c_drawn[i], labels[i], ax)
         ax.set_title(f"{SHAPE_NAMES[i]}: {labels[i].subgroup.label}")
         ax.set_xticks([0, 90, 180, 270], ["0°", "90°", "180°", "270°"])
         ax.label_outer()
@@ -267,87 +310,6 @@ _ = report.number("network_right", sum(right),
                   note="of 14 drawn shapes, stabilisers right, through the network")
 
 # %% [markdown]
-# How does the rule get there? Let us try subgroups one after another on the line, as the network sees it, from nothing
-# to everything. Of each kind, we take the member whose smallest cosine is largest. In the circles below, every element
-# has its place: rotations $r^k$ on the left, mirrors $sr^k$ on the right, both at the angle of $r^k$. The further out a
-# point is, the larger is $c(h)$, and the dashed circle is the threshold. A subgroup passes if *all* of its points, the
-# filled ones, lie on the dashed circle or beyond it. The margin is the distance from that circle to the nearest point.
-
-# %% tags=["hide-input"]
-LINE = SHAPE_NAMES.index("line")
-c_line, best_of_kind = self_similarity(seen, G)[LINE].numpy(), {}
-for H in sorted(subgroups, key=lambda H: -c_line[list(H.elements)].min().round(5)):
-    best_of_kind.setdefault(H.label, H)
-candidates = sorted(best_of_kind.values(), key=lambda H: H.order)
-accepted = through[LINE].subgroup
-
-# %% tags=["hide-input"]
-def verdict(H):
-    """Smallest cosine inside H, largest outside or None, and what follows."""
-    outside = [h for h in range(G.order) if h not in H.elements]
-    low = float(c_line[list(H.elements)].min())
-    high = float(c_line[outside].max()) if outside else None
-    if low < TAU:
-        return low, high, "fails: some of its elements do not reach the threshold"
-    return low, high, ("passes, but something larger does too" if H != accepted else
-                       f"passes, and nothing larger does: the stabiliser, margin "
-                       f"{through[LINE].margin:.2f}")
-
-# %% tags=["hide-input"]
-def candidate_card(H):
-    fig = plt.figure(figsize=(5.2, 2.7))
-    left, middle, right = (fig.add_subplot(1, 3, k, projection=projection)
-                           for k, projection in enumerate((None, "polar", "polar"), 1))
-    middle_part = slice(size // 4, -size // 4)
-    left.imshow(drawing(SHAPES[LINE], A, size)[0, 0, middle_part, middle_part],
-                cmap="gray")
-    left.set_title(f"{H.label}\n{H.order} of {G.order} elements", fontsize=11,
-                   loc="center")
-    left.axis("off")
-    # below its centre a polar plot would go on at the opposite side
-    radius = np.maximum(c_line, -0.3)
-    for ax, half, title in ((middle, range(n), "rotations"),
-                            (right, range(n, G.order), "mirrors")):
-        for h in half:
-            member, passes = h in H.elements, c_line[h] >= TAU
-            colour = figures.PALETTE[0 if passes else 1] if member else "0.7"
-            ax.plot([2 * math.pi * (h % n) / n] * 2, [-0.3, radius[h]], color=colour,
-                    linewidth=1)
-            ax.scatter(2 * math.pi * (h % n) / n, radius[h], s=42, edgecolors=colour,
-                       facecolors=colour if member else "white",
-                       marker="o" if passes or not member else "X", zorder=3,
-                       clip_on=False)
-        ax.plot(np.linspace(0, 2 * math.pi, 90), [TAU] * 90, "--", color="0.3",
-                linewidth=1)
-        ax.set_ylim(-0.3, 1.05)
-        ax.set(yticks=[], theta_zero_location="N")
-        ax.set_xticks(np.radians([0, 90, 180, 270]), ["0°", "90°", "180°", "270°"],
-                      fontsize=9)
-        ax.set_title(title, fontsize=11, loc="center")
-    low, high, text = verdict(H)
-    between = "" if high is None else f", largest outside {high:.2f}"
-    fig.supxlabel(f"smallest c inside {low:.2f}{between}\n{text}", fontsize=11)
-    return fig
-
-# %% tags=["hide-input"]
-passing = [H for H in candidates if verdict(H)[0] >= TAU]
-assert accepted in passing and accepted.order == max(H.order for H in passing)
-with figures.house_style(), plt.rc_context({"savefig.dpi": 90}):
-    frames = [figures.png(candidate_card(H)) for H in candidates]
-
-
-def description(H):
-    low, high, text = verdict(H)
-    between = "" if high is None else f", largest outside {high:.2f}"
-    return (f"The line against the subgroup {H.label} of order {H.order}: smallest "
-            f"cosine inside {low:.2f}{between}. It {text}.")
-
-
-figures.feature_stack(frames, [H.label for H in candidates],
-                      [description(H) for H in candidates],
-                      description="subgroup", width="500px")
-
-# %% [markdown]
 # ## Where the threshold comes from
 #
 # On drawings any $\tau$ in a wide range does. A learned vector has errors.
@@ -368,15 +330,13 @@ figures.feature_stack(frames, [H.label for H in candidates],
 # $\langle U, h \cdot U \rangle = \sum_g \langle U[g], U[gh] \rangle$, since the blocks $g$ and $gh$ are different and
 # therefore independent. What is left is $q^2 \langle F^*, h \cdot F^* \rangle$.
 #
-# Here $q$ is, nearly, the cosine of the learned vector with the truth. So on the stabiliser of the truth $c$ is not 1,
-# but about $q^2$, and the threshold has to be below that. It also has to be above whatever a feature without the
-# symmetry reaches by chance.
-#
-# Where exactly is a question for data with known answers. `standard` makes them: an orthogonal representation
-# of $G$, and a family of features for every kind of stabiliser. `disturbed` gives the true
+# Here $q$ is, nearly, the cosine of the learned vector with the truth. On the stabiliser of the truth $c$ is about
+# $q^2$ and $c'$ is less, so the threshold has to be below that. It also has to be above whatever a feature without the
+# symmetry reaches by chance. Where exactly is a question for data with known answers. `standard` makes them: an
+# orthogonal representation of $G$, and a family of features for every kind of stabiliser. `disturbed` gives the true
 # {term}`dictionary vectors <dictionary vector>` an error of known size, either independent in every block, or the same
-# for all blocks and moved along by the group. The second kind is what remains when a feature is mixed with others.
-# {numref}`fig-tau` counts the mistakes.
+# for all blocks and moved along by the group. The second kind is what remains when a feature is mixed with others. It
+# can also add an invariant part, which leaves the stabiliser alone and which features of real layers have.
 
 # %%
 problem = standard(seed, group=G)
@@ -391,133 +351,233 @@ print(f"cosine 0.9: c on the true stabiliser {inside.mean():.3f} on average, pre
 assert abs(inside.mean() - 0.9**2) < 0.02
 assert (c_disturbed - 0.9**2 * c_true)[:, 1:].abs().mean() < 0.05
 
-# %%
-taus, cosines = np.linspace(0.3, 0.98, 18), (0.98, 0.95, 0.9, 0.85, 0.8)
-cases = {q: [(disturbed(problem, q, equivariant=e, seed=seed), problem)
-             for e in (False, True)] for q in cosines}
-errors = {q: calibrate_tau(both, taus).errors.mean(0) for q, both in cases.items()}
+# %% [markdown]
+# How many stabilisers can be read? Over four groups and two planted problems of each, {numref}`fig-tau` compares three
+# rules: ours with the threshold in use, ours with whatever threshold is best for the very dictionary (it needs the
+# truth, so nobody can use it), and the rule without centring at 0.7, which earlier versions of this book used.
 
 # %%
-calibrated = calibrate_tau([case for q in (0.98, 0.95, 0.9) for case in cases[q]], taus)
-print(f"fewest errors over the cosines 0.98, 0.95 and 0.9: tau from "
-      f"{calibrated.best[0]:.2f} to "
-      f"{calibrated.best[1]:.2f}; in use: {TAU}")
-report.number("tau", TAU, note="threshold in use")
-report.number("tau_best", calibrated.tau,
-              note="threshold with the fewest errors at cosines 0.98, 0.95, 0.9")
-for q in cosines:
-    wrong = [1 - score(*case).stabiliser_of_all for case in cases[q]]
-    report.number(f"error_at_{q}", float(np.mean(wrong)),
-                  note=f"wrong stabilisers at the threshold, cosine {q}")
-    print(f"cosine {q}: {wrong[0]:.1%} wrong with independent errors, {wrong[1]:.1%} "
-          "with shared ones")
-    assert q < 0.9 or np.mean(wrong) <= 0.02
+cosines, taus = (0.6, 0.7, 0.8, 0.9, 0.95, 0.99), np.linspace(0.1, 0.8, 36)
+groups = ("D_4",) if profile == "smoke" else ("D_4", "D_8", "D_16", "C_6")
+problems = [standard(start, group=name) for name in groups for start in (seed, seed + 1)]
+kinds = [(shared, part) for shared in (False, True) for part in (0.0, 0.45)]
+reading = {(shared, part, q): [
+    readable(disturbed(p, q, equivariant=shared, invariant=part, seed=seed + 7), p,
+             taus=taus) for p in problems] for shared, part in kinds for q in cosines}
 
-# %% mystnb={"figure": {"name": "fig-tau", "caption": "Share of wrong stabilisers on planted features against the threshold, one line for each cosine between the disturbed vector and the truth, both kinds of error averaged. Too low a threshold finds symmetries that are not there, too high a one misses those that are. The worse a feature is learned, the lower and narrower is the range that works. Dashed: the threshold of this chapter."}, "image": {"alt": "Five valley-shaped curves over the threshold. Each has a flat bottom near zero that ends the earlier on the right the smaller the cosine is."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-tau", "caption": "Share of stabilisers read rightly from planted features against the cosine of the disturbed vector with the truth, mean over four groups and two problems of each. Left: only what the problem has. Right: with an invariant part of 45 % of the power on top. Above: errors independent in every block. Below: one error that all blocks share. Dotted: 95 %."}, "image": {"alt": "Four panels of three rising lines. The rule without centring is far below the others on the left side; shared errors, in the lower panels, keep all lines below the dotted one at cosines under 0.8."}} tags=["hide-input"]
 with figures.house_style():
-    fig, ax = plt.subplots(figsize=(6, 4))
-    figures.threshold_curves({f"cosine {q}": values for q, values in errors.items()},
-                             taus, ax, ylabel="share of wrong stabilisers")
+    fig, axes = plt.subplots(2, 2, figsize=(6.4, 5.4), sharex=True, sharey=True)
+    for ax, (shared, part) in zip(axes.flat, kinds, strict=True):
+        for rule, text, style in (("best", "best possible threshold", "--"),
+                                  ("right", f"centred, {TAU}", "-"),
+                                  ("uncentred", f"not centred, {UNCENTRED_TAU}", "-.")):
+            means = [np.mean([getattr(r, rule) for r in reading[shared, part, q]])
+                     for q in cosines]
+            ax.plot(cosines, means, style, marker="o", markersize=4, label=text)
+        ax.axhline(0.95, color=figures.MUTED, linestyle=":")
+        ax.set_title(("shared error" if shared else "error in each block")
+                     + (", invariant part" if part else ""), fontsize=10)
+    fig.supxlabel("cosine with the truth")
+    fig.supylabel("stabilisers read rightly")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center",
+               ncols=3)
     report.figure("tau", fig)
 
-# %% [markdown]
-# The threshold is right for features that are learned well, and strict with the others: a feature learned with
-# a cosine below about $\sqrt\tau$ is called asymmetric whatever it is. How well are ours learned? Nobody knows the
-# truth, but there is a hint. Two coders with different random starts find similar features, and if each has
-# the cosine $q$ with a common truth, they have about $q^2$ with one another, by the last part of
-# {prf:ref}`prop-errors`.
+# %%
+def mean_over(rule, *wanted, shared=(False, True), parts=(0.0, 0.45)):
+    return float(np.mean([getattr(r, rule) for e in shared for part in parts
+                          for q in wanted for r in reading[e, part, q]]))
+
+
+for q in cosines:
+    text = [f"{mean_over(rule, q):.2f}" for rule in ("right", "best", "uncentred")]
+    report.number(f"right_at_{q}", mean_over("right", q), n=len(problems) * 4,
+                  note=f"planted stabilisers right, cosine {q}")
+    report.number(f"possible_at_{q}", mean_over("best", q), n=len(problems) * 4,
+                  note=f"the same with the best possible threshold, cosine {q}")
+    print(f"cosine {q}: right {text[0]}, best possible {text[1]}, uncentred {text[2]}")
+    assert profile == "smoke" or q < 0.9 or mean_over("right", q) > 0.9
 
 # %%
-coder, other_coder = run.coder(), run.coder(seed=seed + 1)
-D, features = living_dictionary(coder, run.evaluate(coder).frequency)
-D_other, _ = living_dictionary(other_coder, run.evaluate(other_coder).frequency)
-both = max_cosine(torch.cat([D, D_other]), G)
-twin = both[:len(D), len(D):].amax(1).clamp(min=0)
-report.number("strict", float(TAU**0.5),
-              note="cosine with the truth that the threshold asks for, about")
-report.number("twin", float(twin.median()),
-              note="cosine with the nearest feature of another seed, median")
-report.number("twin_root", float(twin.sqrt().median()),
-              note="its root: cosine with a common truth, at a guess")
-print(f"nearest feature of another seed: {twin.median():.2f} in the median, so q is "
-      f"about {twin.sqrt().median():.2f};"
-      f" the threshold asks for {TAU**0.5:.2f}")
+each = np.array([np.array(r.shares) for e, part in kinds for q in (0.7, 0.8, 0.9)
+                 for r in reading[e, part, q]])
+errors = 1 - each.mean(0)
+report.number("tau", TAU, note="threshold in use")
+report.number("tau_best", float(taus[errors.argmin()]),
+              note="threshold with the fewest errors at cosines 0.7, 0.8, 0.9")
+report.number("tau_errors", float(np.interp(TAU, taus, errors)), n=len(each),
+              note="errors there at the threshold in use")
+report.number("tau_best_errors", float(errors.min()), note="errors at the best one")
+print(f"fewest errors at {taus[errors.argmin()]:.2f}: {errors.min():.1%}; at {TAU}: "
+      f"{np.interp(TAU, taus, errors):.1%}")
 
 # %% [markdown]
-# If the second number is below the third, the census that follows is a *lower bound* on symmetry for the typical
-# feature. We come back to that by moving the threshold.
+# Three things are to be read here. Errors in single blocks are harmless: over a large group they average out, and at a
+# cosine of 0.7 the best threshold still reads nearly everything. An error that all blocks share is a mixture with
+# another feature, and then even the best threshold reads only three quarters of the stabilisers at 0.7: **95 % at 0.7
+# is not possible** for a rule of this kind. And without centring the right threshold depends on the invariant part: 0.4
+# without one, 0.65 if it has 45 % of the power. A rule that knew this share would even do a little better than the
+# centred one, which also enlarges the errors; but features of one layer differ in it, and the centred rule needs one
+# threshold for all.
+#
+# On these data a threshold near 0.3 would make the fewest errors, and in $D_{16}$ 0.34. We stay a little above, at 0.4.
+# Planted features are unrelated to their turned copies unless a symmetry makes them alike; learned ones are broadly
+# tuned, and what a lower threshold adds among them is mostly what the next section finds in its null as well.
 #
 # ## The census
 #
-# Now all living features of the trained {term}`crosscoder`, each with the stabiliser of {prf:ref}`def-stabiliser`
-# ({numref}`fig-census`).
+# Now all living features of the trained {term}`crosscoder`, each with the stabiliser of {prf:ref}`def-stabiliser`. Two
+# questions come with every count.
+#
+# **Would chance give as many?** A broad feature resembles its copies under many elements. Shuffled blocks do not have
+# this property, so as a null they are too easy. The **surrogate** keeps it: by {prf:ref}`prop-spectrum`, $c$ is a sum
+# over the irreps; we turn each irrep's part by a random orthogonal matrix of its own. All powers stay, and in $D_n$ all
+# $c(r^k)$ stay, but the mirror axes of different frequencies are no longer the same. A label is **supported** if its
+# *false discovery rate* is at most 0.1: the number of surrogate features with a symmetry of this kind and strength is
+# at most a tenth of the number of real ones. Pure rotations cannot be supported in this way, since the surrogate does
+# not change them.
+#
+# **Does the other half of the coder agree?** The decoder writes, the encoder reads, and they are separate matrices.
+#
+# ```{prf:definition} Profile of the encoder
+# :label: def-encoder-profile
+#
+# Let $r(x)$ be a latent's input after ReLU. On held-out orbits $x$, the **encoder's profile** is
+#
+# $$ c_{\text{enc}}(h) = \frac{\sum_x \sum_{g \in G} r(x[g])\, r(x[hg])}{\sum_x \sum_{g \in G} r(x[g])^2} . $$
+# (eq-encoder-profile)
+#
+# A label is **confirmed** if $c'_{\text{enc}}(h) \ge \tau$ for all $h$ of the decoder's stabiliser.
+# ```
+#
+# Here $x[g]$ is the image $J = gI$, and $x[hg]$ is $hJ$: the element acts from the *left*. Comparing $x[g]$ with $x[gh]$
+# instead compares $J$ with $ghg^{-1}J$ and averages over the conjugacy class of $h$, so that no mirror could be told
+# from another. A feature that looks for a pattern $P$ has $\{h : hP = P\}$ as stabiliser on both sides.
 
 # %%
-c, found = self_similarity(D, G), stabilisers(D, G)
-margin = np.array([s.margin for s in found])
+coder = run.coder()
+held_out = run.orbits("held-out")
+census = confirmed_census(coder, run.evaluate(coder).frequency, held_out, seed=seed)
+D, features = coder.dictionary.detach().cpu()[census.features], census.features
+c, found = census.decoder, census.labels
 label = np.array([s.subgroup.label for s in found])
+margin = np.array([s.margin for s in found])
 names = list(dict.fromkeys(H.label for H in classes))
-report.number("living_count", len(D), note="features that fire on held-out images")
+DRAWS = 20
+drawn_labels = [profile_stabilisers(surrogate(c, G, seed=seed + k), G)
+                for k in range(DRAWS)]
+
+# %% tags=["hide-input"]
+supported_label = [s.subgroup.label for s in census.supported.stabilisers]
+rows = ["| symmetry | features | surrogate | supported | confirmed | by chance |",
+        "|---|---|---|---|---|---|"]
+by_kind = {}
 for name in names:
-    key = "census_" + name.lower().replace(" ", "_")
-    count = report.number(key, int((label == name).sum()),
-                          note=f"features with stabiliser: {name}")
-    print(f"{name:>10}: {count:4d} of {len(D)}")
-_ = report.number("symmetric_share", float((label != "none").mean()),
-                  note="features with any symmetry")
+    key = name.lower().replace(" ", "_")
+    null = sum(s.subgroup.label == name for k in drawn_labels for s in k) / DRAWS
+    kind = [i for i, s in enumerate(found) if s.subgroup.label == name]
+    w = witnessed([found[i] for i in kind], census.encoder[kind], G, seed=seed)
+    agree = int(census.invariant.sum()) if name == "all" else w.count
+    good = supported_label.count(name)
+    by_kind[name] = (len(kind), null, good if name not in ("none", "all") else 0, agree)
+    report.number("census_" + key, len(kind), n=len(D), note=f"stabiliser {name}")
+    report.number("surrogate_" + key, null, note=f"the same in the surrogate: {name}")
+    cells = (["–"] * 3 if name == "none" else ["–", str(agree), "–"] if name == "all"
+             else [str(good), str(agree), f"{w.by_chance:.1f}"])
+    rows.append(f"| {name} | {len(kind)} | {null:.0f} | " + " | ".join(cells) + " |")
+display(Markdown("\n".join(rows)))
 assert sum(Counter(label.tolist()).values()) == len(D)
 
-# %% mystnb={"figure": {"name": "fig-census", "caption": "The census: how many living features of the trained crosscoder have which stabiliser, on the lattice of subgroups. Darker boxes hold more features."}, "image": {"alt": "The lattice of subgroups with a number of features in each box; the box for none is the darkest."}} tags=["hide-input"]
+# %%
+w, partly = census.witness, census.partly
+null_partly = np.mean([sum(1 < s.subgroup.order < G.order for s in k)
+                       for k in drawn_labels])
+for key, value, note in (
+        ("living_count", len(D), "features that fire on held-out images"),
+        ("partly", int(partly.sum()), "features with a symmetry, but not all"),
+        ("partly_surrogate", float(null_partly), "the same in the surrogate"),
+        ("supported_count", int(census.supported_partly.sum()),
+         f"supported, false discovery rate at most {FALSE_RATE}"),
+        ("confirmed_count", w.count, "confirmed by the encoder on held-out orbits"),
+        ("confirmed_chance", w.by_chance, "confirmed by the encoder's surrogate"),
+        ("confirmed_rate", w.rate, "false discovery rate of the confirmed"),
+        ("established_count", int(census.established.sum()), "supported and confirmed"),
+        ("invariant_count", int((label == "all").sum()), "invariant features"),
+        ("invariant_confirmed", int(census.invariant.sum()), "invariant on both sides"),
+        ("trivial_share", float(census.trivial.mean()), "mean trivial share $p_1$")):
+    print(f"{note}: {report.number(key, value, note=note, n=len(D)):.4g}")
+
+# %% [markdown]
+# These are two different questions, and their answers differ ({numref}`fig-census-null`). *Confirmed* asks whether the
+# label is true of the feature or an error of one matrix. The encoder shares no weight with the decoder, and if the
+# label were an accident of the decoder, the encoder would bear it out as often as its surrogate does. Most labels are
+# borne out. *Supported* asks whether the feature is more symmetric than a pattern with such a spectrum is by luck. For
+# most single features the answer is that nobody can tell: of a hundred broad patterns with sixteen axes to choose from,
+# many come close to one of them. But a layer as a whole can have more than chance gives, and that is the difference of
+# the columns "features" and "surrogate".
+
+# %% mystnb={"figure": {"name": "fig-census-null", "caption": "The census with what it is worth: features with each label, the mean of 20 surrogates (whose mirror axes at different frequencies are unrelated), supported labels (false discovery rate at most 0.1), and labels that the encoder has too on held-out orbits."}, "image": {"alt": "Grouped horizontal bars for each kind of symmetry. For one mirror, features and confirmed are longest, the surrogate is shorter, supported the shortest."}} tags=["hide-input"]
+shown = [name for name in names if name != "none" and max(by_kind[name]) >= 0.5]
+with figures.house_style():
+    fig, ax = plt.subplots(figsize=(6, 1.4 + 0.75 * max(1, len(shown))))
+    for k, (text, colour) in enumerate((("features", figures.BLUE), ("surrogate", "0.7"),
+                                        ("supported", figures.ORANGE),
+                                        ("confirmed", figures.GREEN))):
+        ax.barh(np.arange(len(shown)) + 0.2 * (k - 1.5),
+                [by_kind[name][k] for name in shown], 0.19, color=colour, label=text)
+    ax.set(yticks=range(len(shown)), yticklabels=shown, xlabel="features")
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    report.figure("census_null", fig)
+
+# %% mystnb={"figure": {"name": "fig-census", "caption": "The census: how many living features of the trained crosscoder have which stabiliser, on the lattice of subgroups. Darker boxes hold more features."}, "image": {"alt": "The lattice of subgroups with a number of features in each box; none and one mirror are the darkest."}} tags=["hide-input"]
 counts = dict(Counter(s.subgroup.conjugacy_class for s in found))
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 1.3 + 0.72 * len({H.order for H in classes})))
     report.figure("census", figures.subgroup_lattice(G, ax, counts=counts).figure)
 
 # %% [markdown]
-# ### Is it noise?
+# ### The same axis on both sides
 #
-# Two controls. Random vectors have no symmetry, so the rule must find none. And if we shuffle the blocks of each
-# feature, with another permutation for each, its numbers stay the same but their order, which carries the symmetry,
-# is lost. Only features whose blocks are nearly all alike can survive that.
+# Agreement can be asked for without a threshold: which mirror changes the *encoder* least, and is it the decoder's?
+# {numref}`fig-axes-agree` compares them, and the half turn as well. Chance is here what comes out if every decoder is
+# given the encoder of a random other feature; so an axis that the whole layer prefers counts for nothing.
+# {doc}`08_axes` asks which axes these are.
 
 # %%
-noise = torch.randn(500, G.order, D.shape[-1], generator=generator)
-assert {s.subgroup.label for s in stabilisers(noise, G)} == {"none"}
-order = torch.rand(len(D), G.order, generator=generator).argsort(1)
-shuffled = D[torch.arange(len(D))[:, None], order]
-after = np.array([s.subgroup.label for s in stabilisers(shuffled, G)])
+axes_of = mirror_agreement(found, census.encoder, G)
+own, other = inside_by_chance(found, census.encoder, permutations=20, seed=seed)
+inner, outer = (centred(rows)[:, HALF] for rows in (c, census.encoder))
+answers = ~outer.isnan()
+rank = spearmanr(inner[answers], outer[answers]).statistic if answers.any() else 0.0
+report.number("half_turn_rank", float(rank), n=int(answers.sum()),
+              note="half turn, decoder and encoder, rank correlation")
+if len(own):
+    null = other.median(1).values.double().numpy()
+    report.number("encoder_inside", float(own.median()), n=len(own),
+                  note="smallest encoder c' on the decoder's stabiliser, median")
+    report.number("encoder_control", float(null.mean()), n=len(own),
+                  interval=tuple(np.quantile(null, (0.025, 0.975))),
+                  over=f"{len(null)} permutations",
+                  note="the same on that of another feature with the same label")
+    print(f"smallest encoder c' on the decoder's stabiliser: {own.median():.2f}, on "
+          f"another's with the same label {null.mean():.2f}")
 
-# %%
-partly = [(values != "none") & (values != "all") for values in (label, after)]
-report.number("partly", int(partly[0].sum()),
-              note="features with some symmetry, but not all")
-report.number("partly_shuffled", int(partly[1].sum()),
-              note="the same after shuffling the blocks of each feature")
-print("random vectors: no symmetry in 500")
-print(f"neither none nor all: {partly[0].sum()} features, after shuffling "
-      f"{partly[1].sum()}")
-print(f"all: {(label == 'all').sum()} features, after shuffling "
-      f"{(after == 'all').sum()}")
-assert partly[1].sum() <= partly[0].sum()
-
-# %% [markdown]
-# ### Exact mirrors and others
-#
-# In a group with interpolated elements there is a bias to watch. A mirror that moves pixels onto pixels keeps
-# fine detail, any other blurs a little. If the exact mirrors are over-represented, part of the census may be owed to
-# the pixel grid: to ours, or to that of the network, whose filters sit on one too. Or to the world: photographs,
-# unlike our drawings, have a horizon, and the exact mirrors are the upright, the level and the diagonal ones.
-
-# %%
-one = [s.subgroup.elements[1] for s in found if s.subgroup.label == "one mirror"]
-expected = float(exact[n:].float().mean())
-if one:
-    share = report.number("exact_mirrors", float(exact[one].float().mean()),
-                          note="of features with one mirror, those with an exact one")
-    print(f"{len(one)} features with one mirror; an exact one: {share:.0%}, by chance "
-          f"{expected:.0%}")
-_ = report.number("exact_mirrors_chance", expected,
-                  note="share of exact mirrors in the group")
+# %% mystnb={"figure": {"name": "fig-axes-agree", "caption": "Decoder against encoder on held-out orbits. Left: the half turn in both centred profiles, one point a feature. Right: features with one mirror, by steps between the decoder's mirror and the encoder's best one; outlined: what pairs of unrelated features would give."}, "image": {"alt": "A cloud of points along the diagonal, and a histogram that is highest at zero steps, far above its outlined null."}} tags=["hide-input"]
+with figures.house_style():
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.3))
+    left.scatter(inner, outer, s=6, alpha=0.6, linewidths=0)
+    left.axline((0, 0), slope=1, color=figures.MUTED, linewidth=0.8)
+    left.set(xlabel="half turn, decoder's $c'$", ylabel="half turn, encoder's $c'$")
+    if len(axes_of.steps):
+        steps = np.bincount(axes_of.steps, minlength=len(axes_of.chance))
+        where = np.arange(len(steps))
+        right.bar(where, steps / steps.sum(), 0.8)
+        right.bar(where, axes_of.chance, 0.8, fill=False, edgecolor=figures.INK)
+    right.set(xlabel="steps between the mirrors", ylabel="share of features")
+    report.figure("axes_agree", fig)
 
 # %% [markdown]
 # ### What to doubt
@@ -533,158 +593,197 @@ with figures.house_style():
 # %%
 doubtful = report.number("doubtful_share", float((margin < 0.05).mean()),
                          note="features with a margin below 0.05")
-not_closed = (c >= TAU).sum(1).numpy() > np.array([s.subgroup.order for s in found])
+c_left = centred(c)
+order_found = np.array([s.subgroup.order for s in found])
+not_closed = ((c_left >= TAU).sum(1).numpy() > order_found) & (label != "all")
 assert (not_closed == (margin < 0)).all()
 _ = report.number("not_closed", float(not_closed.mean()),
                   note="features with a passing element outside the stabiliser")
-
-# %%
-near = 0
-for i in np.flatnonzero(not_closed):
-    H = found[i].subgroup.elements
-    passing = [h for h in range(G.order) if h not in H and c[i, h] >= TAU]
-    near += any(int(G.table[h, step]) in H for h in passing for step in (1, n - 1))
-print(f"margin below 0.05: {doubtful:.0%}; elements that pass are no subgroup: "
-      f"{not_closed.sum()} features")
-print(f"of those, {near} have a passing element one rotation step beside the "
-      "stabiliser")
-_ = report.number("one_step", near / max(1, int(not_closed.sum())),
-                  note="of those, passing element one step beside it")
 
 # %% [markdown]
 # The second kind of doubt often has an innocent reason: **broad tuning**. A feature that changes little within one
 # step of the group passes for that step. It is not symmetric under it, for then it would be symmetric under all
 # repetitions. This is what asking for a subgroup is good for, and why the margin is a warning but not a verdict.
-#
-# {numref}`fig-doubtful-labels` shows three doubtful features, chosen by rule: the symmetric feature with the margin
-# closest to zero, the asymmetric one with the margin closest to zero, and of all others the one with the smallest
-# margin.
-
-# %% mystnb={"figure": {"name": "fig-doubtful-labels", "caption": "Three doubtful labels, chosen by rule, with heatmap and profile. Left: the symmetric feature with the margin closest to zero. Middle: the same among features without symmetry. Right: the smallest margin of all others, negative if there are such. Rings mark the stabiliser, the dashed line the threshold."}, "image": {"alt": "Three square heat maps above three profiles with a dashed line that some points just reach or just miss."}} tags=["hide-input"]
-def extreme(value, among):
-    return int(np.where(among if among.any() else True, value, np.inf).argmin())
-
-
-doubts = [extreme(np.abs(margin), label != "none"),
-          extreme(np.abs(margin), label == "none")]
-doubts.append(extreme(margin, ~np.isin(np.arange(len(D)), doubts)))
-with figures.house_style():
-    fig, axes = plt.subplots(2, 3, figsize=(6, 4.8))
-    for (top, bottom), i in zip(axes.T, doubts, strict=True):
-        figures.block_heatmap(block_cosines(D[[i]])[0], G, top)
-        figures.stabiliser_profile(c[i], found[i], G, bottom, legend=False)
-        bottom.set_xticks([0, 180], ["0°", "180°"])
-        top.set_title(f"f/{features[i]}: {label[i]}\nmargin {margin[i]:.3f}",
-                      fontsize=10)
-        if bottom is not axes[1, 0]:
-            top.set_yticklabels([])
-            bottom.set(ylabel="", yticklabels=[])
-    report.figure("doubtful", fig)
 
 # %% [markdown]
 # ### Moving the threshold
 #
-# A census without its threshold says nothing. So {numref}`fig-census-sweep` has it for all thresholds that anyone could
-# reasonably ask for.
+# A census without its threshold says nothing, and neither does one without its null. {numref}`fig-census-sweep` has both
+# for all thresholds that anyone could reasonably ask for.
 
 # %%
-levels = np.linspace(0.5, 0.9, 9)
-sweep = [Counter(s.subgroup.label for s in stabilisers(D, G, tau=float(tau)))
-         for tau in levels]
-most = sorted(names, key=lambda name: -max(counts[name] for counts in sweep))[:6]
-curves = {name: [counts[name] / len(D) for counts in sweep] for name in names
-          if name in most}
+levels = np.linspace(0.2, 0.8, 13)
+null_c = surrogate(c, G, seed=seed)
 
-# %% tags=["hide-input"]
-for tau in (0.5, 0.6, 0.7):
-    at = sweep[int(np.abs(levels - tau).argmin())]
-    report.number(f"symmetric_at_{tau}", 1 - at["none"] / len(D),
-                  note=f"features with any symmetry, threshold {tau}")
-invariant = [counts["all"] for counts in sweep]
-assert invariant == sorted(invariant, reverse=True)
 
-# %% mystnb={"figure": {"name": "fig-census-sweep", "caption": "The census against the threshold: share of living features with each label. Dashed: the threshold in use. Where a line is steep, the count is a matter of convention."}, "image": {"alt": "Lines over the threshold, the one for none rising, those for symmetric kinds falling."}} tags=["hide-input"]
+def symmetric_share(profiles, tau):
+    labels = profile_stabilisers(profiles, G, tau=float(tau))
+    return sum(1 < s.subgroup.order < G.order for s in labels) / len(labels)
+
+
+curves = {"features": [symmetric_share(c, tau) for tau in levels],
+          "surrogate": [symmetric_share(null_c, tau) for tau in levels]}
+for tau in (0.3, 0.5, 0.7):
+    at = int(np.abs(levels - tau).argmin())
+    report.number(f"partly_at_{tau}", curves["features"][at], n=len(D),
+                  note=f"share with a symmetry, but not all, threshold {tau}")
+    report.number(f"surrogate_at_{tau}", curves["surrogate"][at], n=len(D),
+                  note=f"the same in the surrogate, threshold {tau}")
+
+# %% mystnb={"figure": {"name": "fig-census-sweep", "caption": "Share of living features with a symmetry, but not all, against the threshold, and the same in the surrogate. Dashed: the threshold in use. The gap is what chance does not give; a lower threshold adds to both lines alike."}, "image": {"alt": "Two falling lines over the threshold, the one of the features above the one of the surrogate."}} tags=["hide-input"]
 with figures.house_style():
-    fig, ax = plt.subplots(figsize=(6, 4))
+    fig, ax = plt.subplots(figsize=(6, 3.6))
     figures.threshold_curves(curves, levels, ax, ylabel="share of features")
     report.figure("sweep", fig)
 
 # %% [markdown]
-# ### Does the encoder agree?
+# ## Does it emerge?
 #
-# The decoder writes, the encoder reads, and they are separate matrices. The encoder's answers to drawn shapes give it a
-# label of its own, by the same functions: the response to all stimuli transformed by $g$ is block $g$ of a
-# vector, and $(h \cdot f)[g] = f[gh]$ holds for it like for any orbit.
+# That a trained network has symmetric features is not yet news. The world has mirrors, and a convolution treats all
+# places alike whatever its weights are. And training asks for some of it. The scenes that the built-in network was
+# trained on show every orientation equally often, which works like augmentation by all rotations; it had to name
+# shapes, and was not asked for orientations (its predecessor was: the control *told*). {term}`InceptionV1` was trained
+# with random left-right mirrors of its photographs. So the question is what training adds, by two criteria.
+#
+# 1. **Fixed before any number was seen.** The share of living features with a supported *and* confirmed symmetry that
+#    is not invariance is larger in the trained network than with random weights *and* than in patches of pixels: the
+#    95 % interval of the difference over seeds is above 0.
+# 2. **Fixed after the built-in network had been seen, before InceptionV1.** The same for the *excess*: the share of
+#    features with a symmetry that is not invariance, less the share in the surrogate.
+#
+# The first is strict about each feature, and unsteady: a false discovery rate of 0.1 leaves few features or many,
+# depending on a handful in the tail. The second is about the layer as a whole. What passes the second alone rests on
+# InceptionV1, which it was not made for.
 
 # %%
-with torch.no_grad():
-    x0 = run.stimulus_activations.to(coder.W_e.device)
-    to_drawings = coder.preactivations(x0).relu().cpu()[:, features]
-to_drawings = to_drawings - to_drawings.mean(0)
-answers = to_drawings.norm(dim=0).numpy() > 1e-6
-moved = [run.stimuli.act(A, h) for h in range(G.order)]  # what each stimulus becomes
-read = torch.stack([to_drawings[stimulus][:, answers].T for stimulus in moved], dim=1)
-c_read = self_similarity(read, G)
-read_label = [s.subgroup.label for s in stabilisers(read, G)]
-assert [moved[1][k] for k in moved[n]] == moved[G.multiply(1, n)]  # as the group says
-same = np.array(read_label) == label[answers]
-print(f"{answers.sum()} features answer to drawings; same label by decoder and "
-      f"encoder: {same.mean():.0%}")
-_ = report.number("encoder_same", float(same.mean()),
-                  note="features with the same label by decoder and encoder")
+starts = range(seed, seed + run.profile.seeds)
+sources = {name: (run.control(name), starts if name != "told" else starts[:1])
+           for name in ("trained", "untrained", "patches", "told")
+           if name != "told" or run.profile.model == "tiny-inception"}
 
-# %% [markdown]
-# The same label is a lot to ask. Here is a fairer question: on the *decoder's* stabiliser, how symmetric are the
-# encoder's responses? The control takes the stabiliser of another symmetric feature instead.
+
+def measured(source, start):
+    coder = source.coder(seed=start)
+    z = confirmed_census(coder, source.evaluate(coder).frequency,
+                         source.orbits("held-out"), seed=start)
+    null = np.mean([sum(1 < s.subgroup.order < G.order for s in profile_stabilisers(
+        surrogate(z.decoder, G, seed=start + k), G)) for k in range(5)])
+    axes, living = mirror_agreement(z.labels, z.encoder, G), len(z.features)
+    whole = sum(s.subgroup.order == G.order for s in z.labels)
+    return {"living": living, "invariant": whole, "partly": int(z.partly.sum()),
+            "surrogate": float(null), "supported": int(z.supported_partly.sum()),
+            "confirmed": z.witness.count, "rate": z.witness.rate,
+            "established": int(z.established.sum()) / living,
+            "excess": (int(z.partly.sum()) - float(null)) / living,
+            "p1": float(z.trivial.mean()), "axes": len(axes.steps), "exact": axes.exact,
+            "near": axes.near, "chance": float(axes.chance[0])}
 
 # %%
-kept = [s for s, keep in zip(found, answers, strict=True) if keep]
-partial = [k for k, s in enumerate(kept) if 1 < s.subgroup.order < G.order]
-print(f"{len(partial)} answering features with some symmetry, but not all")
-if len(partial) > 1:
-    own = [float(c_read[k, list(kept[k].subgroup.elements)].min()) for k in partial]
-    other = [float(c_read[k, list(kept[j].subgroup.elements)].min())
-             for k, j in zip(partial, partial[1:] + partial[:1], strict=True)]
-    for key, values, note in (("encoder_inside", own,
-                               "smallest response cosine on the decoder's stabiliser, "
-                               "median"),
-                              ("encoder_control", other,
-                               "the same on another feature's stabiliser")):
-        print(f"{note}: {report.number(key, float(np.median(values)), note=note):.2f}")
+seen_by = {name: [measured(source, start) for start in among]
+           for name, (source, among) in sources.items()}
+
+# %% tags=["hide-input"]
+words = {"living": "living features", "invariant": "invariant",
+         "partly": "with a symmetry, but not all", "surrogate": "in the surrogate",
+         "supported": "supported", "confirmed": "confirmed",
+         "rate": "false discovery rate of the confirmed",
+         "established": "supported and confirmed, share", "excess": "excess, share",
+         "p1": "trivial share $p_1$", "axes": "features with one mirror",
+         "exact": "same mirror in the encoder", "near": "within one step",
+         "chance": "same mirror by chance"}
+rows = ["| mean over seeds | " + " | ".join(seen_by) + " |", "|---" * (1 + len(seen_by)) + "|"]
+for key, text in words.items():
+    means = {name: float(np.mean([one[key] for one in ones])) for name, ones in seen_by.items()}
+    rows.append(f"| {text} | " + " | ".join(f"{v:.3g}" for v in means.values()) + " |")
+    for name, value in means.items():
+        report.number(f"{key}_{name}", value, n=len(seen_by[name]),
+                      note=f"{text}: {name}, mean over seeds")
+display(Markdown("\n".join(rows)))
+
+# %% tags=["hide-input"]
+def verdict_of(key, name):
+    """Trained against both controls, with the numbers that the replication table reads."""
+    shares = {who: [one[key] for one in seen_by[who]] for who in seen_by if who != "told"}
+    for who, values in shares.items():
+        report.number(f"{name}_{who}", float(np.mean(values)), n=len(values),
+                      interval=interval_of(values), over=f"{len(values)} seeds",
+                      note=f"{words[key]}: {who}")
+    result = emergence(shares["trained"], {k: shares[k] for k in ("untrained", "patches")})
+    for who, key_of in (("untrained", f"{name}_difference"),
+                        ("patches", f"{name}_difference_patches")):
+        report.number(key_of, result.difference[who], n=len(starts),
+                      interval=result.interval[who], over=f"{len(starts)} seeds",
+                      note=f"{words[key]}: trained minus {who}")
+        low, high = result.interval[who]
+        print(f"{words[key]}, trained minus {who}: {result.difference[who]:.3f}, 95 % "
+              f"interval {low:.3f} to {high:.3f}")
+    report.number(f"{name}_holds", "yes" if result.holds else "no",
+                  note=f"{words[key]}: more after training than in both controls")
+    print("more after training than in both controls:", "yes" if result.holds else "no")
+
+# %%
+verdict_of("established", "emergence")
+verdict_of("excess", "excess")
+axis = seen_by["trained"]
+for key, name, note in (("exact", "axis_exact", "same mirror in decoder and encoder"),
+                        ("near", "axis_near", "within one step"),
+                        ("chance", "axis_exact_chance", "same mirror by chance")):
+    values = [one[key] for one in axis]
+    whole = not any(math.isnan(value) for value in values)
+    report.number(name, float(np.mean(values)), n=sum(one["axes"] for one in axis),
+                  interval=interval_of(values) if whole else None,
+                  over=f"{len(axis)} seeds", note=note)
 
 # %% [markdown]
+# **By the criterion that was fixed first, it is not shown here.** On average the trained network has several times as
+# many supported and confirmed features as random weights or pixels, but they are few, and among its three seeds their
+# share varies fourfold: the interval of the difference includes 0. **By the second it is shown**: about a quarter of
+# the trained network's features are symmetric beyond what their spectra give, against four and six percent. The told
+# network is no different from the one that was asked for names only, so nobody had to ask for orientations.
+#
+# The unfavourable numbers belong beside these. Random weights and pixels have symmetric features too, by the hundred,
+# and encoder and decoder agree on them as well as in the trained network: such labels are true, and yet nothing but
+# broad patterns that happen to lie near a mirror. And training does not make features invariant: random weights have
+# several times as many invariant ones. Finally, what was trained here has seen every orientation equally often. That
+# symmetric features emerge *although nothing asks for them* is not what this comparison says.
+#
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
-# {term}`InceptionV1` (GoogLeNet), not the paper's. {numref}`fig-census-inception` is the counterpart of
-# {numref}`fig-census`.
+# {term}`InceptionV1` (GoogLeNet), not the paper's. For the comparison with controls, all columns, the trained one too,
+# have half the photographs and half the steps.
 
 # %% tags=["hide-input"]
 report.save()
 display(Markdown(report.compare(
-    "living_count", "census_none", "census_half_turn", "census_one_mirror",
-    "census_c4", "census_c2_x_c2", "census_d4", "census_all", "symmetric_share",
-    "symmetric_at_0.5", "symmetric_at_0.6", "symmetric_at_0.7", "doubtful_share",
-    "not_closed", "one_step", "partly", "partly_shuffled", "exact_mirrors",
-    "exact_mirrors_chance", "encoder_same", "encoder_inside", "encoder_control",
-    "twin", "tau", "tau_best", "drawn_right", "drawn_margin", "network_right")))
+    "living_count", "partly", "partly_surrogate", "supported_count", "confirmed_count",
+    "confirmed_chance", "confirmed_rate", "established_count", "invariant_count",
+    "invariant_confirmed", "trivial_share", "census_none", "census_half_turn",
+    "census_one_mirror", "surrogate_one_mirror", "census_c4", "census_c2_x_c2",
+    "surrogate_c2_x_c2", "census_d4", "census_all", "encoder_inside", "encoder_control",
+    "half_turn_rank", "axis_exact", "axis_near", "axis_exact_chance")))
+
+# %% tags=["hide-input"]
+display(Markdown(report.compare(
+    "emergence_trained", "emergence_untrained", "emergence_patches",
+    "emergence_difference", "emergence_difference_patches", "emergence_holds",
+    "excess_trained", "excess_untrained", "excess_patches", "excess_difference",
+    "excess_difference_patches", "excess_holds", "partly_at_0.3", "surrogate_at_0.3",
+    "partly_at_0.5", "surrogate_at_0.5", "partly_at_0.7", "surrogate_at_0.7",
+    "doubtful_share", "not_closed", "tau", "tau_best", "drawn_right",
+    "drawn_margin", "network_right")))
 
 # %% [markdown]
 # ```{figure} ../book/reference/07_symmetry/census.png
-# :alt: The lattice of subgroups of D_16 with the number of InceptionV1 features in each box; most are in none and one mirror.
+# :alt: The lattice of subgroups of D_16 with the number of InceptionV1 features in each box.
 # :name: fig-census-inception
 #
 # InceptionV1, mixed3b, reference run (profile `inception`): the census of the group crosscoder's features, as in
 # {numref}`fig-census`.
 # ```
 #
-# Four readings, with the numbers in the table. **One mirror is the commonest symmetry**: curves, corners, edges. Then
-# come features that no element changes, and those with a half turn and two mirrors, as lines have. Pure rotation
-# groups are nearly empty: what comes back after a quarter turn has mirrors too. **Exact mirrors are
-# over-represented**: the upright, the level and the diagonal ones hold more than twice as many features as chance
-# would give them. **Most labels are doubtful**, and the threshold decides much, because features are learned less well
-# than the calibration asks for: the nearest feature of another seed is far below $\tau$. The census is a lower bound
-# on symmetry. **It is not noise**: with shuffled blocks, an eighth of the partly symmetric features would be left.
+# A label of this lattice is worth what the table says about it: how many the surrogate has, and how many the encoder
+# confirms. Pure rotation groups are rare: what comes back after a quarter turn has mirrors too.
 #
 # ## Exercises
 #
@@ -715,48 +814,28 @@ for group in (G, dihedral(5)):
 # ```{solution-end}
 # ```
 #
-# ```{exercise} A threshold of one's own
-# :label: ex-threshold
-#
-# For the two thirds of the living features that have a twin in another seed with the highest cosine, is
-# the share of symmetric features larger? What would you conclude, and what not?
-# ```
-#
-# ```{solution-start} ex-threshold
-# :class: dropdown
-# ```
-
-# %%
-stable = (twin >= twin.quantile(1 / 3)).numpy()
-print(f"any symmetry: {(label[stable] != 'none').mean():.0%} of the stable features, "
-      f"{(label[~stable] != 'none').mean():.0%} of the others")
-_ = report.number("symmetric_stable", float((label[stable] != "none").mean()),
-                  note="features with any symmetry among those that two seeds share")
-
-# %% [markdown]
-# If it is larger, that fits the idea that errors hide symmetry. It does not prove it: features that are easy to learn
-# may also be more symmetric.
-#
-# ```{solution-end}
-# ```
-#
 # ## Summary
 #
-# - The stabiliser ({prf:ref}`def-stabiliser`) is the largest subgroup on which the profile stays above a threshold. It
-#   comes with a margin, and both are computed for every feature.
-# - On drawn shapes with an exactly equivariant layer the rule is right for all fourteen. On
-#   {term}`planted features` it is right as long as they are learned well enough for the threshold, for errors
-#   multiply the profile by $q^2$ ({prf:ref}`prop-errors`).
-# - The census of a layer depends on the threshold, so it is shown with it, and with how many labels are doubtful.
+# - The stabiliser ({prf:ref}`def-stabiliser`) is the largest subgroup on which the centred profile
+#   ({prf:ref}`def-centred`) stays above a threshold. It comes with a margin, and both are computed for every feature.
+# - On drawn shapes with an exactly equivariant layer the rule is right for thirteen of fourteen. On
+#   {term}`planted features` it is right for well-learned ones; errors multiply the profile by $q^2$
+#   ({prf:ref}`prop-errors`), and at a cosine of 0.7 no threshold reads all that share an error.
+# - A count of symmetries means something beside its surrogate, which has the same spectra and unrelated axes. A single
+#   label means something if the encoder has it too ({prf:ref}`def-encoder-profile`).
+# - Whether training made the symmetry is a third question, and random weights and pixels are its null.
 #
 # ## Limits
 #
-# The dictionary vector is what a feature *writes*, and a vector that is learned with block-wise noise looks less
-# symmetric than the feature is. Symmetries that lie between the group's elements are not seen at all: the axis of
-# a curve can only be named if it is one of the group's. And broad tuning and true invariance differ by degree.
+# Symmetries that lie between the group's elements are not seen at all: the axis of a curve can only be named if it is
+# one of the group's. Broad tuning and symmetry differ by degree, and for a single feature often nobody can tell them
+# apart. Decoder and encoder are separate weights, but they were trained together on the same images: their agreement
+# says that a label is true of the feature, not that another training would find the feature. The surrogate says
+# nothing about symmetries without mirrors, and nothing at all in commutative groups. Seeds are those of the coder; the
+# network and the images are the same.
 #
 # ## What next
 #
-# A stabiliser is all or nothing. {doc}`09_spectra` looks at the same profiles without a threshold, as spectra, and
-# asks how equivariant the network is. {doc}`14_answer_key` asks how well each *method* recovers planted features in the
-# first place; here only the rule was put to the test on them.
+# {doc}`08_axes` asks which mirrors these are. A stabiliser is all or nothing; {doc}`09_spectra` looks at the same
+# profiles without a threshold, as spectra, and asks how equivariant the network is. {doc}`14_answer_key` asks how well
+# each *method* recovers planted features in the first place; here only the rule was put to the test on them.

@@ -45,7 +45,16 @@ from groupcc_lite.answers.replication import (
     living_features,
     median_interval,
 )
-from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, calibrate_tau, disturbed, score
+from groupcc_lite.answers.scoring import (
+    RECOVERED,
+    SIMILAR,
+    UNCENTRED_TAU,
+    Readable,
+    calibrate_tau,
+    disturbed,
+    readable,
+    score,
+)
 from groupcc_lite.answers.trials import (
     METHODS,
     Budget,
@@ -63,11 +72,11 @@ from groupcc_lite.answers.two_halves import Separation, bootstrap, separation
 
 __all__ = [
     "AboveNull", "Budget", "LabelAgreement", "METHODS", "Matches", "PoseErrors", "ProbeScores", "Problem",
-    "RECOVERED", "ReposedPictures", "SIMILAR", "STEPS", "Separation", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "above_null", "best_matches", "bootstrap", "calibrate_tau", "chance_f1", "circular", "data_dictionary",
-    "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem", "label_agreement",
-    "living_features", "logistic_by_steps", "median_interval", "plant", "pose_errors", "predicted_angles",
-    "probe_all", "probe_settings", "probe_task", "ranked_latents", "redrawn", "reposed_pictures", "score",
-    "seconds_per_step", "separation", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost",
-    "trial_artefact",
+    "RECOVERED", "Readable", "ReposedPictures", "SIMILAR", "STEPS", "Separation", "ShareOfAdvantage", "Study",
+    "TrainingCost", "Trial", "UNCENTRED_TAU", "above_null", "best_matches", "bootstrap", "calibrate_tau", "chance_f1",
+    "circular", "data_dictionary", "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem",
+    "label_agreement", "living_features", "logistic_by_steps", "median_interval", "plant", "pose_errors",
+    "predicted_angles", "probe_all", "probe_settings", "probe_task", "ranked_latents", "readable", "redrawn",
+    "reposed_pictures", "score", "seconds_per_step", "separation", "shape_stabiliser", "share_of_advantage",
+    "standard", "study", "training_cost", "trial_artefact",
 ]

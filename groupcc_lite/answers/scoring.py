@@ -18,12 +18,23 @@ from torch import Tensor
 from groupcc_lite.answers.planted import Planted, Problem
 from groupcc_lite.base import require
 from groupcc_lite.groups import trivial
-from groupcc_lite.symmetry import TAU, max_cosine, normalised, stabilisers
+from groupcc_lite.symmetry import (
+    TAU,
+    centred,
+    max_cosine,
+    normalised,
+    profile_stabilisers,
+    self_similarity,
+    stabilisers,
+)
 
 RECOVERED = 0.9
 """Cosine with the truth above which a feature counts as recovered."""
 SIMILAR = 0.7
 """Mean similarity that makes clusters one family: of 1, features learnt with cosine 0.9 keep 0.9^2."""
+UNCENTRED_TAU = 0.7
+"""The threshold for profiles that are not centred, of the rule that `readable` compares with."""
+
 
 class PlantedScores(NamedTuple):
     """How much of a planted problem a dictionary has found; shares and means are over all true features."""
@@ -116,11 +127,13 @@ class Calibration(NamedTuple):
     """Share of wrong stabilisers for each case at each threshold; "fewest" refers to the mean over cases."""
 
 
-def disturbed(truth: Planted, cosine: float, *, equivariant: bool = False, seed: int = 0) -> Float[Tensor, "m g n"]:
+def disturbed(truth: Planted, cosine: float, *, equivariant: bool = False, invariant: float = 0.0,
+              seed: int = 0) -> Float[Tensor, "m g n"]:
     """The true dictionary with a random error, so that every vector has exactly this cosine with the truth.
 
     The error is independent in every block, or, if `equivariant`, one of v_j that all blocks share, as a crosscoder
-    makes it that mixes features up.
+    makes it that mixes features up. `invariant`: on top, a random vector that is the same in all blocks, of this share
+    of the power; features of real layers have 0.2 to 0.5 of it, and it leaves their stabilisers alone.
 
     >>> from groupcc_lite.answers import standard
     >>> problem = standard(group="D_2", channels=8, superposition=1.0)
@@ -129,14 +142,19 @@ def disturbed(truth: Planted, cosine: float, *, equivariant: bool = False, seed:
     """
     if not 0 < cosine <= 1:
         raise ValueError(f"cosine is {cosine}; expected above 0 and up to 1")
+    if not 0 <= invariant < 1:
+        raise ValueError(f"invariant is {invariant}; expected a share from 0 to below 1")
     generator = torch.Generator().manual_seed(seed)
     true = truth.directions if equivariant else normalised(truth.dictionary).flatten(1)
     error = torch.randn(true.shape, generator=generator)
     error -= (error * true).sum(1, keepdim=True) * true
     tilted = cosine * true + (1 - cosine**2) ** 0.5 * torch.nn.functional.normalize(error, dim=1)
-    if equivariant:
-        return einsum(truth.maps, tilted, "g a b, m b -> m g a")
-    return tilted.unflatten(1, truth.dictionary.shape[1:])
+    blocks = (einsum(truth.maps, tilted, "g a b, m b -> m g a") if equivariant
+              else tilted.unflatten(1, truth.dictionary.shape[1:]))
+    if not invariant:
+        return blocks
+    same = normalised(torch.randn(len(blocks), 1, blocks.shape[2], generator=generator).expand_as(blocks))
+    return (1 - invariant) ** 0.5 * normalised(blocks) + invariant**0.5 * same
 
 
 def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Problem]],
@@ -147,7 +165,7 @@ def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Problem]],
     dictionaries of single blocks, or where not one feature has a partner.
 
     >>> from groupcc_lite.answers import standard
-    >>> problem = standard(group="D_2", channels=8, superposition=1.0)
+    >>> problem = standard(group="D_4", channels=8, superposition=1.0)
     >>> low, high = calibrate_tau([(disturbed(problem, 0.95), problem)]).best
     >>> 0.1 <= low < TAU < high
     True
@@ -168,3 +186,57 @@ def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Problem]],
     run = max(np.split(few, np.flatnonzero(np.diff(few) > 1) + 1), key=len)
     low, high = float(taus[run[0]]), float(taus[run[-1]])
     return Calibration((low + high) / 2, (low, high), taus, np.array(errors))
+
+
+class Readable(NamedTuple):
+    """How many stabilisers can be read from a dictionary whose truth is known: shares of features, by rule.
+
+    >>> Readable._fields
+    ('right', 'best', 'best_tau', 'uncentred', 'shares')
+    """
+
+    right: float
+    """As the library reads them: centred profiles at `TAU`."""
+    best: float
+    """The same at whatever threshold is best for this very dictionary, which needs the truth to be known."""
+    best_tau: float
+    """That threshold."""
+    uncentred: float
+    """Profiles as they are, at `UNCENTRED_TAU`."""
+    shares: tuple[float, ...]
+    """As the library reads them, at each of the thresholds."""
+
+
+def readable(dictionary: Float[Tensor, "m g n"], truth: Planted, *,
+             taus: Sequence[float] | Float[np.ndarray, " t"] | None = None) -> Readable:
+    """What rules make of dictionary vectors in the order of the truth, such as `disturbed` gives them.
+
+    `taus`: thresholds among which the best is looked for, by default 0.1 to 0.9. ValueError for another shape than the
+    truth's.
+
+    >>> from groupcc_lite.answers import standard
+    >>> problem = standard(group="D_4", channels=16)
+    >>> readable(disturbed(problem, 0.95), problem).right
+    1.0
+    >>> [round(readable(disturbed(problem, 0.8, invariant=p), problem).uncentred, 1) for p in (0.0, 0.45)]
+    [0.3, 1.0]
+    """
+    if dictionary.shape != truth.dictionary.shape:
+        raise ValueError(f"dictionary has shape {tuple(dictionary.shape)}; expected the truth's, "
+                         f"{tuple(truth.dictionary.shape)}")
+    G, c = truth.group, self_similarity(dictionary, truth.group).double().clamp(-1, 1)
+    taus = np.linspace(0.1, 0.9, 41) if taus is None else np.asarray(taus, dtype=np.float64)
+    subgroups = G.subgroups()
+    size = torch.tensor([H.order for H in subgroups], dtype=torch.double)
+    true = torch.tensor([subgroups.index(H) for H in truth.stabiliser])
+    invariant = torch.tensor([s.subgroup.order == G.order for s in profile_stabilisers(c, G)])
+
+    def right(profiles: Tensor, tau: float, whole: Tensor) -> float:
+        lowest = torch.stack([profiles[:, list(H.elements)].amin(1) for H in subgroups], dim=1)
+        chosen = torch.where(lowest >= tau, 2 * size + lowest, 0.0).argmax(1)
+        return float((torch.where(whole, int(size.argmax()), chosen) == true).double().mean())
+
+    shares = [right(centred(c), tau, invariant) for tau in taus.tolist()]
+    best = int(np.argmax(shares))
+    uncentred = right(c, UNCENTRED_TAU, torch.zeros_like(invariant))
+    return Readable(right(centred(c), TAU, invariant), shares[best], float(taus[best]), uncentred, tuple(shares))

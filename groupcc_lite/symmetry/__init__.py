@@ -16,8 +16,22 @@ from groupcc_lite.symmetry.ceiling import (
     linear_map,
     missed_by_image,
 )
-from groupcc_lite.symmetry.census import Census, living_dictionary, small_census
-from groupcc_lite.symmetry.encoder_side import confirmed, encoder_profile
+from groupcc_lite.symmetry.census import (
+    Census,
+    ConfirmedCensus,
+    Emergence,
+    confirmed_census,
+    emergence,
+    living_dictionary,
+    small_census,
+)
+from groupcc_lite.symmetry.encoder_side import (
+    MirrorAgreement,
+    confirmed,
+    encoder_profile,
+    inside_by_chance,
+    mirror_agreement,
+)
 from groupcc_lite.symmetry.equivariance import equivariance_score
 from groupcc_lite.symmetry.families import (
     Embedding,
@@ -44,7 +58,7 @@ from groupcc_lite.symmetry.mirror_axes import (
     isotropy,
     preference_turn,
 )
-from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, supported_stabilisers, surrogate
+from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, Witnessed, supported_stabilisers, surrogate, witnessed
 from groupcc_lite.symmetry.similarity import (
     block_cosines,
     max_cosine,
@@ -57,13 +71,14 @@ from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile_stabilisers, stabilisers
 
 __all__ = [
-    "Census", "Embedding", "FALSE_RATE", "FamilyScores", "INVARIANT", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT",
-    "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "act", "axes_of", "axis_steps",
-    "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations", "centred", "cluster",
-    "confirmed", "distance", "embed", "encoder_profile", "equivariance_score", "interval_over_images", "irrep_power",
-    "isotropy", "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine",
-    "missed_by_image", "nearest_relative", "neighbour_purity", "normalised", "on_factor", "paper_reflection",
-    "picture_responses", "preference_turn", "printed_similarity", "profile_stabilisers", "render_features",
-    "render_steps", "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers",
-    "surrogate", "trivial_share", "unrelated",
+    "Census", "ConfirmedCensus", "Embedding", "Emergence", "FALSE_RATE", "FamilyScores", "INVARIANT",
+    "MirrorAgreement", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT", "Purity", "ResponseLabels", "Stabiliser",
+    "Supported", "TAU", "Turn", "Witnessed", "act", "axes_of", "axis_steps", "axis_votes", "axis_weights",
+    "block_cosines", "ceiling_curve", "centre_activations", "centred", "cluster", "confirmed", "confirmed_census",
+    "distance", "embed", "emergence", "encoder_profile", "equivariance_score", "inside_by_chance",
+    "interval_over_images", "irrep_power", "isotropy", "label_by_response", "linear_ceiling", "linear_map",
+    "living_dictionary", "max_cosine", "mirror_agreement", "missed_by_image", "nearest_relative", "neighbour_purity",
+    "normalised", "on_factor", "paper_reflection", "picture_responses", "preference_turn", "printed_similarity",
+    "profile_stabilisers", "render_features", "render_steps", "score_families", "self_similarity", "small_census",
+    "stabilisers", "supported_stabilisers", "surrogate", "trivial_share", "unrelated", "witnessed",
 ]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup
-from groupcc_lite.symmetry.spectra import irrep_power
-from groupcc_lite.symmetry.stabiliser import TAU, Stabiliser, stabilisers
+from groupcc_lite.orbits import OrbitStore, TensorOrbits
+from groupcc_lite.symmetry.encoder_side import confirmed, encoder_profile
+from groupcc_lite.symmetry.nulls import DRAWS, FALSE_RATE, Supported, Witnessed, supported_stabilisers, witnessed
+from groupcc_lite.symmetry.similarity import self_similarity
+from groupcc_lite.symmetry.spectra import irrep_power, trivial_share
+from groupcc_lite.symmetry.stabiliser import TAU, Stabiliser, profile_stabilisers, stabilisers
 
 
 class Census(NamedTuple):
@@ -33,7 +39,7 @@ class Census(NamedTuple):
     """Shares of each feature over the irreps."""
 
 
-def living_dictionary(coder: GroupCrosscoder,
+def living_dictionary(coder: GroupCrosscoder | FittedCrosscoder,
                       frequency: Float[np.ndarray, " m"]) -> tuple[Float[Tensor, "k g d"], Int[np.ndarray, " k"]]:
     """Dictionary vectors of the latents that ever fire, detached and on the CPU, and the numbers of these latents.
 
@@ -65,3 +71,121 @@ def small_census(D: Float[Tensor, "m g d"], G: FiniteGroup, *, tau: float = TAU)
     """
     found = stabilisers(D, G, tau=tau)
     return Census(found, Counter(s.subgroup.label for s in found), irrep_power(D, G))
+
+
+class ConfirmedCensus(NamedTuple):
+    """The census of a coder with what each count is worth: by surrogates, and by the coder's other half.
+
+    >>> ConfirmedCensus._fields[:4]
+    ('features', 'decoder', 'encoder', 'labels')
+    """
+
+    features: Int[np.ndarray, " k"]
+    """Numbers of the living latents, to which all that follows refers."""
+    decoder: Float[Tensor, "k g"]
+    """Profiles of the dictionary vectors, not centred."""
+    encoder: Float[Tensor, "k g"]
+    """Profiles of the encoder on the orbits, not centred."""
+    labels: list[Stabiliser]
+    """Read from the decoder, whatever they are worth."""
+    supported: Supported
+    """Those that features with such spectra do not have as often by chance."""
+    confirmed: Bool[Tensor, " k"]
+    """Features with a symmetry, but not all, that the encoder has too: their label is no error of one half."""
+    invariant: Bool[Tensor, " k"]
+    """Features that no element changes, on both sides."""
+    witness: Witnessed
+    """How many labels are confirmed, and how many if encoders had unrelated axes."""
+
+    @property
+    def partly(self) -> Bool[Tensor, " k"]:
+        """Features with a label between none and all."""
+        return _partly(self.labels, self.decoder.shape[1])
+
+    @property
+    def supported_partly(self) -> Bool[Tensor, " k"]:
+        """The same with a supported label."""
+        return _partly(self.supported.stabilisers, self.decoder.shape[1])
+
+    @property
+    def established(self) -> Bool[Tensor, " k"]:
+        """Features with a supported symmetry, but not all, that the encoder has too."""
+        return self.supported_partly & confirmed(self.supported.stabilisers, self.encoder)
+
+    @property
+    def trivial(self) -> Float[Tensor, " k"]:
+        """Share of each feature's power that no element changes."""
+        return trivial_share(self.decoder)
+
+
+def confirmed_census(coder: GroupCrosscoder | FittedCrosscoder, frequency: Float[np.ndarray, " m"],
+                     orbits: OrbitStore | TensorOrbits, *, tau: float = TAU, rate: float = FALSE_RATE,
+                     draws: int = DRAWS, seed: int = 0) -> ConfirmedCensus:
+    """Symmetries of a coder's living features, each with its false discovery rate and the encoder's word on it.
+
+    `orbits` must not be those that the coder was trained on. `frequency` as for `living_dictionary`; ValueError as
+    there, and for a coder in which nothing lives.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> G = dihedral(4)
+    >>> x = TensorOrbits(torch.randn(40, 8, 6, generator=torch.Generator().manual_seed(0)), G)
+    >>> census = confirmed_census(GroupCrosscoder(G, 6, 12, seed=0), np.ones(12), x)
+    >>> len(census.labels), int(census.confirmed.sum())
+    (12, 0)
+    """
+    G = orbits.group
+    D, features = living_dictionary(coder, frequency)
+    if not len(D):
+        raise ValueError("no latent ever fires; expected at least one living feature")
+    c, read = self_similarity(D, G).cpu(), encoder_profile(coder, orbits).cpu()[features]
+    labels = profile_stabilisers(c, G, tau=tau)
+    supported = supported_stabilisers(c, G, tau=tau, rate=rate, draws=draws, seed=seed)
+    agree = confirmed(labels, read, tau=tau)
+    whole = torch.tensor([s.subgroup.order == G.order for s in labels], dtype=torch.bool)
+    return ConfirmedCensus(features, c, read, labels, supported, agree & ~whole, agree & whole,
+                           witnessed(labels, read, G, tau=tau, draws=draws, seed=seed))
+
+
+def _partly(found: list[Stabiliser], order: int) -> Bool[Tensor, " k"]:
+    return torch.tensor([1 < s.subgroup.order < order for s in found], dtype=torch.bool)
+
+
+class Emergence(NamedTuple):
+    """Whether something is more frequent after training than in controls.
+
+    >>> Emergence({"untrained": 0.1}, {"untrained": (-0.1, 0.3)}).holds
+    False
+    """
+
+    difference: dict[str, float]
+    """Mean over seeds of trained minus control, for each control."""
+    interval: dict[str, tuple[float, float]]
+    """Where it lies with 95 % confidence, by Student's t over the seeds."""
+
+    @property
+    def holds(self) -> bool:
+        """All intervals lie above 0. One without width, from a few equal counts, has not measured any spread."""
+        return bool(self.interval) and all(0 < low < high for low, high in self.interval.values())
+
+
+def emergence(trained: Sequence[float], controls: Mapping[str, Sequence[float]]) -> Emergence:
+    """Shares of the trained network, one for each seed, against those of controls, one for the same seeds.
+
+    ValueError for fewer than two seeds, which have no spread, and for controls of other lengths.
+
+    >>> emergence([0.30, 0.31, 0.29], {"untrained": [0.10, 0.11, 0.12]}).holds
+    True
+    >>> emergence([0.30, 0.05, 0.10], {"untrained": [0.10, 0.11, 0.12]}).holds
+    False
+    """
+    from scipy.stats import t
+
+    if len(trained) < 2 or any(len(values) != len(trained) for values in controls.values()):
+        raise ValueError(f"{len(trained)} seeds against {[len(values) for values in controls.values()]}; expected two "
+                         "or more, and as many of each control")
+    difference, interval = {}, {}
+    for name, values in controls.items():
+        gap = np.subtract(trained, values)
+        reach = float(t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5)
+        difference[name], interval[name] = float(gap.mean()), (float(gap.mean()) - reach, float(gap.mean()) + reach)
+    return Emergence(difference, interval)

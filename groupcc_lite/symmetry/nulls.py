@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.groups import FiniteGroup, Subgroup, fourier, inverse_fourier
+from groupcc_lite.symmetry.encoder_side import confirmed
 from groupcc_lite.symmetry.spectra import check_profiles
 from groupcc_lite.symmetry.stabiliser import TAU, Stabiliser, lowest_on_subgroups, profile_stabilisers, read_for
 
@@ -31,8 +32,9 @@ def surrogate(c: Float[Tensor, "m g"], G: FiniteGroup, *, seed: int = 0) -> Floa
     c(h) = sum_rho d / (|G| e) tr(rho(h)^T C_rho) with C_rho = sum_h c(h) rho(h). Each C_rho is conjugated by an
     orthogonal matrix of its own, uniformly distributed over those in the algebra that the rho(h) span. Every trace,
     hence every irrep's power, stays, and C_rho stays positive semidefinite, so the result is the profile of some
-    feature. In D_n rotations are left as they are, and the mirror axes of different frequencies are made unrelated. In
-    an abelian group the powers determine c, so the surrogate is c itself: it can refute nothing there.
+    feature. In D_n rotations are left as they are, and the mirror axes of different frequencies are made unrelated;
+    irreps of dimension 1 have no axis, so that B1 and B2 still say which of the two classes of mirrors is preferred. In
+    an abelian group the powers determine c, and the surrogate is c itself: it can refute nothing there.
 
     ValueError for profiles that do not fit the group.
 
@@ -84,8 +86,12 @@ def supported_stabilisers(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float
 
     For the subgroups of one label (all single mirrors, say) and a strength t, the rate is the mean number of surrogate
     features whose best such subgroup reaches t, divided by the number of real ones that do; a feature's rate is the
-    lowest for any t up to its own. Elements of a subgroup without mirrors keep their cosines in the surrogate of a
-    dihedral group, so nothing can be said against chance there, and such labels are never supported.
+    lowest for any t up to its own. Labels take their turn from the largest subgroups down, and a feature with a
+    supported one is out of the count for what is smaller, with its surrogates: a line has mirrors too, and would
+    otherwise lend its strength to accidental mirrors of others. Invariant features are out from the start.
+
+    What the surrogate cannot change it cannot refute: in a dihedral group subgroups without mirrors keep their cosines,
+    in an abelian group all do. Such labels are never supported.
 
     >>> from groupcc_lite.groups import dihedral
     >>> from groupcc_lite.symmetry import self_similarity
@@ -96,60 +102,95 @@ def supported_stabilisers(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float
     >>> sum(s.subgroup.elements == (0, 9) for s in found.stabilisers[:40]), sum(s.subgroup.order > 1 for s in found[0])
     (40, 40)
     """
+    if draws < 1 or not 0 < rate < 1:
+        raise ValueError(f"draws is {draws}, rate {rate}; expected at least one surrogate and a rate between 0 and 1")
     plain = profile_stabilisers(c, G, tau=tau)
     subgroups = [H for H in G.subgroups() if 1 < H.order < G.order]
-    if not subgroups:
-        return Supported(plain, torch.full((len(c),), torch.nan))
-    by_label: dict[str, list[int]] = {}
-    for number, H in enumerate(subgroups):
-        by_label.setdefault(H.label, []).append(number)
+    lowest, chosen = torch.full((len(c),), torch.nan), [-1] * len(c)
+    if not subgroups or not len(c):
+        return Supported(plain, lowest)
     strength = lowest_on_subgroups(read_for(c), subgroups)
     null = torch.stack([lowest_on_subgroups(read_for(surrogate(c, G, seed=seed + k)), subgroups)
                         for k in range(draws)])
-    rates = torch.empty_like(strength)
-    for numbers in by_label.values():
-        best, chance = strength[:, numbers].amax(1), null[:, :, numbers].amax(2)
-        at = _false_rates(best, chance)
-        # A feature's second-best subgroup of one label has the rate of a feature whose best is as strong.
-        for number in numbers:
-            rates[:, number] = _rate_at(strength[:, number], best, at)
-    return _choose(c, G, plain, subgroups, strength, rates, tau, rate)
+    open_ = torch.tensor([s.subgroup.order < G.order for s in plain])
+    for numbers in _by_label(subgroups):
+        rows = torch.nonzero(open_).flatten()
+        best, which = strength[rows][:, numbers].max(1)
+        rates = _false_rates(best, null[:, rows][:, :, numbers].amax(2))
+        for i, b, w, r in zip(rows.tolist(), best.tolist(), which.tolist(), rates.tolist(), strict=True):
+            if b >= tau and not lowest[i] <= r:
+                lowest[i] = r
+            if b >= tau and r <= rate:
+                open_[i], chosen[i] = False, numbers[w]
+    profiles, nothing = read_for(c), next(H for H in G.subgroups() if H.order == 1)
+    found = [s if s.subgroup.order == G.order else
+             Stabiliser.of(subgroups[k] if k >= 0 else nothing, profiles[i], s.trivial, tau)
+             for i, (s, k) in enumerate(zip(plain, chosen, strict=True))]
+    return Supported(found, lowest)
+
+
+def _by_label(subgroups: Sequence[Subgroup]) -> list[list[int]]:
+    """Numbers of the subgroups with each label and order, the largest first."""
+    labels: dict[tuple[int, str], list[int]] = {}
+    for number, H in enumerate(subgroups):
+        labels.setdefault((-H.order, H.label), []).append(number)
+    return [labels[key] for key in sorted(labels)]
 
 
 def _false_rates(real: Float[Tensor, " m"], null: Float[Tensor, "k m"]) -> Float[Tensor, " m"]:
     """False discovery rate at each real strength, made monotone: the lowest at any threshold up to it."""
     order = real.argsort()
     rising = real[order].contiguous()
-    false = (null.numel() - torch.searchsorted(null.flatten().sort().values, rising)) / len(null)
-    true = torch.arange(len(real), 0, -1, dtype=real.dtype)
+    # A surrogate that is as strong but for rounding counts, or what it leaves alone would look supported.
+    false = (null.numel() - torch.searchsorted(null.flatten().sort().values, rising - 1e-6)).double() / len(null)
+    true = len(real) - torch.searchsorted(rising, rising)
     rate = torch.empty_like(real)
     rate[order] = torch.cummin((false / true).clamp(max=1), 0).values
     return rate
 
 
-def _rate_at(values: Float[Tensor, " m"], real: Float[Tensor, " m"], rate: Float[Tensor, " m"]) -> Float[Tensor, " m"]:
-    order = real.argsort()
-    place = torch.searchsorted(real[order].contiguous(), values.contiguous(), right=True) - 1
-    return torch.where(place < 0, 1.0, rate[order][place.clamp(min=0)])
+class Witnessed(NamedTuple):
+    """How many labels the other half of a coder bears out, and how many it would by chance.
+
+    >>> Witnessed(40, 8.0).rate
+    0.2
+    """
+
+    count: int
+    """Labels that are confirmed, the invariant ones left out."""
+    by_chance: float
+    """Mean number of them if the other half's irreps had unrelated axes."""
+
+    @property
+    def rate(self) -> float:
+        """False discovery rate of the confirmed labels, at most 1; NaN if there are none."""
+        return min(1.0, self.by_chance / self.count) if self.count else float("nan")
 
 
-def _choose(c: Tensor, G: FiniteGroup, plain: list[Stabiliser], subgroups: Sequence[Subgroup], strength: Tensor,
-            rates: Tensor, tau: float, rate: float) -> Supported:
-    """The largest supported subgroup of every feature that is not invariant."""
-    centred, found, lowest = read_for(c), [], torch.full((len(c),), torch.nan)
-    size = torch.tensor([H.order for H in subgroups])
-    nothing = next(H for H in G.subgroups() if H.order == 1)
-    for i, s in enumerate(plain):
-        passing = strength[i] >= tau
-        if s.subgroup.order == G.order or not passing.any():
-            found.append(s)
-            continue
-        good = passing & (rates[i] <= rate)
-        if good.any():
-            best = int(torch.where(good, 2 * size + strength[i], -1.0).argmax())
-            lowest[i] = rates[i, best]
-            found.append(Stabiliser.of(subgroups[best], centred[i], s.trivial, tau))
-        else:
-            lowest[i] = rates[i][passing].min()
-            found.append(Stabiliser.of(nothing, centred[i], s.trivial, tau))
-    return Supported(found, lowest)
+def witnessed(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float = TAU,
+              draws: int = DRAWS, seed: int = 0) -> Witnessed:
+    """Labels of one half that the other half's profiles `c` confirm, against the surrogates of these profiles.
+
+    The labels may come from any rule, supported or not: the other half has had no part in them. If a label is an
+    accident, the other half knows nothing of its axis, and confirms it as often as its surrogate does. Counts are of
+    labels with some symmetry, but not all; rows of NaN confirm nothing.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> from groupcc_lite.symmetry import self_similarity
+    >>> G = dihedral(8)
+    >>> f = torch.randn(50, 16, 20, generator=torch.Generator().manual_seed(0))
+    >>> c = self_similarity(f + f[:, G.regular[9]], G)  # the mirror s r
+    >>> w = witnessed(profile_stabilisers(c, G), c, G)
+    >>> w.count, round(w.rate, 1)  # few frequencies agree by chance now and then
+    (50, 0.3)
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; expected at least one surrogate")
+    partly = torch.tensor([1 < s.subgroup.order < G.order for s in found], dtype=torch.bool)
+    count = int((confirmed(found, c, tau=tau) & partly).sum())
+    rows = torch.nonzero(partly & ~c.cpu().isnan().any(1)).flatten()
+    if not len(rows):
+        return Witnessed(count, 0.0)
+    kept, labels = c.cpu()[rows], [found[i] for i in rows.tolist()]
+    chance = [int(confirmed(labels, surrogate(kept, G, seed=seed + k), tau=tau).sum()) for k in range(draws)]
+    return Witnessed(count, sum(chance) / draws)

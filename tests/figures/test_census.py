@@ -34,7 +34,7 @@ def symmetric():
 
 
 def found(*labels, margin=0.2):
-    return [Stabiliser(next(H for H in CLASSES if H.label == label), 1.0, 0.0, margin) for label in labels]
+    return [Stabiliser(next(H for H in CLASSES if H.label == label), 1.0, 0.0, margin, 0.1) for label in labels]
 
 
 def boxes(ax):
@@ -107,7 +107,7 @@ def test_rings_are_around_the_elements_of_the_stabiliser_on_both_ends_of_the_tur
 
 def test_rings_in_a_group_without_angles_stand_at_the_elements_numbers(ax):
     product = parse_group("C_2 x C_2")
-    s = Stabiliser(product.subgroups()[1], 1.0, 0.0, 0.2)
+    s = Stabiliser(product.subgroups()[1], 1.0, 0.0, 0.2, 0.1)
     census.stabiliser_profile(np.array([1, 0.9, 0.1, 0.2]), s, product, ax)
     assert ax.collections[-1].get_offsets()[:, 0].tolist() == list(s.subgroup.elements)
 

@@ -14,8 +14,7 @@ from small import noise_images, small_model
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import probing, trials
 from groupcc_lite.groups import cyclic, dihedral, parse_group
-from groupcc_lite.runs import recipes
-from groupcc_lite.runs import answer_plan
+from groupcc_lite.runs import answer_plan, recipes
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import KeyProfile, Profile, SceneProfile

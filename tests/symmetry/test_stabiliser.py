@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, permutation_group, product, trivial
 from groupcc_lite.symmetry.block_action import act
 from groupcc_lite.symmetry.equivariance import equivariance_score
-from groupcc_lite.symmetry.similarity import block_cosines
-from groupcc_lite.symmetry.spectra import irrep_power
-from groupcc_lite.symmetry.stabiliser import TAU, stabilisers
+from groupcc_lite.symmetry.similarity import block_cosines, self_similarity
+from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
+from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, profile_stabilisers, stabilisers
 
 Q8 = permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], name="Q8")
 GROUPS = [*map(cyclic, (1, 2, 5, 6)), *map(dihedral, (1, 2, 3, 4, 6, 16)), product(cyclic(4), cyclic(2)),
@@ -63,37 +63,99 @@ def test_stabilisers_move_by_conjugation(G, seed):
 
 @cases
 def test_negative_control_random_vectors_have_the_trivial_stabiliser(G, seed):
-    for s in stabilisers(random_features(G, seed), G):
+    for s in stabilisers(random_features(G, seed, d=400), G) if G.order > 1 else []:
         assert s.subgroup.elements == (0,) and s.inside == 1
         assert s.margin == pytest.approx(min(1 - TAU, TAU - s.outside))
+        assert s.trivial == pytest.approx(1 / G.order, abs=0.3)
+
+
+def slow_profile(f: torch.Tensor, G: FiniteGroup) -> tuple[list[float], list[float]]:
+    """c and c' of one vector, word for word: cosines, and the same without the mean over the group of the blocks."""
+    c = [float(torch.cosine_similarity(f.flatten(), act(f, G, h).flatten(), dim=0)) for h in range(G.order)]
+    rest = f - f.mean(0)
+    if float(rest.norm()) < 1e-4 * float(f.norm()):
+        return c, [1.0] + [0.0] * (G.order - 1)
+    return c, [float(torch.cosine_similarity(rest.flatten(), act(rest, G, h).flatten(), dim=0)) for h in range(G.order)]
 
 
 @cases
-def test_the_answer_is_the_largest_subgroup_that_passes(G, seed):
+def test_the_answer_is_the_largest_subgroup_that_passes_without_the_invariant_part(G, seed):
     """Against the definition, with thresholds at which random features have random stabilisers."""
     D, tau = random_features(G, seed, d=2), (1 + seed % 5) / 20
     for f, s in zip(D, stabilisers(D, G, tau=tau), strict=True):
-        c = [float(torch.cosine_similarity(f.flatten(), act(f, G, h).flatten(), dim=0)) for h in range(G.order)]
+        plain, c = slow_profile(f, G)
+        assert s.trivial == pytest.approx(sum(plain) / G.order, abs=1e-4)
+        if min(plain) >= INVARIANT:
+            assert s.subgroup.order == G.order and s.inside == pytest.approx(min(plain), abs=1e-4)
+            continue
         passing = [H for H in G.subgroups() if min(c[h] for h in H.elements) >= tau]
         size = max(H.order for H in passing)
         best = max((H for H in passing if H.order == size), key=lambda H: min(c[h] for h in H.elements))
         assert s.subgroup == best and G.generated(s.subgroup.elements) == s.subgroup.elements
-        assert s.inside == pytest.approx(min(c[h] for h in best.elements), abs=1e-5)
+        assert s.inside == pytest.approx(min([c[h] for h in best.elements[1:]], default=1), abs=1e-4)
         rest = [c[h] for h in range(G.order) if h not in best.elements]
-        assert s.outside == pytest.approx(max(rest, default=-1), abs=1e-5)
+        assert s.outside == pytest.approx(max(rest, default=-1), abs=1e-4)
         assert s.margin == pytest.approx(min(s.inside - tau, tau - s.outside), abs=1e-6)
 
 
+@cases
+def test_an_invariant_part_leaves_a_stabiliser_alone_and_is_reported(G, seed):
+    """The old rule, c itself against a threshold, called such features symmetric under everything."""
+    D = planted(G, seed)[:-1]  # the last one is invariant already
+    if not len(D):
+        return
+    D = D - D.mean(1, keepdim=True)
+    D = D[D.flatten(1).norm(dim=1) > 1e-3]
+    u = torch.randn(len(D), 1, D.shape[2], generator=torch.Generator().manual_seed(seed)).expand_as(D)
+    share = 0.45
+    both = (1 - share)**0.5 * D / D.flatten(1).norm(dim=1)[:, None, None]
+    both = both + share**0.5 * u / u.flatten(1).norm(dim=1)[:, None, None]
+    for before, after in zip(stabilisers(D, G), stabilisers(both, G), strict=True):
+        assert after.trivial == pytest.approx(share, abs=1e-3) and before.trivial == pytest.approx(0, abs=1e-4)
+        if after.subgroup.order < G.order:  # c(h) >= 0.5 for all h makes an invariant feature, whatever the rest is
+            assert before.subgroup == after.subgroup
+            assert (before.inside, before.outside) == pytest.approx((after.inside, after.outside), abs=1e-3)
+
+
+def test_one_notion_of_invariant():
+    """c(h) >= INVARIANT for all h; the rest of the profile does not matter then, and one lower cosine is enough."""
+    G = dihedral(4)
+    row = torch.tensor([1.0, 0.5, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5])
+    lower = row.clone()
+    lower[5] = 0.49
+    invariant, not_so = profile_stabilisers(torch.stack([row, lower]), G)
+    assert invariant.subgroup.label == "all" and invariant.margin == pytest.approx(0)
+    assert invariant.inside == pytest.approx(0.5) and invariant.trivial == pytest.approx(float(row.mean()))
+    assert not_so.subgroup.label == "half turn"
+
+
+def test_centred_profiles_are_those_of_centred_vectors():
+    G = dihedral(4)
+    D = random_features(G, 1) + 2
+    c = self_similarity(D, G)
+    for f, row in zip(D, centred(c, D, G), strict=True):
+        assert row.tolist() == pytest.approx(slow_profile(f, G)[1], abs=1e-4)
+    assert trivial_share(c).tolist() == pytest.approx(irrep_power(D, G)[:, 0].tolist(), abs=1e-5)
+    assert centred(torch.ones(1, 8)).tolist() == [[1.0] + [0.0] * 7]
+    with pytest.raises(ValueError, match="not the profiles of D"):
+        centred(c.flip(0), D, G)
+
+
 def test_a_profile_by_hand():
-    """C_4, one channel: c(r) = c(r^3) = 1/2 and c(r^2) = 0 for two neighbouring ones."""
+    """C_4, one channel: c(r) = c(r^3) = 1/2 and c(r^2) = 0 for two neighbouring ones; half of it is invariant."""
     f = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 4, 1)
-    loose, strict = (stabilisers(f, cyclic(4), tau=tau)[0] for tau in (0.4, 0.8))
-    assert loose.subgroup.name == strict.subgroup.name == "C1"  # r alone passes 0.4, but r^2 does not: no subgroup
-    assert loose.outside == strict.outside == pytest.approx(0.5)
-    assert loose.margin == pytest.approx(-0.1) and strict.margin == pytest.approx(0.2)
+    loose, strict = (stabilisers(f + extra, cyclic(4), tau=0.4)[0] for extra in (0.0, -0.5))
+    for s, trivial_part in ((loose, 0.5), (strict, 0.0)):  # the rest, (1, 1, -1, -1), has c' = (1, 0, -1, 0)
+        assert s.subgroup.name == "C1" and s.outside == pytest.approx(0) and s.trivial == pytest.approx(trivial_part)
+        assert s.margin == pytest.approx(0.4)
+    # c' = (1, 0.5, -0.5, ...) in C_6: the step itself passes, but not what it generates
+    angle = torch.arange(6) * torch.pi / 3
+    step = stabilisers(torch.cos(angle).view(1, 6, 1), cyclic(6))[0]
+    assert step.subgroup.order == 1 and step.outside == pytest.approx(0.5)
+    assert step.margin == pytest.approx(TAU - 0.5)
     everything = stabilisers(torch.ones(1, 4, 1), cyclic(4))[0]
     assert everything.subgroup.label == "all" and everything.outside == -1
-    assert everything.margin == pytest.approx(1 - TAU)
+    assert everything.margin == pytest.approx(1 - INVARIANT) and everything.trivial == pytest.approx(1)
 
 
 def test_labels_of_shapes():
