@@ -164,6 +164,10 @@ def additivity(study: SceneRun, base: str, seed: int, *, trained: bool = True) -
     """`Additivity` of a base model, with random weights if not `trained`: the null of "a matrix turns activations".
 
     On up to `NULL_SCENES` scenes of each part, evenly spread.
+
+    >>> found = additivity(SceneRun("smoke"), "cnn", 0, trained=False)  # its quadrants do not interact
+    >>> found.additive > 0.999
+    True
     """
     model, parts = study.autoencoder(base, seed, trained=trained), []
     for part, count in NULL_SCENES.items():
@@ -286,7 +290,15 @@ def family_f1(scores: Sequence[ProbeScores], tasks: Sequence[Task], probe: str =
 # -------------------------------------------------------------------------------------------------- report rows
 
 def record(report: Report, rows: Rows) -> None:
-    """Hand every row to a report."""
+    """Hand every row to a report.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = Report(folder, "11_one_matrix", "smoke")
+    ...     record(report, {"setups": Row(2, "setups", n=2)})
+    >>> report.numbers["setups"]["value"]
+    2
+    """
     for key, row in rows.items():
         report.number(key, row.value, note=row.note, n=row.n, interval=row.interval, over=row.over,
                       internal=row.internal)
@@ -483,66 +495,101 @@ def verdict(differences: Float[np.ndarray, " n"]) -> int:
     return int(low > 0) - int(high < 0)
 
 
+Setup = tuple[str, int, int]
+"""Base model, k, and how many latents are kept."""
+
+
+class _Setups:
+    """F1 of XGBoost by task, the mean over seeds, in every setup (base, k, latents kept)."""
+
+    def __init__(self, scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[Task]):
+        self.scores = scores
+        self.setups = sorted({(p.base, p.k, p.kept) for p in scores}, key=lambda s: (_BASES.index(s[0]), *s[1:]))
+        kept = [setup[2] for setup in self.setups]
+        self.kept = {"few": min(kept, default=0), "many": max(kept, default=0)}
+        self.tasks = {family: np.array([family in (task.family, "all") for task in tasks])
+                      for family in (*FAMILIES, "all")}
+
+    def of(self, setup: Setup, reading: str, view: str, family: str = "all") -> Float[np.ndarray, " t"]:
+        """F1 of every task of a family."""
+        base, k, t = setup
+        seeds = [s.of("xgboost") for s in self.scores[Probed(base, reading, view, k, t)]]
+        return np.mean(seeds, axis=0)[self.tasks[family]]
+
+    def against(self, setup: Setup, mine: tuple[str, str], others: Sequence[str],
+                family: str = "all") -> Float[np.ndarray, " t"]:
+        """F1 of one reading minus that of the best other coder in the coders' own view, the one with the best mean."""
+        view = "latents" if mine[1] == "latents" else "reconstructions"
+        best = max((self.of(setup, other, view, family) for other in others), key=np.mean)
+        return self.of(setup, *mine, family) - best
+
+
 def _setup_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[Task]) -> Rows:
     """The paper's claims about probes, over setups (base, k, kept)."""
-    setups = sorted({(p.base, p.k, p.kept) for p in scores}, key=lambda s: (_BASES.index(s[0]), *s[1:]))
-    kept = {"few": min((s[2] for s in setups), default=0), "many": max((s[2] for s in setups), default=0)}
-    chosen = {family: np.array([family in (task.family, "all") for task in tasks]) for family in (*FAMILIES, "all")}
-
-    def of(setup: tuple[str, int, int], reading: str, view: str, family: str = "all") -> Float[np.ndarray, " t"]:
-        """F1 of every task of a family, the mean over seeds."""
-        base, k, t = setup
-        return np.mean([s.of("xgboost") for s in scores[Probed(base, reading, view, k, t)]], axis=0)[chosen[family]]
-
-    def against(setup: tuple[str, int, int], mine: tuple[str, str], others: Sequence[tuple[str, str]],
-                family: str = "all") -> Float[np.ndarray, " t"]:
-        """F1 of one reading minus that of the best of others, the one with the best mean, by task."""
-        best = max((of(setup, *other, family) for other in others), key=np.mean)
-        return of(setup, *mine, family) - best
-
-    rows: Rows = {"setups": Row(len(setups), "setups: base model, k and truncation")}
-    regular = [(name, "latents") for name in ("sae", "wide", "deep")]
-    for size, count in kept.items():
-        mine = [against(s, ("equivariant", "latents"), regular, "S") for s in setups if s[2] == count]
-        rows |= _contest(f"latents_s_{size}", mine, f"F1 on S from {count} latents, equivariant SAE minus best other")
-        mine = [against(s, ("equivariant", "reconstructions"), [(o, "reconstructions") for o in ("sae", "wide")], "S")
-                for s in setups if s[2] == count]
-        rows |= _contest(f"reconstructions_s_{size}", mine,
-                         f"F1 on S from reconstructions of {count} latents, equivariant SAE minus SAE or wide")
-    mine = [of(s, "equivariant", "latents", "S") - of(s, "activations", "activations", "S") for s in setups]
-    rows["share_latents_above_activations_on_s"] = Row(
-        _mean(v.mean() >= 0 for v in mine), "share of setups in which latents reach the base activations on S",
-        n=len(mine), over="setups")
+    table = _Setups(scores, tasks)
+    rows: Rows = {"setups": Row(len(table.setups), "setups: base model, k and truncation")}
+    rows |= _scarce_rows(table)
     for family in FAMILIES:
-        drop = [of(s, "equivariant", "latents", family).mean() - of(s, "equivariant", "latents", "S").mean()
-                for s in setups if s[2] == kept["few"]]
-        if family != "S":
-            rows[f"latents_drop_{family}"] = _over(drop, "setups", f"F1 from {kept['few']} latents of the equivariant "
-                                                                   f"SAE on {family} minus that on S")
-        for reading in ("equivariant", "deep", "sae", "wide"):
-            rows[f"latents_{reading}_{family}"] = Row(
-                _mean(of(s, reading, "latents", family).mean() for s in setups),
-                f"F1 of probes on latents, {CODER_NAMES[reading]}, {family}", internal=True)
-        rows[f"activations_{family}"] = Row(_mean(of(s, "activations", "activations", family).mean() for s in setups),
-                                            f"F1 of probes on the activations, {family}", internal=True)
-        for reading, view in READINGS[5:]:
-            rows[f"reconstructions_{reading}_{family}"] = Row(
-                _mean(of(s, reading, view, family).mean() for s in setups),
-                f"F1 of probes on reconstructions, {CODER_NAMES[reading]}, {family}", internal=True)
+        rows |= _family_rows(table, family)
     for k in _KS:
-        mine = [s for s in setups if s[1] == k]
-        rows[f"deep_minus_best_one_layer_k{k}"] = _over(
-            [against(s, ("deep", "latents"), [("sae", "latents"), ("wide", "latents")]).mean() for s in mine], "setups",
-            f"F1 on latents: two-layer SAE minus the better one-layer SAE, k = {k}")
-        rows[f"equivariant_minus_deep_k{k}"] = _over(
-            [against(s, ("equivariant", "reconstructions"), [("deep", "reconstructions")]).mean() for s in mine],
-            "setups", f"F1 on reconstructions: equivariant SAE minus two-layer SAE, k = {k}")
+        rows |= _rows_at_k(table, k)
     for reading, view in (("equivariant", "reconstructions"), ("inferred", "inferred"), ("invariant", "invariant")):
-        mine = [against(s, (reading, view), [(o, "reconstructions") for o in ("sae", "wide")], family)
-                for s in setups for family in FAMILIES]
+        mine = [table.against(s, (reading, view), ("sae", "wide"), family)
+                for s in table.setups for family in FAMILIES]
         rows |= _contest(f"{reading}_against_regular_and_wide", mine,
                          f"F1 on reconstructions minus the better of SAE and wide SAE, {CODER_NAMES[reading]}")
     return rows
+
+
+def _scarce_rows(table: _Setups) -> Rows:
+    """On the tasks S, from the fewest and the most latents."""
+    rows: Rows = {}
+    for size, count in table.kept.items():
+        setups = [s for s in table.setups if s[2] == count]
+        mine = [table.against(s, ("equivariant", "latents"), ("sae", "wide", "deep"), "S") for s in setups]
+        rows |= _contest(f"latents_s_{size}", mine, f"F1 on S from {count} latents, equivariant SAE minus best other")
+        mine = [table.against(s, ("equivariant", "reconstructions"), ("sae", "wide"), "S") for s in setups]
+        rows |= _contest(f"reconstructions_s_{size}", mine,
+                         f"F1 on S from reconstructions of {count} latents, equivariant SAE minus SAE or wide")
+    mine = [table.of(s, "equivariant", "latents", "S") - table.of(s, "activations", "activations", "S")
+            for s in table.setups]
+    rows["share_latents_above_activations_on_s"] = Row(
+        _mean(v.mean() >= 0 for v in mine), "share of setups in which latents reach the base activations on S",
+        n=len(mine), over="setups")
+    return rows
+
+
+def _family_rows(table: _Setups, family: str) -> Rows:
+    """F1 on one family of tasks, by coder and view, and how far latents drop from the tasks S."""
+    rows: Rows = {}
+    few = table.kept["few"]
+    drop = [table.of(s, "equivariant", "latents", family).mean() - table.of(s, "equivariant", "latents", "S").mean()
+            for s in table.setups if s[2] == few]
+    if family != "S":
+        rows[f"latents_drop_{family}"] = _over(
+            drop, "setups", f"F1 from {few} latents of the equivariant SAE on {family} minus that on S")
+
+    def add(key: str, reading: str, view: str, note: str) -> None:
+        values = (table.of(s, reading, view, family).mean() for s in table.setups)
+        rows[f"{key}_{family}"] = Row(_mean(values), f"F1 of probes on {note}, {family}", internal=True)
+
+    for reading in ("equivariant", "deep", "sae", "wide"):
+        add(f"latents_{reading}", reading, "latents", f"latents, {CODER_NAMES[reading]}")
+    add("activations", "activations", "activations", "the activations")
+    for reading, view in READINGS[5:]:
+        add(f"reconstructions_{reading}", reading, view, f"reconstructions, {CODER_NAMES[reading]}")
+    return rows
+
+
+def _rows_at_k(table: _Setups, k: int) -> Rows:
+    """What a second layer of the encoder does on latents, and the equivariant SAE against it on reconstructions."""
+    setups = [s for s in table.setups if s[1] == k]
+    deep = [table.against(s, ("deep", "latents"), ("sae", "wide")).mean() for s in setups]
+    ours = [table.against(s, ("equivariant", "reconstructions"), ("deep",)).mean() for s in setups]
+    return {f"deep_minus_best_one_layer_k{k}": _over(
+                deep, "setups", f"F1 on latents: two-layer SAE minus the better one-layer SAE, k = {k}"),
+            f"equivariant_minus_deep_k{k}": _over(
+                ours, "setups", f"F1 on reconstructions: equivariant SAE minus two-layer SAE, k = {k}")}
 
 
 def _contest(name: str, differences: Sequence[np.ndarray], note: str) -> Rows:
