@@ -58,7 +58,8 @@ class Report:
             value = value.tolist()
         entry = dict(value=value, unit="" if isinstance(value, str) else unit, note=note)
         entry |= {} if n is None else dict(n=int(n))
-        entry |= {} if interval is None else dict(interval=[float(end) for end in interval], over=over)
+        if interval is not None and all(math.isfinite(end) for end in interval):  # too few values have none
+            entry |= dict(interval=[float(end) for end in interval], over=over)
         self.numbers[key] = entry | (dict(internal=True) if internal else {})
         return value
 

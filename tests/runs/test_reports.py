@@ -63,8 +63,10 @@ def test_a_number_keeps_n_its_interval_and_whether_it_is_internal(tmp_path):
     report = Report(tmp_path, "03_training", "book")
     report.number("fve", 0.5, note="explained", n=80, interval=(0.45, 0.55), over="5 folds")
     report.number("sum", 3.0, internal=True)
+    report.number("lone", 1.0, interval=(float("nan"), float("nan")))
     kept = json.loads(report.save().read_text())["numbers"]
     assert kept["fve"] == dict(value=0.5, unit="", note="explained", n=80, interval=[0.45, 0.55], over="5 folds")
+    assert "interval" not in kept["lone"]
     assert kept["sum"]["internal"] is True and "n" not in kept["sum"] and "interval" not in kept["sum"]
     assert "| explained | 0.5 [0.45, 0.55] |" in report.compare("fve")
 
