@@ -8,7 +8,6 @@ import pytest
 from built_book import SmokeBook, make_smoke_book
 
 from bookmaker import build, execution, notebook_pairs, pages, replication
-from groupcc_lite.base import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = notebook_pairs.sources(ROOT)
