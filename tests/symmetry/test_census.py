@@ -113,7 +113,7 @@ def test_random_weights_against_random_weights_show_no_emergence(tmp_path):
             z = confirmed_census(coder, run.evaluate(coder).frequency, run.orbits("held-out"), draws=5)
             found.append([float(z.established.double().mean()), float(z.confirmed.double().mean())])
         shares.append(np.array(found).T)
-    assert not emergence(shares[0][0], {"untrained": shares[1][0]}).holds
+    assert not emergence(shares[0][0].tolist(), {"untrained": shares[1][0].tolist()}).holds
 
 
 def test_emergence_asks_for_more_than_every_control():
