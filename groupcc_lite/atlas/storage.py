@@ -165,12 +165,13 @@ def _table(table: FeatureTable, pictures: Pictures) -> dict[str, Any]:
     if (found := table.symmetries) is not None:
         content |= dict(
             profile=pack(found.profile.clip(-1, 1), "i2", cosine),
-            centred=pack(found.centred.clip(-1, 1), "i2", cosine), trivial=pack(found.trivial.clip(0, 1), "u2", 1 / 65535),
-            spectrum=pack(found.spectrum, "u2", 1 / 65535), subgroup=pack(found.subgroup, **whole),
-            inside=pack(found.inside, "i2", cosine), outside=pack(found.outside, "i2", cosine),
-            margin=pack(found.margin, "i2", 2 * cosine), equivariance=pack(found.equivariance.clip(-1, 1), "i2", cosine),
-            supported=pack(found.supported, **whole), rate=pack(found.rate, "f4"), confirmed=pack(found.confirmed, "i1"),
-            encoder=pack(found.encoder.clip(-1, 1), "i2", cosine))
+            centred=pack(found.centred.clip(-1, 1), "i2", cosine),
+            trivial=pack(found.trivial.clip(0, 1), "u2", 1 / 65535), spectrum=pack(found.spectrum, "u2", 1 / 65535),
+            subgroup=pack(found.subgroup, **whole), inside=pack(found.inside, "i2", cosine),
+            outside=pack(found.outside, "i2", cosine), margin=pack(found.margin, "i2", 2 * cosine),
+            equivariance=pack(found.equivariance.clip(-1, 1), "i2", cosine),
+            supported=pack(found.supported, **whole), rate=pack(found.rate, "f4"),
+            confirmed=pack(found.confirmed, "i1"), encoder=pack(found.encoder.clip(-1, 1), "i2", cosine))
     return content
 
 

@@ -106,7 +106,7 @@ def test_labels_are_supported_and_confirmed_as_in_the_census():
     x[..., :12] += x[:, torch.as_tensor(G.table[9].copy()), :12]  # half of the channels see no mirror s r
     orbits, coder = TensorOrbits(x, G), GroupCrosscoder(G, 24, 150, activation="relu", seed=2)
     with torch.no_grad():
-        coder.W_e[:30, 12:] = 0
+        coder.W_e[:30, 12:] = coder.W_e[30:, :12] = 0
         for row in range(80):  # mirrors s r, and half turns
             coder.W_d[row] += act(coder.W_d[row].clone(), G, 9 if row < 60 else 4)
         coder.W_d[80:90] = torch.randn(10, 1, 24, generator=generator)
