@@ -23,16 +23,23 @@ from groupcc_lite.models import BaseModel
 from groupcc_lite.runs import KINDS, FamilyMap, Run
 from groupcc_lite.stimuli import SHAPE_NAMES
 from groupcc_lite.symmetry import (
+    FALSE_RATE,
+    INVARIANT,
     TAU,
+    Stabiliser,
     block_cosines,
+    centred,
+    confirmed,
+    encoder_profile,
     equivariance_score,
     irrep_power,
     max_cosine,
     self_similarity,
     stabilisers,
+    supported_stabilisers,
 )
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same maps and pictures give another atlas; one made before is then made anew."""
 
 BATCH = 16
@@ -50,10 +57,15 @@ class Relatives(NamedTuple):
 
 
 class Symmetries(NamedTuple):
-    """What the blocks of dictionary vectors say, a row for each feature."""
+    """What the blocks of dictionary vectors say, a row for each feature, and what the encoder says of it."""
 
     blocks: Float[np.ndarray, "m g g"]
     profile: Float[np.ndarray, "m g"]
+    """c(h), from which invariance is read."""
+    centred: Float[np.ndarray, "m g"]
+    """c'(h), from which all other stabilisers are read."""
+    trivial: Float[np.ndarray, " m"]
+    """Share of the power that no element changes."""
     spectrum: Float[np.ndarray, "m k"]
     """Power in each irrep of `G.irreps()`."""
     subgroup: Int[np.ndarray, " m"]
@@ -62,6 +74,14 @@ class Symmetries(NamedTuple):
     outside: Float[np.ndarray, " m"]
     margin: Float[np.ndarray, " m"]
     equivariance: Float[np.ndarray, " m"]
+    supported: Int[np.ndarray, " m"]
+    """Which subgroup is supported, as `subgroup`; for an invariant feature the whole group, which nothing tests."""
+    rate: Float[np.ndarray, " m"]
+    """False discovery rate of that, or the lowest of what is not supported; -1 where nothing was tested."""
+    confirmed: Int[np.ndarray, " m"]
+    """1: the encoder has the stabiliser too, 0: it has not, -1: there is nothing to ask, or the encoder is silent."""
+    encoder: Float[np.ndarray, " m"]
+    """The encoder's smallest cosine on the stabiliser, centred as `inside`; -1 where `confirmed` is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,24 +139,49 @@ def relatives(D: Float[Tensor, "m g d"], G: FiniteGroup, count: int = 8) -> Rela
     return Relatives(row.cpu().numpy(), cosine.cpu().numpy(), element.gather(1, row).cpu().numpy())
 
 
-def symmetries(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Symmetries:
-    """Heatmap, profile, spectrum and stabiliser of every dictionary vector."""
-    found, order = stabilisers(D, G), {H.elements: k for k, H in enumerate(G.subgroups())}
-    inside, outside, margin = (np.array([getattr(s, name) for s in found]) for name in ("inside", "outside", "margin"))
-    return Symmetries(block_cosines(D).cpu().numpy(), self_similarity(D, G).cpu().numpy(),
+def symmetries(D: Float[Tensor, "m g d"], G: FiniteGroup, encoder: Float[Tensor, "m g"], *,
+               seed: int = 0) -> Symmetries:
+    """Heatmap, profiles, spectrum and stabiliser of every dictionary vector, and what the label is worth.
+
+    `encoder`: profiles of the same features' encoders, not centred, on images that the coder was not trained on. `seed`
+    is that of the surrogates.
+    """
+    c, found = self_similarity(D, G).cpu(), stabilisers(D, G)
+    order = {H.elements: k for k, H in enumerate(G.subgroups())}
+    inside, outside, margin, trivial = (np.array([getattr(s, name) for s in found])
+                                        for name in ("inside", "outside", "margin", "trivial"))
+    supported, heard = supported_stabilisers(c, G, seed=seed), _encoder_inside(found, encoder.cpu())
+    agree = np.where(np.isnan(heard), -1, confirmed(found, encoder).numpy())
+    return Symmetries(block_cosines(D).cpu().numpy(), c.numpy(), centred(c).numpy(), trivial,
                       irrep_power(D, G).cpu().numpy(), np.array([order[s.subgroup.elements] for s in found]),
-                      inside, outside, margin, equivariance_score(D, G).cpu().numpy())
+                      inside, outside, margin, equivariance_score(D, G).cpu().numpy(),
+                      np.array([order[s.subgroup.elements] for s in supported.stabilisers]),
+                      supported.rate.nan_to_num(-1).numpy(), agree, np.nan_to_num(heard, nan=-1))
 
 
-def feature_table(found: FamilyMap, metrics: Metrics, *, count: int = 8) -> FeatureTable:
-    """A family map with what is known about each of its features; `count` relatives each, or all if there are fewer."""
+def _encoder_inside(found: list[Stabiliser], c: Float[Tensor, "m g"]) -> Float[np.ndarray, " m"]:
+    """Smallest cosine of each encoder on the stabiliser, read like that one; NaN without symmetry or response."""
+    whole, rows = c.shape[1], centred(c)
+    values = [(c if s.subgroup.order == whole else rows)[i, list(s.subgroup.elements[1:])].min().item()
+              if s.subgroup.order > 1 and not c[i].isnan().any() else np.nan for i, s in enumerate(found)]
+    return np.array(values, dtype=np.float64)
+
+
+def feature_table(found: FamilyMap, metrics: Metrics, encoder: Float[Tensor, "m g"] | None = None, *, count: int = 8,
+                  seed: int = 0) -> FeatureTable:
+    """A family map with what is known about each of its features; `count` relatives each, or all if there are fewer.
+
+    `encoder` and `seed` as for `symmetries`; an SAE needs neither. ValueError for a crosscoder without `encoder`.
+    """
     coder, alive = found.coder, found.features
     D, G = coder.dictionary.detach().cpu()[torch.as_tensor(alive)], coder.group
+    if G.order > 1 and encoder is None:
+        raise ValueError("encoder is missing; expected the encoder's profiles, `encoder_profile(coder, orbits)`")
     return FeatureTable(
         kind="sae" if G.order == 1 else "crosscoder", latents=coder.latents, features=alive,
         xy=spread(found.embedding.two), frequency=metrics.frequency[alive], family=found.clusters,
         drawing=found.labels.label, metrics=metrics.row(), relatives=relatives(D, G, min(count, len(D) - 1)),
-        symmetries=None if G.order == 1 else symmetries(D, G))
+        symmetries=None if encoder is None or G.order == 1 else symmetries(D, G, encoder, seed=seed))
 
 
 def spread(points: Float[np.ndarray, "m 2"], *, rounds: int = 400) -> Float[np.ndarray, "m 2"]:
@@ -202,6 +247,13 @@ def symmetry_words(H: Subgroup, action: PlanarAction | ColourAction) -> str:
     return " and ".join(filter(None, (rotations, reflections)))
 
 
+def testable(H: Subgroup, G: FiniteGroup) -> bool:
+    """Whether the surrogate can do without this symmetry: it leaves c(h) alone where all conjugates of h are h or its
+    inverse, as those of a rotation in a dihedral group are. Invariance is power, which it keeps."""
+    moved = {h for conjugates in G.conjugacy_classes for h in conjugates if not {*conjugates} <= {h, int(G.inverse[h])}}
+    return H.order < G.order and not moved.isdisjoint(H.elements)
+
+
 # ------------------------------------------------------------------------------------------------- the pictures
 
 def drawing_order(count: int) -> Int[np.ndarray, " count"]:
@@ -258,7 +310,10 @@ def make_atlas(run: Run, *, pictures: int | None = None, size: int | None = None
     tables, drawn = {}, {}
     for kind in KINDS:
         found = run.family_map(kind)
-        tables[kind] = feature_table(found, run.evaluate(found.coder), count=count)
+        heard = None
+        if kind != "sae":
+            heard = encoder_profile(found.coder, run.orbits("held-out")).cpu()[torch.as_tensor(found.features)]
+        tables[kind] = feature_table(found, run.evaluate(found.coder), heard, count=count, seed=run.seed)
         drawn[kind] = feature_pictures(run, found.coder, found.features, limit=pictures, **drawing)
     return Atlas(dict(fingerprint=fingerprint(run, settings), **run_facts(run, tables, **drawing)), tables, drawn)
 
@@ -284,10 +339,10 @@ def fingerprint(run: Run, settings: dict[str, int | None]) -> str:
     """Name of everything an atlas depends on; known before anything is made.
 
     The keys of both maps hold the coders, the images that judge them and whose code made them; the rest is what the
-    atlas adds: stabilisers at TAU, pictures, and the version of this module.
+    atlas adds: the thresholds of stabilisers, pictures, and the version of this module.
     """
     maps = [run.recipes.family_map(kind, kind != "sae", run.seed).key for kind in KINDS]
-    return digest([VERSION, maps, TAU, _drawn_by(), settings])
+    return digest([VERSION, maps, TAU, INVARIANT, FALSE_RATE, _drawn_by(), settings])
 
 
 def _drawn_by() -> list[str]:
@@ -299,10 +354,11 @@ def run_facts(run: Run, tables: dict[str, FeatureTable], **drawing: int) -> dict
     """Where an atlas comes from, its group, the stabilisers that occur in it, and the names of the drawn shapes."""
     origin = provenance(**run.report("atlas").facts)
     keys = ("commit", "date", "seed", "model", "layer", "model_fingerprint", "images", "images_sha256")
-    used = sorted({k for table in tables.values() if table.symmetries is not None
-                   for k in table.symmetries.subgroup.tolist()})
+    used = sorted({k for table in tables.values() if (found := table.symmetries) is not None
+                   for k in (*found.subgroup.tolist(), *found.supported.tolist())})
     subgroups = [(k, run.group.subgroups()[k]) for k in used]
     return dict(profile=run.profile.name, **{key: origin[key] for key in keys}, drawing=drawing, tau=TAU,
-                group=group_facts(run.action), shapes=list(SHAPE_NAMES),
-                subgroups={str(k): dict(label=H.label, elements=list(H.elements), words=symmetry_words(H, run.action))
+                invariant=INVARIANT, false_rate=FALSE_RATE, group=group_facts(run.action), shapes=list(SHAPE_NAMES),
+                subgroups={str(k): dict(label=H.label, elements=list(H.elements), words=symmetry_words(H, run.action),
+                                        testable=testable(H, run.group))
                            for k, H in subgroups})

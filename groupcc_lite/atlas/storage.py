@@ -26,7 +26,10 @@ from PIL import Image
 from groupcc_lite.atlas.contents import Atlas, FeatureTable, Pictures
 from groupcc_lite.base import atomic_write, sha256_of
 
-FORMAT = 1
+FORMAT = 2
+OLD_FORMATS = (1,)
+"""Read as well, as they are: before 2, stabilisers came from profiles that were not centred, with a threshold of their
+own, and nothing said whether they are supported or confirmed."""
 CHUNK = 128
 """Features whose heatmaps share a file."""
 SHEET, COLUMNS = 64, 8
@@ -64,8 +67,8 @@ def write_atlas(atlas: Atlas, folder: str | Path) -> Path:
 def read_atlas(folder: str | Path) -> dict[str, Any]:
     """The facts of an atlas, and under "tables" its maps with all arrays as numbers again.
 
-    Every file is compared with its sha256. ValueError for a folder that is no atlas, or one of another format, or
-    whose files are missing or damaged, with what to do.
+    Every file is compared with its sha256. An atlas of an old format has fewer arrays. ValueError for a folder that is
+    no atlas, or one of an unknown format, or whose files are missing or damaged, with what to do.
     """
     folder = Path(folder)
     facts = check_atlas(folder)
@@ -86,8 +89,9 @@ def check_atlas(folder: str | Path) -> dict[str, Any]:
     if not (folder / "atlas.js").is_file():
         raise ValueError(f"{folder} holds no atlas (atlas.js is missing); make one with `groupcc atlas`")
     facts = read_script(folder / "atlas.js")
-    if facts.get("format") != FORMAT:
-        raise ValueError(f"{folder} holds an atlas of format {facts.get('format')}, expected {FORMAT}; make it anew "
+    if facts.get("format") not in (*OLD_FORMATS, FORMAT):
+        known = " or ".join(map(str, (*OLD_FORMATS, FORMAT)))
+        raise ValueError(f"{folder} holds an atlas of format {facts.get('format')}, expected {known}; make it anew "
                          "with `groupcc atlas`")
     for name, expected in facts["files"].items():
         path = folder / name
@@ -160,10 +164,14 @@ def _table(table: FeatureTable, pictures: Pictures) -> dict[str, Any]:
         relative_cosine=pack(table.relatives.cosine.clip(-1, 1), "i2", cosine))
     if (found := table.symmetries) is not None:
         content |= dict(
-            profile=pack(found.profile.clip(-1, 1), "i2", cosine), spectrum=pack(found.spectrum, "u2", 1 / 65535),
+            profile=pack(found.profile.clip(-1, 1), "i2", cosine),
+            centred=pack(found.centred.clip(-1, 1), "i2", cosine),
+            trivial=pack(found.trivial.clip(0, 1), "u2", 1 / 65535), spectrum=pack(found.spectrum, "u2", 1 / 65535),
             subgroup=pack(found.subgroup, **whole), inside=pack(found.inside, "i2", cosine),
             outside=pack(found.outside, "i2", cosine), margin=pack(found.margin, "i2", 2 * cosine),
-            equivariance=pack(found.equivariance.clip(-1, 1), "i2", cosine))
+            equivariance=pack(found.equivariance.clip(-1, 1), "i2", cosine),
+            supported=pack(found.supported, **whole), rate=pack(found.rate, "f4"),
+            confirmed=pack(found.confirmed, "i1"), encoder=pack(found.encoder.clip(-1, 1), "i2", cosine))
     return content
 
 

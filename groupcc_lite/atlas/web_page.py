@@ -12,7 +12,7 @@ from typing import Any
 
 from groupcc_lite.atlas.contents import atlas_settings, fingerprint, make_atlas
 from groupcc_lite.atlas.npm import NpmPackage, copy_scripts, link_from, script_links
-from groupcc_lite.atlas.storage import atlas_files, check_atlas, write_atlas
+from groupcc_lite.atlas.storage import FORMAT, atlas_files, check_atlas, write_atlas
 from groupcc_lite.base import atomic_write, repository_root, work_folder
 from groupcc_lite.runs import Run
 
@@ -144,6 +144,9 @@ def book_part(root: Path, profile: str) -> str:
         text += " These are not results on InceptionV1." * (facts["model"] not in NETWORKS)
     elif profile != facts["profile"]:
         text += f" The atlas of the run that the other pages show comes from {command}."
+    if facts["format"] != FORMAT:
+        text += (f" It was made with an earlier rule for symmetries: profiles that are not centred, threshold "
+                 f"{facts['tau']}, and no word on whether labels are supported or confirmed.")
     return f":::{{admonition}} What this page shows\n:class: note run-badge\n{text}\n:::\n\n{EMBEDDED}"
 
 

@@ -8,7 +8,9 @@ from atlas_browsing import live, place, title, uncovered
 from small_atlas import COPIES
 
 from groupcc_lite.actions import PlanarAction
+from groupcc_lite.atlas import storage
 from groupcc_lite.groups import dihedral
+from groupcc_lite.symmetry import INVARIANT, TAU
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +23,7 @@ def test_the_page_works_from_a_folder_without_a_network(visit, site):
     assert "D_8, profile smoke" in page.locator("#origin").inner_text()
     assert title(page) == "Every feature, and how it turns"
     # A feature with close relatives, and one example of each symmetry that occurs.
-    labels = {subgroup["label"] for subgroup in site.numbers["subgroups"].values()}
+    labels = {site.numbers["subgroups"][str(k)]["label"] for k in site.numbers["tables"]["crosscoder"]["subgroup"]}
     assert page.locator(".examples li").count() - 1 == len(labels) == page.locator(".chip").count()
     for link in page.locator(".examples a").all()[1:]:
         row = site.numbers["tables"]["crosscoder"]["features"].index(int(link.get_attribute("href")[3:]))
@@ -99,11 +101,13 @@ def test_circles_heatmap_and_spectrum_are_drawn_from_the_data(visit, site):
         ...dot.getAttribute('transform').match(/-?\\d[\\d.e-]*/g).map(Number), dot.classList.contains('kept')])""")
     assert len(dots) == 8 + 2 * 8  # every mirror's axis has two ends
     for h, x, y, kept in dots:
-        angle, cosine = np.radians(group["circle"][h]), table["profile"][row][h]
+        angle, cosine = np.radians(group["circle"][h]), table["centred"][row][h]
         assert np.hypot(x, y) == pytest.approx(82 * (cosine + 1) / 2, abs=0.1)
         along = x * np.cos(angle) - y * np.sin(angle)
         assert (abs(along) if h >= 8 else along) == pytest.approx(np.hypot(x, y), abs=0.1)
         assert kept == (h in site.numbers["subgroups"][str(table["subgroup"][row])]["elements"])
+    assert page.locator(".circle .threshold").first.get_attribute("r") == str(82 * (TAU + 1) / 2)
+    assert "centred profile c′(h)" in page.inner_text("#reads") and f"threshold {TAU}" in page.inner_text("#reads")
     # Pixels of the heatmap against the colours of the numbers.
     for g, h in ((0, 0), (0, 5), (5, 0), (3, 12), (15, 14)):
         pixel, colour = page.evaluate("""([g, h, value]) => { const c = document.querySelector('.heatmap'), n = 16,
@@ -113,6 +117,77 @@ def test_circles_heatmap_and_spectrum_are_drawn_from_the_data(visit, site):
         assert pixel == pytest.approx(colour, abs=4)
     shares = [int(text.split()[0]) for text in page.locator(".spectrum .value").all_text_contents()]
     assert shares == pytest.approx(100 * table["spectrum"][row], abs=0.51)
+
+
+def radii(page):
+    """Of each dot: its element and its distance from the centre."""
+    return page.evaluate("""() => [...document.querySelectorAll('.dot')].map(dot => [Number(dot.dataset.element),
+        Math.hypot(...dot.getAttribute('transform').match(/-?\\d[\\d.e-]*/g).map(Number))])""")
+
+
+def test_an_invariant_feature_is_shown_as_it_is_with_its_own_threshold(visit, site):
+    table = site.numbers["tables"]["crosscoder"]
+    row = next(row for row, k in enumerate(table["subgroup"])
+               if site.numbers["subgroups"][str(k)]["label"] == "all")
+    page = visit(f"{site.url}#f/{table['features'][row]}")
+    assert all(radius == pytest.approx(82 * (table["profile"][row][h] + 1) / 2, abs=0.1) for h, radius in radii(page))
+    assert page.locator(".circle .threshold").first.get_attribute("r") == str(82 * (INVARIANT + 1) / 2)
+    text = page.inner_text("#reads")
+    assert "not centred" in text and f"threshold {INVARIANT}" in text
+    assert "outside" not in page.inner_text("p.kept") and f"threshold {INVARIANT}" in page.inner_text("p.kept")
+    assert page.locator(".stage output").inner_text().startswith("e   c = 1")
+
+
+def test_what_a_label_is_worth_is_said_in_words(visit, site):
+    """Every verdict, on every feature, from the arrays; each of them occurs."""
+    table, subgroups, page = site.numbers["tables"]["crosscoder"], site.numbers["subgroups"], visit(site.url)
+    seen = set()
+    for row, number in enumerate(table["features"]):
+        page.evaluate("(number) => { location.hash = `#f/${number}`; }", number)
+        page.wait_for_function(f"document.querySelector('#detail h2').textContent === 'Feature {number}'")
+        own, found = (subgroups[str(table[key][row])] for key in ("subgroup", "supported"))
+        expected = ["trivial"]
+        if len(own["elements"]) > 1:
+            if own == found:
+                expected.append("untested" if own["label"] == "all" else "supported")
+            elif len(found["elements"]) > 1:
+                expected.append("partly")
+            else:
+                expected.append("unsupported" if own["testable"] else "untested")
+            expected.append({1: "confirmed", 0: "unconfirmed", -1: "silent"}[int(table["confirmed"][row])])
+        lines = page.locator(".worth li")
+        assert lines.evaluate_all("lines => lines.map(line => line.dataset.says)") == expected, number
+        texts = lines.all_inner_texts()
+        assert texts[0].startswith(f"{100 * table['trivial'][row]:.1f} %")
+        if "supported" in expected:
+            assert f"False discovery rate {table['rate'][row]:.2f}, allowed 0.1" in texts[1]
+        if "partly" in expected:
+            assert f"Supported only: {found['label']}." in texts[1] and "0.02" in texts[1]
+        if {"confirmed", "unconfirmed"} & {*expected}:
+            assert f"{table['encoder'][row]:.2f}." in texts[2].replace("−", "-")
+        seen |= {*expected}
+    assert seen == {"trivial", "supported", "partly", "unsupported", "untested", "confirmed", "unconfirmed", "silent"}
+
+
+def test_old_data_are_shown_as_they_were_made(visit, site):
+    folder = site.build(old=True)
+    numbers = storage.read_atlas(folder / "data")
+    table = numbers["tables"]["crosscoder"]
+    row = COPIES * 3 + 1
+    page = visit(f"{folder.as_uri()}/index.html#f/{table['features'][row]}")
+    label = numbers["subgroups"][str(table["subgroup"][row])]["label"].replace(" x ", " × ")
+    assert page.locator("p.kept strong").inner_text() == label
+    assert all(radius == pytest.approx(82 * (table["profile"][row][h] + 1) / 2, abs=0.1) for h, radius in radii(page))
+    assert page.locator(".circle .threshold").first.get_attribute("r") == str(82 * 1.7 / 2)
+    assert page.locator(".worth").count() == 0 and "onfirmed" not in page.inner_text("#detail")
+    text = page.inner_text("#reads")
+    assert "not centred" in text and "earlier rule" in text and "threshold 0.7" in text
+    assert page.locator(".stage output").inner_text().startswith("e   c = 1")
+    whole = next(number for number, k in zip(table["features"], table["subgroup"], strict=True)
+                 if numbers["subgroups"][str(k)]["label"] == "all")
+    page.evaluate("(number) => { location.hash = `#f/${number}`; }", whole)
+    page.wait_for_function(f"document.querySelector('#detail h2').textContent === 'Feature {whole}'")
+    assert "threshold 0.7" in page.inner_text("p.kept") and "threshold 0.7" in page.inner_text("#reads")
 
 
 def test_the_map_zooms_and_shows_more_pictures(visit, site):
@@ -181,9 +256,9 @@ def test_the_slider_moves_the_picture_by_elements(visit, site):
         found = page.evaluate("getComputedStyle(document.querySelector('.frame canvas')).transform")
         a, b, c, d = PlanarAction(dihedral(8)).matrices[h].flatten()
         assert [float(x) for x in re.findall(r"-?[\d.e-]+", found)][:4] == pytest.approx([a, c, b, d], abs=1e-4)
-    cosine = site.numbers["tables"]["crosscoder"]["profile"][1][2]
-    assert page.locator(".stage output").inner_text() == f"r²   c = {cosine:.2f}".replace("-", "−")
-    assert page.get_attribute("#element", "aria-valuetext").startswith("r^2, cosine ")
+    cosine = site.numbers["tables"]["crosscoder"]["centred"][1][2]
+    assert page.locator(".stage output").inner_text() == f"r²   c′ = {cosine:.2f}".replace("-", "−")
+    assert page.get_attribute("#element", "aria-valuetext").startswith("r^2, centred cosine ")
     assert page.locator(".dot.now").count() == 1
     page.keyboard.press("End")
     assert page.locator(".dot.now").count() == 2 and page.input_value("#element") == "15"

@@ -1,22 +1,48 @@
 """The atlas's data agree with the library, survive the way to disk and back, and are refused when damaged."""
 
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial import cKDTree
 from small import noise_images, small_model
-from small_atlas import COPIES, crosscoder_table, planted_atlas, planted_dictionary, sae_table
+from small_atlas import (
+    COPIES,
+    SILENT,
+    crosscoder_table,
+    family_map,
+    make_old,
+    metrics,
+    planted_atlas,
+    planted_dictionary,
+    sae_table,
+)
 
 from groupcc_lite import __main__ as cli
 from groupcc_lite.actions import ColourAction, PlanarAction
 from groupcc_lite.atlas import contents, storage, web_page
+from groupcc_lite.atlas.contents import feature_table
 from groupcc_lite.base import described
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral, parse_group, representatives
 from groupcc_lite.models import load_model
+from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs import Run
-from groupcc_lite.symmetry import Embedding, act, block_cosines, normalised, self_similarity
+from groupcc_lite.symmetry import (
+    FALSE_RATE,
+    INVARIANT,
+    TAU,
+    Embedding,
+    act,
+    block_cosines,
+    centred,
+    confirmed_census,
+    encoder_profile,
+    normalised,
+    self_similarity,
+    surrogate,
+)
 
 G = dihedral(8)
 
@@ -67,8 +93,63 @@ def test_a_table_knows_planted_stabilisers_and_leaves_dead_features_out():
         assert h > 0 or subgroups[k].elements == classes[number].elements
     assert table.symmetries.margin.min() > 0.1
     assert table.symmetries.spectrum.sum(1) == pytest.approx(np.ones(len(D)), abs=1e-5)
-    assert np.allclose(table.symmetries.profile, self_similarity(D, G))
+    c = self_similarity(D, G)
+    assert np.allclose(table.symmetries.profile, c) and np.allclose(table.symmetries.centred, centred(c))
+    assert np.allclose(table.symmetries.trivial, table.symmetries.spectrum[:, 0], atol=1e-5)
     assert table.frequency == pytest.approx((table.features + 1) / 100)
+
+
+def test_labels_are_supported_and_confirmed_as_in_the_census():
+    """The same coder, orbits and seed as `confirmed_census`: the atlas says of each feature what chapter 7 counts."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(60, 16, 24, generator=generator)
+    x[..., :12] += x[:, torch.as_tensor(G.table[9].copy()), :12]  # half of the channels see no mirror s r
+    orbits, coder = TensorOrbits(x, G), GroupCrosscoder(G, 24, 150, activation="relu", seed=2)
+    with torch.no_grad():
+        coder.W_e[:30, 12:] = coder.W_e[30:, :12] = 0
+        for row in range(80):  # mirrors s r, and half turns
+            coder.W_d[row] += act(coder.W_d[row].clone(), G, 9 if row < 60 else 4)
+        coder.W_d[80:90] = torch.randn(10, 1, 24, generator=generator)
+    alive = np.delete(np.arange(150), 3)
+    measured = metrics(150, alive, 16)
+    census = confirmed_census(coder, measured.frequency, orbits, seed=5)
+    heard = encoder_profile(coder, orbits)[torch.as_tensor(alive)]
+    found, subgroups = feature_table(family_map(coder, alive), measured, heard, seed=5).symmetries, G.subgroups()
+    assert [subgroups[k] for k in found.subgroup] == [s.subgroup for s in census.labels]
+    assert [subgroups[k] for k in found.supported] == [s.subgroup for s in census.supported.stabilisers]
+    assert np.array_equal(found.rate, census.supported.rate.nan_to_num(-1).numpy())
+    assert np.array_equal(found.confirmed == 1, (census.confirmed | census.invariant).numpy())
+    asked = found.confirmed >= 0
+    assert np.array_equal(asked, found.subgroup != 0)  # this encoder answers everywhere
+    threshold = np.where(found.trivial > 0.99, INVARIANT, TAU)
+    assert np.array_equal(found.confirmed[asked] == 1, (found.encoder >= threshold)[asked])
+    labels = {subgroups[k].label for k in found.supported}
+    assert {"one mirror", "all"} <= labels and "half turn" not in labels and (found.rate == -1).sum() >= 10
+    assert found.confirmed[:29].min() == 1 and (found.confirmed[29:79] == 0).mean() > 0.8
+
+
+def test_a_silent_encoder_is_no_verdict():
+    table = crosscoder_table(G).symmetries
+    assert table.subgroup[SILENT] != 0 and table.confirmed[SILENT] == -1 == table.encoder[SILENT]
+    assert (table.confirmed[table.subgroup == 0] == -1).all()
+    assert {0, 1} <= set(table.confirmed.tolist())
+
+
+def test_a_crosscoder_needs_its_encoder():
+    coder = GroupCrosscoder(G, 24, 12, activation="relu")
+    with pytest.raises(ValueError, match="encoder is missing"):
+        feature_table(family_map(coder, np.arange(12)), metrics(12, np.arange(12), 16))
+
+
+@pytest.mark.parametrize("name", ["D_1", "D_4", "D_5", "C_6", "C_4 x C_2"])
+def test_testable_labels_are_those_that_the_surrogate_can_lose(name):
+    """Against the surrogate itself: cosines that it never moves are those of the other labels."""
+    group = parse_group(name)
+    c = self_similarity(torch.randn(6, group.order, 9, generator=torch.Generator().manual_seed(1)), group)
+    moves = torch.stack([(surrogate(c, group, seed=k) - c).abs() for k in range(5)]).amax((0, 1)) > 1e-3
+    for H in group.subgroups():
+        expected = H.order < group.order and bool(moves[list(H.elements)].any())
+        assert contents.testable(H, group) == expected, H
 
 
 def test_an_sae_has_neighbours_but_no_symmetries():
@@ -203,10 +284,12 @@ def test_the_way_to_disk_and_back_costs_rounding_only(made, folder):
     assert back["blocks"] == pytest.approx(table.blocks, abs=0.51 / 127)
     assert np.array_equal(back["blocks"], back["blocks"].transpose(0, 2, 1))
     assert back["spectrum"].sum(1) == pytest.approx(np.ones(len(table.spectrum)), abs=1e-3)
-    for name in ("profile", "inside", "outside", "margin", "equivariance"):
+    for name in ("profile", "centred", "trivial", "inside", "outside", "margin", "equivariance", "rate", "encoder"):
         assert back[name] == pytest.approx(getattr(table, name), abs=5e-5), name
-    assert np.array_equal(back["subgroup"], table.subgroup)
-    assert set(map(int, read["subgroups"])) == set(table.subgroup.tolist())
+    for name in ("subgroup", "supported", "confirmed"):
+        assert np.array_equal(back[name], getattr(table, name)), name
+    assert set(map(int, read["subgroups"])) == set(table.subgroup.tolist()) | set(table.supported.tolist())
+    assert (read["tau"], read["invariant"], read["false_rate"]) == (TAU, INVARIANT, FALSE_RATE)
     assert back["metrics"]["fve_exact"] is None and back["metrics"]["l0"] == 8
 
 
@@ -243,7 +326,7 @@ def test_a_smaller_atlas_leaves_no_files_of_a_larger_one(made, folder):
     (lambda f: (f / "atlas.js").unlink(), "holds no atlas"),
     (lambda f: (f / "atlas.js").write_text((f / "atlas.js").read_text()[:200]), "atlas.js is no file of an atlas"),
     (lambda f: (f / "atlas.js").write_text('atlasData("atlas", {"format":);\n'), "atlas.js is no file of an atlas"),
-    (lambda f: (f / "atlas.js").write_text(storage.script("atlas", {"format": 0})), "format 0, expected 1"),
+    (lambda f: (f / "atlas.js").write_text(storage.script("atlas", {"format": 0})), "format 0, expected 1 or 2"),
 ])
 def test_damaged_folders_are_named(folder, damage, message):
     storage.check_atlas(folder)
@@ -251,6 +334,25 @@ def test_damaged_folders_are_named(folder, damage, message):
     with pytest.raises(ValueError, match=message) as refused:
         storage.read_atlas(folder)
     assert "groupcc atlas" in str(refused.value)
+
+
+def test_data_of_the_old_format_are_read_as_they_are(folder):
+    new = storage.read_atlas(folder)["tables"]["crosscoder"]
+    old = storage.read_atlas(make_old(folder))
+    table = old["tables"]["crosscoder"]
+    assert old["format"] == 1 and old["tau"] == 0.7 and "invariant" not in old
+    assert np.array_equal(table["subgroup"], new["subgroup"]) and np.array_equal(table["profile"], new["profile"])
+    assert not {"centred", "trivial", "supported", "rate", "confirmed", "encoder"} & set(table)
+
+
+def test_the_published_data_are_read():
+    """Whatever format they are of: they stay as they are until the next reference run."""
+    root = Path(__file__).resolve().parents[2]
+    read = storage.read_atlas(root / "book" / "reference" / "atlas")
+    table = read["tables"]["crosscoder"]
+    assert len(table["features"]) == len(table["profile"]) == len(table["subgroup"])
+    assert set(map(str, table["subgroup"].tolist())) <= set(read["subgroups"])
+    assert b"InceptionV1" in web_page.book_files(root, "book", "d3.js")["atlas/index.html"]
 
 
 def test_what_cannot_be_packed_is_refused():
@@ -291,6 +393,9 @@ def test_the_book_shows_the_reference_run_else_its_own_else_says_so(made, tmp_pa
     assert "Reference run: InceptionV1 (BVLC GoogLeNet)" in text and "not results" not in text
     files = web_page.book_files(tmp_path, "smoke", "d3.js")
     assert b"Reference run. InceptionV1" in files["atlas/index.html"] and "atlas/data/sae.js" in files
+    assert "earlier rule" not in text
+    make_old(tmp_path / "book" / "reference" / "atlas")
+    assert "earlier rule" in (old := web_page.book_part(tmp_path, "smoke")) and "threshold 0.7" in old
 
 
 def test_a_book_with_the_page_gets_the_atlas_beside_its_pages(made, tmp_path, monkeypatch):
@@ -350,6 +455,8 @@ def test_a_run_makes_its_atlas_once(tmp_path, monkeypatch):
     assert (table["picture"] >= 0).sum() == 4 and read["drawing"] == dict(size=32, steps=1)
     assert table["frequency"] == pytest.approx(run.evaluate(found.coder).frequency[found.features], rel=1e-6)
     assert table["frequency"].min() > 0 and read["group"]["rotations"] == 4
+    census = confirmed_census(found.coder, run.evaluate(found.coder).frequency, run.orbits("held-out"), seed=run.seed)
+    assert np.array_equal(table["confirmed"] == 1, (census.confirmed | census.invariant).numpy())
     assert (data / "crosscoder-0.webp").stat().st_size == read["files"]["crosscoder-0.webp"]["bytes"]
     before = (data / "atlas.js").stat().st_mtime_ns
     web_page.make_page(run, data, data_only=True, pictures=4, count=3)

@@ -24,7 +24,8 @@ def test_it_is_known_before_anything_is_made(tmp_path):
     assert name_of(tmp_path, vis_size=9) == name_of(tmp_path)  # pictures of chapter 6, not of the atlas
 
 
-@pytest.mark.parametrize("what, value", [("VERSION", 99), ("TAU", 0.5), ("package_version", lambda name: "9.9")])
+@pytest.mark.parametrize("what, value", [("VERSION", 99), ("TAU", 0.5), ("INVARIANT", 0.6), ("FALSE_RATE", 0.2),
+                                         ("package_version", lambda name: "9.9")])
 def test_code_and_thresholds_are_in_it(tmp_path, monkeypatch, what, value):
     before = name_of(tmp_path)
     monkeypatch.setattr(contents, what, value)

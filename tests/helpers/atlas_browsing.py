@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from browsing import chromium, require, served
-from small_atlas import planted_atlas
+from small_atlas import make_old, planted_atlas
 
 from groupcc_lite.atlas import D3, copy_scripts, is_local_link, script_links, storage, web_page
 from groupcc_lite.base import atomic_write
@@ -28,10 +28,12 @@ class Site:
         self.numbers = storage.read_atlas(self.folder / "data")
         self.url = ""
 
-    def build(self, **action: Any) -> Path:
-        """Write the page of another planted atlas; returns its folder."""
+    def build(self, *, old: bool = False, **action: Any) -> Path:
+        """Write the page of another planted atlas, with `old` its data as format 1 had them; returns its folder."""
         folder = self.temporary("atlas")
         storage.write_atlas(planted_atlas(folder / "work", **action), folder / "data")
+        if old:
+            make_old(folder / "data")
         copy_scripts({"d3": D3}, ROOT, folder)
         for name, content in web_page.page_files(folder / "data", d3=self.links["d3"], origin="Planted").items():
             atomic_write(folder / name, content)

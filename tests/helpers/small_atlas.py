@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,18 @@ import torch
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.atlas.contents import Atlas, FeatureTable, Pictures, feature_table, run_facts
+from groupcc_lite.atlas import storage
+from groupcc_lite.atlas.contents import Atlas, FeatureTable, Pictures, feature_table, run_facts, testable
+from groupcc_lite.base import sha256_of
 from groupcc_lite.coders import GroupCrosscoder, Metrics, SparseAutoencoder
 from groupcc_lite.groups import FiniteGroup, dihedral, representatives
 from groupcc_lite.runs import FamilyMap, Run
-from groupcc_lite.symmetry import act, families
+from groupcc_lite.symmetry import act, families, self_similarity
 
 COPIES = 4
 CHANNELS = 24
+SILENT = 5
+"""Row of the feature whose encoder never responds."""
 
 
 def planted_dictionary(G: FiniteGroup, seed: int = 0) -> tuple[torch.Tensor, list[tuple[int, int]]]:
@@ -50,6 +55,14 @@ def metrics(latents: int, alive: np.ndarray, order: int) -> Metrics:
     return Metrics(0.5, np.full(order, 0.5), 0.75, float("nan"), 0.25, 8.0, 0.125, frequency)
 
 
+def planted_encoder(D: torch.Tensor, G: FiniteGroup) -> torch.Tensor:
+    """Profiles of encoders: in every second row that of the dictionary vector, else of unrelated noise."""
+    noise = torch.randn(D.shape, generator=torch.Generator().manual_seed(7))
+    profiles = self_similarity(torch.where((torch.arange(len(D)) % 2 == 0)[:, None, None], D, noise), G)
+    profiles[SILENT:SILENT + 1] = torch.nan
+    return profiles
+
+
 def crosscoder_table(G: FiniteGroup, count: int = 8) -> FeatureTable:
     """A table of the planted features; the coder has one latent more, number 3, which is dead."""
     D, _ = planted_dictionary(G)
@@ -57,7 +70,23 @@ def crosscoder_table(G: FiniteGroup, count: int = 8) -> FeatureTable:
     alive = np.delete(np.arange(len(D) + 1), 3)
     with torch.no_grad():
         coder.W_d[torch.as_tensor(alive)] = D
-    return feature_table(family_map(coder, alive), metrics(len(D) + 1, alive, G.order), count=count)
+    return feature_table(family_map(coder, alive), metrics(len(D) + 1, alive, G.order), planted_encoder(D, G),
+                         count=count)
+
+
+def every_verdict(table: FeatureTable, G: FiniteGroup) -> FeatureTable:
+    """The table with supported labels, which so few features cannot have: the first of each kind that can be tested is
+    supported; of the second one only a subgroup, if it has one with two elements."""
+    subgroups, found = G.subgroups(), table.symmetries
+    supported, rate, seen = found.supported.copy(), found.rate.copy(), set()
+    for row, k in enumerate(found.subgroup):
+        smaller = [j for j, H in enumerate(subgroups) if H.order == 2 and {*H.elements} < {*subgroups[k].elements}]
+        if testable(subgroups[k], G) and subgroups[k].label not in seen:
+            supported[row], rate[row] = k, 0.05
+            if smaller:
+                supported[row + 1], rate[row + 1] = smaller[-1], 0.02
+            seen.add(subgroups[k].label)
+    return dataclasses.replace(table, symmetries=found._replace(supported=supported, rate=rate))
 
 
 def sae_table(latents: int = 30) -> FeatureTable:
@@ -76,7 +105,24 @@ def planted_atlas(work: Path, group: FiniteGroup | None = None, action: PlanarAc
     """The planted crosscoder (D_8 unless another group is given) beside a random SAE; every fifth feature not drawn."""
     action = PlanarAction(dihedral(8) if group is None else group) if action is None else action
     run = Run("smoke", model=small_model(), images=noise_images(4, 48), action=action, work=work)
-    tables = {"crosscoder": crosscoder_table(action.group), "sae": sae_table()}
+    tables = {"crosscoder": every_verdict(crosscoder_table(action.group), action.group), "sae": sae_table()}
     drawn = {kind: np.flatnonzero(np.arange(len(table.features)) % 5) for kind, table in tables.items()}
     pictures = {kind: Pictures(rows, discs(len(rows))) for kind, rows in drawn.items()}
     return Atlas(dict(fingerprint="planted", **run_facts(run, tables, size=12, steps=1)), tables, pictures)
+
+
+def make_old(folder: Path) -> Path:
+    """Rewrite the data of an atlas as format 1 had them: no centred profiles, no verdicts, a threshold of its own."""
+    facts, table = (storage.read_script(folder / f"{name}.js") for name in ("atlas", "crosscoder"))
+    for key in ("centred", "trivial", "supported", "rate", "confirmed", "encoder"):
+        del table[key]
+    for key in ("invariant", "false_rate"):
+        del facts[key]
+    for subgroup in facts["subgroups"].values():
+        del subgroup["testable"]
+    path = folder / "crosscoder.js"
+    path.write_text(storage.script("crosscoder", table))
+    facts |= dict(format=1, tau=0.7)
+    facts["files"][path.name] = dict(bytes=path.stat().st_size, sha256=sha256_of(path))
+    (folder / "atlas.js").write_text(storage.script("atlas", facts))
+    return folder

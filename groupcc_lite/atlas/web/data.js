@@ -42,7 +42,20 @@ class Table {
 
   hash(row) { return `#${this.kind === "sae" ? "sae" : "f"}/${this.features[row]}`; }
 
+  /* Older data say neither; what they show is as it was stored. */
+  get isJudged() { return this.confirmed !== undefined; }
+
   label(row) { return this.hasBlocks ? this.facts.subgroups[this.subgroup[row]].label : null; }
+
+  /* The profile that the stabiliser was read from, its name, and the threshold. Of an invariant feature that is the
+     cosine as it is; of all others the centred one, and of old data always the former. */
+  reading(row) {
+    const { subgroups, group, tau, invariant } = this.facts;
+    const whole = subgroups[this.subgroup[row]].elements.length === group.order, plain = this.part(this.profile, row);
+    if (!this.isJudged) return { profile: plain, plain, name: "c", tau, whole };
+    return whole ? { profile: plain, plain, name: "c", tau: invariant, whole }
+      : { profile: this.part(this.centred, row), plain, name: "c′", tau, whole };
+  }
 
   drawn(row) { return this.drawing[row] < 0 ? null : this.facts.shapes[this.drawing[row]]; }
 

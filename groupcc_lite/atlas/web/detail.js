@@ -41,9 +41,9 @@ function hidden(image) {
 
 /* ------------------------------------------------------------------------------------------------- the profile */
 
-/* One circle: c(h) as the distance from the centre, at the angle of h. Mirrors have an axis, and an axis two ends. */
+/* One circle: cosines as distances from the centre, at the angle of h. Mirrors have an axis, and an axis two ends. */
 function circle(table, row, elements, title, onElement) {
-  const { group, tau } = table.facts, profile = table.part(table.profile, row);
+  const { group } = table.facts, { profile, tau } = table.reading(row);
   const stabiliser = new Set(table.facts.subgroups[table.subgroup[row]].elements);
   const axes = group.planar && elements[0] >= group.rotations;
   const points = elements.flatMap((h) => (axes ? [0, 180] : [0]).map((half) => {
@@ -69,8 +69,14 @@ function circle(table, row, elements, title, onElement) {
     .on("pointerenter click", (_, p) => onElement(p.h));
   dots.append("circle").attr("class", "reach").attr("r", 10);
   dots.append("circle").attr("class", "mark").attr("r", 4.2);
-  dots.append("title").text((p) => `${pretty(group.elements[p.h])}: ${decimals(profile[p.h])}`);
+  dots.append("title").text((p) => cosinesOf(table, row, p.h));
   return make("figure", { class: "profile" }, svg.node(), make("figcaption", {}, title));
+}
+
+/* "r²: c′ = 0.31, c = 0.45" */
+function cosinesOf(table, row, h) {
+  const { profile, plain, name } = table.reading(row), also = name === "c" ? "" : `, c = ${decimals(plain[h])}`;
+  return `${pretty(table.facts.group.elements[h])}: ${name} = ${decimals(profile[h])}${also}`;
 }
 
 function spoken(table, profile, elements) {
@@ -81,7 +87,7 @@ function spoken(table, profile, elements) {
 
 /* For groups that are neither cyclic nor dihedral: a bar for each element. */
 function bars(table, row, onElement) {
-  const { group, tau } = table.facts, profile = table.part(table.profile, row);
+  const { group } = table.facts, { profile, tau, name } = table.reading(row);
   const stabiliser = new Set(table.facts.subgroups[table.subgroup[row]].elements);
   const x = d3.scaleBand(d3.range(group.order), [26, 356]).padding(0.2), y = d3.scaleLinear([-1, 1], [126, 8]);
   const svg = d3.create("svg").attr("viewBox", "0 0 360 170").attr("class", "bars").attr("role", "img")
@@ -95,12 +101,12 @@ function bars(table, row, onElement) {
     .classed("kept", (h) => stabiliser.has(h)).on("pointerenter click", (_, h) => onElement(h));
   bar.append("rect").attr("class", "mark").attr("x", (h) => x(h)).attr("width", x.bandwidth())
     .attr("y", (h) => y(Math.max(0, profile[h]))).attr("height", (h) => Math.abs(y(profile[h]) - y(0)));
-  bar.append("title").text((h) => `${pretty(group.elements[h])}: ${decimals(profile[h])}`);
+  bar.append("title").text((h) => cosinesOf(table, row, h));
   const every = Math.ceil(group.order / 16);
   svg.selectAll(".name").data(d3.range(0, group.order, every)).join("text").attr("class", "name")
     .attr("transform", (h) => `translate(${x(h) + x.bandwidth() / 2}, 134) rotate(-60)`)
     .text((h) => pretty(group.elements[h]));
-  return make("figure", { class: "profile wide" }, svg.node(), make("figcaption", {}, "c(h) by element"));
+  return make("figure", { class: "profile wide" }, svg.node(), make("figcaption", {}, `${name}(h) by element`));
 }
 
 function profiles(table, row, onElement) {
@@ -166,8 +172,10 @@ function spectrum(table, row) {
 
 /* Where the cosines lie about the threshold: a label with a small margin is to be doubted. */
 function marginScale(table, row) {
-  const { tau } = table.facts, inside = table.inside[row], outside = table.outside[row];
-  const x = d3.scaleLinear([Math.min(-0.1, outside), 1], [6, 184]), says = [["inside", inside], ["outside", outside]];
+  const { tau, whole } = table.reading(row), inside = table.inside[row], outside = table.outside[row];
+  // Of the whole group nothing is outside.
+  const says = [["inside", inside], ...(whole ? [] : [["outside", outside]])], low = d3.min(says, ([, value]) => value);
+  const x = d3.scaleLinear([Math.min(-0.1, low), 1], [6, 184]);
   const svg = d3.create("svg").attr("viewBox", "0 0 190 22").attr("class", "margin").attr("aria-hidden", "true");
   svg.append("line").attr("x1", 6).attr("x2", 184).attr("y1", 11).attr("y2", 11).attr("class", "rim");
   svg.append("line").attr("x1", x(tau)).attr("x2", x(tau)).attr("y1", 1).attr("y2", 21).attr("class", "threshold");
@@ -175,7 +183,29 @@ function marginScale(table, row) {
     svg.append("circle").attr("cx", x(value)).attr("cy", 11).attr("r", 4.5).attr("class", name);
   }
   return make("span", { class: "margin" }, svg.node(), make("small", {},
-    `outside ${decimals(outside)}, inside ${decimals(inside)}, threshold ${tau}`));
+    `${says.map(([name, value]) => `${name} ${decimals(value)}`).join(", ")}, threshold ${tau}`));
+}
+
+/* What the label is worth, in words: a list, or nothing for old data, which do not say. */
+function worth(table, row) {
+  if (!table.isJudged) return null;
+  const { subgroups, false_rate } = table.facts, own = subgroups[table.subgroup[row]];
+  const found = subgroups[table.supported[row]], rate = table.rate[row], { whole } = table.reading(row);
+  const line = (kind, name, text) => make("li", { "data-says": kind }, make("strong", {}, name), ` ${text}`);
+  const lines = [line("trivial", percent(table.trivial[row]), "of its power is the same for every element (p₁).")];
+  if (own.elements.length === 1) return make("ul", { class: "worth" }, ...lines);
+  const measured = `False discovery rate ${decimals(rate)}, allowed ${false_rate}.`;
+  const chance = "features with the same spectrum and unrelated axes";
+  if (whole) lines.push(line("untested", "Not tested against chance:", "what would be compared with it is as invariant."));
+  else if (table.supported[row] === table.subgroup[row]) lines.push(line("supported", "Supported:", `${chance} are rarely so symmetric. ${measured}`));
+  else if (found.elements.length > 1) lines.push(line("partly", `Supported only: ${pretty(found.label)}.`, measured));
+  else if (!own.testable) lines.push(line("untested", "Not tested against chance:", `${chance} have the same cosines here.`));
+  else lines.push(line("unsupported", "Not supported:", `${chance} are too often so symmetric. ${measured}`));
+  const cosine = `Its smallest cosine there is ${decimals(table.encoder[row])}.`;
+  if (table.confirmed[row] < 0) lines.push(line("silent", "Not confirmed:", "the encoder never responds to the held-out images."));
+  else if (table.confirmed[row]) lines.push(line("confirmed", "Confirmed:", `on held-out images the encoder has this symmetry too. ${cosine}`));
+  else lines.push(line("unconfirmed", "Not confirmed:", `on held-out images the encoder does not have it, by the same threshold. ${cosine}`));
+  return make("ul", { class: "worth" }, ...lines);
 }
 
 /* ------------------------------------------------------------------------------------------------- the relatives */

@@ -127,7 +127,7 @@ function list(entries) {
 }
 
 function feature(table, row) {
-  const { group, tau } = facts, profile = table.part(table.profile, row);
+  const { group } = facts, { profile, name } = table.reading(row);
   const subgroup = facts.subgroups[table.subgroup[row]];
   const image = picture(table, row, 168), says = make("output", { for: "element" });
   const slider = make("input", { type: "range", id: "element", min: 0, max: group.order - 1, step: 1, value: 0 });
@@ -135,8 +135,8 @@ function feature(table, row) {
     const { transform, filter } = moved(group, h);
     Object.assign(image.style, { transform, filter });
     slider.value = h;
-    slider.setAttribute("aria-valuetext", `${group.elements[h]}, cosine ${decimals(profile[h])}`);
-    says.textContent = `${pretty(group.elements[h])}   c = ${decimals(profile[h])}`;
+    slider.setAttribute("aria-valuetext", `${group.elements[h]}, ${name === "c" ? "cosine" : "centred cosine"} ${decimals(profile[h])}`);
+    says.textContent = `${pretty(group.elements[h])}   ${name} = ${decimals(profile[h])}`;
     for (const dot of at("detail").querySelectorAll("[data-element]")) {
       dot.classList.toggle("now", Number(dot.dataset.element) === h);
     }
@@ -154,10 +154,21 @@ function feature(table, row) {
         make("p", { class: "kept" }, symmetry, marginScale(table, row),
           make("small", {}, `Margin ${decimals(table.margin[row])}`, doubtful)),
         list([...common(table, row), ["Equivariance", decimals(table.equivariance[row])]]))),
+    worth(table, row),
     make("div", { class: "pair" }, ...profiles(table, row, turn)),
-    make("p", { class: "aside" }, `Distance from the centre: cosine c(h) of the feature with itself moved by h, from −1 to 1 at the rim. Dashed: the threshold ${tau}. Filled: the stabiliser.`),
+    make("p", { class: "aside", id: "reads" }, readsProfile(table, row)),
     make("div", { class: "pair uneven" }, heatmap(table, row), spectrum(table, row)),
-    ...relativesOf(table, row)];
+    ...relativesOf(table, row)].filter(Boolean);
+}
+
+/* What the plot of the profile shows. */
+function readsProfile(table, row) {
+  const { name, tau, whole } = table.reading(row), cosine = `the cosine ${name}(h) of the feature with itself moved by h`;
+  const where = facts.group.circle === null ? "Height" : "Distance from the centre";
+  const range = facts.group.circle === null ? "" : ", from −1 to 1 at the rim", end = `Dashed: the threshold ${tau}. Filled: the stabiliser.`;
+  if (!table.isJudged) return `${where}: ${cosine}${range}, not centred: these data were made with an earlier rule. ${end}`;
+  if (whole) return `${where}: ${cosine}${range}, not centred, because that is what makes a feature invariant. ${end}`;
+  return `${where}: the centred profile ${name}(h)${range}: ${cosine.replace(` ${name}(h)`, "")}, without the part that is the same for every element. ${end}`;
 }
 
 function saeFeature(table, row) {
@@ -167,11 +178,15 @@ function saeFeature(table, row) {
     ...relativesOf(table, row)];
 }
 
+/* How many of the two tests a label has passed. */
+const proofs = (table, row) => !table.isJudged ? 0 : (table.confirmed[row] > 0 ? 1 : 0)
+  + (table.rate[row] >= 0 && table.supported[row] === table.subgroup[row] ? 1 : 0);
+
 /* Before anything is chosen: what can be seen here, and a few features to begin with. */
 function introduction() {
   const { table } = maps.crosscoder, best = new Map();
   for (let row = 0; row < table.count; row++) {
-    const label = table.label(row), score = table.margin[row] + (table.picture[row] >= 0 ? 2 : 0);
+    const label = table.label(row), score = table.margin[row] + (table.picture[row] >= 0 ? 4 : 0) + proofs(table, row);
     if (score > (best.get(label)?.score ?? -9)) best.set(label, { row, score });
   }
   const alike = (row) => table.picture[row] < 0 ? -1 : d3.mean(table.part(table.relative_cosine, row).subarray(0, 4));
@@ -192,7 +207,7 @@ function introduction() {
 /* Labels of the stabilisers that occur, small subgroups first. */
 function symmetryLabels() {
   const size = new Map();
-  for (const { label, elements } of Object.values(facts.subgroups)) size.set(label, elements.length);
+  for (const k of new Set(maps.crosscoder.table.subgroup)) size.set(facts.subgroups[k].label, facts.subgroups[k].elements.length);
   return [...size.keys()].sort((a, b) => size.get(a) - size.get(b));
 }
 
