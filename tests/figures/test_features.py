@@ -218,3 +218,25 @@ def test_text_is_readable_on_every_colour_of_a_group():
     for colour in element_colours(G):
         light, dark = sorted((luminance(colour), luminance(readable_on(colour))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 3
+
+
+def test_a_row_of_heatmaps_has_a_picture_above_each_if_asked():
+    with house_style():
+        plain = features.heatmap_row(torch.eye(8).expand(3, 8, 8), list("abc"), G)
+        pictured = features.heatmap_row(torch.eye(8).expand(2, 8, 8), list("ab"), G, pictures=torch.rand(2, 3, 5, 5))
+        empty = features.heatmap_row(torch.zeros(0, 8, 8), [], G)
+    assert [len(fig.axes) for fig in (plain, pictured, empty)] == [4, 5, 2]  # one more for the colour bar
+    assert [ax.get_title(loc="left") for ax in pictured.axes] == ["", "", "a", "b", ""]
+    with pytest.raises(ValueError, match="expected \\(1, 8, 8\\)"):
+        features.heatmap_row(torch.zeros(2, 8, 8), ["a"], G)
+    for fig in (plain, pictured, empty):
+        plt.close(fig)
+
+
+def test_a_heatmap_up_to_a_row_hides_the_rows_below():
+    fig, axes = plt.subplots(1, 2)
+    _, right = features.heatmap_up_to(2, torch.eye(8), torch.rand(3, 5, 5), G, axes)
+    hidden, frame = right.patches
+    assert (hidden.get_y(), hidden.get_y() + hidden.get_height()) == (2.5, 8)
+    assert (frame.get_y(), frame.get_height()) == (1.5, 1)
+    plt.close(fig)
