@@ -406,9 +406,9 @@ show(*of_features)
 #   writes, more than half is the same for all elements.
 # - Tests in which one half of the coder selects and the other half answers.
 #
-# A {term}`surrogate` says how much of a count of mirrors chance would give ({doc}`07_symmetry`). It can refute neither an
-# invariant feature nor a half turn: both are settled by the powers of the irreps and by the rotations, which it keeps.
-# For those the other half of the coder is the witness.
+# A {term}`surrogate` says how much of a count of mirrors chance would give ({doc}`07_symmetry`). It can refute neither
+# an invariant feature nor a half turn: both are settled by the powers of the irreps and by the rotations, which it
+# keeps. For those the other half of the coder is the witness.
 #
 # ## What the other half says
 #
@@ -515,15 +515,15 @@ if profile == "book":
     assert report.numbers["halfturn_auc"]["interval"][0] > 0.5
 
 # %% [markdown]
-# The encoder's choice of a shape tells where the decoder has a half turn, so the paper's claim holds as a tendency. Does
-# it need a trained network? In the book's run it does not: with random weights the number is the same, since a line is
-# the same image after half a turn for any network. With centred profiles both are smaller, and the interval of random
-# weights includes 0.5. In pixels the half-turn test finds nothing. Selected by the decoder, few features have a half
-# turn, and their encoders have it in all columns.
+# The encoder's choice of a shape tells where the decoder has a half turn, so the paper's claim holds as a tendency.
+# Does it need a trained network? In the book's run it does not: with random weights the number is the same, since a
+# line is the same image after half a turn for any network. With centred profiles both are smaller, and the interval of
+# random weights includes 0.5. In pixels the half-turn test finds nothing. Selected by the decoder, few features have a
+# half turn, and their encoders have it in all columns.
 #
-# Two comparisons more. *Curves repeat only after a full turn*: if that set them apart, curves would have a lower centred
-# $c'(180°)$ than all other features; this test was fixed before its number was known. *Lines against curves*, the
-# paper's own comparison: lines and gratings against the three curves alone.
+# Two comparisons more. *Curves repeat only after a full turn*: if that set them apart, curves would have a lower
+# centred $c'(180°)$ than all other features; this test was fixed before its number was known. *Lines against curves*,
+# the paper's own comparison: lines and gratings against the three curves alone.
 
 # %%
 arcs = prefers(label, lambda s: s.name.endswith("curve"))
@@ -783,8 +783,8 @@ print(int(propellers.sum()), "features with a half turn and no mirror, confirmed
 # - By {prf:ref}`prop-stripes` it depends on $g^{-1}h$ only exactly when orthogonal matrices turn the blocks into each
 #   other. How far that holds is a number. In the book's run it is higher for the trained network than for random
 #   weights, on drawings and on features; raw pixels, which are equivariant by construction, have as much.
-# - Selected by the encoder, lines, gratings and crosses have more of a half turn in the decoder than curves and corners.
-#   Random weights give the same, and no threshold separates the two sorts.
+# - Selected by the encoder, lines, gratings and crosses have more of a half turn in the decoder than curves and
+#   corners. Random weights give the same, and no threshold separates the two sorts.
 # - Decoder and encoder agree about half a turn, and invariant features are read as they are written. They are rarer
 #   after the network's training than before.
 #

@@ -14,6 +14,7 @@ from groupcc_lite.figures.features import (
     block_heatmap,
     cayley_table,
     colour_bar,
+    element_lines,
     fve_per_block,
     heatmap_row,
     heatmap_up_to,
@@ -44,10 +45,10 @@ from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
     "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements", "axis_rose",
-    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours", "error_lines",
-    "explorer", "feature_grid", "feature_stack", "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style",
-    "irrep_bars", "label_facets", "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "published",
-    "published_numbers", "registration_error", "require", "self_similarity_profile", "splice_curves",
-    "stabiliser_profile", "subgroup_lattice", "task_errors", "threshold_curves", "tradeoff", "training_curves",
-    "umap_scatter",
+    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours",
+    "element_lines", "error_lines", "explorer", "feature_grid", "feature_stack", "fve_per_block", "heatmap_row",
+    "heatmap_up_to", "house_style", "irrep_bars", "label_facets", "method_dots", "orbit_grid", "png",
+    "points_on_image", "power_curves", "published", "published_numbers", "registration_error", "require",
+    "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_errors",
+    "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]

@@ -48,9 +48,9 @@ from groupcc_lite.figures.style import (
 )
 from groupcc_lite.groups import FiniteGroup, rotations_of
 
-__all__ = ["arrangements", "block_heatmap", "cayley_table", "colour_bar", "feature_grid", "fve_per_block",
-           "heatmap_row", "heatmap_up_to", "house_style", "orbit_grid", "points_on_image", "registration_error",
-           "self_similarity_profile", "tradeoff", "training_curves", "umap_scatter"]
+__all__ = ["arrangements", "block_heatmap", "cayley_table", "colour_bar", "element_lines", "feature_grid",
+           "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style", "orbit_grid", "points_on_image",
+           "registration_error", "self_similarity_profile", "tradeoff", "training_curves", "umap_scatter"]
 
 _RESAMPLED = "#8fc1e3"
 
@@ -355,6 +355,33 @@ def training_curves(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axes] | np
     return axes
 
 
+def element_lines(values: Mapping[str, Float[Array, " g"]], G: FiniteGroup, ax: Axes, *, ylabel: str = "",
+                  n_rotations: int | None = None, legend: bool = True) -> Axes:
+    """Numbers of every element, one line per name, which the mirrors interrupt.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> ax = element_lines({"copy": np.zeros(4), "map": np.ones(4)}, cyclic(4), Figure().subplots(), ylabel="FVE")
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['copy', 'map']
+    """
+    n = rotations_of(G, n_rotations)
+    for number, (name, line) in enumerate(values.items()):
+        line = array(f"values[{name!r}]", line, "g", g=G.order)
+        for half in np.split(np.arange(G.order), [n] if n is not None and n < G.order else []):
+            ax.plot(half, line[half], marker=MARKERS[number % len(MARKERS)], color=PALETTE[number % len(PALETTE)],
+                    label=name if half[0] == 0 else None)
+    ticks, names = _block_ticks(G, n_rotations)
+    ax.set_xticks(ticks, names, fontsize=SMALL)
+    ax.set(xlim=(-0.7, G.order - 0.3), ylabel=ylabel)
+    ax.grid(axis="x", visible=False)
+    _divide(ax, G, n_rotations, rows=False)
+    _name_halves(ax, G, n_rotations, rows=False)
+    if legend:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
+    return ax
+
+
 def registration_error(centred: Float[Array, " g"], naive: Float[Array, " g"], G: FiniteGroup, ax: Axes, *,
                        ylabel: str = "relative error", n_rotations: int | None = None) -> Axes:
     """An error per element, with points registered about the image centre and about the grid's own centre.
@@ -363,22 +390,12 @@ def registration_error(centred: Float[Array, " g"], naive: Float[Array, " g"], G
     >>> from groupcc_lite.groups import cyclic
     >>> ax = registration_error(np.zeros(4), np.array([0.0, 0.1, 0.3, 0.1]), cyclic(4), Figure().subplots())
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ["about the grid's centre", 'about the image centre']
+    ['about the image centre', "about the grid's centre"]
     """
-    centred, naive = array("centred", centred, "g", g=G.order), array("naive", naive, "g", g=G.order)
-    n = rotations_of(G, n_rotations)
-    for values, colour, marker, name in ((naive, ORANGE, "s", "about the grid's centre"),
-                                         (centred, BLUE, "o", "about the image centre")):
-        for half in np.split(np.arange(G.order), [n] if n is not None and n < G.order else []):
-            ax.plot(half, values[half], marker=marker, color=colour, label=name if half[0] == 0 else None)
-    ticks, names = _block_ticks(G, n_rotations)
-    ax.set_xticks(ticks, names, fontsize=SMALL)
-    ax.set(xlim=(-0.7, G.order - 0.3), ylabel=ylabel)
+    element_lines({"about the image centre": array("centred", centred, "g", g=G.order),
+                   "about the grid's centre": array("naive", naive, "g", g=G.order)}, G, ax, ylabel=ylabel,
+                  n_rotations=n_rotations)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-    ax.grid(axis="x", visible=False)
-    _divide(ax, G, n_rotations, rows=False)
-    _name_halves(ax, G, n_rotations, rows=False)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
 
 

@@ -34,6 +34,7 @@ DRAWINGS = {
     "self_similarity_profile": lambda ax: features.self_similarity_profile(NUMBERS, G, ax),
     "fve_per_block": lambda ax: features.fve_per_block(NUMBERS, G, ax, ceiling=NUMBERS + 0.05, exact=[True] * 8),
     "tradeoff": lambda ax: features.tradeoff(CURVE, ax),
+    "element_lines": lambda ax: features.element_lines({"a": NUMBERS, "b": NUMBERS + 1}, G, ax, ylabel="both"),
     "registration_error": lambda ax: features.registration_error(NUMBERS, NUMBERS + 1, G, ax),
     "umap_scatter": lambda ax: features.umap_scatter(np.random.default_rng(0).random((9, 2)), ax,
                                                      labels=np.arange(9) - 1),
@@ -55,7 +56,8 @@ def test_every_function_returns_its_axes_changes_no_setting_and_shows_nothing(na
 
 
 def test_every_public_drawing_is_tried_above():
-    assert set(features.__all__) - set(DRAWINGS) == {"house_style", "training_curves", "colour_bar"}
+    assert set(features.__all__) - set(DRAWINGS) == {"house_style", "training_curves", "colour_bar", "heatmap_row",
+                                                     "heatmap_up_to"}
 
 
 def test_house_style_holds_inside_its_block_only():
@@ -240,3 +242,10 @@ def test_a_heatmap_up_to_a_row_hides_the_rows_below():
     assert (hidden.get_y(), hidden.get_y() + hidden.get_height()) == (2.5, 8)
     assert (frame.get_y(), frame.get_height()) == (1.5, 1)
     plt.close(fig)
+
+
+def test_lines_over_elements_are_interrupted_between_rotations_and_reflections(ax):
+    features.element_lines({"all": NUMBERS, "more": NUMBERS + 1}, G, ax)
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 4]
+    assert [line.get_xdata().tolist() for line in lines] == 2 * [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert np.allclose(np.concatenate([line.get_ydata() for line in lines[2:]]), NUMBERS + 1)
