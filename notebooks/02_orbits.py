@@ -140,9 +140,8 @@ with figures.house_style():
 # ## Which points
 #
 # A cell of a deep layer sees a square of pixels, its **{term}`receptive field`**. Near the border that square reaches
-# past the image, where the network pads with zeros. Padding does not turn with the image, so we stay away from it.
-# Take points within a circle around the centre, the **{term}`mask`** (a circle, because it looks the same after every
-# transformation), whose radius is
+# past the image, where the network pads with zeros. Padding does not turn with the image, so take points within a
+# circle around the centre, the **{term}`mask`**, whose radius is
 #
 # $$ \text{mask radius} = \tfrac12\,(\text{input size} - \text{receptive field}). $$ (eq-mask)
 #
