@@ -214,7 +214,7 @@ figures.feature_stack(frames, [G.names[g] for g in stops], [
 # | top right | $r^a$ | $sr^b$ | $sr^{a+b}$ | diagonals that rise to the right |
 # | bottom left | $sr^a$ | $r^b$ | $sr^{a+b}$ | the same |
 
-# %% tags=["hide-input"]
+# %%
 quotient = G.table[G.inverse]  # quotient[g, h] is g^-1 h
 for a in range(n):
     for b in range(n):
@@ -534,6 +534,8 @@ for key, s, note in (
         ("line_curve_auc", separation(half, lines, arcs),
          "chance that c(180°) of a line or grating is above that of a curve")):
     record(key, "this run", s.auc, note, n=s.selected + s.others, interval=s.interval)
+
+# %%
 circle = label == SHAPE_NAMES.index("circle")
 sorts = {"line": lines, "curve": arcs, "circle": circle}  # gratings count as lines
 for name, among in sorts.items():
@@ -543,19 +545,18 @@ for name, among in sorts.items():
     record(f"encoder_{name}", "this run", median_of(e[among, HALF]),
            n=int(among.sum()), interval=sure_of(e[among, HALF]),
            note=f"the same by the encoder on held-out orbits, {name}")
-    present = (centred_half[among] >= TAU).float()
-    record(f"halfturn_{name}_present", "this run", float(present.mean()),
-           n=len(present), note=f"share with c′(180°) of at least {TAU}, {name}")
-two_sorts = ("curve_auc", "line_curve_auc", *(
-    key.format(name) for name in sorts
-    for key in ("halfturn_{}", "halfturn_{}_present", "encoder_{}")))
+    present = float((centred_half[among] >= TAU).float().mean())
+    record(f"halfturn_{name}_present", "this run", present, n=int(among.sum()),
+           note=f"share with c′(180°) of at least {TAU}, {name}")
+each_sort = ("halfturn_{}", "encoder_{}", "halfturn_{}_present")
+two_sorts = ["curve_auc", "line_curve_auc"]
+two_sorts += [key.format(name) for name in sorts for key in each_sort]
 show(*two_sorts)
 
 # %% [markdown]
 # Few curves have a second diagonal, as the paper says. But that is no mark of curves: most other features have none
-# either, and a curve's $c'(180°)$ is not below that of another feature. And most features that prefer a line have no
-# half turn that would pass the threshold. One possible reason: a drawing is shown at the centre, and a feature that
-# looks at a stroke beside the centre has no half turn however straight the stroke is.
+# either, and a curve's $c'(180°)$ is not below that of another feature. Nor do most features that prefer a line have a
+# half turn that would pass the threshold; their encoders, by which they were selected, have more of it.
 #
 # *The circle* should have everything and has little, in both halves. A ring has a stroke in every direction at some
 # distance from its centre, so it suits a feature that looks for a stroke beside its point. The name is a poor one.

@@ -59,7 +59,7 @@ seed = 0
 images = None  # folder of photographs; None: the profile's own images
 weights = None  # weights file of the profile's model; None: the usual place
 
-# %%
+# %% tags=["hide-input"]
 import math
 from collections import Counter
 from itertools import product
@@ -107,6 +107,10 @@ G, A, model = run.group, run.action, run.model
 n, HALF = G.order // 2, G.order // 4  # element n + k is s r^k; half a turn
 generator = torch.Generator().manual_seed(seed)
 print(run, "- threshold", TAU)
+
+
+def show(keys, columns=("this run",), numbers=report.numbers, **settings):
+    display(Markdown(table_by_column(numbers, keys, columns, **settings)))
 
 # %% [markdown]
 # ## From profile to subgroup
@@ -213,9 +217,8 @@ report.number("drawn_right", sum(right),
               note="of 14 drawn shapes, stabilisers right, exactly equivariant filters")
 report.number("drawn_margin", min(s.margin for s in labels),
               note="smallest margin of a drawn shape")
-print("not right:", [name for name, ok in zip(SHAPE_NAMES, right, strict=True) if not ok])
 assert sum(right) >= 13 and labels[SHAPE_NAMES.index("cross")].margin > 0.1
-strict = stabilisers(drawn, G, tau=0.7)  # a cross is more like itself than a T is like one
+strict = stabilisers(drawn, G, tau=0.7)
 assert G.order < 16 or all(s.subgroup == shape_stabiliser(shape, A)
                            for shape, s in zip(SHAPES, strict, strict=True))
 
@@ -334,7 +337,7 @@ assert (c_disturbed - 0.9**2 * c_true)[:, 1:].abs().mean() < 0.05
 # %%
 cosines, taus = (0.6, 0.7, 0.8, 0.9, 0.95, 0.99), np.linspace(0.1, 0.8, 36)
 groups = ("D_4",) if profile == "smoke" else ("D_4", "D_8", "D_16", "C_6")
-problems = [standard(start, group=name) for name in groups for start in (seed, seed + 1)]
+problems = [standard(seed + k, group=name) for name, k in product(groups, range(2))]
 kinds = [(shared, part) for shared in (False, True) for part in (0.0, 0.45)]
 reading = {(shared, part, q): [
     readable(disturbed(p, q, equivariant=shared, invariant=part, seed=seed + 7), p,
@@ -361,7 +364,7 @@ with figures.house_style():
 
 # %%
 def mean_over(rule, q):
-    return float(np.mean([getattr(r, rule) for kind in kinds for r in reading[*kind, q]]))
+    return np.mean([getattr(r, rule) for kind in kinds for r in reading[*kind, q]])
 
 
 for q in cosines:
@@ -381,9 +384,7 @@ report.number("tau_best", float(taus[errors.argmin()]),
 report.number("tau_errors", float(np.interp(TAU, taus, errors)), n=len(each),
               note="errors there at the threshold in use")
 report.number("tau_best_errors", float(errors.min()), note="errors at the best one")
-calibration = [key for key in report.numbers if key.startswith(("right_at", "possible_at",
-                                                                "tau"))]
-display(Markdown(table_by_column(report.numbers, calibration, ("this run",))))
+show(key for key in report.numbers if key.startswith(("right_", "possible_", "tau")))
 
 # %% [markdown]
 # Errors in single blocks average out over a large group: at a cosine of 0.7 the best threshold still reads nearly
@@ -457,7 +458,7 @@ for name, key in zip(names, kinds_of, strict=True):
     for column, value in zip(worth, values, strict=True):
         if column in told:
             report.number(f"{column}_{key}", value, note=f"stabiliser {name}")
-display(Markdown(table_by_column(report.numbers, kinds_of, worth, key="{column}_{key}")))
+show(kinds_of, worth, key="{column}_{key}")
 
 # %%
 w, partly = census.witness, census.partly
@@ -549,8 +550,7 @@ not_closed = ((c_left >= TAU).sum(1).numpy() > order_found) & (label != "all")
 assert (not_closed == (margin < 0)).all()
 report.number("not_closed", float(not_closed.mean()),
               note="features with a passing element outside the stabiliser")
-doubts = ("encoder_inside", "encoder_control", "doubtful_share", "not_closed")
-display(Markdown(table_by_column(report.numbers, doubts, ("this run",))))
+show(("encoder_inside", "encoder_control", "doubtful_share", "not_closed"))
 
 # %% [markdown]
 # In the book's run nearly all labels are doubtful in this sense, those of features without symmetry among them. The
@@ -635,7 +635,7 @@ seen_by = {name: [measured(source, start) for start in among]
 
 # %% tags=["hide-input"]
 words = {"living": "living features", "invariant": "of these invariant",
-         "partly": "with a symmetry, but not all", "surrogate": "as many in the surrogate",
+         "partly": "with a symmetry, but not all", "surrogate": "by the surrogate",
          "supported": "supported", "confirmed": "confirmed",
          "rate": "false discovery rate of the confirmed",
          "p1": "mean trivial share", "axes": "features with one mirror",
@@ -644,17 +644,18 @@ words = {"living": "living features", "invariant": "of these invariant",
 for name, key in product(seen_by, words):
     report.number(f"{key}_{name}", float(np.mean([one[key] for one in seen_by[name]])),
                   note=words[key])
-display(Markdown(table_by_column(report.numbers, words, tuple(seen_by))))
+show(words, tuple(seen_by))
 
 # %% tags=["hide-input"]
 def verdict_of(key, name, text):
-    """Trained against both controls, with the numbers that the replication table reads."""
+    """Trained against both controls, for the replication table."""
     shares = {who: [one[key] for one in ones] for who, ones in seen_by.items()}
     for who, values in shares.items():
         report.number(f"{name}_{who}", float(np.mean(values)), n=len(values),
                       interval=interval_of(values) if len(values) > 1 else None,
                       over=f"{len(values)} seeds", note=text)
-    result = emergence(shares["trained"], {k: shares[k] for k in ("untrained", "patches")})
+    controls = {k: shares[k] for k in ("untrained", "patches")}
+    result = emergence(shares["trained"], controls)
     for who, key_of in (("untrained", f"{name}_difference"),
                         ("patches", f"{name}_difference_patches")):
         report.number(key_of, result.difference[who], n=len(starts),
@@ -666,10 +667,9 @@ def verdict_of(key, name, text):
 
 verdict_of("established", "emergence", "share supported and confirmed")
 verdict_of("excess", "excess", "excess share")
-verdicts = [key + end for key in ("emergence", "excess")
-            for end in ("_difference", "_difference_patches", "_holds")]
-display(Markdown(table_by_column(report.numbers, ("emergence", "excess"), tuple(seen_by))))
-display(Markdown(table_by_column(report.numbers, verdicts, ("this run",))))
+show(("emergence", "excess"), tuple(seen_by))
+show(a + b for a, b in product(("emergence", "excess"), (
+    "_difference", "_difference_patches", "_holds")))
 
 # %% tags=["hide-input"]
 axis = seen_by["trained"]
@@ -705,13 +705,12 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 
 # %% tags=["hide-input"]
 report.save()
-by_network = {f"{key}_{name}" for key in (*words, "emergence", "excess") for name in seen_by}
-by_label = {f"{column}_{key}" for column in worth for key in kinds_of}
-display(Markdown(report.compare(*(k for k in report.numbers
-                                  if k not in by_network | by_label))))
+shares = (*words, "emergence", "excess")
+apart = {f"{a}_{b}" for a, b in (*product(worth, kinds_of), *product(shares, CONTROLS))}
+display(Markdown(report.compare(*(key for key in report.numbers if key not in apart))))
 there = figures.published_numbers("07_symmetry")
-display(Markdown(table_by_column(there, kinds_of, worth, key="{column}_{key}")))
-display(Markdown(table_by_column(there, [*words, "emergence", "excess"], tuple(CONTROLS))))
+show(kinds_of, worth, there, key="{column}_{key}")
+show(shares, tuple(CONTROLS), there)
 
 # %% [markdown]
 # ```{figure} ../book/reference/07_symmetry/census.png
