@@ -661,7 +661,7 @@ def title(i):
     return (f"f/{features[i]}{'' if three_agree[i] else ', doubtful'}\n"
             f"$c(180°)$ = {half[i]:.2f}\nboth halves: {both[i]:.2f}")
 
-# %% mystnb={"figure": {"name": "fig-three", "caption": "Block heatmaps of learned features, after the paper's Figure 5, and above each the drawing that excites its encoder most: a curve, a wide curve, a line or grating. Chosen by rule. Doubtful: no feature that prefers this shape has a decoder, an encoder and a drawing with one and the same stabiliser."}, "image": {"alt": "Three square heat maps with a small drawing above each. The curves have one diagonal in each quarter, the line or grating traces of two."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-three", "caption": "Block heatmaps of learned features, after the paper's Figure 5, and above each the drawing that excites its encoder most: a curve, a wide curve, a line or grating. Chosen by rule. Doubtful: no feature that prefers this shape has a decoder, an encoder and a drawing with one and the same stabiliser."}, "image": {"alt": "Three square heat maps with a small drawing above each. The curves have one clear diagonal in each quarter, the grating several."}} tags=["hide-input"]
 with figures.house_style():
     fig = figures.heatmap_row(B[row], [title(i) for i in row], G,
                               pictures=drawings.images[best[row]])
@@ -692,7 +692,7 @@ def doubt(i):
     return (f"f/{features[i]}, share {share[i]:.2f}\ndictionary {half[i]:.2f}\n"
             f"encoder {e[i, HALF]:.2f}")
 
-# %% mystnb={"figure": {"name": "fig-doubtful", "caption": "Three doubtful features, chosen by rule. Above each: half a turn by dictionary vector and by encoder, and the share of the heatmap that g⁻¹h explains. Left: the decoder has a half turn, and the encoder has least of it. Middle: on the threshold. Right: a symmetry is there on average, but the heatmap is patchy."}, "image": {"alt": "Three square heat maps with weak, broken or patchy diagonals."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-doubtful", "caption": "Three doubtful features, chosen by rule. Above each: half a turn by dictionary vector and by encoder, and the share of the heatmap that g⁻¹h explains. Left: the decoder has a half turn, and the encoder has least of it. Middle: on the threshold. Right: a symmetry is there on average, but the heatmap is patchy."}, "image": {"alt": "Three square heat maps: many parallel diagonals, one faint beside a clear one, and patches."}} tags=["hide-input"]
 with figures.house_style():
     report.figure("doubted", figures.heatmap_row(B[doubtful],
                                                  [doubt(i) for i in doubtful], G))
@@ -772,8 +772,6 @@ print(int(propellers.sum()), "features with a half turn and no mirror, confirmed
       int((propellers & two).sum()))
 
 # %% [markdown]
-# The drawings of this book have no propellers among them.
-#
 # ```{solution-end}
 # ```
 #
