@@ -658,9 +658,9 @@ with figures.house_style():
             lambda name: kept[name], lambda name: 1 - missed[name] / about[name],
             lambda name: missed[name] / about[name][0]), strict=True):
         figures.element_lines({way: of(name) for name, way in ways.items()}, G, ax,
-                              legend=ax is axes[1])
-        ax.set_title(title, fontsize=11)
-    fig.tight_layout()
+                              ylabel=title, legend=False)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center",
+               ncols=2)
     report.figure("patch", fig)
 
 # %% [markdown]
@@ -684,7 +684,7 @@ for key, value, note in (
         ("peak_half_turn", float(peak.norm()), "strongest correlation, px from ours"),
         ("peak_naive", float((peak - shift).norm()), "the same, px from the naive"),
         ("linear_fve", float(linear[others].mean()), "linear ceiling, g not e"),
-        ("linear_few", few_images["image-centre"], "fitted on held-out images only"),
+        ("linear_few", few_images["image-centre"], "linear ceiling, few images"),
         ("linear_few_naive", few_images["grid-centre"], "the same, naive registration"),
         ("copy_fve", float(copied[others].mean()), "copy, variance explained"),
         ("floor_resampling", resampling, "there and back, share of variance lost"),

@@ -105,7 +105,6 @@ run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("07_symmetry")
 G, A, model = run.group, run.action, run.model
 n, HALF = G.order // 2, G.order // 4  # element n + k is s r^k; half a turn
-generator = torch.Generator().manual_seed(seed)
 print(run, "- threshold", TAU)
 
 
@@ -650,7 +649,6 @@ show(words, tuple(seen_by))
 
 # %% tags=["hide-input"]
 def verdict_of(key, name, text):
-    """Trained against both controls, for the replication table."""
     shares = {who: [one[key] for one in ones] for who, ones in seen_by.items()}
     for who, values in shares.items():
         report.number(f"{name}_{who}", float(np.mean(values)), n=len(values),
