@@ -11,7 +11,7 @@
 #
 # **You will learn**
 #
-# - how to get from a heatmap to a subgroup, by rule, with a number that says how sure the rule is,
+# - how to get from a heatmap to a subgroup, by rule, with a margin, and what the margin is worth,
 # - where the rule is right, when the answer is known, and how well a feature has to be learned for that,
 # - what the symmetries of a whole layer are, how many of them chance would give, and how many the other half of the
 #   coder confirms,
@@ -777,8 +777,8 @@ print(sum(each not in whole_sets for each in passing), "of", len(passing), "sets
 #
 # - The stabiliser ({prf:ref}`def-stabiliser`) is the largest subgroup on which the centred profile
 #   ({prf:ref}`def-centred`) stays above a threshold. It comes with a margin, and both are computed for every feature.
-# - On drawn shapes with an exactly equivariant layer the rule is right for thirteen of fourteen. On
-#   {term}`planted features` it is right for well-learned ones; errors multiply the profile by $q^2$
+# - On drawn shapes with an exactly equivariant layer the rule is right for thirteen of fourteen. On {term}`planted
+#   features` it reads more than nine tenths of the well-learned ones; errors multiply the profile by $q^2$
 #   ({prf:ref}`prop-errors`), and at a cosine of 0.7 no threshold reads all that share an error.
 # - A count of symmetries means something beside its surrogate, which has the same spectra and unrelated axes. A single
 #   label means something if the encoder has it too ({prf:ref}`def-encoder-profile`).
