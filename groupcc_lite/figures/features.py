@@ -1,4 +1,6 @@
-"""Arrays drawn on matplotlib axes. Every function takes `ax`, draws on it and returns it; none shows anything.
+"""Arrays drawn on matplotlib axes. Functions take `ax`, draw on it and return it; none shows anything.
+
+`heatmap_row` alone makes its own figure.
 
 The figure belongs to the caller, who makes it inside `house_style()`. Arrays may be NumPy or torch. Blocks of a group
 are always drawn in the order of its elements, with a thin line between rotations and reflections, and named by their
@@ -13,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -44,9 +48,9 @@ from groupcc_lite.figures.style import (
 )
 from groupcc_lite.groups import FiniteGroup, rotations_of
 
-__all__ = ["arrangements", "block_heatmap", "cayley_table", "colour_bar", "feature_grid", "fve_per_block",
-           "house_style", "orbit_grid", "points_on_image", "registration_error", "self_similarity_profile",
-           "tradeoff", "training_curves", "umap_scatter"]
+__all__ = ["arrangements", "block_heatmap", "cayley_table", "colour_bar", "element_lines", "feature_grid",
+           "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style", "orbit_grid", "points_on_image",
+           "registration_error", "self_similarity_profile", "tradeoff", "training_curves", "umap_scatter"]
 
 _RESAMPLED = "#8fc1e3"
 
@@ -144,6 +148,55 @@ def block_heatmap(B: Float[Array, "g h"], G: FiniteGroup, ax: Axes, *, n_rotatio
     if colour_bar:
         _colour_bar(image, ax, label)
     return ax
+
+
+def heatmap_row(B: Float[Array, "k g g"], titles: Sequence[str], G: FiniteGroup, *,
+                pictures: Float[Array, "k c h w"] | None = None) -> Figure:
+    """A figure of block heatmaps side by side with one colour bar, above each the picture that goes with it, if given.
+
+    Small, so that its type is large on a phone. An empty panel if there are none.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> fig = heatmap_row(np.zeros((2, 4, 4)), ["one", "two"], dihedral(2))
+    >>> [ax.get_title() for ax in fig.axes[:2]]
+    ['one', 'two']
+    """
+    columns, B = max(1, len(titles)), array("B", B, "k g g", k=len(titles), g=G.order)
+    rows = 1 if pictures is None else 2
+    fig, axes = plt.subplots(rows, columns, figsize=(6, 2.7 if rows == 1 else 4), squeeze=False,
+                             height_ratios=[1, 2][2 - rows:])
+    for ax, picture in zip(axes[0], () if pictures is None else pictures, strict=False):
+        _drawing(picture, ax)
+    for ax, matrix, title in zip(axes[-1], B, titles, strict=False):
+        block_heatmap(matrix, G, ax).set_title(title, fontsize=10)
+        if ax is not axes[-1, 0]:
+            ax.set_yticklabels([])
+    colour_bar(axes[-1], "cosine")
+    return fig
+
+
+def heatmap_up_to(g: int, B: Float[Array, "g g"], picture: Float[Array, "c h w"], G: FiniteGroup,
+                  axes: Sequence[Axes] | np.ndarray) -> Sequence[Axes] | np.ndarray:
+    """A picture in position g on the first axes, on the second a block heatmap filled from the top to row g.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> from matplotlib.figure import Figure
+    >>> left, right = heatmap_up_to(1, np.eye(4), np.zeros((3, 8, 8)), dihedral(2), Figure().subplots(1, 2))
+    >>> len(right.patches)  # what hides the rows below, and a frame around row g
+    2
+    """
+    left, right = axes
+    _drawing(picture, left)
+    block_heatmap(B, G, right)
+    right.axhspan(g + 0.5, G.order, color="white", zorder=3)
+    right.axhspan(g - 0.5, g + 0.5, fill=False, edgecolor=INK, linewidth=1.5, zorder=5)
+    right.set_ylim(G.order - 0.5, -0.5)
+    return axes
+
+
+def _drawing(picture: Float[Array, "c h w"], ax: Axes) -> None:
+    ax.imshow(np.asarray(picture).mean(0), cmap="gray", vmin=0, vmax=1)
+    ax.axis("off")
 
 
 def self_similarity_profile(c: Float[Array, " g"], G: FiniteGroup, ax: Axes, *, n_rotations: int | None = None,
@@ -302,6 +355,33 @@ def training_curves(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axes] | np
     return axes
 
 
+def element_lines(values: Mapping[str, Float[Array, " g"]], G: FiniteGroup, ax: Axes, *, ylabel: str = "",
+                  n_rotations: int | None = None, legend: bool = True) -> Axes:
+    """Numbers of every element, one line per name, which the mirrors interrupt.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import cyclic
+    >>> ax = element_lines({"copy": np.zeros(4), "map": np.ones(4)}, cyclic(4), Figure().subplots(), ylabel="FVE")
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['copy', 'map']
+    """
+    n = rotations_of(G, n_rotations)
+    for number, (name, line) in enumerate(values.items()):
+        line = array(f"values[{name!r}]", line, "g", g=G.order)
+        for half in np.split(np.arange(G.order), [n] if n is not None and n < G.order else []):
+            ax.plot(half, line[half], marker=MARKERS[number % len(MARKERS)], color=PALETTE[number % len(PALETTE)],
+                    label=name if half[0] == 0 else None)
+    ticks, names = _block_ticks(G, n_rotations)
+    ax.set_xticks(ticks, names, fontsize=SMALL)
+    ax.set(xlim=(-0.7, G.order - 0.3), ylabel=ylabel)
+    ax.grid(axis="x", visible=False)
+    _divide(ax, G, n_rotations, rows=False)
+    _name_halves(ax, G, n_rotations, rows=False)
+    if legend:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
+    return ax
+
+
 def registration_error(centred: Float[Array, " g"], naive: Float[Array, " g"], G: FiniteGroup, ax: Axes, *,
                        ylabel: str = "relative error", n_rotations: int | None = None) -> Axes:
     """An error per element, with points registered about the image centre and about the grid's own centre.
@@ -310,22 +390,12 @@ def registration_error(centred: Float[Array, " g"], naive: Float[Array, " g"], G
     >>> from groupcc_lite.groups import cyclic
     >>> ax = registration_error(np.zeros(4), np.array([0.0, 0.1, 0.3, 0.1]), cyclic(4), Figure().subplots())
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ["about the grid's centre", 'about the image centre']
+    ['about the image centre', "about the grid's centre"]
     """
-    centred, naive = array("centred", centred, "g", g=G.order), array("naive", naive, "g", g=G.order)
-    n = rotations_of(G, n_rotations)
-    for values, colour, marker, name in ((naive, ORANGE, "s", "about the grid's centre"),
-                                         (centred, BLUE, "o", "about the image centre")):
-        for half in np.split(np.arange(G.order), [n] if n is not None and n < G.order else []):
-            ax.plot(half, values[half], marker=marker, color=colour, label=name if half[0] == 0 else None)
-    ticks, names = _block_ticks(G, n_rotations)
-    ax.set_xticks(ticks, names, fontsize=SMALL)
-    ax.set(xlim=(-0.7, G.order - 0.3), ylabel=ylabel)
+    element_lines({"about the image centre": array("centred", centred, "g", g=G.order),
+                   "about the grid's centre": array("naive", naive, "g", g=G.order)}, G, ax, ylabel=ylabel,
+                  n_rotations=n_rotations)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-    ax.grid(axis="x", visible=False)
-    _divide(ax, G, n_rotations, rows=False)
-    _name_halves(ax, G, n_rotations, rows=False)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
     return ax
 
 

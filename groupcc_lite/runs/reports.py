@@ -11,7 +11,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,39 @@ def mean_spread(values: Iterable[float | None], digits: int = 2) -> str:
     return f"{statistics.fmean(numbers):.{digits}f}{spread}"
 
 
-def _cell(entry: dict[str, Any] | None, digits: int) -> str:
+def table_by_column(numbers: Mapping[str, Mapping[str, Any]], keys: Iterable[str], columns: Sequence[str], *,
+                    key: str = "{key}_{column}", first: str = "this run", digits: int = 3) -> str:
+    """Markdown: a report's numbers with a row for each quantity and a column for each network, or other thing compared.
+
+    The number of a row and a column is the one under `key`, that of the column `first` the one under the row's key
+    alone. Rows are named by their notes; cells have interval and n where the numbers have them. Columns in which
+    nothing was measured are left out, and so are rows; if none is left, one sentence says so.
+
+    >>> numbers = {"auc": dict(value=0.71, unit="", note="area", n=9)}
+    >>> numbers["auc_patches"] = dict(value=0.5, unit="", note="area")
+    >>> print(table_by_column(numbers, ["auc", "other"], ["this run", "untrained", "patches"]))
+    |  | this run | patches |
+    |---|---|---|
+    | area | 0.71, n = 9 | 0.5 |
+    """
+    def entry(row: str, column: str) -> Mapping[str, Any] | None:
+        return numbers.get(row if column == first else key.format(key=row, column=column))
+
+    rows = [row for row in keys if any(entry(row, column) for column in columns)]
+    there = [column for column in columns if any(entry(row, column) for row in rows)]
+    if not rows:
+        return "Not measured yet."
+    lines = [f"|  | {' | '.join(there)} |", "|---" * (1 + len(there)) + "|"]
+    for row in rows:
+        entries = [entry(row, column) for column in there]
+        note = next(each["note"] for each in entries if each)
+        cells = [_cell(each, digits) + (f", n = {each['n']}" if "n" in each else "") if each else "–"
+                 for each in entries]
+        lines.append(f"| {note} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(entry: Mapping[str, Any] | None, digits: int) -> str:
     if entry is None:
         return "not measured"
     value = entry["value"]

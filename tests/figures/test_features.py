@@ -34,6 +34,7 @@ DRAWINGS = {
     "self_similarity_profile": lambda ax: features.self_similarity_profile(NUMBERS, G, ax),
     "fve_per_block": lambda ax: features.fve_per_block(NUMBERS, G, ax, ceiling=NUMBERS + 0.05, exact=[True] * 8),
     "tradeoff": lambda ax: features.tradeoff(CURVE, ax),
+    "element_lines": lambda ax: features.element_lines({"a": NUMBERS, "b": NUMBERS + 1}, G, ax, ylabel="both"),
     "registration_error": lambda ax: features.registration_error(NUMBERS, NUMBERS + 1, G, ax),
     "umap_scatter": lambda ax: features.umap_scatter(np.random.default_rng(0).random((9, 2)), ax,
                                                      labels=np.arange(9) - 1),
@@ -55,7 +56,8 @@ def test_every_function_returns_its_axes_changes_no_setting_and_shows_nothing(na
 
 
 def test_every_public_drawing_is_tried_above():
-    assert set(features.__all__) - set(DRAWINGS) == {"house_style", "training_curves", "colour_bar"}
+    assert set(features.__all__) - set(DRAWINGS) == {"house_style", "training_curves", "colour_bar", "heatmap_row",
+                                                     "heatmap_up_to"}
 
 
 def test_house_style_holds_inside_its_block_only():
@@ -218,3 +220,32 @@ def test_text_is_readable_on_every_colour_of_a_group():
     for colour in element_colours(G):
         light, dark = sorted((luminance(colour), luminance(readable_on(colour))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 3
+
+
+def test_a_row_of_heatmaps_has_a_picture_above_each_if_asked():
+    with house_style():
+        plain = features.heatmap_row(torch.eye(8).expand(3, 8, 8), list("abc"), G)
+        pictured = features.heatmap_row(torch.eye(8).expand(2, 8, 8), list("ab"), G, pictures=torch.rand(2, 3, 5, 5))
+        empty = features.heatmap_row(torch.zeros(0, 8, 8), [], G)
+    assert [len(fig.axes) for fig in (plain, pictured, empty)] == [4, 5, 2]  # one more for the colour bar
+    assert [ax.get_title(loc="left") for ax in pictured.axes] == ["", "", "a", "b", ""]
+    with pytest.raises(ValueError, match="expected \\(1, 8, 8\\)"):
+        features.heatmap_row(torch.zeros(2, 8, 8), ["a"], G)
+    for fig in (plain, pictured, empty):
+        plt.close(fig)
+
+
+def test_a_heatmap_up_to_a_row_hides_the_rows_below():
+    fig, axes = plt.subplots(1, 2)
+    _, right = features.heatmap_up_to(2, torch.eye(8), torch.rand(3, 5, 5), G, axes)
+    hidden, frame = right.patches
+    assert (hidden.get_y(), hidden.get_y() + hidden.get_height()) == (2.5, 8)
+    assert (frame.get_y(), frame.get_height()) == (1.5, 1)
+    plt.close(fig)
+
+
+def test_lines_over_elements_are_interrupted_between_rotations_and_reflections(ax):
+    features.element_lines({"all": NUMBERS, "more": NUMBERS + 1}, G, ax)
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 4]
+    assert [line.get_xdata().tolist() for line in lines] == 2 * [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert np.allclose(np.concatenate([line.get_ydata() for line in lines[2:]]), NUMBERS + 1)

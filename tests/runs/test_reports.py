@@ -1,10 +1,11 @@
 import json
+import math
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from groupcc_lite.runs.reports import Report, interval_of, publish, reference
+from groupcc_lite.runs.reports import Report, interval_of, publish, reference, table_by_column
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ def test_the_comparison_shows_both_runs(saved, monkeypatch):
     mine.number("extra", 1)
     table = mine.compare("fve", "extra")
     assert "| fve | 0.7 | 0.488 |" in table and "| extra | 1 | not measured |" in table and "`book`" in table
+
+
+def test_a_table_by_column_shows_intervals_and_leaves_out_what_nobody_measured():
+    report = Report("nowhere", "04_heatmaps", "book")
+    report.number("share", 0.25, note="a share", n=3, interval=(0.2, 0.3))
+    report.number("share_patches", math.nan, note="a share")
+    report.number("patches_kept", 2, note="kept", unit="px")
+    columns = ["this run", "untrained", "patches"]
+    table = table_by_column(report.numbers, ["share", "never"], columns)
+    assert table.splitlines() == ["|  | this run | patches |", "|---|---|---|",
+                                  "| a share | 0.25 [0.2, 0.3], n = 3 | undefined |"]
+    other_way = table_by_column(report.numbers, ["kept"], columns, key="{column}_{key}")
+    assert other_way.splitlines()[0] == "|  | patches |" and other_way.splitlines()[-1] == "| kept | 2 px |"
+    assert table_by_column({}, ["share"], columns) == "Not measured yet."
