@@ -323,8 +323,8 @@ with figures.house_style():
     report.figure("blocks", fig)
 
 # %% [markdown]
-# Can it be more than 100 %? Yes: drawings have a small vocabulary of shapes. A latent that decides which shape it is
-# and how it lies knows the rest, and that decision is not linear. On photographs little is decided so clearly.
+# Can it be more than 100 %? Yes, for the reference is linear. Drawings have a small vocabulary of shapes: a latent that
+# decides which shape it is and how it lies knows the rest, and that decision is not linear.
 #
 # ### What it is not evidence for
 #
@@ -343,11 +343,11 @@ for name, control in controls.items():
           f"{quality[name][2]:10.3f}")
 
 # %% [markdown]
-# In brackets: 95 % over images, as explained below. The untrained network does better than the trained one, by the
-# coder and by the linear map, and pixels do best. So a high share of variance explained is no sign of a learned
-# symmetry. It says how *simply* the blocks depend on each other, and training makes that less simple. What is learned
-# has to be looked for in the features ({doc}`chapter 7 <07_symmetry>` and {doc}`chapter 8 <08_axes>`), each time beside
-# the same two columns.
+# In brackets: 95 % over images, as explained below. In the book's run the untrained network does better than the trained
+# one, by the coder and by the linear map, and pixels do best. So a high share of variance explained is no sign of a
+# learned symmetry. It says how *simply* the blocks depend on each other, and training made that less simple. What is
+# learned has to be looked for in the features ({doc}`chapter 7 <07_symmetry>` and {doc}`chapter 8 <08_axes>`), each time
+# beside the same two columns.
 #
 # ### How sure is it?
 #
@@ -425,7 +425,7 @@ display(Markdown("\n".join(rows)))
 # %% [markdown]
 # Variance explained moves far more between folds than between seeds. A plus-minus over seeds alone, as in "$0.7406 \pm
 # 0.0003$" below, is no uncertainty. Numbers about features are the other way round: they hang on the seed as much as on
-# the images, and in these short trainings few features have any symmetry. Labels, axes and purity are the subject of
+# the images, and in these short trainings few features have a supported symmetry. Labels, axes and purity are the subject of
 # chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and {doc}`8 <08_axes>`; here see only how far to trust them.
 #
 # ## How sparse is it?
@@ -520,7 +520,7 @@ assert lasso > topk
 
 # %% [markdown]
 # This is **{term}`shrinkage`**. TopK has no penalty, hence next to no shrinkage. It has the number of active latents
-# under control as well, which is why it is our default. What L1 has to offer: it is the paper's choice, and it lets the
+# under control as well, which is why its batch version is our default. What L1 has to offer: it is the paper's choice, and it lets the
 # number of active latents follow the sample.
 #
 # ## The trivial group
@@ -607,8 +607,8 @@ with figures.house_style():
     report.figure("replication", fig)
 
 # %% [markdown]
-# Hardly any feature is found again. A match in another seed is as good as a match in the own dictionary or with a data
-# point, with the same images or with others, and on the untrained network as well. So the median cosine with another
+# In the book's run hardly any feature is found again. A match in another seed is as good as a match in the own dictionary
+# or with a data point, with the same images or with others, and on the untrained network as well. So the median cosine with another
 # seed says how densely vectors lie in this space, not how much two coders agree. It cannot be turned into a
 # "cosine with a common truth" either: that would need matches that stand above their null.
 #
@@ -653,7 +653,7 @@ for name, found in zip(("match", "data points", "found again"), over_parts, stri
 
 # %% [markdown]
 # All columns rise and fall together. Longer training makes matches better, and data points come nearer to features,
-# too; a smaller dictionary stands a little above its null. Nothing that was tried here makes most features come back.
+# too. Nothing that was tried here makes more than a few per cent of the features come back.
 #
 # The quality hardly depends on the seed. The features do: the directions into which a coder of this size splits the
 # activations are to a large part its own choice, as has been found for language models too {cite:p}`paulo2025different`.

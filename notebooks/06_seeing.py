@@ -159,9 +159,8 @@ trials = {name: render_steps(run.model, W[example], [last], size=size, seed=seed
 
 # %% [markdown]
 # How excited is the feature by each of them, and how much of that is left when the finished image is shifted
-# by a few pixels? Without transformations the response can be larger, and yet it survives the shift less well (on
-# {term}`InceptionV1` more than half of it is lost, on the built-in network most): it depends more on single pixels.
-
+# by a few pixels? Without transformations the response can be larger, and yet it survives the shift less well: in the
+# book's run most of it is lost, for this one feature. It depends more on single pixels.
 
 # %%
 def under_shifts(picture, by=3):
@@ -401,9 +400,10 @@ with figures.house_style():
 
 # %% [markdown]
 # In the book's run the predicted element pleases the feature more than about four fifths of the others, where shuffled
-# predictions are at chance: {eq}`eq-family` holds for features in general, and not exactly for each of them. Decoder and
-# encoder belong to one coder, so that relatives by the one are relatives by the other is what training should give;
-# here it does.
+# predictions please it more than about half. So {eq}`eq-family` holds on average, and not exactly. Decoder and encoder
+# belong to one coder, so that relatives by the one are relatives by the other is what training should give; here it
+# does. It is no sign that training found the families: data points, which nobody trained, have more and closer relatives
+# ({doc}`chapter 5 <05_families>`).
 #
 # ## What does a picture prove?
 #
@@ -495,7 +495,7 @@ print(f"crosscoder {louder_than_all.mean():.2f} of {len(drawn)}, SAE {wins.mean(
 
 # %% [markdown]
 # In the book's run every picture of either coder does. So they are as easy to draw, as far as a share at its upper end
-# can tell: a difference of a few per cent would not show among so few.
+# can tell: a difference of a tenth could go unseen among so few.
 #
 # ## On InceptionV1
 #
@@ -592,7 +592,7 @@ assert alike < 0.999
 #   random shifts, scalings and rotations.
 # - A group crosscoder reads $x[e]$ only, so one forward pass per step is enough.
 # - The dictionary vectors predict by which element the picture of a relative must be moved. Over all features with
-#   enough relatives the predictions are far better than shuffled ones, which are at chance.
+#   enough relatives the predictions are better than shuffled ones, which are near chance.
 # - Whether pictures come as easily as for a sparse autoencoder is a comparison with one, at the same settings.
 #
 # ## Limits

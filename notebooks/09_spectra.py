@@ -332,10 +332,10 @@ with figures.house_style():
 
 # %% [markdown]
 # The score is no measure of what was learned. Patches of pixels have as high a median as the trained network, and random
-# weights follow; only shuffled blocks are far away. Centring raises all of them. What training adds over random weights
-# is real but small, and part of it is that an untrained network's features have more of an invariant part and less
-# else. Single features tell more: those of pixels and of random weights scatter widely, those of the trained network
-# do not.
+# weights follow; only shuffled blocks are far away. Centring raises all three medians. It narrows the lead over random weights
+# too, since an untrained network's features have more of an invariant part and less else; with one network of each
+# kind, how much of the rest is due to training stays open. Single features tell more: those of pixels and of random
+# weights scatter widely, those of the trained network do not.
 #
 # ## The same for an SAE
 #
@@ -406,7 +406,8 @@ with figures.house_style():
 # On the built-in network the SAE has fewer mirrors than the crosscoder, also with centred profiles, where an invariant
 # part cannot be the reason. Half or more of the mirrors of either are in the surrogate too; what is left is 25 % of the
 # crosscoder's features and 12 % of the SAE's. The clearer difference is in the column of the encoder: it bears out most
-# labels of the crosscoder and well under half of the SAE's. {doc}`14_answer_key` suggests why: where single
+# labels of the crosscoder and well under half of the SAE's. By the strictest count, *supported*, few features of either
+# are left, and the intervals over seeds overlap. {doc}`14_answer_key` suggests why an SAE may have fewer: where single
 # activations are noisy, training on whole orbits finds better directions, and errors look like a lack of symmetry.
 #
 # ### What turns leave alone
@@ -429,8 +430,8 @@ for name, vectors in own.items():
     print(f"{name:>9}: power that turns leave alone {fixed.mean():.3f}")
 
 # %% [markdown]
-# It does not: on the built-in network random weights leave more power alone than trained ones. Training makes features
-# *change* with turns.
+# It does not: on the built-in network random weights leave more power alone than trained ones, and raw patches about as
+# much. Against random weights, training makes features *change* with turns.
 #
 # ## Laws
 #
