@@ -210,8 +210,8 @@ assert torch.allclose(P[:, odd].sum(1), (1 - c[:, HALF]) / 2, atol=1e-4)
 # %% mystnb={"figure": {"name": "fig-spectrum", "caption": "Mean power over the irreps for all living features and for kinds of features, by their stabilisers. A: constant over rotations, E and B: rising frequency. A half turn in the stabiliser leaves few odd frequencies (orange), and none if it is exact. Numbers in brackets: features of the kind."}, "image": {"alt": "Bar charts one below the other, one bar per irrep. The first bar is the tallest in most; orange bars are shorter for the kinds with a half turn."}} tags=["hide-input"]
 has_half = np.array([HALF in s.subgroup.elements for s in found])
 groups = {"all features": np.ones(len(D), bool), "no symmetry": label == "none",
-          "curve-like: one mirror": label == "one mirror",
-          "line-like: half turn, not all": has_half & (label != "all"),
+          "one mirror": label == "one mirror",
+          "half turn, not all": has_half & (label != "all"),
           "invariant: all": label == "all"}
 spectra = {name: P[torch.as_tensor(among)].mean(0) for name, among in groups.items()
            if among.any()}
