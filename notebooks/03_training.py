@@ -231,8 +231,8 @@ for ratio in (1, 2, 4):
 # %% [markdown]
 # That is an identity, so nothing has to be trained to believe it. (A short training finds it only nearly: Adam takes
 # steps of the same size in whatever unit, so biases that have to go twice as far are late.) So the library multiplies
-# activations by the `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the scale
-# in the saved file. Then a $\lambda$ can be carried from model to model.
+# activations by the `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the
+# scale in the saved file. Then a $\lambda$ can be carried from model to model.
 #
 # From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
 # $\lvert G\rvert$ times as many summands. The norm of a vector that writes equally into all blocks grows by
@@ -343,11 +343,11 @@ for name, control in controls.items():
           f"{quality[name][2]:10.3f}")
 
 # %% [markdown]
-# In brackets: 95 % over images, as explained below. In the book's run the untrained network does better than the trained
-# one, by the coder and by the linear map, and pixels do best. So a high share of variance explained is no sign of a
-# learned symmetry. It says how *simply* the blocks depend on each other, and training made that less simple. What is
-# learned has to be looked for in the features ({doc}`chapter 7 <07_symmetry>` and {doc}`chapter 8 <08_axes>`), each time
-# beside the same two columns.
+# In brackets: 95 % over images, as explained below. In the book's run the untrained network does better than the
+# trained one, by the coder and by the linear map, and pixels do best. So a high share of variance explained is no sign
+# of a learned symmetry. It says how *simply* the blocks depend on each other, and training made that less simple. What
+# is learned has to be looked for in the features ({doc}`chapter 7 <07_symmetry>` and {doc}`chapter 8 <08_axes>`), each
+# time beside the same two columns.
 #
 # ### How sure is it?
 #
@@ -425,8 +425,9 @@ display(Markdown("\n".join(rows)))
 # %% [markdown]
 # Variance explained moves far more between folds than between seeds. A plus-minus over seeds alone, as in "$0.7406 \pm
 # 0.0003$" below, is no uncertainty. Numbers about features are the other way round: they hang on the seed as much as on
-# the images, and in these short trainings few features have a supported symmetry. Labels, axes and purity are the subject of
-# chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and {doc}`8 <08_axes>`; here see only how far to trust them.
+# the images, and in these short trainings few features have a supported symmetry. Labels, axes and purity are the
+# subject of chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and {doc}`8 <08_axes>`; here see only how far to
+# trust them.
 #
 # ## How sparse is it?
 #
@@ -520,8 +521,8 @@ assert lasso > topk
 
 # %% [markdown]
 # This is **{term}`shrinkage`**. TopK has no penalty, hence next to no shrinkage. It has the number of active latents
-# under control as well, which is why its batch version is our default. What L1 has to offer: it is the paper's choice, and it lets the
-# number of active latents follow the sample.
+# under control as well, which is why its batch version is our default. What L1 has to offer: it is the paper's choice,
+# and it lets the number of active latents follow the sample.
 #
 # ## The trivial group
 #
@@ -607,10 +608,10 @@ with figures.house_style():
     report.figure("replication", fig)
 
 # %% [markdown]
-# In the book's run hardly any feature is found again. A match in another seed is as good as a match in the own dictionary
-# or with a data point, with the same images or with others, and on the untrained network as well. So the median cosine with another
-# seed says how densely vectors lie in this space, not how much two coders agree. It cannot be turned into a
-# "cosine with a common truth" either: that would need matches that stand above their null.
+# In the book's run hardly any feature is found again. A match in another seed is as good as a match in the own
+# dictionary or with a data point, with the same images or with others, and on the untrained network as well. So the
+# median cosine with another seed says how densely vectors lie in this space, not how much two coders agree. It cannot
+# be turned into a "cosine with a common truth" either: that would need matches that stand above their null.
 #
 # Does it change with the size of the dictionary, the length of training, or the number of images? One at a time, from
 # the coders of fold 0; the last row is the main coder:
@@ -656,9 +657,9 @@ for name, found in zip(("match", "data points", "found again"), over_parts, stri
 # too. Nothing that was tried here makes more than a few per cent of the features come back.
 #
 # The quality hardly depends on the seed. The features do: the directions into which a coder of this size splits the
-# activations are to a large part its own choice, as has been found for language models too {cite:p}`paulo2025different`.
-# So a single feature proves little. What can be claimed are statements about a whole dictionary, checked with several
-# seeds and several sets of images, and this is how the next chapters proceed.
+# activations are to a large part its own choice, as has been found for language models too
+# {cite:p}`paulo2025different`. So a single feature proves little. What can be claimed are statements about a whole
+# dictionary, checked with several seeds and several sets of images, and this is how the next chapters proceed.
 
 # %% tags=["hide-input"]
 for key, value, note in (

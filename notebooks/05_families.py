@@ -180,10 +180,10 @@ for name, sets in dictionaries.items():
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# Relatives above chance are there: features that know nothing of each other have next to none. But near 1, where {prf:ref}`def-family`
-# wants them, they are rare. In the book's run three quarters of the features have a relative with $S \ge 0.5$ and fewer
-# than one in ten with $S \ge 0.7$, and raw data points have far more of both. What this chapter calls families are
-# therefore loose ones, and it asks for clusters and nearest neighbours.
+# Relatives above chance are there: features that know nothing of each other have next to none. But near 1, where
+# {prf:ref}`def-family` wants them, they are rare. In the book's run three quarters of the features have a relative with
+# $S \ge 0.5$ and fewer than one in ten with $S \ge 0.7$, and raw data points have far more of both. What this chapter
+# calls families are therefore loose ones, and it asks for clusters and nearest neighbours.
 #
 # ## It has to be symmetric
 #
@@ -267,8 +267,8 @@ display(Markdown("\n".join(rows)))
 
 # %% [markdown]
 # Far above chance, and far from certain: in the book's run more than four fifths of the labels survive thinner strokes
-# or a little blur, and only half of them a shift by three pixels in both directions. A name depends on where the drawing
-# lies under the cell. No score below can be expected to reach 1 with labels like these.
+# or a little blur, and only half of them a shift by three pixels in both directions. A name depends on where the
+# drawing lies under the cell. No score below can be expected to reach 1 with labels like these.
 #
 # ## A map of all features
 #
@@ -321,7 +321,7 @@ _ = report.figure("map_sae", show_map(sae))
 #
 # $$ \tilde F_i = \sum_x f_i(x)\, (x - \bar x) . $$ (eq-averaged)
 #
-# {doc}`14_answer_key` tells what the two have to do with each other. Here it matters only that like is compared with like.
+# {doc}`14_answer_key` tells how the two are related. Here it matters only that like is compared with like.
 
 # %%
 def averaged(coder):
@@ -509,8 +509,8 @@ if profile == "book":
 
 # %% [markdown]
 # **At equal fidelity.** The coders have the same number of active latents, but the SAE reconstructs the untransformed
-# block better than the crosscoder, which spends its latents on all blocks. Does an SAE of the crosscoder's fidelity have
-# purer neighbours? We train SAEs with fewer active latents, one seed each.
+# block better than the crosscoder, which spends its latents on all blocks. Does an SAE of the crosscoder's fidelity
+# have purer neighbours? We train SAEs with fewer active latents, one seed each.
 
 # %%
 level = run.evaluate(coder).fve_identity
@@ -615,8 +615,8 @@ if profile == "book":
 # %% [markdown]
 # In the book's run the median error falls with similarity, to one step between drawings from $S = 0.3$ on, and of a
 # thousand shuffles none does as well. That even pairs with little similarity are told better than by chance is to be
-# expected: the best element of any two features of one label turns what they share. {numref}`fig-ring` shows pairs one by
-# one. To see single families as well, we take every feature with such a label as a reference, with its twelve most
+# expected: the best element of any two features of one label turns what they share. {numref}`fig-ring` shows pairs one
+# by one. To see single families as well, we take every feature with such a label as a reference, with its twelve most
 # similar features of the same label, and order these families by their mean similarity. Shown are the *tightest*, the
 # best of its kind, and the one in the *middle* of the order. In neither are all told right.
 

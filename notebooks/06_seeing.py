@@ -254,9 +254,9 @@ with figures.house_style():
 
 # %% [markdown]
 # The rule takes the feature with the most complete family, so this is the best of its kind and proves nothing about the
-# others; those come below. But it shows the test. We can do what {eq}`eq-family` says: turn the picture of each relative
-# by its $h$, show it to the network, and ask the *example* feature. As a control, turn it by all the other rotations.
-# {numref}`fig-turned` shows all answers.
+# others; those come below. But it shows the test. We can do what {eq}`eq-family` says: turn the picture of each
+# relative by its $h$, show it to the network, and ask the *example* feature. As a control, turn it by all the other
+# rotations. {numref}`fig-turned` shows all answers.
 
 # %%
 source = torch.as_tensor(family[1:].transpose(0, 3, 1, 2).copy())
@@ -343,8 +343,8 @@ with figures.house_style():
 # Does {eq}`eq-family` hold in general? The test needs a picture of the relative only, so every living feature can be
 # asked about every picture of the gallery. What counts as a relative is fixed by a null, not by the outcome: a drawn
 # feature that is more similar than 99 % of all pairs of *unrelated* features ({doc}`05_families`), by an element other
-# than $e$. We take all features with at least four of them. The **success** of a pair is the share of the other elements
-# that please the feature less than the predicted one. Two comparisons:
+# than $e$. We take all features with at least four of them. The **success** of a pair is the share of the other
+# elements that please the feature less than the predicted one. Two comparisons:
 #
 # - **shuffled**: the predicted elements exchanged among the feature's relatives. Pictures and elements are the same;
 #   only who belongs to which is lost. Without families, this is as good.
@@ -402,8 +402,8 @@ with figures.house_style():
 # In the book's run the predicted element pleases the feature more than about four fifths of the others, where shuffled
 # predictions please it more than about half. So {eq}`eq-family` holds on average, and not exactly. Decoder and encoder
 # belong to one coder, so that relatives by the one are relatives by the other is what training should give; here it
-# does. It is no sign that training found the families: data points, which nobody trained, have more and closer relatives
-# ({doc}`chapter 5 <05_families>`).
+# does. It is no sign that training found the families: data points, which nobody trained, have more and closer
+# relatives ({doc}`chapter 5 <05_families>`).
 #
 # ## What does a picture prove?
 #
@@ -473,8 +473,8 @@ print(f"features that fire on their own picture: {fire:.0%}")
 # %% [markdown]
 # **As for a sparse autoencoder?** That is the paper's claim: since the encoder reads only the untransformed activation,
 # pictures of a crosscoder's features should come as easily as those of an SAE's. The share above says little by itself,
-# because it grows with the number of steps. So we draw features of an SAE of the same layer, evenly spaced too, with the
-# same settings, and ask the same question.
+# because it grows with the number of steps. So we draw features of an SAE of the same layer, evenly spaced too, with
+# the same settings, and ask the same question.
 
 # %%
 sae = run.family_map("sae")

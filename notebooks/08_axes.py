@@ -25,8 +25,8 @@
 # **What the networks were trained on.** `tiny-inception`: drawings in which every orientation and every mirror image is
 # equally common, which works like augmentation by all rotations; it was asked for names of shapes. Its control
 # `tiny-inception-told` was asked for orientations too. InceptionV1 in the BVLC training (GoogLeNet): upright
-# photographs, **half of them mirrored left to right** at random, asked for names of things. So for InceptionV1 two causes point in
-# one direction: the world's gravity, and the mirrors of its training.
+# photographs, **half of them mirrored left to right** at random, asked for names of things. So for InceptionV1 two
+# causes point in one direction: the world's gravity, and the mirrors of its training.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.
@@ -254,10 +254,10 @@ with figures.house_style():
 # Two patterns would be telling. The **pixel grid** treats upright, level and the two diagonals alike: if interpolation
 # or the lattice of the filters were the cause, four orange petals would stand out. **Gravity** and mirrored training
 # treat them differently. The built-in network saw all directions equally often, so its rose should be flat, and that of
-# its untrained copy too; a rose that were not flat would mean that the method itself prefers axes. In the book's run no p
-# value of this chapter is below 0.1, and the mean leaning to left-right stays within two hundredths of a cosine: flat.
-# Few mirrors are *supported* there, and flat roses of few votes are weak evidence. Many more pass the threshold, but more
-# than half as many do in the surrogate.
+# its untrained copy too; a rose that were not flat would mean that the method itself prefers axes. In the book's run no
+# p value of this chapter is below 0.1, and the mean leaning to left-right stays within two hundredths of a cosine:
+# flat. Few mirrors are *supported* there, and flat roses of few votes are weak evidence. Many more pass the threshold,
+# but more than half as many do in the surrogate.
 #
 # Does it depend on the seed of the coder?
 
@@ -304,7 +304,7 @@ for name in names:
                   n=len(mirrors), note=f"{name}: mirrors confirmed by the encoder")
 
 # %% [markdown]
-# In the book's run the agreement is far above chance for every supported mirror, and as high for random weights. So it
+# In the book's run the agreement of supported mirrors is far above chance, and hardly lower for random weights. So it
 # says that a coder's two halves agree on an axis, and nothing about what the network learned.
 #
 # ## Images, network, or pixels?
@@ -404,8 +404,9 @@ with figures.house_style():
 # ## Without a coder
 #
 # The {term}`linear ceiling` asks no dictionary: how much of $x[s r^k]$ is a linear function of $x[e]$? And its frame
-# can be turned: read block $r$ instead. If a network is better at some mirrors by itself, they stay the same when it reads
-# turned images. If the images are nearly mirror symmetric by themselves, it is *their* axis that counts, and it turns.
+# can be turned: read block $r$ instead. If a network is better at some mirrors by itself, they stay the same when it
+# reads turned images. If the images are nearly mirror symmetric by themselves, it is *their* axis that counts, and it
+# turns.
 
 # %%
 def ceilings(control, h):
@@ -447,10 +448,11 @@ with figures.house_style():
     report.figure("ceilings", fig, alt="Linear ceilings by axis")
 
 # %% [markdown]
-# The four exact mirrors may do better here, as with patches, which they permute, or worse: reading between cells smooths
-# a block, and what is smooth is easier to predict. If the grid is the cause, the four go together. What a world or a
-# training prefers would part them. In the book's run patches have peaks at the four. The curves of the network, trained
-# or not, go up and down by a few hundredths without such a pattern, and no interval says whether that is more than noise.
+# The four exact mirrors may do better here, as with patches, which they permute, or worse: reading between cells
+# smooths a block, and what is smooth is easier to predict. If the grid is the cause, the four go together. What a world
+# or a training prefers would part them. In the book's run patches have peaks at the four. The curves of the network,
+# trained or not, go up and down by a few hundredths without such a pattern, and no interval says whether that is more
+# than noise.
 #
 # And the images alone: how similar is a picture to its mirror image, about which axis? We compare brightness within the
 # largest circle, means removed.

@@ -331,11 +331,11 @@ with figures.house_style():
     report.figure("equivariance", fig)
 
 # %% [markdown]
-# The score is no measure of what was learned. Patches of pixels have as high a median as the trained network, and random
-# weights follow; only shuffled blocks are far away. Centring raises all three medians. It narrows the lead over random weights
-# too, since an untrained network's features have more of an invariant part and less else; with one network of each
-# kind, how much of the rest is due to training stays open. Single features tell more: those of pixels and of random
-# weights scatter widely, those of the trained network do not.
+# The score is no measure of what was learned. Patches of pixels have as high a median as the trained network, and
+# random weights follow; only shuffled blocks are far away. Centring raises all three medians. It narrows the lead over
+# random weights too, since an untrained network's features have more of an invariant part and less else; with one
+# network of each kind, how much of the rest is due to training stays open. Single features tell more: those of pixels
+# and of random weights scatter widely, those of the trained network do not.
 #
 # ## The same for an SAE
 #

@@ -122,11 +122,11 @@ for name, action in others.items():
           "- wrong:", ", ".join(wrong) or "none")
 
 # %% [markdown]
-# The rule reads 13 of the 14 drawn shapes right, under both groups. The T-junction has a symmetry too many: its bar is the larger part of
-# it, and half a turn leaves the bar nearly as it is. The threshold is set for dictionary vectors that are learnt with
-# errors, and the price is that a drawing which nearly has a symmetry is said to have it. Note what the group does not
-# know: a quarter turn is not in $C_6$, so a cross has only its half turn left; and under $D_5$ the drawn curve has no
-# symmetry, because its axis is not one of the five mirrors.
+# The rule reads 13 of the 14 drawn shapes right, under both groups. The T-junction has a symmetry too many: its bar is
+# the larger part of it, and half a turn leaves the bar nearly as it is. The threshold is set for dictionary vectors
+# that are learnt with errors, and the price is that a drawing which nearly has a symmetry is said to have it. Note what
+# the group does not know: a quarter turn is not in $C_6$, so a cross has only its half turn left; and under $D_5$ the
+# drawn curve has no symmetry, because its axis is not one of the five mirrors.
 #
 # One check of {doc}`07_symmetry` is missing here. In an abelian group, as every $C_n$ and every product of them, all
 # irreps over the complex numbers have dimension one, and then the powers *are* the Fourier coefficients of the profile
@@ -444,8 +444,8 @@ print(f"rank correlation of the two over the features: {rank:.2f}")
 # %% [markdown]
 # Two readings. Invariance to *hue* is largely there before training: raw patches and random weights have much of it,
 # because colours are pale. Training adds to it in the built-in network. Invariance to *turns* is not learnt there.
-# Patches and random weights have *more* invariant features than the trained network, and turns leave more of their power
-# alone. Training makes features that turn with the image, not features that ignore its turning.
+# Patches and random weights have *more* invariant features than the trained network, and turns leave more of their
+# power alone. Training makes features that turn with the image, not features that ignore its turning.
 
 # %% mystnb={"figure": {"name": "fig-colour-invariance", "caption": "Every living feature of a crosscoder for quarter turns and thirds of the hue circle: the share of its power that turns of the hue leave alone, and the share that turns of the image leave alone. Circles: this profile's network. Squares: raw patches. Triangles: the same network with random weights. The dashed lines are what a vector of unrelated blocks has."}, "image": {"alt": "A scatter plot of three kinds of points. Circles lie in a narrow column at the right edge; squares and triangles are spread widely to the left."}} tags=["hide-input"]
 with figures.house_style():

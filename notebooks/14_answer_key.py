@@ -186,9 +186,8 @@ with figures.house_style():
 # beside the whole orbit that each activation came with. The SAE of all poses is the fairer rival of the two: it has
 # seen every transformed activation that the crosscoder has seen, only one at a time.
 #
-# All methods are told things that nobody knows about a network. $k$ is the number of active features, and latents are
-# twice as many as features. And the problem is kind: all features are equally frequent, and active independently of
-# each other. *What the methods are told*, below, takes some of this away.
+# All methods are told what nobody knows about a network, $k$ and a sufficient number of latents, and the features are
+# equally frequent and independent. *What the methods are told*, below, takes some of this away.
 #
 # ```{prf:definition} Fitted blocks
 # :label: def-fitted
@@ -464,9 +463,9 @@ display(Markdown("Cosine / share of stabilisers right:\n\n" + "\n".join(rows)))
 
 # %% [markdown]
 # **Noise** parts the ways to blocks. While it is weak, SAEs with {term}`fitted blocks` keep up with every crosscoder.
-# When it is as strong as the signal, they find less, and the crosscoders lose little. All encoders read the same
-# single noisy block. But a step of a crosscoder is corrected by $\lvert G\rvert$ blocks with independent noise, and a step of an SAE
-# by one. Is this what training on orbits buys, or have the SAEs only not been trained for long enough?
+# When it is as strong as the signal, they find less, and the crosscoders lose little. All encoders read the same single
+# noisy block. But a step of a crosscoder is corrected by $\lvert G\rvert$ blocks with independent noise, and a step of
+# an SAE by one. Is this what training on orbits buys, or have the SAEs only not been trained for long enough?
 
 # %%
 lengths = {n: study(*studies[f"steps {n}"], folder=folder) for n in settings.lengths}
@@ -533,9 +532,9 @@ for level, right in zip(finer["broken"], truth["broken"], strict=True):
 # %% [markdown]
 # ## What the methods are told
 #
-# An oracle told every method how many features are active, and gave it twice as many latents as there are. What if it
-# is wrong? And what if some families are more frequent than others, in proportion to one over their rank (Zipf), as
-# in language? One thing is changed at a time, at standard noise, in the smaller group.
+# What if the number of active features that all methods are told is wrong, or there are fewer spare latents? And what
+# if some families are more frequent than others, in proportion to one over their rank (Zipf)? One thing is changed at a
+# time, at standard noise, in the smaller group.
 
 # %%
 from_told = {name.removeprefix("told "): study(*plan, folder=folder)
@@ -593,8 +592,8 @@ dots(drawn, drawn_methods, "drawings")
 #
 # Now the layer of the profile's network, where no truth is known. The paper's claim is that group crosscoders separate
 # families better than SAEs. {doc}`05_families` measures it by {term}`neighbour purity` against the shape that each
-# feature prefers among drawings, corrected for chance ({eq}`eq-corrected`). Its table compares three things at once: ways
-# to train, ways to give latents blocks, and ways to compare. Here the same latents are read in all ways.
+# feature prefers among drawings, corrected for chance ({eq}`eq-corrected`). Its table compares three things at once:
+# ways to train, ways to give latents blocks, and ways to compare. Here the same latents are read in all ways.
 #
 # ### Averaged, fitted, ridge, own dictionary
 #
@@ -680,15 +679,13 @@ print("of the crosscoder's advantage as the paper compares, an SAE with fitted b
       f"reaches {reached}")
 
 # %% [markdown]
-# (The SAE's own dictionary has single blocks, so there similarity is the plain cosine, as in the paper.)
-#
 # Read down a column. The last one is the paper's comparison, crosscoder against SAE, and shows the largest lead; but
-# there the SAE is not compared over the group at all. In the other columns all latents are read alike, and the lead is
-# what is due to *which* features training on orbits finds. The last row says what features reach that nobody trained. In
-# the book's run data points are purer than the SAE in every column, so the SAE's purity says nothing about SAEs. **And
-# they are level with the crosscoder**: three hundredths behind it in the first three columns, two ahead in the other two.
-# So its lead over the SAE is no sign that training makes pure features. {doc}`05_families` has cluster centres, which
-# exceed both.
+# there the SAE, whose own dictionary has single blocks, is not compared over the group at all. In the other columns all
+# latents are read alike, and the lead is what is due to *which* features training on orbits finds. The last row says
+# what features reach that nobody trained. In the book's run data points are purer than the SAE in every column, so the
+# SAE's purity says nothing about SAEs. **And they are level with the crosscoder**: three hundredths behind it in the
+# first three columns, two ahead in the other two. So its lead over the SAE is no sign that training makes pure
+# features. {doc}`05_families` has cluster centres, which exceed both.
 #
 # Read along a row. Latents that are active together are often relatives, so averaging, which mixes them, makes
 # relatives more alike, and fitting takes that away. And dividing by a covariance that is nearly singular amplifies
@@ -793,10 +790,10 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 # ## Limits
 #
 # Planted features are independent and linear; a network's are not. The SAE of all poses is set beside the others on
-# planted data and drawings, not in the network. Each method was run with one
+# planted data and drawings, not in the network ({doc}`05_families` has its purity). Each method was run with one
 # setting for all problems, tuned lightly at standard difficulty; a method that loses here might win with another
-# learning rate. And the planted orbits of a family are all equally common, which is the hard case for the
-# equivariant SAE and the easy one for the rest.
+# learning rate. And the planted orbits of a family are all equally common, which is the hard case for the equivariant
+# SAE and the easy one for the rest.
 #
 # ## What next
 #
