@@ -87,6 +87,7 @@ from groupcc_lite.runs import (
     uncertain,
 )
 
+# %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("03_training")
 G, settings = run.group, run.profile
@@ -378,8 +379,8 @@ seen = evaluate(coder, thinned(train_orbits, 4096)).fve
 third = [row["loss"] for row in history if row["step"] > 2 / 3 * settings.steps]
 falls = 1 - np.mean(third[-3:]) / np.mean(third[:3])
 print(f"variance explained: seen {seen:.3f}, held out {metrics.fve:.3f}")
-print(f"the loss fell by {100 * falls:.1f} % over the last third of the steps, in which "
-      "the learning rate goes to 0")
+print(f"the loss fell by {100 * falls:.1f} % over the last third of the steps, in "
+      "which the learning rate goes to 0")
 
 # %% [markdown]
 # Seen images are explained better than others, and the loss still fell. So the number is a *budget*: what this many
@@ -626,7 +627,8 @@ sweep = {"fold": (fold, {}), "few_latents": (fold, dict(latents=m // 4)),
 
 # %%
 swept = {}
-print("latents   samples   images     fve   match   own dictionary   data points   again")
+print("latents   samples   images     fve   match   own dictionary   data points   "
+      "again")
 for name, (part, changes) in sweep.items():
     judged, budget = part.orbits("held-out"), part.profile
     pair = [features(part, start, **changes) for start in (seed, seed + 1)]
@@ -648,7 +650,8 @@ for number in range(settings.folds):
                   found["above"].share])
 over_parts = [uncertain(np.array(column)[:, None])
               for column in zip(*again, strict=True)]
-for name, found in zip(("match", "data points", "found again"), over_parts, strict=True):
+what = ("match", "data points", "found again")
+for name, found in zip(what, over_parts, strict=True):
     print(f"{name:11}   {found.mean:.3f}, over {settings.folds} folds "
           f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
 
@@ -676,7 +679,7 @@ for key, value, note in (
         ("ceiling_reached", float(reached),
          "crosscoder as a share of the linear reference, transformed blocks"),
         ("fve_seen", seen, "variance explained on images that were trained on"),
-        ("last_third", float(falls), "fall of the loss over the last third of training"),
+        ("last_third", float(falls), "fall of the loss over the last third of steps"),
         ("l0", metrics.l0, "active latents per sample"),
         ("dead", metrics.dead, "share of dead latents"),
         ("seeds_fve", float(scores.mean()), "variance explained, mean over seeds"),
@@ -728,8 +731,8 @@ for key, label, found in zip(
         ("match", "match_data_points", "match_above_null"),
         ("best match in another seed", "best match among data points", "found again"),
         over_parts, strict=True):
-    report.number(f"folds_{key}", found.mean, note=f"folds: {label}", n=settings.folds, interval=found.interval,
-                  over=f"{settings.folds} folds")
+    report.number(f"folds_{key}", found.mean, note=f"folds: {label}", n=settings.folds,
+                  interval=found.interval, over=f"{settings.folds} folds")
 
 # %% tags=["hide-input"]
 for row in curve:  # drawn in the figure of the trade-off, and printed above
@@ -810,6 +813,21 @@ assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
 # that is strong in only one orientation would stand out here.
 #
 # ```{solution-end}
+# ```
+#
+# ```{exercise} Cheating the penalty
+# :label: ex-cheat
+#
+# Divide a coder's encoder ($W_e$, $b_e$) by 10 and multiply $W_d$ by 10. What happens to the two parts of
+# {eq}`eq-loss`? And what would happen to a penalty $\lambda \sum_i f_i$ without the norm?
+# ```
+#
+# ```{solution} ex-cheat
+# :class: dropdown
+#
+# Neither part changes: every $f_i$ falls to a tenth, and every $\lVert W_{d,i} \rVert$ grows tenfold. A penalty without
+# the norm would fall to a tenth at the same reconstruction, and training would go on shrinking it. Keeping all
+# $\lVert W_{d,i} \rVert = 1$ forbids that; multiplying by the norm makes it pointless.
 # ```
 #
 # ## Summary

@@ -60,6 +60,7 @@ weights = None  # weights file of the profile's model; None: the usual place
 
 # %%
 import math
+import re
 from collections import Counter
 from itertools import islice
 
@@ -155,16 +156,15 @@ nobody = {(kind, s): untrained_features(kind, some, count, k=k, seed=s)
           for kind in NOBODY for s in (seeds if kind != "channels" else seeds[:1])}
 
 living = {s: run.family_map(seed=s) for s in seeds}
+learned = [living[s].coder.dictionary.detach().cpu()[living[s].features] for s in seeds]
 dictionaries = {
-    "group crosscoder": [living[s].coder.dictionary.detach().cpu()[living[s].features]
-                         for s in seeds],
-    "data points": [nobody["data points", s].dictionary for s in seeds]}
-dictionaries["no relatives"] = [unrelated(F, seed=s) for s, F in
-                                zip(seeds, dictionaries["group crosscoder"], strict=True)]
+    "group crosscoder": learned,
+    "data points": [nobody["data points", s].dictionary for s in seeds],
+    "no relatives": [unrelated(F, seed=s) for s, F in zip(seeds, learned, strict=True)]}
 
 # %%
 rows = ["| | S ≥ 0.5 | S ≥ 0.7 | nearest, mean |", "|---|---|---|---|"]
-suffix = {"group crosscoder": "", "data points": "_data_points", "no relatives": "_null"}
+suffix = dict(zip(dictionaries, ("", "_data_points", "_null"), strict=True))
 for name, sets in dictionaries.items():
     nearest = [nearest_relative(max_cosine(F, G)) for F in sets]
     cells = []
@@ -248,9 +248,9 @@ for shape, many in Counter(labels[labels >= 0].tolist()).most_common():
 # loses its label counts as changed.
 
 # %%
-variants = {"shifted by 3 px": dict(shift=(3, -3)),
-            "strokes thinner by 30 %": dict(thickness=0.7), "blurred by 1 px": dict(blur=1.0)}
-rows = ["| drawings | same label | of those with both | by chance |", "|---|---|---|---|"]
+variants = {"shifted by 3 px": dict(shift=(3, -3)), "blurred by 1 px": dict(blur=1.0),
+            "strokes thinner by 30 %": dict(thickness=0.7)}
+rows = ["| drawings | same label | of those with both | by chance |", "|---" * 4 + "|"]
 same = []
 for name, how in variants.items():
     again = symmetry.centre_activations(run.model, redrawn(run.stimuli, **how).images)
@@ -261,7 +261,7 @@ for name, how in variants.items():
                 f"{agreement.chance:.2f} |")
 reliable = report.number(
     "label_agreement", np.mean(same), n=agreement.named,
-    interval=(min(same), max(same)), over="the three kinds of drawings, lowest to highest",
+    interval=(min(same), max(same)), over="three kinds of drawings, lowest to highest",
     note="labelled features that other drawings give the same label")
 display(Markdown("\n".join(rows)))
 
@@ -294,7 +294,8 @@ def show_map(found):
              for shape in range(len(SHAPES))]
     with figures.house_style():
         fig, axes = plt.subplots(3, 5, figsize=(8, 5.6))
-        figures.label_facets(found.embedding.two, labels, SHAPE_NAMES, axes, notes=notes)
+        two = found.embedding.two
+        figures.label_facets(two, labels, SHAPE_NAMES, axes, notes=notes)
     return fig
 
 
@@ -349,8 +350,8 @@ names = {"crosscoder": "group crosscoder", "plain": "crosscoder, plain cosine",
          "averaged": "SAE, averaged orbits", "fitted": "SAE, fitted blocks",
          "sae": "SAE, plain cosine"}
 measures = {"neighbour_purity": "neighbour purity", "chance_purity": "purity by chance",
-            "ari": "ARI", "cluster_silhouette": "cluster silhouette",
-            "clusters": "clusters"}
+            "corrected_purity": "corrected purity", "ari": "ARI",
+            "cluster_silhouette": "cluster silhouette", "clusters": "clusters"}
 
 
 def over_seeds(key, values, note, **more):
@@ -365,16 +366,13 @@ def over_seeds(key, values, note, **more):
 # %%
 rows = ["| | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
 for field, label in measures.items():
-    cells = [over_seeds(f"{method}_{field}", [getattr(row, field) for row in row_of],
-                        f"{label}, {names[method]}") for method, row_of in scores.items()]
+    key = field if field != "corrected_purity" else "purity_corrected"
+    cells = [over_seeds(f"{way}_{key}", [getattr(row, field) for row in scores[way]],
+                        f"{label}, {name}") for way, name in names.items()]
     rows.append(f"| {label} | " + " | ".join(cells) + " |")
-cells = [over_seeds(f"{method}_purity_corrected", [row.corrected_purity for row in row_of],
-                    f"corrected purity, {names[method]}")
-         for method, row_of in scores.items()]
-rows.insert(4, "| **corrected purity** | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
-print(f"mean ± standard deviation over {len(seeds)} seeds of coders and maps; network and "
-      "images are the same")
+print(f"mean ± standard deviation over {len(seeds)} seeds of coders and maps; network "
+      "and images are the same")
 
 # %% [markdown]
 # What ARI does chance give? By construction 0 on average. For labels shuffled among the features of one map:
@@ -386,8 +384,7 @@ shuffled = [symmetry.score_families(found.gap, found.embedding, found.clusters,
 chance = report.number("crosscoder_ari_chance", float(np.nanmean(shuffled)), n=40,
                        interval=tuple(np.nanquantile(shuffled, [0.025, 0.975])),
                        over="shuffles of the labels", note="ARI with shuffled labels")
-print(f"ARI {found.scores.ari:.3f}; shuffled labels {chance:.3f}, 95 % below "
-      f"{np.nanquantile(shuffled, 0.95):.3f}")
+print(f"ARI {found.scores.ari:.3f}; shuffled labels {chance:.3f}")
 
 # %% [markdown]
 # ## Features that nobody trained
@@ -452,9 +449,10 @@ results["untrained", "own"] = [purity_of(
     alive=np.flatnonzero(blind.evaluate(blind_coder).frequency > 0))]
 
 # %% tags=["hide-input"]
-titles = {"crosscoder": "group crosscoder", "sae": "SAE", "all_poses": "SAE of all poses",
-          "data_points": "data points", "k_means": "k-means", "channels": "channels",
-          "random": "random directions", "untrained": "crosscoder, untrained network"}
+titles = {"crosscoder": "group crosscoder", "sae": "SAE",
+          "all_poses": "SAE of all poses", "data_points": "data points",
+          "k_means": "k-means", "channels": "channels", "random": "random directions",
+          "untrained": "crosscoder, untrained network"}
 inherited = {("crosscoder", "own"): "crosscoder", ("sae", "own"): "sae",
              ("sae", "averaged"): "averaged", ("sae", "fitted"): "fitted"}
 table = {where: [row.corrected_purity for row in scores[method]]
@@ -462,21 +460,22 @@ table = {where: [row.corrected_purity for row in scores[method]]
 for where, rows_of in results.items():
     table[where] = [row.corrected for row in rows_of]
     row, way = where
-    only = not any(other[0] == row and other != where for other in (*inherited, *results))
+    only = sum(other == row for other, _ in (*inherited, *results)) == 1
     key = f"{row}_purity_corrected" if way == "own" or only else \
         f"{row}_{way}_purity_corrected"
-    more = {} if len(rows_of) > 1 else dict(interval=rows_of[0].interval, over="features")
+    sure = dict(interval=rows_of[0].interval, over="features")
     over_seeds(key, table[where], f"corrected purity, {titles[row]}, {way}",
-               n=len(rows_of[0].each), **more)
+               n=len(rows_of[0].each), **(sure if len(rows_of) == 1 else {}))
 rows = ["| | own dictionary | fitted blocks | averaged orbits |", "|---|---|---|---|"]
+ways = ("own", "fitted", "averaged")
 for row, title in titles.items():
-    cells = [mean_spread(table.get((row, way), [])) for way in ("own", "fitted", "averaged")]
+    cells = [mean_spread(table.get((row, way), [])) for way in ways]
     rows.append(f"| {title} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-scores", "caption": "Neighbour purity, corrected for chance, of trained coders and of features that nobody trained. Each dot is one seed or draw. Filled: compared by their own dictionary vectors, for the SAE by its plain cosine. Rings: by averaged orbits. Triangles: by fitted blocks. Compare like with like."}, "image": {"alt": "A dot plot with one line for each kind of features. Data points and k-means centres lie as far to the right as the group crosscoder, random directions and the autoencoder with plain cosine on the left."}} tags=["hide-input"]
 marks = {"own": dict(marker="o", s=34, color=figures.BLUE),
-         "averaged": dict(marker="o", s=34, facecolors="none", edgecolors=figures.ORANGE),
+         "averaged": dict(marker="o", s=34, fc="none", ec=figures.ORANGE),
          "fitted": dict(marker="^", s=34, color=figures.GREEN)}
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7, 3.8))
@@ -502,9 +501,9 @@ with figures.house_style():
 #   activations themselves do so as well as any feature here.
 
 # %%
-lowest = min(table["crosscoder", "own"])
 if profile == "book":
-    assert lowest > max(table["sae", "own"] + table["sae", "fitted"] + table["untrained", "own"])
+    below = table["sae", "own"] + table["sae", "fitted"] + table["untrained", "own"]
+    assert min(table["crosscoder", "own"]) > max(below)
     assert min(table["crosscoder", "averaged"]) > max(table["random", "averaged"])
 
 # %% [markdown]
@@ -517,8 +516,8 @@ level = run.evaluate(coder).fve_identity
 report.number("crosscoder_fve_identity", level,
               note="variance of the untransformed block explained, group crosscoder")
 short = dict(steps=run.profile.control_steps) if run.profile.control_steps else {}
-print(f"group crosscoder: FVE {level:.3f}, purity averaged "
-      f"{table['crosscoder', 'averaged'][0]:.3f}, own {table['crosscoder', 'own'][0]:.3f}")
+ours = [table["crosscoder", way][0] for way in ("averaged", "own")]
+print(f"crosscoder: FVE {level:.3f}, purity averaged {ours[0]:.3f}, own {ours[1]:.3f}")
 sweep = []
 for fewer in (k // 16, k // 8, k // 4, k):
     less = run.coder("sae", k=max(fewer, 1), **short)
@@ -526,9 +525,10 @@ for fewer in (k // 16, k // 8, k // 4, k):
     alive = np.flatnonzero(how_well.frequency > 0)
     by_group = purity_of(less, averaged(less), alive=alive).corrected
     as_is = purity_of(less, less.dictionary.detach(), False, alive).corrected
-    sweep.append((abs(how_well.fve_identity - level), how_well.fve_identity, by_group, as_is))
-    print(f"SAE, k = {fewer:3}: FVE {how_well.fve_identity:.3f}, purity averaged "
-          f"{by_group:.3f}, plain {as_is:.3f}")
+    fve = how_well.fve_identity
+    sweep.append((abs(fve - level), fve, by_group, as_is))
+    print(f"SAE, k = {fewer:3}: FVE {fve:.3f}, purity averaged {by_group:.3f}, plain "
+          f"{as_is:.3f}")
 _, nearest_fve, by_group, as_is = min(sweep)
 
 # %%
@@ -581,17 +581,16 @@ step = 360 / 32  # degrees between drawings
 bins = pose_errors(S, element, orientation, labels, run.action, seed=seed)
 
 # %%
-rows = ["| similarity | pairs | median error | in steps | shuffled | 95 % of shuffles | p |",
+rows = ["| similarity | pairs | median error | in steps | shuffled | 95 % | p |",
         "|---" * 7 + "|"]
 for row in bins:
-    rows.append(f"| {row.above:.1f} to {row.below:.1f} | {row.pairs} | {row.error:.0f}° | "
-                f"{row.error / step:.1f} | {row.null:.0f}° | {row.interval[0]:.0f}° to "
-                f"{row.interval[1]:.0f}° | {row.p:.3f} |" if row.pairs else
-                f"| {row.above:.1f} to {row.below:.1f} | 0 | | | | | |")
+    start = f"| {row.above:.1f} to {row.below:.1f} | {row.pairs} | "
+    rows.append(f"{start}{row.error:.0f}° | {row.error / step:.1f} | {row.null:.0f}° | "
+                f"{row.interval[0]:.0f}° to {row.interval[1]:.0f}° | {row.p:.3f} |"
+                if row.pairs else f"{start} | | | | |")
 display(Markdown("\n".join(rows)))
-close, = pose_errors(S, element, orientation, labels, run.action, bins=(0.5, 1.0), seed=seed)
-everybody, = pose_errors(S, element, orientation, labels, run.action, bins=(-1.0, 1.0),
-                         seed=seed)
+close, everybody = (pose_errors(S, element, orientation, labels, run.action, seed=seed,
+                                bins=(low, 1.0))[0] for low in (0.5, -1.0))
 
 # %% tags=["hide-input"]
 for prefix, row, which in (("angle", close, "pairs of one label with S ≥ 0.5"),
@@ -606,8 +605,8 @@ for prefix, row, which in (("angle", close, "pairs of one label with S ≥ 0.5")
                   note=f"the same with directions shuffled, {which}")
     report.number(f"{prefix}_error_p", row.p, n=row.pairs,
                   note=f"share of shuffles that do as well, {which}")
-    print(f"{which}: n = {row.pairs}, error {row.error:.1f}°, shuffled {row.null:.1f}°, "
-          f"p = {row.p:.3f}")
+    print(f"{which}: n = {row.pairs}, error {row.error:.1f}°, shuffled "
+          f"{row.null:.1f}°, p = {row.p:.3f}")
 report.number("angle_error_shuffled", close.null, internal=True)
 if profile == "book":
     assert close.p < 0.01
@@ -631,7 +630,7 @@ predicted = predicted_angles(np.nan_to_num(orientation), run.action)
 
 
 def by_element(i, j):
-    """Direction of feature i as the element predicts it from j, against the preferred."""
+    """Direction of feature i as the element predicts it from j, and the preferred."""
     return predicted[element[i, j], j], np.broadcast_to(orientation[i], np.shape(j))
 
 
@@ -649,7 +648,7 @@ with figures.house_style():
     left.scatter(orientation[i], predicted[element[i, j], j], s=9, alpha=0.35,
                  color=figures.BLUE, linewidths=0)
     for (name, reference), look in zip(chosen.items(), (
-            dict(color=figures.ORANGE), dict(facecolors="none", edgecolors=figures.BLUE)),
+            dict(color=figures.ORANGE), dict(fc="none", ec=figures.BLUE)),
             strict=True):
         mine = near.indices[reference][near.values[reference] > 0].numpy()
         right.scatter(orientation[mine], predicted[element[mine, reference], reference],
@@ -675,11 +674,11 @@ with figures.house_style():
 # %% tags=["hide-input"]
 report.save()
 shown = [key for key, entry in report.numbers.items() if not entry.get("internal")]
-subjects = {"Relatives, labels and the misprint": ("relatives", "label", "erratum", "correct"),
-            "Order inside a family": ("angle",), "Purity, corrected for chance": ("purity",)}
+subjects = {
+    "Relatives, labels and the misprint": r"(relatives|label|erratum|correct).*",
+    "Order inside a family": r"angle.*", "Purity, corrected": r".*purity_corrected"}
 for title, words in subjects.items():
-    mine = [key for key in shown if (key.startswith(words) if title[0] != "P" else
-                                     key.endswith("purity_corrected"))]
+    mine = [key for key in shown if re.fullmatch(words, key)]
     display(Markdown(f"**{title}**\n\n{report.compare(*mine)}"))
     shown = [key for key in shown if key not in mine]
 display(Markdown(f"**Maps and fidelity**\n\n{report.compare(*shown)}"))

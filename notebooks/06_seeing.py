@@ -370,11 +370,12 @@ def resampled(values):
     order = np.random.default_rng(seed).integers(len(values), size=(1000, len(values)))
     return tuple(np.quantile(values[order].mean(1), [0.025, 0.975]))
 
-
-report.number("relative_bar", bar, note="similarity from which features count as relatives")
+# %%
+report.number("relative_bar", bar,
+              note="similarity from which features count as relatives")
 for key, values, note in (
-        ("reposed_success", reposed.success, "elements that a feature likes less than the "
-         "predicted one, on pictures of its relatives, mean"),
+        ("reposed_success", reposed.success, "elements that a feature likes less than "
+         "the predicted one, on pictures of its relatives, mean"),
         ("reposed_success_null", reposed.shuffled, "the same with predictions shuffled "
          "among its relatives"),
         ("reposed_unmoved", reposed.unmoved, "the same with pictures as they are")):
@@ -390,8 +391,8 @@ if profile == "book":
 # %% mystnb={"figure": {"name": "fig-reposed", "caption": "Success of moved pictures, for every feature with at least four relatives among those drawn: as the dictionary predicts, with predictions shuffled among its relatives (mean of 200 shuffles, hence narrow), and with pictures as they are. A half would be chance if elements were liked alike."}, "image": {"alt": "Three overlapping histograms between 0 and 1. That of the predictions lies further right than the other two."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.2))
-    for values, name in ((reposed.success, "as predicted"), (reposed.shuffled, "shuffled"),
-                         (reposed.unmoved, "as it is")):
+    for values, name in ((reposed.success, "as predicted"),
+                         (reposed.shuffled, "shuffled"), (reposed.unmoved, "as it is")):
         ax.hist(values, bins=np.linspace(0, 1, 31), histtype="step", lw=2, label=name)
     ax.set(xlabel="elements that please less than the predicted one", ylabel="features")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
@@ -431,10 +432,11 @@ def share_interval(wins):
     return (float(beta.ppf(0.025, good, of - good + 1)) if good else 0.0,
             float(beta.ppf(0.975, good + 1, of - good)) if good < of else 1.0)
 
-
+# %%
 louder_than_all = (own > record[drawn]).double().numpy()
 above = report.number("rendered_above_images", float(louder_than_all.mean()),
-                      n=len(drawn), interval=share_interval(louder_than_all), over="features",
+                      n=len(drawn), interval=share_interval(louder_than_all),
+                      over="features",
                       note="pictures that excite their feature more than every point "
                            "read in a training image")
 first = report.number("rendered_own_first",
@@ -446,6 +448,8 @@ louder = report.number("rendered_also_loud",
                        float((relative > 1).float().sum(1).mean()),
                        note="features that a picture excites more than any training "
                             "image does, mean")
+
+# %%
 report.number("rendered_count", len(drawn), note="features drawn")
 # pictures are about their own features rather than about any
 assert own.mean() > answer.mean()
@@ -478,7 +482,8 @@ print(f"features that fire on their own picture: {fire:.0%}")
 
 # %%
 sae = run.family_map("sae")
-among = np.linspace(0, len(sae.features) - 1, max(1, len(drawn) // 2)).round().astype(int)
+among = np.linspace(0, len(sae.features) - 1, max(1, len(drawn) // 2))
+among = among.round().astype(int)
 chosen = sae.features[np.unique(among)]
 of_sae = run.visualise(sae.coder, chosen)
 V = sae.coder.W_e.detach().cpu()[torch.as_tensor(chosen)]
@@ -487,11 +492,12 @@ wins = (picture_responses(run.model, of_sae, V).diagonal() > best).double().nump
 report.number("rendered_count_sae", len(chosen), note="features of the SAE drawn")
 report.number("rendered_above_images_sae", float(wins.mean()), n=len(wins),
               interval=share_interval(wins), over="features",
-              note="pictures of an SAE's features that excite it more than every such point")
+              note="pictures of an SAE's features that excite it more than every such "
+                   "point")
 ahead = float(louder_than_all.mean() - wins.mean())
 report.number("rendered_difference", ahead, note="difference, crosscoder minus SAE")
-print(f"crosscoder {louder_than_all.mean():.2f} of {len(drawn)}, SAE {wins.mean():.2f} of "
-      f"{len(wins)}")
+print(f"crosscoder {louder_than_all.mean():.2f} of {len(drawn)}, SAE {wins.mean():.2f} "
+      f"of {len(wins)}")
 
 # %% [markdown]
 # In the book's run every picture of either coder does. So they are as easy to draw, as far as a share at its upper end

@@ -286,22 +286,26 @@ for name in names:
     sure = confirmed(found["found"], found["encoder"]).numpy()
     mirrors = np.array([s.subgroup.order == 2 and s.subgroup.elements[1] >= n
                         for s in found["found"]])
-    found["sure"] = axis_votes([s for s, both in zip(found["found"], sure & mirrors,
-                                                     strict=True) if both], axes)
+    both = [s for s, yes in zip(found["found"], sure & mirrors, strict=True) if yes]
+    found["sure"] = axis_votes(both, axes)
     if len(steps):
-        for key, value, by_chance in (
-                ("same", (steps == 0).mean(), 1 / n),
-                ("within_one", (steps <= 1).mean(), min(1, 3 / n))):
+        for key, value, words in (
+                ("same", (steps == 0).mean(), f"the same (chance {1 / n:.2f})"),
+                ("within_one", (steps <= 1).mean(),
+                 f"within one step (chance {min(1, 3 / n):.2f})")):
             report.number(f"axes_{key}{suffixes[name]}", float(value), n=len(steps),
-                          note=f"{name}: encoder's best mirror "
-                          + ("the same" if key == "same" else "within one step")
-                          + f" (chance {by_chance:.2f})")
+                          note=f"{name}: encoder's best mirror {words}")
         print(f"{name:>9}: of {len(steps)} mirrors the encoder's best is the same for "
               f"{(steps == 0).mean():.0%} (chance {1 / n:.0%}), within a step for "
-              f"{(steps <= 1).mean():.0%}; confirmed {int((sure & mirrors).sum())}, "
+              f"{(steps <= 1).mean():.0%}; confirmed {len(both)}, "
               f"of these left-right {found['sure'].sum(0)[near(axes, 90)].sum():.0f}")
-    report.number(f"axes_confirmed{suffixes[name]}", int((sure & mirrors).sum()),
-                  n=len(mirrors), note=f"{name}: mirrors confirmed by the encoder")
+    found["confirmed"] = len(both), len(mirrors)
+
+# %%
+for name in names:
+    count, features = looks[name]["confirmed"]
+    report.number(f"axes_confirmed{suffixes[name]}", count, n=features,
+                  note=f"{name}: mirrors confirmed by the encoder")
 
 # %% [markdown]
 # In the book's run the agreement of supported mirrors is far above chance, and hardly lower for random weights. So it
@@ -417,12 +421,13 @@ def ceilings(control, h):
     return linear_ceiling(train.batches(size), held_out.in_order())[
         list(axes.elements)].numpy()
 
-
+# %%
 read = {name: [ceilings(controls[name], h) for h in (0, 1)]
         for name in ("trained", "untrained", "patches")}
 for name, (upright, turned) in read.items():
     for key, angles in DIRECTIONS.items():
-        report.number(f"ceiling_{key}_{name}", float(upright[near(axes, *angles)].mean()),
+        report.number(f"ceiling_{key}_{name}",
+                      float(upright[near(axes, *angles)].mean()),
                       note=f"{name}: linear ceiling, {WORDS[key]}")
     report.number(f"ceiling_rest_{name}", float(np.median(upright)),
                   note=f"{name}: linear ceiling, median mirror")
@@ -511,7 +516,8 @@ for key, value, note in (
         ("second_fve", fve(coder_one, two), "first coder on the second set"),
         ("second_fve_back", fve(coder_two, one), "second coder on the first set"),
         ("second_fve_own", fve(coder_two, two), "second coder on its own images")):
-    print(f"{note}: {report.number(key, value, note='variance explained, ' + note):.3f}")
+    report.number(key, value, note="variance explained, " + note)
+    print(f"{note}: {value:.3f}")
 
 # %%
 D_one = living_dictionary(coder_one, one.evaluate(coder_one).frequency)[0]

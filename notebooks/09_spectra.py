@@ -304,15 +304,18 @@ centred_scores = {name: varying_score(without_mean(vectors))
                   for name, vectors in vectors_of.items()}
 
 # %%
-rows = ["| equivariance score, median | as it is | centred | features |", "|---|---|---|---|"]
+rows = ["| equivariance score, median | as it is | centred | features |",
+        "|---|---|---|---|"]
 for name, values in scores.items():
     key, rest = name.replace(", ", "_").replace(" ", "_"), centred_scores[name]
     for kind, of in (("score", values), ("score_centred", rest)):
         report.number(f"{kind}_{key}", float(of.median()), n=len(of),
                       interval=tuple(np.quantile(of.numpy(), (0.025, 0.975))),
                       over="features: where 95 % of them lie",
-                      note=f"equivariance score{', centred' * (of is rest)}, {name}, median")
-    rows.append(f"| {name} | {values.median():.2f} | {rest.median():.2f} | {len(values)} |")
+                      note=f"equivariance score{', centred' * (of is rest)}, {name}, "
+                           "median")
+    cells = f"{values.median():.2f} | {rest.median():.2f} | {len(values)}"
+    rows.append(f"| {name} | {cells} |")
 display(Markdown("\n".join(rows)))
 assert scores["drawn, filters"].min() > 0.9
 assert scores["shuffled blocks"].median() < scores["learned features"].median()
@@ -381,8 +384,9 @@ for key in compared["crosscoder"][0]:
         word = key.replace("surrogate: ", "surrogate ") if "surrogate" in key else key
         measured = word.split(":")[0].split(",")[0].lower().replace(" ", "_")
         report.number(f"{'sae' if 'SAE' in name else 'cc'}_{measured}",
-                      float(np.mean(values)), n=len(values), interval=interval_of(values),
-                      over=f"{len(values)} seeds", note=f"{name}, {key}, mean over seeds")
+                      float(np.mean(values)), n=len(values),
+                      interval=interval_of(values), over=f"{len(values)} seeds",
+                      note=f"{name}, {key}, mean over seeds")
         cells.append(mean_spread(values, 0 if key == "living features" else 3))
     rows.append(f"| {key} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))

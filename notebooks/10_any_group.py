@@ -536,7 +536,8 @@ with figures.house_style():
 report.save()
 columns = ["trained", "untrained", "patches"]
 display(Markdown(report.compare(
-    *(f"hue_{what}{ENDS[name]}" for what in ("change", "invariant") for name in columns),
+    *(f"hue_{what}{ENDS[name]}" for what in ("change", "invariant")
+      for name in columns),
     *(f"turn_invariant{ENDS[name]}" for name in columns))))
 
 # %% [markdown]
