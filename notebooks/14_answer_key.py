@@ -309,7 +309,7 @@ def dots(results, methods, name):
 dots(results, competitors, "standard")
 
 # %% [markdown]
-# And what does it cost? One training step of each method, measured side by side in this run:
+# One training step of each method costs, measured side by side in this run:
 
 # %%
 quick = dataclasses.replace(studies["standard"].budget, orbits=2048)
@@ -552,10 +552,9 @@ display(Markdown("\n".join(rows)))
 #
 # ## Drawings
 #
-# Random directions are kind: they are nearly orthogonal. Shapes are not. A line resembles the same line turned by one
-# step, and a circle resembles a disc. So we take the fourteen drawn shapes of {doc}`07_symmetry`, through the same
-# exactly equivariant filters, in all poses, as the features of a problem, and project the responses on few
-# channels ({numref}`fig-drawings`).
+# Random directions are nearly orthogonal, shapes are not. A line resembles the same line turned by one step. So we take
+# the fourteen drawn shapes of {doc}`07_symmetry`, through the same exactly equivariant filters, in all poses, as the
+# features of a problem, and project the responses on few channels ({numref}`fig-drawings`).
 
 # %%
 plan = studies["drawings"]
@@ -752,9 +751,8 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
     assert found.recovered < 0.2
 
 # %% [markdown]
-# Random vectors have no symmetry, so they are "right" for exactly those true features that have none: a score over all
-# features is not zero for a bad dictionary. Shuffled features keep their symmetry only if all elements share it.
-# That is why the cosine stands beside the stabilisers everywhere in this chapter.
+# Random vectors have no symmetry, so they are "right" for exactly those true features that have none. Shuffled features
+# keep their symmetry only if all elements share it. That is why the cosine stands beside the stabilisers everywhere.
 #
 # ```{solution-end}
 # ```
@@ -786,17 +784,16 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 # - An equivariant SAE needs upright images. Where features occur in every pose it can write only what all poses share
 #   ({prf:ref}`prop-any-pose`).
 # - Latents can be given blocks by averaging orbits or by least squares ({prf:ref}`prop-averaged`), and the choice moves
-#   purity. Read alike and corrected for chance, the crosscoder's latents are purer than the SAE's in the book's run, and
-#   not purer than features that nobody trained: data points reach them.
-# - A score needs a control: a dictionary of noise is right about every feature without symmetry.
+#   purity. Read alike, the crosscoder's latents are purer than the SAE's in the book's run, and **no purer than features
+#   that nobody trained**: data points are level with them.
+# - A dictionary of noise is right about every feature without symmetry: a score needs a control.
 #
 # ## Limits
 #
 # Planted features are independent and linear; a network's are not. The SAE of all poses is set beside the others on
-# planted data and drawings; {doc}`05_families` has its purity in the network. Each method was run with one
-# setting for all problems, tuned lightly at standard difficulty; a method that loses here might win with another
-# learning rate. And the planted orbits of a family are all equally common, which is the hard case for the equivariant
-# SAE and the easy one for the rest.
+# planted data and drawings; {doc}`05_families` has its purity in the network. Each method was run with one setting,
+# tuned lightly at standard difficulty; one that loses here might win with another learning rate. And the planted orbits
+# of a family are all equally common, which is the hard case for the equivariant SAE and the easy one for the rest.
 #
 # ## What next
 #
