@@ -395,12 +395,12 @@ print("hue against turns:", ", ".join(f"{name} {value:.2f}"
 # Patches and random weights take a change of hue more than half as seriously as a turn. Training changes that. The
 # built-in network was trained to name shapes, in all orientations alike, on drawings whose tints are drawn at random:
 # shape and ground differ in brightness, and hue says nothing about the shape. It has become nearly blind to hue, and
-# it tells turned patches apart far more than random weights do. Photographs are another matter: compare the column for
-# InceptionV1 below.
+# it tells turned patches apart far more than random weights do. How it is on photographs, the column for
+# InceptionV1 below says.
 #
 # Now the features. For each living one we take the two invariant shares, and ask under which factor it is invariant
-# ({prf:ref}`def-invariant-share`, {numref}`fig-colour-invariance`). As for all stabilisers, both are lower bounds:
-# errors in the blocks look like a lack of symmetry ({prf:ref}`prop-errors`).
+# ({prf:ref}`def-invariant-share`, {numref}`fig-colour-invariance`). Errors in the blocks lower both
+# ({prf:ref}`prop-errors`).
 
 # %%
 invariant, everything, alive = {}, {}, {}
