@@ -406,9 +406,9 @@ for m in posed.methods[2:]:
 # ## Where does it break?
 #
 # Three difficulties, one at a time, from the standard problem (in a smaller group, to afford them). **Noise** is its
-# norm relative to the signal's. **Superposition** is the number of features per channel. **Broken** equivariance
-# turns each block in random planes of its own, by up to 90° at 1, as a network does that nobody forced to be
-# symmetric. {numref}`fig-sweeps` has the scores.
+# norm relative to the signal's. **Superposition** is the number of features per channel. **Broken** equivariance turns
+# each block in random planes of its own, by up to 90° at 1, as a network does that nobody forced to be symmetric.
+# {numref}`fig-sweeps` has the scores.
 
 # %%
 levels = dict(noise=settings.noises, superposition=settings.superpositions,
