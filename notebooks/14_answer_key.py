@@ -339,8 +339,8 @@ for m, seconds in step.items():
 # ## Upright, or in any pose
 #
 # An {term}`equivariant SAE` ({prf:ref}`def-equivariant-sae`) reconstructs $x[e]$ from every $x[g]$. So it must know
-# which of the poses is the upright one. In our planted data nothing says so: a feature occurs in $x[e]$ in all its
-# poses alike, as edges do in photographs.
+# which of the poses is the upright one. In our planted data nothing says so: a feature occurs in $x[e]$ in all poses
+# alike.
 #
 # ```{prf:proposition} In any pose, only what all poses share can be written
 # :label: prop-any-pose
@@ -375,11 +375,11 @@ for name, make in posed.problems.items():
     note_scores(here, name.replace(" ", "_"))
 
 # %% [markdown]
-# With images in any pose both equivariant SAEs explain no more than the limit of {prf:ref}`prop-any-pose`, which the
-# next cell measures, and recover hardly a feature. Upright, the linear encoder finds most features, though fewer than
-# the SAE with fitted blocks and the crosscoder. The one with two layers, of which most latents die, explains about half
-# as much as these; {doc}`12_probes` found no advantage of the second layer either. An equivariant SAE has a strength
-# that the table does not show: it can read an image in any pose, which a crosscoder cannot.
+# With images in any pose both equivariant SAEs explain about as much as the limit of {prf:ref}`prop-any-pose`, which
+# the next cell measures, and recover hardly a feature. Upright, the linear encoder finds most features, though fewer
+# than the SAE with fitted blocks and the crosscoder. The one with two layers, of which most latents die, explains about
+# half as much as these; {doc}`12_probes` found no advantage of the second layer either. What an equivariant SAE can do
+# and a crosscoder cannot is read an image in any pose.
 
 # %%
 def shared_by_all_poses(problem):
@@ -405,10 +405,9 @@ for m in posed.methods[2:]:
 # %% [markdown]
 # ## Where does it break?
 #
-# Three difficulties, one at a time, from the standard problem (in a smaller group, to afford them). **Noise** is its
-# norm relative to the signal's. **Superposition** is the number of features per channel. **Broken** equivariance turns
-# each block in random planes of its own, by up to 90° at 1, as a network does that nobody forced to be symmetric.
-# {numref}`fig-sweeps` has the scores.
+# Three difficulties, one at a time, in a smaller group. **Noise** is its norm relative to the signal's.
+# **Superposition** is the number of features per channel. **Broken** equivariance turns each block in random planes of
+# its own, by up to 90° at 1 ({numref}`fig-sweeps`).
 
 # %%
 levels = dict(noise=settings.noises, superposition=settings.superpositions,
@@ -455,10 +454,11 @@ for name, of_sweep in sweeps.items():  # drawn in the figure
                       note=f"{name} {level}, {m}: {COLUMNS[key]}")
 
 # %% [markdown]
-# **Noise** parts the ways to blocks. While it is weak, SAEs with {term}`fitted blocks` keep up with every crosscoder.
-# When it is as strong as the signal, they find less, and the crosscoders lose little. All encoders read the same single
-# noisy block. But a step of a crosscoder is corrected by $\lvert G\rvert$ blocks with independent noise, and a step of
-# an SAE by one. Is this what training on orbits buys, or have the SAEs only not been trained for long enough?
+# **Noise** parts the methods. While it is weak, SAEs with {term}`fitted blocks` keep up with every crosscoder. When it
+# is as strong as the signal, all find less: the TopK crosscoder loses least, the L1 crosscoder hardly less than the
+# SAEs. All encoders read the same noisy block. But a step of a crosscoder is corrected by $\lvert G\rvert$ blocks with
+# independent noise, and a step of an SAE by one. Is this what training on orbits buys, or have the SAEs only not been
+# trained for long enough?
 
 # %%
 lengths = {n: study(*studies[f"steps {n}"], folder=folder) for n in settings.lengths}
@@ -575,11 +575,12 @@ _ = report.number("drawings_ceiling_ari", best.ari,
 dots(drawn, drawn_methods, "drawings")
 
 # %% [markdown]
-# Drawings are harder than random directions, and the order of the methods changes. The L1 crosscoder of the paper may
-# use as many latents as it likes, and uses more than are active; methods with a fixed number leave features out. A
-# likely reason: the poses of a shape overlap, so that with the number of latents held down, one latent for two
-# neighbouring poses is a good bargain. What is recovered keeps most of its families; even the truth does not reach 1
-# there, because some shapes resemble each other more than the clustering allows.
+# Drawings are harder than random directions, and the order of the methods changes. In the book's run SAEs find more
+# than the TopK crosscoder. The paper's L1 crosscoder finds most, with several times as many active latents; at equal L0
+# it explains least. Methods with a fixed number leave features out. A likely reason: the poses of a shape overlap, so
+# that with the number of latents held down, one latent for two neighbouring poses is a good bargain. What is recovered
+# keeps most of its families; even the truth does not reach 1 there, because some shapes resemble each other more than
+# the clustering allows.
 #
 # ## In the network
 #
