@@ -498,11 +498,10 @@ assert profile == "smoke" or np.mean(lead[settings.lengths[0]]) > 0.05
 # leads, and the lead shrinks to about half. So what survives is speed per step, and a lead over an SAE that never sees
 # a transformed block. Chapters that compare methods at equal steps show the sum of these.
 #
-# **Superposition** wears all of them down slowly.
-#
-# **Broken equivariance** does not matter for finding the features, for no crosscoder assumes equivariance. It matters
-# for what there is to find: the true vectors lose their symmetry, the dashed line falls, and every method falls with
-# it. It falls off a cliff, because the rule has a threshold.
+# **Superposition** wears all of them down slowly, the L1 crosscoder most. **Broken equivariance** does not matter for
+# finding the features, for no crosscoder assumes equivariance. It matters for what there is to find: the true vectors
+# lose their symmetry, the dashed line falls, and every method falls with it. It falls off a cliff, because the rule has
+# a threshold.
 #
 # ```{prf:proposition} Blocks that are turned apart
 # :label: prop-broken
@@ -578,9 +577,8 @@ dots(drawn, drawn_methods, "drawings")
 # Drawings are harder than random directions, and the order of the methods changes. In the book's run SAEs find more
 # than the TopK crosscoder. The paper's L1 crosscoder finds most, with several times as many active latents; at equal L0
 # it explains least. Methods with a fixed number leave features out. A likely reason: the poses of a shape overlap, so
-# that with the number of latents held down, one latent for two neighbouring poses is a good bargain. What is recovered
-# keeps most of its families; even the truth does not reach 1 there, because some shapes resemble each other more than
-# the clustering allows.
+# that one latent for two neighbouring poses is a good bargain. What is recovered keeps most of its families; even the
+# truth does not reach 1, because some shapes resemble each other more than the clustering allows.
 #
 # ## In the network
 #
