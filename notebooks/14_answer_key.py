@@ -499,9 +499,9 @@ assert profile == "smoke" or np.mean(lead[settings.lengths[0]]) > 0.05
 # a transformed block. Chapters that compare methods at equal steps show the sum of these.
 #
 # **Superposition** wears all of them down slowly, the L1 crosscoder most. **Broken equivariance** does not matter for
-# finding the features, for no crosscoder assumes equivariance. It matters for what there is to find: the true vectors
-# lose their symmetry, the dashed line falls, and every method falls with it. It falls off a cliff, because the rule has
-# a threshold.
+# finding the features, for a crosscoder does not assume it; an SAE of all poses does, and finds fewer. It matters for
+# what there is to find: the true vectors lose their symmetry (dashed line), and every method falls with them, off a
+# cliff, because the rule has a threshold.
 #
 # ```{prf:proposition} Blocks that are turned apart
 # :label: prop-broken
