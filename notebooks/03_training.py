@@ -87,6 +87,7 @@ from groupcc_lite.runs import (
     uncertain,
 )
 
+# %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("03_training")
 G, settings = run.group, run.profile
@@ -231,8 +232,8 @@ for ratio in (1, 2, 4):
 # %% [markdown]
 # That is an identity, so nothing has to be trained to believe it. (A short training finds it only nearly: Adam takes
 # steps of the same size in whatever unit, so biases that have to go twice as far are late.) So the library multiplies
-# activations by the `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the scale
-# in the saved file. Then a $\lambda$ can be carried from model to model.
+# activations by the `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the
+# scale in the saved file. Then a $\lambda$ can be carried from model to model.
 #
 # From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
 # $\lvert G\rvert$ times as many summands. The norm of a vector that writes equally into all blocks grows by
@@ -323,8 +324,8 @@ with figures.house_style():
     report.figure("blocks", fig)
 
 # %% [markdown]
-# Can it be more than 100 %? Yes: drawings have a small vocabulary of shapes. A latent that decides which shape it is
-# and how it lies knows the rest, and that decision is not linear. On photographs little is decided so clearly.
+# Can it be more than 100 %? Yes, for the reference is linear. Drawings have a small vocabulary of shapes: a latent that
+# decides which shape it is and how it lies knows the rest, and that decision is not linear.
 #
 # ### What it is not evidence for
 #
@@ -343,11 +344,11 @@ for name, control in controls.items():
           f"{quality[name][2]:10.3f}")
 
 # %% [markdown]
-# In brackets: 95 % over images, as explained below. The untrained network does better than the trained one, by the
-# coder and by the linear map, and pixels do best. So a high share of variance explained is no sign of a learned
-# symmetry. It says how *simply* the blocks depend on each other, and training makes that less simple. What is learned
-# has to be looked for in the features ({doc}`chapter 7 <07_symmetry>` and {doc}`chapter 8 <08_axes>`), each time beside
-# the same two columns.
+# In brackets: 95 % over images, as explained below. In the book's run the untrained network does better than the
+# trained one, by the coder and by the linear map, and pixels do best. So a high share of variance explained is no sign
+# of a learned symmetry. It says how *simply* the blocks depend on each other, and training made that less simple. What
+# is learned has to be looked for in the features ({doc}`chapter 7 <07_symmetry>` and {doc}`chapter 8 <08_axes>`), each
+# time beside the same two columns.
 #
 # ### How sure is it?
 #
@@ -378,8 +379,8 @@ seen = evaluate(coder, thinned(train_orbits, 4096)).fve
 third = [row["loss"] for row in history if row["step"] > 2 / 3 * settings.steps]
 falls = 1 - np.mean(third[-3:]) / np.mean(third[:3])
 print(f"variance explained: seen {seen:.3f}, held out {metrics.fve:.3f}")
-print(f"the loss fell by {100 * falls:.1f} % over the last third of the steps, in which "
-      "the learning rate goes to 0")
+print(f"the loss fell by {100 * falls:.1f} % over the last third of the steps, in "
+      "which the learning rate goes to 0")
 
 # %% [markdown]
 # Seen images are explained better than others, and the loss still fell. So the number is a *budget*: what this many
@@ -425,8 +426,9 @@ display(Markdown("\n".join(rows)))
 # %% [markdown]
 # Variance explained moves far more between folds than between seeds. A plus-minus over seeds alone, as in "$0.7406 \pm
 # 0.0003$" below, is no uncertainty. Numbers about features are the other way round: they hang on the seed as much as on
-# the images, and in these short trainings few features have any symmetry. Labels, axes and purity are the subject of
-# chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and {doc}`8 <08_axes>`; here see only how far to trust them.
+# the images, and in these short trainings few features have a supported symmetry. Labels, axes and purity are the
+# subject of chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and {doc}`8 <08_axes>`; here see only how far to
+# trust them.
 #
 # ## How sparse is it?
 #
@@ -520,8 +522,8 @@ assert lasso > topk
 
 # %% [markdown]
 # This is **{term}`shrinkage`**. TopK has no penalty, hence next to no shrinkage. It has the number of active latents
-# under control as well, which is why it is our default. What L1 has to offer: it is the paper's choice, and it lets the
-# number of active latents follow the sample.
+# under control as well, which is why its batch version is our default. What L1 has to offer: it is the paper's choice,
+# and it lets the number of active latents follow the sample.
 #
 # ## The trivial group
 #
@@ -607,10 +609,10 @@ with figures.house_style():
     report.figure("replication", fig)
 
 # %% [markdown]
-# Hardly any feature is found again. A match in another seed is as good as a match in the own dictionary or with a data
-# point, with the same images or with others, and on the untrained network as well. So the median cosine with another
-# seed says how densely vectors lie in this space, not how much two coders agree. It cannot be turned into a
-# "cosine with a common truth" either: that would need matches that stand above their null.
+# In the book's run hardly any feature is found again. A match in another seed is as good as a match in the own
+# dictionary or with a data point, with the same images or with others, and on the untrained network as well. So the
+# median cosine with another seed says how densely vectors lie in this space, not how much two coders agree. It cannot
+# be turned into a "cosine with a common truth" either: that would need matches that stand above their null.
 #
 # Does it change with the size of the dictionary, the length of training, or the number of images? One at a time, from
 # the coders of fold 0; the last row is the main coder:
@@ -625,7 +627,8 @@ sweep = {"fold": (fold, {}), "few_latents": (fold, dict(latents=m // 4)),
 
 # %%
 swept = {}
-print("latents   samples   images     fve   match   own dictionary   data points   again")
+print("latents   samples   images     fve   match   own dictionary   data points   "
+      "again")
 for name, (part, changes) in sweep.items():
     judged, budget = part.orbits("held-out"), part.profile
     pair = [features(part, start, **changes) for start in (seed, seed + 1)]
@@ -647,18 +650,19 @@ for number in range(settings.folds):
                   found["above"].share])
 over_parts = [uncertain(np.array(column)[:, None])
               for column in zip(*again, strict=True)]
-for name, found in zip(("match", "data points", "found again"), over_parts, strict=True):
+what = ("match", "data points", "found again")
+for name, found in zip(what, over_parts, strict=True):
     print(f"{name:11}   {found.mean:.3f}, over {settings.folds} folds "
           f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
 
 # %% [markdown]
 # All columns rise and fall together. Longer training makes matches better, and data points come nearer to features,
-# too; a smaller dictionary stands a little above its null. Nothing that was tried here makes most features come back.
+# too. Nothing that was tried here makes more than a few per cent of the features come back.
 #
 # The quality hardly depends on the seed. The features do: the directions into which a coder of this size splits the
-# activations are to a large part its own choice, as has been found for language models too {cite:p}`paulo2025different`.
-# So a single feature proves little. What can be claimed are statements about a whole dictionary, checked with several
-# seeds and several sets of images, and this is how the next chapters proceed.
+# activations are to a large part its own choice, as has been found for language models too
+# {cite:p}`paulo2025different`. So a single feature proves little. What can be claimed are statements about a whole
+# dictionary, checked with several seeds and several sets of images, and this is how the next chapters proceed.
 
 # %% tags=["hide-input"]
 for key, value, note in (
@@ -675,7 +679,7 @@ for key, value, note in (
         ("ceiling_reached", float(reached),
          "crosscoder as a share of the linear reference, transformed blocks"),
         ("fve_seen", seen, "variance explained on images that were trained on"),
-        ("last_third", float(falls), "fall of the loss over the last third of training"),
+        ("last_third", float(falls), "fall of the loss over the last third of steps"),
         ("l0", metrics.l0, "active latents per sample"),
         ("dead", metrics.dead, "share of dead latents"),
         ("seeds_fve", float(scores.mean()), "variance explained, mean over seeds"),
@@ -727,8 +731,8 @@ for key, label, found in zip(
         ("match", "match_data_points", "match_above_null"),
         ("best match in another seed", "best match among data points", "found again"),
         over_parts, strict=True):
-    report.number(f"folds_{key}", found.mean, note=f"folds: {label}", n=settings.folds, interval=found.interval,
-                  over=f"{settings.folds} folds")
+    report.number(f"folds_{key}", found.mean, note=f"folds: {label}", n=settings.folds,
+                  interval=found.interval, over=f"{settings.folds} folds")
 
 # %% tags=["hide-input"]
 for row in curve:  # drawn in the figure of the trade-off, and printed above
@@ -809,6 +813,21 @@ assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
 # that is strong in only one orientation would stand out here.
 #
 # ```{solution-end}
+# ```
+#
+# ```{exercise} Cheating the penalty
+# :label: ex-cheat
+#
+# Divide a coder's encoder ($W_e$, $b_e$) by 10 and multiply $W_d$ by 10. What happens to the two parts of
+# {eq}`eq-loss`? And what would happen to a penalty $\lambda \sum_i f_i$ without the norm?
+# ```
+#
+# ```{solution} ex-cheat
+# :class: dropdown
+#
+# Neither part changes: every $f_i$ falls to a tenth, and every $\lVert W_{d,i} \rVert$ grows tenfold. A penalty without
+# the norm would fall to a tenth at the same reconstruction, and training would go on shrinking it. Keeping all
+# $\lVert W_{d,i} \rVert = 1$ forbids that; multiplying by the norm makes it pointless.
 # ```
 #
 # ## Summary

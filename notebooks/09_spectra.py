@@ -210,8 +210,8 @@ assert torch.allclose(P[:, odd].sum(1), (1 - c[:, HALF]) / 2, atol=1e-4)
 # %% mystnb={"figure": {"name": "fig-spectrum", "caption": "Mean power over the irreps for all living features and for kinds of features, by their stabilisers. A: constant over rotations, E and B: rising frequency. A half turn in the stabiliser leaves few odd frequencies (orange), and none if it is exact. Numbers in brackets: features of the kind."}, "image": {"alt": "Bar charts one below the other, one bar per irrep. The first bar is the tallest in most; orange bars are shorter for the kinds with a half turn."}} tags=["hide-input"]
 has_half = np.array([HALF in s.subgroup.elements for s in found])
 groups = {"all features": np.ones(len(D), bool), "no symmetry": label == "none",
-          "curve-like: one mirror": label == "one mirror",
-          "line-like: half turn, not all": has_half & (label != "all"),
+          "one mirror": label == "one mirror",
+          "half turn, not all": has_half & (label != "all"),
           "invariant: all": label == "all"}
 spectra = {name: P[torch.as_tensor(among)].mean(0) for name, among in groups.items()
            if among.any()}
@@ -304,15 +304,18 @@ centred_scores = {name: varying_score(without_mean(vectors))
                   for name, vectors in vectors_of.items()}
 
 # %%
-rows = ["| equivariance score, median | as it is | centred | features |", "|---|---|---|---|"]
+rows = ["| equivariance score, median | as it is | centred | features |",
+        "|---|---|---|---|"]
 for name, values in scores.items():
     key, rest = name.replace(", ", "_").replace(" ", "_"), centred_scores[name]
     for kind, of in (("score", values), ("score_centred", rest)):
         report.number(f"{kind}_{key}", float(of.median()), n=len(of),
                       interval=tuple(np.quantile(of.numpy(), (0.025, 0.975))),
                       over="features: where 95 % of them lie",
-                      note=f"equivariance score{', centred' * (of is rest)}, {name}, median")
-    rows.append(f"| {name} | {values.median():.2f} | {rest.median():.2f} | {len(values)} |")
+                      note=f"equivariance score{', centred' * (of is rest)}, {name}, "
+                           "median")
+    cells = f"{values.median():.2f} | {rest.median():.2f} | {len(values)}"
+    rows.append(f"| {name} | {cells} |")
 display(Markdown("\n".join(rows)))
 assert scores["drawn, filters"].min() > 0.9
 assert scores["shuffled blocks"].median() < scores["learned features"].median()
@@ -331,11 +334,11 @@ with figures.house_style():
     report.figure("equivariance", fig)
 
 # %% [markdown]
-# The score is no measure of what was learned. Patches of pixels have as high a median as the trained network, and random
-# weights follow; only shuffled blocks are far away. Centring raises all of them. What training adds over random weights
-# is real but small, and part of it is that an untrained network's features have more of an invariant part and less
-# else. Single features tell more: those of pixels and of random weights scatter widely, those of the trained network
-# do not.
+# The score is no measure of what was learned. Patches of pixels have as high a median as the trained network, and
+# random weights follow; only shuffled blocks are far away. Centring raises all three medians. It narrows the lead over
+# random weights too, since an untrained network's features have more of an invariant part and less else; with one
+# network of each kind, how much of the rest is due to training stays open. Single features tell more: those of pixels
+# and of random weights scatter widely, those of the trained network do not.
 #
 # ## The same for an SAE
 #
@@ -381,8 +384,9 @@ for key in compared["crosscoder"][0]:
         word = key.replace("surrogate: ", "surrogate ") if "surrogate" in key else key
         measured = word.split(":")[0].split(",")[0].lower().replace(" ", "_")
         report.number(f"{'sae' if 'SAE' in name else 'cc'}_{measured}",
-                      float(np.mean(values)), n=len(values), interval=interval_of(values),
-                      over=f"{len(values)} seeds", note=f"{name}, {key}, mean over seeds")
+                      float(np.mean(values)), n=len(values),
+                      interval=interval_of(values), over=f"{len(values)} seeds",
+                      note=f"{name}, {key}, mean over seeds")
         cells.append(mean_spread(values, 0 if key == "living features" else 3))
     rows.append(f"| {key} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
@@ -406,7 +410,8 @@ with figures.house_style():
 # On the built-in network the SAE has fewer mirrors than the crosscoder, also with centred profiles, where an invariant
 # part cannot be the reason. Half or more of the mirrors of either are in the surrogate too; what is left is 25 % of the
 # crosscoder's features and 12 % of the SAE's. The clearer difference is in the column of the encoder: it bears out most
-# labels of the crosscoder and well under half of the SAE's. {doc}`14_answer_key` suggests why: where single
+# labels of the crosscoder and well under half of the SAE's. By the strictest count, *supported*, few features of either
+# are left, and the intervals over seeds overlap. {doc}`14_answer_key` suggests why an SAE may have fewer: where single
 # activations are noisy, training on whole orbits finds better directions, and errors look like a lack of symmetry.
 #
 # ### What turns leave alone
@@ -429,8 +434,8 @@ for name, vectors in own.items():
     print(f"{name:>9}: power that turns leave alone {fixed.mean():.3f}")
 
 # %% [markdown]
-# It does not: on the built-in network random weights leave more power alone than trained ones. Training makes features
-# *change* with turns.
+# It does not: on the built-in network random weights leave more power alone than trained ones, and raw patches about as
+# much. Against random weights, training makes features *change* with turns.
 #
 # ## Laws
 #

@@ -17,7 +17,7 @@
 # - why an equivariant SAE needs images that come upright,
 # - where each method fails when noise, superposition or broken equivariance grow,
 # - what of a crosscoder's lead is training on orbits, and what is only a longer training,
-# - what remains of the paper's claim about families, on planted data, on drawings, and in the network.
+# - what remains of the paper's claim about families, and what features reach in the network that nobody trained.
 #
 # **You need** coders and how they are judged from {doc}`03_training`, stabilisers with a threshold from
 # {doc}`07_symmetry`, equivariant SAEs from {doc}`11_one_matrix`, and, for the end, the comparison of
@@ -64,13 +64,14 @@ weights = None  # weights file of the profile's model; None: the usual place
 
 # %%
 import dataclasses
+import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from groupcc_lite import figures, symmetry
+from groupcc_lite import figures, runs, symmetry
 from groupcc_lite.answers import (
     RECOVERED,
     SIMILAR,
@@ -81,28 +82,15 @@ from groupcc_lite.answers import (
     study,
 )
 from groupcc_lite.coders import data_point_dictionary, moments
-from groupcc_lite.runs import (
-    Run,
-    answer_studies,
-    get_key_profile,
-    interval_of,
-    mean_spread,
-)
+from groupcc_lite.runs import Run, interval_of, mean_spread
 from groupcc_lite.stimuli import SHAPES
-from groupcc_lite.symmetry import (
-    TAU,
-    block_cosines,
-    equivariance_score,
-    max_cosine,
-    self_similarity,
-)
+from groupcc_lite.symmetry import TAU, equivariance_score, max_cosine, self_similarity
 
-# %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("14_answer_key")
-settings = get_key_profile(profile)
+settings = runs.get_key_profile(profile)
 folder = run.work / "answer_key"
-studies = answer_studies(settings, seed)
+studies = runs.answer_studies(settings, seed)
 print(settings)
 
 # %% [markdown]
@@ -171,7 +159,8 @@ with figures.house_style():
     for ax in axes.flat[len(shown):]:
         ax.set_axis_off()
     for ax, j in zip(axes.flat, shown, strict=False):
-        figures.block_heatmap(block_cosines(problem.dictionary[[j]])[0], G, ax)
+        heat = symmetry.block_cosines(problem.dictionary[[j]])[0]
+        figures.block_heatmap(heat, G, ax)
         ax.set(title=labels[j], xticks=[], yticks=[], xlabel="", ylabel="")
     report.figure("planted", fig)
 
@@ -198,9 +187,8 @@ with figures.house_style():
 # beside the whole orbit that each activation came with. The SAE of all poses is the fairer rival of the two: it has
 # seen every transformed activation that the crosscoder has seen, only one at a time.
 #
-# All methods are told things that nobody knows about a network. $k$ is the number of active features, and latents are
-# twice as many as features. And the problem is kind: all features are equally frequent, and active independently of
-# each other. *What the methods are told*, below, takes some of this away.
+# All methods are told what nobody knows about a network, $k$ and a sufficient number of latents, and the features are
+# equally frequent and independent. *What the methods are told*, below, takes some of this away.
 #
 # ```{prf:definition} Fitted blocks
 # :label: def-fitted
@@ -280,8 +268,8 @@ def note_scores(results, prefix, internal=False):
         for key in ("cosine", "stabiliser_of_all", "ari", "fve_equal"):
             values = scores_of(results, method, key)
             if not np.isnan(values).any():
-                note_mean(f"{prefix}_{slug(method)}_{key}", values,
-                          f"{prefix.replace('_', ' ')}, {method}: {COLUMNS[key]}", internal)
+                what = f"{prefix.replace('_', ' ')}, {method}: {COLUMNS[key]}"
+                note_mean(f"{prefix}_{slug(method)}_{key}", values, what, internal)
 
 
 def note_mean(key, values, note, internal=False):
@@ -305,8 +293,7 @@ note_scores(results, "standard")
 # %%
 for key, target in (("cosine", 0.95), ("stabiliser_of_all", 0.98), ("ari", 0.95)):
     found = np.mean(scores_of(results, "crosscoder, TopK", key))
-    print(f"crosscoder, TopK: {key} {found:.3f}, asked for {target}")
-    assert profile == "smoke" or found >= target
+    assert profile == "smoke" or found >= target, f"{key} {found:.3f} < {target}"
 
 # %% mystnb={"figure": {"name": "fig-standard", "caption": "The planted problem of standard difficulty. One dot per seed, each with a planted problem of its own, a bar at the mean. FVE counts only the k strongest latents of each sample, so that all methods are compared at the same L0."}, "image": {"alt": "Four panels of dots, one row per method: cosine, stabilisers, families and variance explained. Crosscoders and the SAE with fitted blocks are at the right in all of them; SAEs have no answer for stabilisers; the equivariant SAE is at the left."}} tags=["hide-input"]
 def dots(results, methods, name):
@@ -322,7 +309,7 @@ def dots(results, methods, name):
 dots(results, competitors, "standard")
 
 # %% [markdown]
-# And what does it cost? One training step of each method, measured side by side in this run:
+# One training step of each method costs, measured side by side in this run:
 
 # %%
 quick = dataclasses.replace(studies["standard"].budget, orbits=2048)
@@ -352,8 +339,8 @@ for m, seconds in step.items():
 # ## Upright, or in any pose
 #
 # An {term}`equivariant SAE` ({prf:ref}`def-equivariant-sae`) reconstructs $x[e]$ from every $x[g]$. So it must know
-# which of the poses is the upright one. In our planted data nothing says so: a feature occurs in $x[e]$ in all its
-# poses alike, as edges do in photographs.
+# which of the poses is the upright one. In our planted data nothing says so: a feature occurs in $x[e]$ in all poses
+# alike.
 #
 # ```{prf:proposition} In any pose, only what all poses share can be written
 # :label: prop-any-pose
@@ -388,12 +375,11 @@ for name, make in posed.problems.items():
     note_scores(here, name.replace(" ", "_"))
 
 # %% [markdown]
-# With images in any pose both equivariant SAEs find next to nothing: they cannot explain more than the limit of
-# {prf:ref}`prop-any-pose`, which the next cell measures. Upright, they work, and the plain linear encoder works better
-# than the one with two layers, of which most latents die; {doc}`12_probes` found no advantage of the second layer
-# either. An equivariant SAE has a strength that the table does not show: it can read an image in any pose, which a
-# crosscoder cannot. But who brings the images upright? For objects in scenes a camera may do it, for the parts of an
-# image nobody does.
+# With images in any pose both equivariant SAEs explain about as much as the limit of {prf:ref}`prop-any-pose`, which
+# the next cell measures, and recover hardly a feature. Upright, the linear encoder finds most features, though fewer
+# than the SAE with fitted blocks and the crosscoder. The one with two layers, of which most latents die, explains about
+# half as much as these; {doc}`12_probes` found no advantage of the second layer either. What an equivariant SAE can do
+# and a crosscoder cannot is read an image in any pose.
 
 # %%
 def shared_by_all_poses(problem):
@@ -414,15 +400,14 @@ for m in posed.methods[2:]:
     print(f"{m}: {reached:.2f} of the variance explained in any pose")
     both = [np.mean(scores_of(in_pose, m, "cosine", pose)) for pose in posed.problems]
     print(f"{m}: cosine {both[0]:.2f} in any pose, {both[1]:.2f} upright")
-    assert profile == "smoke" or both[1] > both[0] + 0.1
+    assert profile == "smoke" or both[1] > both[0]
 
 # %% [markdown]
 # ## Where does it break?
 #
-# Three difficulties, one at a time, from the standard problem (in a smaller group, to afford them). **Noise** is its
-# norm relative to the signal's. **Superposition** is the number of features per channel. **Broken** equivariance
-# turns each block in random planes of its own, by up to 90° at 1, as a network does that nobody forced to be
-# symmetric. {numref}`fig-sweeps` has the scores.
+# Three difficulties, one at a time, in a smaller group. **Noise** is its norm relative to the signal's.
+# **Superposition** is the number of features per channel. **Broken** equivariance turns each block in random planes of
+# its own, by up to 90° at 1 ({numref}`fig-sweeps`).
 
 # %%
 levels = dict(noise=settings.noises, superposition=settings.superpositions,
@@ -436,8 +421,8 @@ SCORES = {key: COLUMNS[key] for key in ("cosine", "stabiliser_of_all", "ari")}
 
 def stabilisers_of_truth(name, level):
     """What the true dictionary itself scores, the mean over the seeds' problems."""
-    made = (standard(start, group=settings.sweep_group, channels=settings.sweep_channels,
-                     **{name: level}) for start in studies[name].seeds)
+    easy = dict(group=settings.sweep_group, channels=settings.sweep_channels)
+    made = (standard(start, **easy, **{name: level}) for start in studies[name].seeds)
     return np.mean([score(p.dictionary, p).stabiliser_of_all for p in made])
 
 
@@ -461,26 +446,19 @@ with figures.house_style():
     report.figure("sweeps", fig)
 
 # %%
-rows = [f"| difficulty | level | {' | '.join(rivals)} |",
-        "|---" * (2 + len(rivals)) + "|"]
-for name, of_sweep in sweeps.items():
-    for level in levels[name]:
-        cells = []
-        for m in rivals:
-            both = {key: float(np.mean(scores_of(of_sweep, m, key, str(level))))
-                    for key in ("cosine", "stabiliser_of_all")}
-            cells.append(" / ".join(f"{value:.2f}" for value in both.values()))
-            for key, value in both.items():
-                report.number(f"{name}_{level}_{slug(m)}_{key}", value, internal=True,
-                              note=f"{name} {level}, {m}: {COLUMNS[key]}")
-        rows.append(f"| {name} | {level} | {' | '.join(cells)} |")
-display(Markdown("Cosine / share of stabilisers right:\n\n" + "\n".join(rows)))
+for name, of_sweep in sweeps.items():  # drawn in the figure
+    for level, m, key in itertools.product(levels[name], rivals,
+                                           ("cosine", "stabiliser_of_all")):
+        value = float(np.mean(scores_of(of_sweep, m, key, str(level))))
+        report.number(f"{name}_{level}_{slug(m)}_{key}", value, internal=True,
+                      note=f"{name} {level}, {m}: {COLUMNS[key]}")
 
 # %% [markdown]
-# **Noise** parts the ways to blocks. While it is weak, SAEs with {term}`fitted blocks` keep up with every crosscoder.
-# When it is as strong as the signal, they find less, and the crosscoders lose little. All encoders read the same
-# single noisy block. But a step of a crosscoder is corrected by $\lvert G\rvert$ blocks with independent noise, and a step of an SAE
-# by one. Is this what training on orbits buys, or have the SAEs only not been trained for long enough?
+# **Noise** parts the methods. While it is weak, SAEs with {term}`fitted blocks` keep up with every crosscoder. When it
+# is as strong as the signal, all find less: the TopK crosscoder loses least, the L1 crosscoder hardly less than the
+# SAEs. All encoders read the same noisy block. But a step of a crosscoder is corrected by $\lvert G\rvert$ blocks with
+# independent noise, and a step of an SAE by one. Is this what training on orbits buys, or have the SAEs only not been
+# trained for long enough?
 
 # %%
 lengths = {n: study(*studies[f"steps {n}"], folder=folder) for n in settings.lengths}
@@ -491,7 +469,7 @@ for n, results in lengths.items():
     cells = [" / ".join(mean_spread(scores_of(results, m, key), 2)
                         for key in ("cosine", "stabiliser_of_all")) for m in trained]
     rows.append(f"| {n} | {' | '.join(cells)} |")
-    for m, key in ((m, key) for m in trained for key in ("cosine", "stabiliser_of_all")):
+    for m, key in itertools.product(trained, ("cosine", "stabiliser_of_all")):
         note_mean(f"{ends.get(n, n)}_{slug(m)}_{key}", scores_of(results, m, key),
                   f"noise {max(settings.noises)}, {n} steps, {m}: {COLUMNS[key]}",
                   internal=n not in ends or key != "cosine")
@@ -506,27 +484,24 @@ lead = {n: np.subtract(scores_of(results, joint, "cosine"),
         for n, results in lengths.items()}
 for n, of_length in lead.items():
     note_mean(f"{ends.get(n, n)}_lead", of_length, internal=n not in ends,
-              note=f"lead of the crosscoder over the SAE of all poses, {n} steps, cosine")
+              note=f"cosine, crosscoder's lead over the SAE of all poses, {n} steps")
     print(f"{n} steps: the crosscoder leads by {mean_spread(of_length, 3)} in cosine")
-same = np.mean(scores_of(early, joint, "cosine")), np.mean(scores_of(late, poses, "cosine"))
-print(f"cosine of the crosscoder after {settings.lengths[0]} steps {same[0]:.2f}, of the "
-      f"SAE of all poses after {settings.lengths[-1]}: {same[1]:.2f}")
+print(f"crosscoder after {settings.lengths[0]} steps:",
+      f"{np.mean(scores_of(early, joint, 'cosine')):.2f};",
+      f"SAE of all poses after {settings.lengths[-1]}:",
+      f"{np.mean(scores_of(late, poses, 'cosine')):.2f}")
 assert profile == "smoke" or np.mean(lead[settings.lengths[0]]) > 0.05
 
 # %% [markdown]
 # Much of it is length. $D_4$ has eight elements, so a crosscoder reads and writes as many blocks in 300 steps as the
 # SAE of all poses in 2,400. At that equal number of activations the SAE is *ahead*. At equal steps the crosscoder
-# leads, and the lead shrinks as both are trained on: after 9,600 steps, in one trial that is not shown, it was 0.02.
-# The SAE of untransformed blocks, which has seen an eighth of the data, was 0.05 behind there. So what survives is
-# speed per step, and a lead over an SAE that never sees a transformed block. Chapters that compare methods at equal
-# steps show the sum of these.
+# leads, and the lead shrinks to about half. So what survives is speed per step, and a lead over an SAE that never sees
+# a transformed block. Chapters that compare methods at equal steps show the sum of these.
 #
-# **Superposition** wears all of them down slowly.
-
-# %% [markdown]
-# **Broken equivariance** does not matter for finding the features, for no crosscoder assumes equivariance. It matters
-# for what there is to find: the true vectors lose their symmetry, the dashed line falls, and every method falls with
-# it. It falls off a cliff, because the rule has a threshold.
+# **Superposition** wears all of them down slowly, the L1 crosscoder most. **Broken equivariance** does not matter for
+# finding the features, for a crosscoder does not assume it; an SAE of all poses does, and finds fewer. It matters for
+# what there is to find: the true vectors lose their symmetry (dashed line), and every method falls with them, off a
+# cliff, because the rule has a threshold.
 #
 # ```{prf:proposition} Blocks that are turned apart
 # :label: prop-broken
@@ -550,9 +525,9 @@ for level, right in zip(finer["broken"], truth["broken"], strict=True):
 # %% [markdown]
 # ## What the methods are told
 #
-# An oracle told every method how many features are active, and gave it twice as many latents as there are. What if it
-# is wrong? And what if some families are more frequent than others, in proportion to one over their rank (Zipf), as
-# in language? One thing is changed at a time, at standard noise, in the smaller group.
+# What if the number of active features that all methods are told is wrong, or there are fewer spare latents? And what
+# if some families are more frequent than others, in proportion to one over their rank (Zipf)? One thing is changed at a
+# time, at standard noise, in the smaller group.
 
 # %%
 from_told = {name.removeprefix("told "): study(*plan, folder=folder)
@@ -562,8 +537,7 @@ columns = [f"{m}: {what}" for m in told_methods for what in ("cosine", "stabilis
 rows = [f"| told | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
 for name, results in from_told.items():
     cells = []
-    for m, key in ((m, key) for m in told_methods
-                   for key in ("cosine", "stabiliser_of_all")):
+    for m, key in itertools.product(told_methods, ("cosine", "stabiliser_of_all")):
         cells.append(mean_spread(scores_of(results, m, key), 2))
         note_mean(f"told_{slug(name)}_{slug(m)}_{key}", scores_of(results, m, key),
                   f"{name}, {m}: {COLUMNS[key]}", internal=key != "cosine")
@@ -571,17 +545,16 @@ for name, results in from_told.items():
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# Spare latents matter most. Without any, some features share a latent, or none comes to them: a latent that starts
-# between two features must choose, and there is nobody for the other. So every score of this chapter is that of a
-# dictionary which is large enough, and nobody can say this of a dictionary for a network.
-
-# %% [markdown]
+# Two changes matter in the book's run. Without spare latents both methods lose a tenth in cosine or more: some features
+# share a latent, or none comes to them. Told twice the true $k$, the SAE loses even more, the crosscoder less. The rest
+# costs little, and the two methods change places from row to row. So the scores of this chapter are those of large
+# enough dictionaries with the right $k$, and nobody can say this of a dictionary for a network.
+#
 # ## Drawings
 #
-# Random directions are kind: they are nearly orthogonal. Shapes are not. A line resembles the same line turned by one
-# step, and a circle resembles a disc. So we take the fourteen drawn shapes of {doc}`07_symmetry`, through the same
-# exactly equivariant filters, in all poses, as the features of a problem, and project the responses on few
-# channels ({numref}`fig-drawings`).
+# Random directions are nearly orthogonal, shapes are not. A line resembles the same line turned by one step. So we take
+# the fourteen drawn shapes of {doc}`07_symmetry`, through the same exactly equivariant filters, in all poses, as the
+# features of a problem, and project the responses on few channels ({numref}`fig-drawings`).
 
 # %%
 plan = studies["drawings"]
@@ -600,63 +573,19 @@ _ = report.number("drawings_ceiling_ari", best.ari,
 # %% mystnb={"figure": {"name": "fig-drawings", "caption": "The same scores where the features are drawn shapes."}, "image": {"alt": "Four panels of dots, one row per method, as in the figure of the planted problem."}} tags=["hide-input"]
 dots(drawn, drawn_methods, "drawings")
 
-# %%
-by_cosine = sorted(drawn_methods, key=lambda m: -np.mean(scores_of(drawn, m, "cosine")))
-print("by cosine:", ", ".join(by_cosine))
-
 # %% [markdown]
-# Drawings are harder than random directions, and the order of the methods changes. The L1 crosscoder of the paper may
-# use as many latents as it likes, and uses more than are active; methods with a fixed number leave features out. A
-# likely reason: the poses of a shape overlap, so that with the number of latents held down, one latent for two
-# neighbouring poses is a good bargain. What is recovered keeps most of its families; even the truth does not reach 1
-# there, because some shapes resemble each other more than the clustering allows.
+# Drawings are harder than random directions, and the order of the methods changes. In the book's run SAEs find more
+# than the TopK crosscoder. The paper's L1 crosscoder finds most, with several times as many active latents; at equal L0
+# it explains least. Methods with a fixed number leave features out. A likely reason: the poses of a shape overlap, so
+# that one latent for two neighbouring poses is a good bargain. What is recovered keeps most of its families; even the
+# truth does not reach 1, because some shapes resemble each other more than the clustering allows.
 #
 # ## In the network
 #
 # Now the layer of the profile's network, where no truth is known. The paper's claim is that group crosscoders separate
-# families better than SAEs. The measures of {doc}`05_families` are {term}`neighbour purity` and ARI against the shape
-# that each feature prefers among drawings. To the crosscoder and the SAE of that chapter we add the SAE with fitted
-# blocks ({prf:ref}`def-fitted`). Purity is corrected for chance, $(p - p_0)/(1 - p_0)$, because the chance $p_0$ that
-# two features have the same label differs between coders.
-
-# %%
-KINDS = {"SAE": "sae", "SAE, blocks fitted": "fitted", "crosscoder": "crosscoder"}
-starts = range(seed, seed + run.profile.seeds)
-maps = {(name, start): run.family_map(kind, seed=start)
-        for name, kind in KINDS.items() for start in starts}
-FIELDS = ("neighbour_purity", "chance_purity", "corrected", "ari")
-
-
-def corrected(scores):
-    """Purity with chance subtracted: 0 by chance, 1 for pure families."""
-    chance = scores.chance_purity
-    return (scores.neighbour_purity - chance) / (1 - chance)
-
-
-network = {}
-for name, kind in KINDS.items():
-    of_name = [maps[name, start] for start in starts]
-    network[name] = {field: [corrected(m.scores) if field == "corrected"
-                             else getattr(m.scores, field) for m in of_name]
-                     for field in FIELDS}
-    if name != "SAE":
-        network[name]["fve"] = [run.evaluate(m.coder).fve for m in of_name]
-    for field, values in network[name].items():
-        note_mean(f"network_{kind}_{field}", values, f"{name}, {field}",
-                  internal=field in ("neighbour_purity", "chance_purity"))
-
-# %%
-columns = ["method", "variance explained, all blocks", "neighbour purity", "by chance",
-           "corrected", "ARI"]
-rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-for name, found in network.items():
-    cells = [mean_spread(found.get(field, []), 3) for field in ("fve", *FIELDS)]
-    rows.append(f"| {name} | {' | '.join(cells)} |")
-display(Markdown("\n".join(rows)))
-
-# %% [markdown]
-# Such a table compares three things at once: another way to train, another way to give latents blocks, and another way
-# to compare. Let us take them apart.
+# families better than SAEs. {doc}`05_families` measures it by {term}`neighbour purity` against the shape that each
+# feature prefers among drawings, corrected for chance ({eq}`eq-corrected`). Its table compares three things at once:
+# ways to train, ways to give latents blocks, and ways to compare. Here the same latents are read in all ways.
 #
 # ### Averaged, fitted, ridge, own dictionary
 #
@@ -673,16 +602,20 @@ display(Markdown("\n".join(rows)))
 # at random, as many as the others have latents, with the same $k$. What it reaches is due to the data.
 
 # %%
+starts = range(seed, seed + run.profile.seeds)
+maps = {(kind, start): run.family_map(kind, seed=start)
+        for kind in ("sae", "fitted", "crosscoder") for start in starts}
+
+
 def purity_of(blocks, features, labels):
     """Corrected purity of these latents with these blocks, compared over the group."""
     D = blocks.float().unflatten(1, (run.group.order, -1))[torch.as_tensor(features)]
-    nowhere = symmetry.Embedding(np.zeros((len(D), 4)), np.zeros((len(D), 2)))
     gap = symmetry.distance(max_cosine(D, run.group))
-    return corrected(symmetry.score_families(gap, nowhere, np.full(len(D), -1), labels))
+    return symmetry.neighbour_purity(gap, labels).corrected
 
 
 def data_points(start):
-    """An untrained dictionary as large as the others, its living latents, their labels."""
+    """An untrained dictionary of the same size, its living latents, their labels."""
     coder = data_point_dictionary(run.orbits("train"), run.profile.latents,
                                   k=run.profile.k or 32, seed=start).to(run.device)
     alive = np.flatnonzero(run.evaluate(coder).frequency > 0)
@@ -697,7 +630,7 @@ read = {(name, how): [] for name in ("SAE", "crosscoder", "data points")
         for how in (*READ.values(), "own dictionary")}
 for start in starts:
     coders_of = {name: (m.coder, m.features, m.labels.label) for name, m in (
-        ("SAE", maps["SAE, blocks fitted", start]),
+        ("SAE", maps["fitted", start]),
         ("crosscoder", maps["crosscoder", start]))}
     for name, (coder, alive, named) in (coders_of
                                         | {"data points": data_points(start)}).items():
@@ -707,7 +640,7 @@ for start in starts:
             read[name, how].append(purity_of(F, alive, named))
         own = None if name == "SAE" else coder.dictionary.detach().flatten(1).cpu()
         read[name, "own dictionary"].append(
-            corrected(maps["SAE", start].scores) if own is None
+            maps["sae", start].scores.corrected_purity if own is None
             else purity_of(own, alive, named))
 
 # %%
@@ -723,16 +656,13 @@ for name in ("SAE", "crosscoder", "data points"):
 display(Markdown("Purity corrected for chance:\n\n" + "\n".join(rows)))
 
 # %%
-lead_of = {}
 for how in hows:
     for rival in ("SAE", "data points"):
-        lead_of[how, rival] = np.subtract(read["crosscoder", how], read[rival, how])
-        note_mean(f"lead_{slug(how)}_{slug(rival)}", lead_of[how, rival],
+        lead = np.subtract(read["crosscoder", how], read[rival, how])
+        note_mean(f"lead_{slug(how)}_{slug(rival)}", lead,
                   f"lead of the crosscoder's latents, {how}, over {rival}",
-                  internal=how != "fitted")
-    print(f"{how:>14}: the crosscoder leads the SAE by",
-          f"{mean_spread(lead_of[how, 'SAE'], 3)}, data points by",
-          mean_spread(lead_of[how, "data points"], 3))
+                  internal=how.startswith("ridge"))
+        print(f"{how:>14}: the crosscoder leads {rival} by {mean_spread(lead, 3)}")
 reached = share_of_advantage(read["SAE", "fitted"], below=read["SAE", "own dictionary"],
                              above=read["crosscoder", "own dictionary"])
 _ = report.number("fitted_share", float(np.nan_to_num(reached.share)),
@@ -741,18 +671,18 @@ print("of the crosscoder's advantage as the paper compares, an SAE with fitted b
       f"reaches {reached}")
 
 # %% [markdown]
-# (The SAE's own dictionary has single blocks, so there similarity is the plain cosine, as in the paper.)
-#
 # Read down a column. The last one is the paper's comparison, crosscoder against SAE, and shows the largest lead; but
-# there the SAE is not compared over the group at all. In the other columns all latents are read alike, and the lead is
-# what is due to *which* features training on orbits finds. The last row says how much of each number is due to the data
-# alone. Where data points reach what an SAE reaches, the SAE's purity says nothing about SAEs.
+# there the SAE, whose own dictionary has single blocks, is not compared over the group at all. In the other columns all
+# latents are read alike, and the lead is what is due to *which* features training on orbits finds. The last row says
+# what features reach that nobody trained. In the book's run data points are purer than the SAE in every column, so the
+# SAE's purity says nothing about SAEs. **And they are level with the crosscoder**: three hundredths behind it in the
+# first three columns, two ahead in the other two. So its lead over the SAE is no sign that training makes pure
+# features. {doc}`05_families` has cluster centres, which exceed both.
 #
 # Read along a row. Latents that are active together are often relatives, so averaging, which mixes them, makes
 # relatives more alike, and fitting takes that away. And dividing by a covariance that is nearly singular amplifies
 # noise, which a ridge damps before it mixes much.
-
-# %% [markdown]
+#
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The planted problems and drawings there
@@ -764,17 +694,13 @@ print("of the crosscoder's advantage as the paper compares, an SAE with fitted b
 report.save()
 SHORT = ["features", "standard_crosscoder_topk_cosine",
          "standard_crosscoder_topk_stabiliser_of_all",
-         "standard_sae_all_poses_blocks_fitted_cosine", "network_sae_corrected",
-         "network_fitted_corrected", "network_crosscoder_corrected",
-         "read_fitted_data_points", "lead_fitted_sae", "lead_fitted_data_points"]
+         "standard_sae_all_poses_blocks_fitted_cosine", "read_own_dictionary_sae",
+         "read_fitted_sae", "read_fitted_crosscoder", "read_fitted_data_points",
+         "lead_fitted_sae", "lead_fitted_data_points"]
 display(Markdown(report.compare(*SHORT)))
-
-# %% [markdown]
-# All other numbers of this chapter's reports (for the sweeps, see the figures):
-
-# %% tags=["hide-input"]
 shown = [key for key, entry in report.numbers.items() if not entry.get("internal")]
-display(Markdown(report.compare(*(key for key in shown if key not in SHORT))))
+display(Markdown("All other numbers (for the sweeps, see the figures):\n\n"
+                 + report.compare(*(key for key in shown if key not in SHORT))))
 
 # %% [markdown]
 # ```{figure} ../book/reference/14_answer_key/sweeps.png
@@ -825,11 +751,25 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
     assert found.recovered < 0.2
 
 # %% [markdown]
-# Random vectors have no symmetry, so they are "right" for exactly those true features that have none: a score over all
-# features is not zero for a bad dictionary. Shuffled features keep their symmetry only if all elements share it.
-# That is why the cosine stands beside the stabilisers everywhere in this chapter.
+# Random vectors have no symmetry, so they are "right" for exactly those true features that have none. Shuffled features
+# keep their symmetry only if all elements share it. That is why the cosine stands beside the stabilisers everywhere.
 #
 # ```{solution-end}
+# ```
+#
+# ```{exercise} What all poses share
+# :label: ex-shared
+#
+# Let $v_j$ have the stabiliser $H$, and let $\rho(h)\,v_j$ be orthogonal to $v_j$ for all $h$ outside $H$. Which share
+# of its squared length does $\bar\rho$ of {prf:ref}`prop-any-pose` keep?
+# ```
+#
+# ```{solution} ex-shared
+# :class: dropdown
+#
+# $\bar\rho$ is an orthogonal projection, so it is $\langle v_j, \bar\rho\,v_j\rangle$, the mean of $c(h)$ over the
+# group: $\lvert H\rvert / \lvert G\rvert$. The more symmetric the features, the more an equivariant SAE can write in
+# any pose.
 # ```
 #
 # ## Summary
@@ -838,23 +778,22 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 #   matched cosine, stabilisers, families. Methods are compared at equal *steps*, which are neither equal cost nor equal
 #   data: a crosscoder sees $\lvert G\rvert$ times as many activations.
 # - At standard difficulty a TopK crosscoder recovers features, stabilisers and families nearly without mistakes.
-# - So does an ordinary SAE with fitted blocks ({prf:ref}`def-fitted`), while the noise is weak. Under strong noise a
-#   crosscoder needs far fewer steps. Most of its lead goes away when an SAE is trained on all poses, for longer.
-# - These scores are those of oracles: $k$ is known, there are spare latents, features are equally frequent and
-#   independent. Without spare latents features are lost.
+# - So does an ordinary SAE with fitted blocks ({prf:ref}`def-fitted`), while the noise is weak. Under strong noise the
+#   crosscoder leads at equal steps; an SAE of all poses that sees as many activations finds more than it.
+# - $k$ is known here, and features are independent. Without spare latents, or with twice the true $k$, features are lost.
 # - An equivariant SAE needs upright images. Where features occur in every pose it can write only what all poses share
 #   ({prf:ref}`prop-any-pose`).
 # - Latents can be given blocks by averaging orbits or by least squares ({prf:ref}`prop-averaged`), and the choice moves
-#   purity. A fair comparison reads all latents alike, subtracts chance, and has a dictionary of data points beside it.
-# - A score needs a control: a dictionary of noise is right about every feature without symmetry.
+#   purity. Read alike, the crosscoder's latents are purer than the SAE's in the book's run, and **no purer than features
+#   that nobody trained**: data points are level with them.
+# - A dictionary of noise is right about every feature without symmetry: a score needs a control.
 #
 # ## Limits
 #
 # Planted features are independent and linear; a network's are not. The SAE of all poses is set beside the others on
-# planted data and drawings, not in the network. Each method was run with one
-# setting for all problems, tuned lightly at standard difficulty; a method that loses here might win with another
-# learning rate. And the planted orbits of a family are all equally common, which is the hard case for the
-# equivariant SAE and the easy one for the rest.
+# planted data and drawings; {doc}`05_families` has its purity in the network. Each method was run with one setting,
+# tuned lightly at standard difficulty; one that loses here might win with another learning rate. And the planted orbits
+# of a family are all equally common, which is the hard case for the equivariant SAE and the easy one for the rest.
 #
 # ## What next
 #
