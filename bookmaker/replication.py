@@ -88,15 +88,16 @@ def _ends(side: Any, numbers: Mapping[str, Any]) -> tuple[float, float, float]:
 def status(claim: Claim, report: Mapping[str, Any] | None) -> str:
     """The verdict on a claim.
 
-    "holds" if all its tests pass, "does not hold" if all fail ("erratum" for a slip of the paper), "holds partly" if
-    some pass; "cannot be tested here" if a condition fails or no test is decided; "not measured" if a number lacks.
+    "holds" if all its tests pass; "holds partly" if some do, whatever becomes of the others; "does not hold" if none
+    passes and one fails ("erratum" for a slip of the paper); "cannot be tested here" if no test is decided, or if a
+    condition does not clearly hold; "not measured" if a number lacks.
     """
     numbers = (report or {}).get("numbers", {})
     tests = [outcome(test["that"], numbers) for test in claim["tests"]]
     conditions = [outcome(test, numbers) for test in claim.get("testable", [])]
     if not tests or MISSING in tests + conditions:
         return MISSING
-    if FAILED in conditions or set(tests) == {UNDECIDED}:
+    if set(conditions) - {PASSED} or set(tests) == {UNDECIDED}:
         return UNTESTABLE
     if PASSED in tests:
         return HOLDS if set(tests) == {PASSED} else PARTLY

@@ -68,7 +68,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from einops import einsum
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import coders, figures, symmetry
 from groupcc_lite.answers import label_agreement, pose_errors, predicted_angles, redrawn
@@ -298,7 +298,6 @@ def show_map(found):
         figures.label_facets(two, labels, SHAPE_NAMES, axes, notes=notes)
     return fig
 
-
 # %% mystnb={"figure": {"name": "fig-map-crosscoder", "caption": "Map of the group crosscoder's features, after the paper's Figure 3: UMAP of the largest cosine over the group. Each panel shows the same map and, in blue, the features that prefer one drawn shape; the map has not seen the labels. Below each name: neighbour purity of that label, corrected for chance, and how many features have it."}, "image": {"alt": "Fourteen copies of one scatter plot. In each the features with one label are blue, all others grey. Some labels lie together, most are spread over several islands."}} tags=["hide-input"]
 _ = report.figure("map_crosscoder", show_map(found))
 
@@ -361,7 +360,6 @@ def over_seeds(key, values, note, **more):
     report.number(key, float(np.mean(values)) if values else float("nan"), note=note,
                   **wide | more)
     return mean_spread(values)
-
 
 # %%
 rows = ["| | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
@@ -585,8 +583,8 @@ rows = ["| similarity | pairs | median error | in steps | shuffled | 95 % | p |"
         "|---" * 7 + "|"]
 for row in bins:
     start = f"| {row.above:.1f} to {row.below:.1f} | {row.pairs} | "
-    rows.append(f"{start}{row.error:.0f}° | {row.error / step:.1f} | {row.null:.0f}° | "
-                f"{row.interval[0]:.0f}° to {row.interval[1]:.0f}° | {row.p:.3f} |"
+    rows.append(f"{start}{row.error:.0f}° | {row.error / step:.1f} | "
+                f"{row.null:.0f}° | {row.interval[0]:.0f}° to {row.interval[1]:.0f}° | {row.p:.3f} |"
                 if row.pairs else f"{start} | | | | |")
 display(Markdown("\n".join(rows)))
 close, everybody = (pose_errors(S, element, orientation, labels, run.action, seed=seed,
@@ -668,8 +666,8 @@ with figures.house_style():
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
 # InceptionV1 (GoogLeNet), not the paper's. It was trained with random mirrors, and on photographs, not on these
-# drawings. {numref}`fig-map-crosscoder-inception`, {numref}`fig-map-sae-inception`, {numref}`fig-scores-inception` and
-# {numref}`fig-ring-inception` are the counterparts of the figures above.
+# drawings. {numref}`fig-map-crosscoder-inception`, {numref}`fig-map-sae-inception` and the two
+# pictures below them are the counterparts of the figures above.
 
 # %% tags=["hide-input"]
 report.save()
@@ -698,21 +696,22 @@ display(Markdown(f"**Maps and fidelity**\n\n{report.compare(*shown)}"))
 #
 # InceptionV1, reference run: map of the sparse autoencoder's features. Compare with Figure 4 of the paper.
 # ```
-#
-# ```{figure} ../book/reference/05_families/scores.png
-# :alt: Scores of trained coders and controls on InceptionV1.
-# :name: fig-scores-inception
-#
-# InceptionV1, reference run: the scores of {numref}`fig-scores`.
-# ```
-#
-# ```{figure} ../book/reference/05_families/ring.png
-# :alt: Two measures of the angle between InceptionV1 features against each other.
-# :name: fig-ring-inception
-#
-# InceptionV1, reference run: the counterpart of {numref}`fig-ring`. Look at the number of pairs in the table first.
-# ```
-#
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "05_families", "scores",
+    caption="InceptionV1, reference run: the scores of coders and of features that "
+            "nobody trained.",
+    alt="Scores of trained coders and controls on InceptionV1.")))
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "05_families", "ring",
+    caption="InceptionV1, reference run: the angle inside families. Look at the "
+            "number of pairs in the table first.",
+    alt="Two measures of the angle between InceptionV1 features against each other.")))
+
+# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} Why the maximum?

@@ -63,7 +63,7 @@ weights = None  # weights file of the profile's model; None: the usual place
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from scipy.stats import beta
 
 from groupcc_lite import figures
@@ -312,7 +312,6 @@ drawn = np.unique(np.linspace(0, len(alive) - 1, count).round().astype(int))
 pictures = run.visualise(coder, alive[drawn].numpy())
 B = block_cosines(D)
 
-
 # %% tags=["hide-input"]
 def card(k):
     with figures.house_style():
@@ -506,24 +505,25 @@ print(f"crosscoder {louder_than_all.mean():.2f} of {len(drawn)}, SAE {wins.mean(
 # ## On InceptionV1
 #
 # The right-hand column comes from the same cells, run with `profile="inception"`. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's. {numref}`fig-family-inception` and {numref}`fig-gallery-inception`
-# are the counterparts of figures above.
+# InceptionV1 (GoogLeNet), not the paper's. The family below and {numref}`fig-gallery-inception` are the
+# counterparts of figures above.
 
 # %% tags=["hide-input"]
 report.save()
 shown_here = [key for key, entry in report.numbers.items() if not entry.get("internal")]
 display(Markdown(report.compare(*shown_here)))
 
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "06_seeing", "family",
+    caption="InceptionV1, mixed3b, reference run: the most complete family, the best "
+            "of its kind. Above each picture stands the rotation by which its feature"
+            " agrees best with the first one, and the similarity. What holds for all "
+            "features, the table says.",
+    alt="Sixteen feature visualisations. Most show an arc or an edge through the "
+        "centre, in different orientations.")))
+
 # %% [markdown]
-# ```{figure} ../book/reference/06_seeing/family.png
-# :alt: Sixteen feature visualisations. Most show an arc or an edge through the centre, in different orientations.
-# :name: fig-family-inception
-#
-# InceptionV1, mixed3b, reference run: the most complete family, the best of its kind. Above each picture stands the
-# rotation by which its feature agrees best with the first one, and the similarity. What holds for all features, the
-# table says.
-# ```
-#
 # Such a family depends on the run: another number of threads changes rounding, training then ends at other features,
 # and the rule chooses another family. Trust the distribution over all features.
 #

@@ -67,7 +67,7 @@ from itertools import product
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from scipy.stats import spearmanr
 
 from groupcc_lite import figures
@@ -713,15 +713,16 @@ there = figures.published_numbers("07_symmetry")
 show(kinds_of, worth, there, key="{column}_{key}")
 show(shares, tuple(CONTROLS), there)
 
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "07_symmetry", "census",
+    caption="InceptionV1, mixed3b, reference run: the census of the group "
+            "crosscoder's features. Above are its labels one by one, and its "
+            "controls.",
+    alt="The lattice of subgroups of D_16 with the number of InceptionV1 features in "
+        "each box.")))
+
 # %% [markdown]
-# ```{figure} ../book/reference/07_symmetry/census.png
-# :alt: The lattice of subgroups of D_16 with the number of InceptionV1 features in each box.
-# :name: fig-census-inception
-#
-# InceptionV1, mixed3b, reference run (profile `inception`): the census of the group crosscoder's features, as in
-# {numref}`fig-census`. Above are its labels one by one, and its controls.
-# ```
-#
 # ## Exercises
 #
 # ```{exercise} Two classes of mirrors

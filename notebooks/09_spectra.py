@@ -65,7 +65,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.answers import drawing, drawn_features
@@ -523,7 +523,7 @@ print(f"{len(large)} features: direct {seconds[direct]:.2f} s, Fourier "
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column, as in {doc}`07_symmetry`.
-# {numref}`fig-census-sae-inception` and {numref}`fig-spectrum-inception` are the counterparts of the figures above.
+# The census below and {numref}`fig-spectrum-inception` are the counterparts of the figures above.
 
 # %% tags=["hide-input"]
 report.save()
@@ -547,14 +547,16 @@ display(Markdown(report.compare(*(f"{coder}_{key}" for key in (
 #
 # InceptionV1, reference run: spectra, as in {numref}`fig-spectrum`.
 # ```
-#
-# ```{figure} ../book/reference/09_spectra/census_sae.png
-# :alt: Grouped bars for each kind of symmetry, crosscoder and SAE with fitted blocks;
-# :name: fig-census-sae-inception
-#
-# InceptionV1, reference run, three seeds: the census of crosscoder and SAE, as in {numref}`fig-census-sae`.
-# ```
-#
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "09_spectra", "census_sae",
+    caption="InceptionV1, reference run, three seeds: the census of crosscoder and "
+            "SAE.",
+    alt="Grouped bars for each kind of symmetry, crosscoder and SAE with fitted "
+        "blocks;")))
+
+# %% [markdown]
 # Counts of both coders mean something beside their surrogates and beside what the encoder confirms. An invariant part
 # lifts a profile, and an SAE's is another than a crosscoder's; before profiles were centred, that alone made counts of
 # mirrors differ.

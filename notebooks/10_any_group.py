@@ -64,7 +64,7 @@ from collections import Counter
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from scipy.stats import spearmanr
 
 from groupcc_lite import figures, symmetry
@@ -530,7 +530,7 @@ with figures.house_style():
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column, as in {doc}`07_symmetry`.
-# {numref}`fig-colour-invariance-inception` is the counterpart of {numref}`fig-colour-invariance`.
+# The picture below is the counterpart of {numref}`fig-colour-invariance`.
 
 # %% tags=["hide-input"]
 report.save()
@@ -551,15 +551,15 @@ display(Markdown(report.compare(
     "hue_turn_rank", "turn_encoder_rank", "hue_encoder_rank", "hue_kept_least",
     "hue_kept_most", "hue_outside", "any_swap", "any_product")))
 
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "10_any_group", "colour_invariance",
+    caption="InceptionV1, reference run: invariance to hue and to turns. How far to "
+            "the right a network lies says how little of the hue it keeps.",
+    alt="Scatter plot of invariance to hue against invariance to quarter turns, "
+        "trained and untrained network.")))
+
 # %% [markdown]
-# ```{figure} ../book/reference/10_any_group/colour_invariance.png
-# :alt: Scatter plot of invariance to hue against invariance to quarter turns, trained and untrained network.
-# :name: fig-colour-invariance-inception
-#
-# InceptionV1, reference run: invariance to hue and to turns, as in {numref}`fig-colour-invariance`. How far to the
-# right a network lies says how little of the hue it keeps.
-# ```
-#
 # ## Exercises
 #
 # ```{exercise} A curve under five mirrors

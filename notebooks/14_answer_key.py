@@ -69,7 +69,7 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures, runs, symmetry
 from groupcc_lite.answers import (
@@ -388,7 +388,6 @@ def shared_by_all_poses(problem):
     x = problem.source(4096, seed=seed).blocks[:, 0]
     return float((x @ shared.T).var(0).sum() / x.var(0).sum())
 
-
 # %%
 limit = np.mean([shared_by_all_poses(posed.problems["any pose"](start))
                  for start in posed.seeds])
@@ -687,8 +686,8 @@ print("of the crosscoder's advantage as the paper compares, an SAE with fitted b
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The planted problems and drawings there
 # have more seeds and levels and the larger group $D_{16}$; the network is the BVLC training of InceptionV1
-# (GoogLeNet), not the paper's. {numref}`fig-sweeps-inception`, {numref}`fig-standard-inception` and
-# {numref}`fig-drawings-inception` are the counterparts of the figures above.
+# (GoogLeNet), not the paper's. The pictures below are the counterparts of
+# {numref}`fig-standard`, {numref}`fig-sweeps` and {numref}`fig-drawings`.
 
 # %% tags=["hide-input"]
 report.save()
@@ -702,29 +701,27 @@ shown = [key for key, entry in report.numbers.items() if not entry.get("internal
 display(Markdown("All other numbers (for the sweeps, see the figures):\n\n"
                  + report.compare(*(key for key in shown if key not in SHORT))))
 
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "14_answer_key", "sweeps",
+    caption="Reference run, three seeds and more levels: where each method breaks.",
+    alt="Nine line plots of three scores against three difficulties, four methods "
+        "with bands over seeds.")))
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "14_answer_key", "standard",
+    caption="Reference run, three seeds: the planted problem of standard difficulty.",
+    alt="Four panels of dots for eight methods, three seeds each, at standard "
+        "difficulty.")))
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "14_answer_key", "drawings",
+    caption="Reference run, three seeds: drawn shapes.",
+    alt="Four panels of dots for six methods, three seeds each, on drawn shapes.")))
+
 # %% [markdown]
-# ```{figure} ../book/reference/14_answer_key/sweeps.png
-# :alt: Nine line plots of three scores against three difficulties, four methods with bands over seeds.
-# :name: fig-sweeps-inception
-#
-# Reference run (profile `inception`), three seeds and more levels: where each method breaks, as in
-# {numref}`fig-sweeps`.
-# ```
-#
-# ```{figure} ../book/reference/14_answer_key/standard.png
-# :alt: Four panels of dots for eight methods, three seeds each, at standard difficulty.
-# :name: fig-standard-inception
-#
-# Reference run, three seeds: the planted problem of standard difficulty, as in {numref}`fig-standard`.
-# ```
-#
-# ```{figure} ../book/reference/14_answer_key/drawings.png
-# :alt: Four panels of dots for six methods, three seeds each, on drawn shapes.
-# :name: fig-drawings-inception
-#
-# Reference run, three seeds: drawn shapes, as in {numref}`fig-drawings`.
-# ```
-#
 # ## Exercises
 #
 # ```{exercise} A key that does not fit

@@ -19,9 +19,10 @@ from groupcc_lite.symmetry import act, stabilisers
 
 @pytest.mark.parametrize("group", [cyclic(4), dihedral(4), dihedral(5), dihedral(16)], ids=lambda G: G.name)
 def test_computed_stabilisers_are_those_of_geometry(group):
-    """The T-junction is a line with half a line on it, so like its copies that the rule may take it for more symmetric."""
+    """The T-junction is a line and half a line, so like its copies that the rule may take it for more symmetric."""
     action = PlanarAction(group)
-    found = {shape.name: s.subgroup for shape, s in zip(SHAPES, stabilisers(drawn_features(action), group), strict=True)}
+    read = stabilisers(drawn_features(action), group)
+    found = {shape.name: s.subgroup for shape, s in zip(SHAPES, read, strict=True)}
     true = {shape.name: shape_stabiliser(shape, action) for shape in SHAPES}
     assert {name for name in true if found[name] != true[name]} <= {"T-junction"}
     assert set(true["T-junction"].elements) <= set(found["T-junction"].elements)

@@ -74,6 +74,23 @@ def test_minutes(seconds, text):
     assert pages.minutes(seconds) == text
 
 
+def misnumbered(text: str) -> list[str]:
+    """Links to a chapter whose words give it another number than its file's."""
+    links = re.findall(r"\{doc\}`([^`<]*)<(?:\.\./notebooks/)?(\d\d)_\w+>`", text)
+    links += re.findall(r"\[([^\]]*)\]\((?:\.\./)?notebooks/(\d\d)_", text)
+    return [words for words, number in links
+            if (said := re.findall(r"\b\d{1,2}\b", words)) and [int(n) for n in said] != [int(number)]]
+
+
+def test_a_link_says_the_number_of_its_chapter(root):
+    assert misnumbered("{doc}`chapter 8 <../notebooks/09_spectra>`, {doc}`9 <09_spectra>`") == ["chapter 8 "]
+    assert misnumbered("[8. Spectra](notebooks/09_spectra.ipynb) [9. Spectra](notebooks/09_spectra.ipynb)") == [
+        "8. Spectra"]
+    pages = [root / "README.md", *(root / "book").glob("*.md"), *(root / "notebooks").glob("*.py")]
+    found = {path.name: wrong for path in pages if (wrong := misnumbered(path.read_text()))}
+    assert found == {}
+
+
 def test_code_on_prose_pages_parses_and_imports_what_there_is(root):
     seen = 0
     for path in (root / "README.md", *sorted((root / "book").glob("*.md"))):

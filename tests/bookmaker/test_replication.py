@@ -49,6 +49,7 @@ def test_a_claim_is_not_judged_where_its_condition_fails():
     saturated = CLAIM | {"testable": [["b", "<", 0.99]], "why": "There is no room."}
     assert replication.status(saturated, report(a=1.0, b=0.995)) == "cannot be tested here"
     assert replication.status(saturated, report(a=0.9, b=0.5)) == "holds"
+    assert replication.status(saturated, report(a=0.9995, b=(0.985, 0.98, 0.995))) == "cannot be tested here"
     assert replication.status(saturated | {"testable": [["c", "<", 1]]}, report(a=1.0, b=0.5)) == "not measured"
 
 
