@@ -424,7 +424,11 @@ report.number("invariant_count", int(whole.sum()), n=len(D), note="invariant fea
 
 # %%
 def rank(x, y):
-    return float(spearmanr(x, y, nan_policy="omit").statistic)
+    """Rank correlation; nan where one side does not vary."""
+    known = ~(x.isnan() | y.isnan())
+    x, y = x[known], y[known]
+    varies = len(x) > 1 and x.min() < x.max() and y.min() < y.max()
+    return float(spearmanr(x, y).statistic) if varies else math.nan
 
 
 for name, of in columns.items():
