@@ -430,7 +430,7 @@ def rank(x, y):
     varies = len(x) > 1 and x.min() < x.max() and y.min() < y.max()
     return float(spearmanr(x, y).statistic) if varies else math.nan
 
-
+# %%
 for name, of in columns.items():
     x, y = of.c[:, HALF], of.e[:, HALF]
     sure = bootstrap(lambda i, x=x, y=y: rank(x[i], y[i]), len(x))

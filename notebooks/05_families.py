@@ -584,7 +584,8 @@ rows = ["| similarity | pairs | median error | in steps | shuffled | 95 % | p |"
 for row in bins:
     start = f"| {row.above:.1f} to {row.below:.1f} | {row.pairs} | "
     rows.append(f"{start}{row.error:.0f}° | {row.error / step:.1f} | "
-                f"{row.null:.0f}° | {row.interval[0]:.0f}° to {row.interval[1]:.0f}° | {row.p:.3f} |"
+                f"{row.null:.0f}° | {row.interval[0]:.0f}° to "
+                f"{row.interval[1]:.0f}° | {row.p:.3f} |"
                 if row.pairs else f"{start} | | | | |")
 display(Markdown("\n".join(rows)))
 close, everybody = (pose_errors(S, element, orientation, labels, run.action, seed=seed,

@@ -550,7 +550,8 @@ _ = report.save()
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    *[key for key, row in report.numbers.items() if not row.get("internal")], digits=4)))
+    *(key for key, row in report.numbers.items() if not row.get("internal")),
+    digits=4)))
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models

@@ -142,7 +142,8 @@ for name, coder in coders.items():
 x = study.activations(base, "held-out")
 invariances = {name: invariance(coder, x) for name, coder in coders.items()}
 
-columns = ["coder", "cosine under turns", "of different scenes", "firing at the favourite",
+columns = ["coder", "cosine under turns", "of different scenes",
+           "firing at the favourite",
            "dead latents"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for name, found in invariances.items():
@@ -179,7 +180,8 @@ sweep = {}
 for m, steps in study.sweep:
     coder = study.coder(base, "equivariant", k, latents=m, steps=steps)
     sweep[m, steps] = canonical_fve(coder, x), invariance(coder, x)
-columns = ["latents", "batches", "canonical activations explained", "cosine under turns",
+columns = ["latents", "batches", "canonical activations explained",
+           "cosine under turns",
            "of different scenes", "firing at the favourite", "dead"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for (m, steps), (fve, found) in sweep.items():
@@ -415,7 +417,8 @@ rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for name in CONTESTS:
     row = probed_rows[name]
     low, high = row.interval or (np.nan, np.nan)
-    counts = [str(probed_rows[f"{name}_{of}"].value) for of in ("wins", "ties", "losses")]
+    counts = [str(probed_rows[f"{name}_{of}"].value)
+              for of in ("wins", "ties", "losses")]
     rows.append(f"| {row.note} | {row.value:.3f} | {low:.3f} to {high:.3f} | "
                 f"{' | '.join(counts)} |")
 display(Markdown("\n".join(rows)))

@@ -193,7 +193,8 @@ for base in bases:
         ridge, shrunk = best_ridge(coder, train)
         chosen[base].append(ridge)
         used = {method: study.transform(base, method, start) for method in USED[:4]}
-        for method, M in (used | {"ridge": shrunk, "ridge, exact": project(shrunk)}).items():
+        regular = {"ridge": shrunk, "ridge, exact": project(shrunk)}
+        for method, M in (used | regular).items():
             in_use.setdefault((base, method), []).append(explained_in_use(coder, M, x))
             clean.setdefault((base, method), []).append(
                 float(r2(M.cpu(), x, about="mean")[1:].mean()))
@@ -370,7 +371,8 @@ _ = report.save()
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    *[key for key, row in report.numbers.items() if not row.get("internal")], digits=4)))
+    *(key for key, row in report.numbers.items() if not row.get("internal")),
+    digits=4)))
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`, with base models and

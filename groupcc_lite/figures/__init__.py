@@ -7,6 +7,10 @@ diverging one about zero. `block_heatmap` and `self_similarity_profile` show one
 """
 
 from groupcc_lite.base import require
+
+# Before anything that draws: one clear sentence where the extra is missing.
+require("matplotlib", "pictures")
+
 from groupcc_lite.figures.answers import difficulty_lines, method_dots
 from groupcc_lite.figures.census import census_bars, irrep_bars, stabiliser_profile, subgroup_lattice, threshold_curves
 from groupcc_lite.figures.features import (
@@ -48,7 +52,7 @@ __all__ = [
     "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours",
     "element_lines", "error_lines", "explorer", "feature_grid", "feature_stack", "fve_per_block", "heatmap_row",
     "heatmap_up_to", "house_style", "irrep_bars", "label_facets", "method_dots", "orbit_grid", "png",
-    "points_on_image", "power_curves", "published", "published_numbers", "registration_error", "require",
+    "points_on_image", "power_curves", "published", "published_numbers", "registration_error",
     "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_errors",
     "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]

@@ -57,12 +57,12 @@ def artefacts(drive: Path) -> dict[Path, int]:
 
 def test_results_on_the_drive_outlive_the_machine(tmp_path, wheel, drive):
     chapter, keeping = "03_training", dict(keep_on_drive="True", **SMOKE)
-    said = Machine(tmp_path / "first", wheel, drive).run(chapter, 3, **keeping)
+    said = Machine(tmp_path / "first", wheel, drive).run(chapter, 4, **keeping)
     assert "Mounted at" in said[0] and "/content/drive/MyDrive/groupcc/work" in said[0]
     made = artefacts(drive)
     assert "orbits" in {path.parts[0] for path in made}
     shutil.rmtree(tmp_path / "first")
-    again = Machine(tmp_path / "second", wheel, drive).run(chapter, 3, **keeping)
+    again = Machine(tmp_path / "second", wheel, drive).run(chapter, 4, **keeping)
     assert again[1:] == said[1:] and artefacts(drive) == made
 
 

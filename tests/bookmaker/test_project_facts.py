@@ -22,7 +22,7 @@ from bookmaker.project_facts import (
 ADDRESS = "https://github.com/some-one/my.book"
 NAMED = re.compile(r"(?:github\.com[/:]|githubusercontent\.com/|google\.com/github/|//(?=[\w-]+\.github\.io/))"
                    r"([\w-]+)(?:\.github\.io)?/([\w.-]+)", re.ASCII)
-ELSEWHERE = {"OWNER/NAME", "greentfrapp/lucent"}
+ELSEWHERE = {"OWNER/NAME", "greentfrapp/lucent", "EliSchwartz/imagenet-sample-images"}
 """Repositories that a file may name although nothing of ours comes from there: the placeholder, what we cite."""
 
 
