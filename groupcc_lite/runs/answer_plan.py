@@ -15,7 +15,7 @@ from groupcc_lite.groups import parse_group
 from groupcc_lite.runs.profiles import KeyProfile, get_key_profile
 
 COMPARED = tuple(m for m in METHODS if m != "wide SAE" and not m.endswith("linear encoder"))
-"""Methods compared at standard difficulty."""
+"""Methods of which `DRAWN` are compared on drawings: all but the largest, and those with a linear encoder."""
 POSED = ("SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE", "equivariant SAE, linear encoder")
 """Methods compared with images in any pose and upright."""
 RIVALS = ("SAE, blocks fitted", "SAE, all poses, blocks fitted", "crosscoder, TopK", "crosscoder, L1")

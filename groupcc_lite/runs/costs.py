@@ -18,7 +18,7 @@ from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, 
 from groupcc_lite.base import digest, matrix_products
 from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, Trainable, TransformMatrix
 from groupcc_lite.groups import cyclic
-from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, ImageAutoencoder, load_model
+from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, BaseModel, ImageAutoencoder, load_model, patch_model
 from groupcc_lite.orbits import sample_orbits
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.layer_run import Run
@@ -35,7 +35,7 @@ SCENE_CHANNELS = 256  # width of the base models of scenes
 def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str, dict[str, Any]]:
     """Disk, memory and time of a profile's main artefacts, by stage: {"orbits": {...}, "training": {...}, ...}.
 
-    Times are extrapolated from one timed extraction of two images and one timed training step; untrained weights do,
+    Times are extrapolated from timed extractions of two images and single timed training steps; untrained weights do,
     since only shapes matter, so neither weights nor photographs nor network are needed.
 
     >>> cost("large")
@@ -47,13 +47,9 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
     settings, group, device = run.profile, run.group, run.device
     count = _image_count(settings.model, settings.drawings, images)
     rows = round(count * (1 - settings.held_out)) * settings.points_per_image
-    noise = torch.rand(2, 3, *[run.action.source_size(run.model.input_size)] * 2)
-    per_image = _seconds(lambda: sample_orbits(
-        run.model, run.action, noise, mask_radius=settings.mask_radius, registration=settings.registration,
-        points_per_image=settings.points_per_image)) / 2
-    coder = GroupCrosscoder(group, run.model.channels, settings.latents, activation=settings.activation, k=settings.k)
-    x = torch.randn(settings.batch_size, group.order, run.model.channels)
-    per_step = _seconds(_training_step(coder.to(device), x, settings.amp))
+    per_image = _extraction_seconds(run, run.model)
+    coder = _crosscoder(run, run.model)
+    per_step = _crosscoder_seconds(run, run.model, settings.batch_size)
     curve = len(settings.l1_sparsities) + len(settings.topk_ks)
     row_bytes = group.order * run.model.channels * 2
     trained = settings.steps * settings.seeds * 2 + settings.curve_steps * curve  # both kinds of coder, every seed
@@ -69,11 +65,88 @@ def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str
         "trade-off curve": {"trainings": curve, "hours": per_step * settings.curve_steps * curve / 3600},
         "comparison over seeds": {"trainings": settings.seeds - 1,
                                   "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
+        "folds": _fold_cost(run),
+        "controls": _control_cost(run, count, per_image, per_step),
+        "second set": _second_set_cost(run, count, per_image, per_step),
+        "patch-centred pair": _pair_cost(run, count, per_image),
         "feature atlas": _atlas_cost(run),
         "one matrix for the layer": _layer_transform_cost(run),
         "equivariant SAEs": _scene_cost(get_scene_profile(settings.name), device),
         "answer key": _key_cost(get_key_profile(settings.name), device),
     }
+
+
+def _fold_cost(run: Run) -> dict[str, Any]:
+    """Coders of all folds; their orbits are rows of the run's."""
+    settings = run.profile
+    trainings = settings.folds * settings.fold_seeds
+    seconds = _crosscoder_seconds(run, run.model, settings.fold_batch) * settings.fold_steps * trainings
+    return {"trainings": trainings, "steps": settings.fold_steps, "hours": seconds / 3600}
+
+
+def _control_cost(run: Run, count: int, per_image: float, per_step: float) -> dict[str, Any]:
+    """Orbits and coders of `Run.control`: of every name for the seeds that the chapter on symmetry compares, and three
+    coders of moved images or a conjugated group, which needs orbits of its own."""
+    settings, patches = run.profile, patch_model(run.model)
+    images, own = _control_images(run, count), settings.control_images is None and settings.control_steps is None
+    told = int(settings.model == "tiny-inception")
+    of_network = settings.seeds * (1 if own else 2) + told + 3  # without a budget of its own "trained" is the run
+    extracted = 2 + told + int(images < count)  # untrained, conjugated; and trained, if its images are fewer
+    radius = settings.mask_radius or run.model.geometry.max_mask_radius
+    seconds = _made(run, images, per_image, per_step, extracted, of_network) + _made(
+        run, images, _extraction_seconds(run, patches, mask_radius=radius),
+        _crosscoder_seconds(run, patches, settings.batch_size), 1, settings.seeds)
+    return {"images": images, "trainings": of_network + settings.seeds, "hours": seconds / 3600}
+
+
+def _second_set_cost(run: Run, count: int, per_image: float, per_step: float) -> dict[str, Any]:
+    """Orbits and a coder of other images, as many as controls have."""
+    images = _control_images(run, count)
+    return {"images": images, "trainings": 1, "hours": _made(run, images, per_image, per_step, 1, 1) / 3600}
+
+
+def _made(run: Run, images: int, per_image: float, per_step: float, extracted: int, trainings: int) -> float:
+    """Seconds for stored orbits of so many sets of images, and for coders with the budget of controls."""
+    settings = run.profile
+    steps = trainings * (settings.control_steps or settings.steps)
+    passes = extracted * _stored(images, settings.held_out, settings.store_images)
+    passes += steps * settings.batch_size / settings.points_per_image if settings.stream else 0
+    return per_image * passes + per_step * steps
+
+
+def _control_images(run: Run, count: int) -> int:
+    return min(count, run.profile.control_images or count)
+
+
+PAIR_IMAGES = {"smoke": 240, "book": 240}
+"""Of how many images the chapter on orbits samples a few points in both ways; any other profile: 400."""
+PAIR_POINTS = 5
+
+
+def _pair_cost(run: Run, count: int, per_image: float) -> dict[str, Any]:
+    """The same points of some images, read between cells and patch-centred, which costs as many crops as points."""
+    images = min(count, PAIR_IMAGES.get(run.profile.name, 400))
+    centred = _extraction_seconds(run, run.model, registration="patch-centred", points_per_image=PAIR_POINTS)
+    return {"images": images, "points each": PAIR_POINTS, "hours": (per_image + centred) * images / 3600}
+
+
+def _extraction_seconds(run: Run, model: BaseModel, **changes: Any) -> float:
+    """Of one image."""
+    settings = run.profile
+    given = {name: getattr(settings, name) for name in ("mask_radius", "registration", "points_per_image")} | changes
+    noise = torch.rand(2, 3, *[run.action.source_size(model.input_size)] * 2)
+    return _seconds(lambda: sample_orbits(model, run.action, noise, **given)) / 2
+
+
+def _crosscoder(run: Run, model: BaseModel) -> GroupCrosscoder:
+    settings = run.profile
+    return GroupCrosscoder(run.group, model.channels, settings.latents, activation=settings.activation, k=settings.k)
+
+
+def _crosscoder_seconds(run: Run, model: BaseModel, batch: int) -> float:
+    """Of one training step."""
+    x = torch.randn(batch, run.group.order, model.channels)
+    return _seconds(_training_step(_crosscoder(run, model).to(run.device), x, run.profile.amp))
 
 
 def _atlas_cost(run: Run) -> dict[str, Any]:

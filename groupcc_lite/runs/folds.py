@@ -27,6 +27,18 @@ ROWS = 4096
 """Held-out orbits on which a fold's coder is measured at most, spread evenly over its images."""
 VIEWS = 1024
 """The same for the encoder's profiles, which look at every orbit from all sides."""
+DRAWS = 20
+"""Surrogates of each feature."""
+
+
+def constants() -> dict[str, float | int]:
+    """What measures judge by beside the coder. With other values what was measured before is not found again.
+
+    >>> constants()["ROWS"]
+    4096
+    """
+    return dict(ROWS=ROWS, VIEWS=VIEWS, TAU=symmetry.TAU, INVARIANT=symmetry.INVARIANT,
+                FALSE_RATE=symmetry.FALSE_RATE, DRAWS=DRAWS)
 
 
 class Uncertain(NamedTuple):
@@ -58,7 +70,8 @@ def uncertain(values: Float[np.ndarray, "f s"]) -> Uncertain:
     are what is independent: Student's t over them, with folds - 1 degrees of freedom. Folds x seeds taken as
     independent values would give a shorter interval, which is wrong wherever folds matter. What this cannot see: folds
     share most of their training images, and no unbiased estimate of what that does exists (Bengio & Grandvalet 2004).
-    NaN among the values are left out; the mean is NaN where a fold has nothing else. ValueError for a single fold.
+    NaN among the values are left out; the mean is NaN where a fold has nothing else. ValueError for a single fold: it
+    has no spread, so the profile's `folds` must be 2 or more.
 
     >>> table = np.array([[0.50, 0.52], [0.44, 0.46], [0.47, 0.49]])  # folds differ more than seeds
     >>> found = uncertain(table)
@@ -66,6 +79,8 @@ def uncertain(values: Float[np.ndarray, "f s"]) -> Uncertain:
     ([0.405, 0.555], 0.03, 0.014)
     """
     values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        raise ValueError(f"folds is {len(values)}; expected 2 or more: one has no spread")
     known = [row[np.isfinite(row)] for row in values]
     spreads = [row.var(ddof=1) for row in known if len(row) > 1]
     within = float(np.sqrt(np.mean(spreads))) if spreads else float("nan")
@@ -140,7 +155,8 @@ def _kept(fold: FoldRun, seed: int, name: str) -> dict[str, float]:
         values = {key: float(value) for key, value in measure.measure(fold, fold.coder(seed=seed)).items()}
         write_json(folder / "numbers.json", {key: None if np.isnan(value) else value for key, value in values.items()})
 
-    numbers = read_json(fold.cache.get(fold.recipes.measured(name, measure.version, seed), make) / "numbers.json")
+    artefact = fold.recipes.measured(name, measure.version, seed, constants())
+    numbers = read_json(fold.cache.get(artefact, make) / "numbers.json")
     return {key: float("nan") if value is None else value for key, value in numbers.items()}
 
 
@@ -167,39 +183,36 @@ def symmetric(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     """Shares of living features with a supported, a confirmed and full symmetry; whose halves name the same mirror.
 
     `mirror_agreement` is the share of features with one supported mirror whose encoder, on held-out orbits, has the
-    same as its best; `mirror_chance` the same between decoders and encoders of different features.
+    same as its best; `mirror_chance` what `symmetry.mirror_agreement` says that chance gives.
 
     >>> symmetric.__annotations__["return"]
     'dict[str, float]'
     """
     held_out, G = thinned(run.orbits("held-out"), ROWS), run.group
     D, alive = symmetry.living_dictionary(coder, coders.evaluate(coder, held_out).frequency)
-    found = symmetry.supported_stabilisers(symmetry.self_similarity(D, G), G).stabilisers
+    found = symmetry.supported_stabilisers(symmetry.self_similarity(D, G), G, draws=DRAWS).stabilisers
     c = symmetry.encoder_profile(coder, thinned(held_out, VIEWS)).cpu()[torch.from_numpy(alive)]
     some = np.array([1 < s.subgroup.order < G.order for s in found])
     agreed = symmetry.confirmed(found, c).numpy() & some
     return dict(supported=some.mean(), confirmed=agreed.mean(),
                 confirmed_of_supported=agreed.sum() / some.sum() if some.any() else np.nan,
-                invariant=np.mean([s.subgroup.order == G.order for s in found])) | _mirrors(found, c.numpy(), G)
+                invariant=np.mean([s.subgroup.order == G.order for s in found])) | _mirrors(found, c, G)
 
 
-def _mirrors(found: list[symmetry.Stabiliser], c: Float[np.ndarray, "m g"], G: FiniteGroup) -> dict[str, float]:
+def _mirrors(found: list[symmetry.Stabiliser], c: Float[torch.Tensor, "m g"], G: FiniteGroup) -> dict[str, float]:
     """Agreement of decoder and encoder about the axis of features with one mirror; NaN where there are none."""
     n = rotations_of(G)
-    if n is None or n == G.order:
-        return dict(mirror_agreement=np.nan, mirror_chance=np.nan)
-    pairs = [(s.subgroup.elements[1], n + int(row[n:].argmax())) for s, row in zip(found, c, strict=True)
-             if s.subgroup.order == 2 and s.subgroup.elements[1] >= n and np.isfinite(row).all()]
-    if not pairs:
-        return dict(mirror_agreement=np.nan, mirror_chance=np.nan)
-    written, read = np.array(pairs).T
-    same, others = written[:, None] == read[None], len(pairs) * (len(pairs) - 1)
-    return dict(mirror_agreement=same.diagonal().mean(),
-                mirror_chance=(same.sum() - same.trace()) / others if others else np.nan)
+    if n is not None and G.order == 2 * n:
+        agreement = symmetry.mirror_agreement(found, c, G)
+        if len(agreement.features):
+            return dict(mirror_agreement=agreement.exact, mirror_chance=float(agreement.chance[0]))
+    return dict(mirror_agreement=np.nan, mirror_chance=np.nan)
 
 
 def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     """Purity of features' nearest neighbours over the group, by drawn shapes: as it is, by chance, and corrected.
+
+    Corrected is NaN where all features have one label: then chance is 1, and nothing could be better.
 
     >>> families.__annotations__["return"]
     'dict[str, float]'
@@ -207,14 +220,13 @@ def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     frequency = coders.evaluate(coder, thinned(run.orbits("held-out"), ROWS)).frequency
     D, alive = symmetry.living_dictionary(coder, frequency)
     labels = symmetry.label_by_response(coder, run.stimulus_activations, run.stimuli.shape).label[alive]
-    gap, flat = symmetry.distance(symmetry.max_cosine(D, run.group)), np.zeros((len(D), 4), dtype=np.float32)
-    scores = symmetry.score_families(gap, symmetry.Embedding(flat, flat[:, :2]), np.full(len(D), -1), labels)
-    purity, chance = scores.neighbour_purity, scores.chance_purity
-    return dict(purity=purity, purity_chance=chance, purity_corrected=(purity - chance) / (1 - chance))
+    found = symmetry.neighbour_purity(symmetry.distance(symmetry.max_cosine(D, run.group)), labels)
+    return dict(purity=found.purity, purity_chance=found.chance,
+                purity_corrected=found.corrected if found.chance < 1 else np.nan)
 
 
-FOLD_MEASURES = {"reconstruction": Measure(reconstruction), "symmetry": Measure(symmetric, version=3),
-                 "families": Measure(families)}
+FOLD_MEASURES = {"reconstruction": Measure(reconstruction), "symmetry": Measure(symmetric, version=4),
+                 "families": Measure(families, version=2)}
 """What can be had over folds x seeds, by name. A new one is one line here."""
 
 
@@ -225,8 +237,8 @@ def fve_over_images(coder: Any, source: Any, *, other: Any = None, draws: int = 
     """Variance explained on held-out orbits, or by how much more than `other` explains, with an interval over images.
 
     Images are drawn with replacement, all points of an image together, because points of one image are not independent
-    of each other: the 2.5 % and 97.5 % quantiles of `draws` such samples. `source` knows its rows' images. What other
-    training images would change is not in it; folds show that.
+    of each other: the 2.5 % and 97.5 % quantiles of `draws` such samples. What other training images would change is
+    not in it; folds show that. ValueError for a source that does not know its rows' images, such as `TensorOrbits`.
 
     >>> from groupcc_lite.coders import SparseAutoencoder
     >>> from groupcc_lite.groups import cyclic
@@ -237,6 +249,9 @@ def fve_over_images(coder: Any, source: Any, *, other: Any = None, draws: int = 
     >>> fve_over_images(coder, store, other=coder)
     (0.0, (0.0, 0.0))
     """
+    if not hasattr(source, "image"):
+        raise ValueError(f"{type(source).__name__} does not know which image each row is of, and images are what is "
+                         "drawn; expected a source with `image`, such as OrbitStore")
     image = np.unique(source.image, return_inverse=True)[1]
     mean = sum(x.sum(0).double() for x in source.in_order()) / len(source)
     variance = _by_image((x - mean for x in source.in_order()), image)

@@ -174,7 +174,8 @@ class Run:
         >>> Run("smoke").control("patches").model.name
         'patches'
         """
-        if name not in CONTROLS or (name == "told" and self.profile.model != "tiny-inception"):
+        built_in = self.profile.model == "tiny-inception" and self._model is None
+        if name not in CONTROLS or (name == "told" and not built_in):
             raise ValueError(f"control is {name!r}; expected one of {', '.join(CONTROLS)} (told: for tiny-inception)")
         model, weights = self._model, self.weights
         if name == "untrained":
@@ -343,14 +344,15 @@ class Run:
         """A crosscoder of the same images, all moved by the element h first. No orbit is computed anew for it.
 
         The orbit of hI holds the blocks of that of I in another order (`symmetry.MovedOrbits`), so what distinguishes
-        this coder from `coder()` is which block it reads. `changes` as for `coder`. ValueError for no element.
+        this coder from `coder()` is which block it reads. It is trained from the store, in a streaming profile too.
+        `changes` as for `coder`. ValueError for no element.
         """
         if h == 0:
             return self.coder(**changes)
-        artefact = self.recipes.coder(**changes)
-        artefact = dataclasses.replace(artefact, made_from={**artefact.made_from, "moved by": self.group.names[h]})
-        source = symmetry.MovedOrbits(self.orbits("train"), h)
-        folder = self._trained(artefact, "crosscoder", lambda: source)
+        if not 0 < h < self.group.order:
+            raise ValueError(f"h is {h}; expected 0 to {self.group.order - 1}, an element of {self.group.name}")
+        folder = self._trained(self.recipes.moved_coder(self.group.names[h], **changes), "crosscoder",
+                               lambda: symmetry.MovedOrbits(self.orbits("train"), h))
         return GroupCrosscoder.load(folder, group=self.group).to(self.device)
 
     def _coder_folder(self, kind: str, **changes: Any) -> Path:

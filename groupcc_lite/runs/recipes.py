@@ -6,6 +6,7 @@ group action, so every key is known before anything is trained. Follow the calls
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,6 +91,11 @@ class LayerRecipes:
         return Artefact("coders", VERSIONS["coders"], coder_settings(self.profile, self.seed, kind, changes),
                         dict(orbits=source.key), label=kind)
 
+    def moved_coder(self, moved_by: str, **changes: Any) -> Artefact:
+        """A crosscoder of images that were moved first: of stored orbits, whose blocks it reads in another order."""
+        made_from = {"orbits": self.orbits("train").key, "moved by": moved_by}
+        return dataclasses.replace(self.coder(**changes), made_from=made_from)
+
     def fitted(self, **changes: Any) -> Artefact:
         """An SAE with fitted blocks."""
         made_from = dict(coder=self.coder("sae", **changes).key, orbits=self.orbits("train").key)
@@ -159,11 +165,12 @@ class FoldRecipes(LayerRecipes):
         made_from = {name: self.whole.orbits(name, **changes).key for name in self.whole.stored}
         return Artefact("folds", VERSIONS["folds"], dict(self.fold) | dict(part=part), made_from)
 
-    def measured(self, name: str, version: int, seed: int) -> Artefact:
-        """Numbers that one function gives for one coder of this fold."""
+    def measured(self, name: str, version: int, seed: int, constants: Mapping[str, float | int]) -> Artefact:
+        """Numbers that one function gives for one coder of this fold; `constants` are the thresholds it judges by."""
         made_from = dict(coder=self.coder(seed=seed).key, orbits=self.orbits("held-out").key,
                          train=self.orbits("train").key)
-        return Artefact("measures", VERSIONS["measures"], dict(name=name, version=version), made_from, label=name)
+        return Artefact("measures", VERSIONS["measures"], dict(name=name, version=version, constants=dict(constants)),
+                        made_from, label=name)
 
 
 def coder_settings(profile: Profile, seed: int, kind: str, changes: Mapping[str, Any]) -> dict[str, Any]:

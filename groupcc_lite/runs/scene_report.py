@@ -406,12 +406,13 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
         wins = [float(win) for win in wins]
         return Row(_mean(wins), note, n=len(wins), over="base models, k and seeds")
 
-    ratios = [mine.loss / wide.loss for mine, wide in pairs("equivariant", "wide", ks[:1])]
+    ratios = [[mine.loss / wide.loss for mine, wide in zip(
+        splices[base, "equivariant", k], splices[base, "wide", k], strict=True)] for base, k in settings if k in ks[:1]]
     rows: Rows = {
         "share_loss_behind_sae": share((mine.loss > sae.loss for mine, sae in pairs("equivariant", "sae")),
                                        "share of settings with a larger spliced loss than the SAE's"),
-        "loss_ratio_to_wide_small_k": _over(ratios, "base models and seeds",
-                                            "spliced loss divided by the wide SAE's, smallest k"),
+        "loss_ratio_to_wide_small_k": _over_cells(ratios, "spliced loss divided by the wide SAE's, smallest k",
+                                                  "base models"),
         "share_l1_above_sae": share((mine.l1 > sae.l1 for mine, sae in pairs("equivariant", "sae")),
                                     "share of settings with a larger L1 norm than the SAE's"),
         "share_M_helps": share((mine.loss < mine.invariant_loss for mine, _ in pairs("equivariant", "sae")),
@@ -425,10 +426,12 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
             (list(zip(splices[base, "equivariant", k], splices[base, "wide", k], strict=True))
              for b, k in settings if b == base), key=len, default=[])]}
     for name in ("equivariant", "deep"):
-        spans = [largest.l1 / smallest.l1 for base in dict.fromkeys(base for base, _ in settings)
-                 for largest, smallest in zip(splices[base, name, ks[-1]], splices[base, name, ks[0]], strict=False)]
-        rows[f"l1_span_{name}"] = _over(spans if len(ks) > 1 else (), "base models and seeds",
-                                        f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}")
+        spans = [[largest.l1 / smallest.l1 for largest, smallest in zip(
+            splices[base, name, ks[-1]], splices[base, name, ks[0]], strict=False)]
+            for base in dict.fromkeys(base for base, _ in settings)]
+        rows[f"l1_span_{name}"] = _over_cells(
+            spans if len(ks) > 1 else (), f"L1 at the largest k divided by that at the smallest, {CODER_NAMES[name]}",
+            "base models")
     return rows
 
 
@@ -436,8 +439,9 @@ def probe_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[T
     """Rows on probes: F1 of every reading by task family, and what the paper claims, counted over all setups.
 
     A setup is a base model, a k and a number of latents kept. F1 is XGBoost's, the paper's best probe; means over
-    seeds. In a setup and a family one coder beats another when the 95 % interval of the difference, over the family's
-    tasks, is above 0; else they tie. ValueError if a family has no task.
+    seeds. In a setup and a family one coder beats another as `verdict` says; else they tie. Setups share coders and
+    base models, so intervals are over seeds, and where there is one seed there are none. ValueError if a family has no
+    task.
 
     >>> tasks = [Task("S", 0), Task("SO", 0, orientation=1), Task("SP", 0, position=2), Task("SPO", 0, 2, 1)]
     >>> half = ProbeScores(np.full((4, 1), 0.5), probes=("xgboost",))
@@ -466,7 +470,8 @@ def probe_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[T
 def paper_probe_rows(scores: Mapping[str, Float[np.ndarray, " p"]]) -> Rows:
     """Rows on the paper's own logistic regression: mean F1 over settings, and how often XGBoost is above it.
 
-    `scores`: by probe ("knn", "logistic", "xgboost", and "100 steps" and the like) the mean F1 in every setting.
+    `scores`: by probe ("knn", "logistic", "xgboost", and "100 steps" and the like) the mean F1 in every setting, of one
+    seed. Settings share base models, so there is no interval.
 
     >>> paper_probe_rows({"xgboost": np.array([0.9]), "100 steps": np.array([0.5])})["xgboost_beats_100_steps"].value
     1.0
@@ -474,8 +479,7 @@ def paper_probe_rows(scores: Mapping[str, Float[np.ndarray, " p"]]) -> Rows:
     rows: Rows = {}
     for name, values in scores.items():
         short = name.replace(" ", "_").replace(",", "")
-        rows[f"probe_f1_{short}"] = Row(_mean(values), f"mean F1 of all tasks, {name}", n=len(values), over="settings",
-                                        interval=interval_of(values) if len(values) > 1 else None)
+        rows[f"probe_f1_{short}"] = Row(_mean(values), f"mean F1 of all tasks, {name}", n=len(values), over="settings")
         if name != "xgboost":
             rows[f"xgboost_beats_{short}"] = Row(_mean(scores["xgboost"] > values),
                                                  f"share of settings in which XGBoost scores above {name}",
@@ -483,15 +487,22 @@ def paper_probe_rows(scores: Mapping[str, Float[np.ndarray, " p"]]) -> Rows:
     return rows
 
 
-def verdict(differences: Float[np.ndarray, " n"]) -> int:
+def verdict(differences: Float[np.ndarray, "s t"] | Float[np.ndarray, " t"]) -> int:
     """1 if the mean difference is above 0 by more than its 95 % interval, -1 if it is as far below, 0 for a tie.
+
+    `differences` by seed and task. With two seeds or more the interval is over seeds, of the means over tasks. With one
+    it is over tasks, for that one coder: it says nothing about another training.
 
     >>> verdict(np.array([0.1, 0.12, 0.09])), verdict(np.array([0.1, -0.1, 0.0])), verdict(np.array([0.1]))
     (1, 0, 0)
+    >>> verdict(np.array([[0.1, 0.1, 0.1], [-0.1, -0.1, -0.1]]))  # two seeds that disagree
+    0
     """
-    if len(differences) < 2:
+    table = np.atleast_2d(differences)
+    independent = table.mean(1) if len(table) > 1 else table[0]
+    if len(independent) < 2:
         return 0
-    low, high = interval_of(differences)
+    low, high = interval_of(independent)
     return int(low > 0) - int(high < 0)
 
 
@@ -500,7 +511,7 @@ Setup = tuple[str, int, int]
 
 
 class _Setups:
-    """F1 of XGBoost by task, the mean over seeds, in every setup (base, k, latents kept)."""
+    """F1 of XGBoost by seed and task in every setup (base, k, latents kept)."""
 
     def __init__(self, scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[Task]):
         self.scores = scores
@@ -510,14 +521,14 @@ class _Setups:
         self.tasks = {family: np.array([family in (task.family, "all") for task in tasks])
                       for family in (*FAMILIES, "all")}
 
-    def of(self, setup: Setup, reading: str, view: str, family: str = "all") -> Float[np.ndarray, " t"]:
-        """F1 of every task of a family."""
+    def of(self, setup: Setup, reading: str, view: str, family: str = "all") -> Float[np.ndarray, "s t"]:
+        """F1 of every task of a family, for every seed."""
         base, k, t = setup
         seeds = [s.of("xgboost") for s in self.scores[Probed(base, reading, view, k, t)]]
-        return np.mean(seeds, axis=0)[self.tasks[family]]
+        return np.array(seeds)[:, self.tasks[family]]
 
     def against(self, setup: Setup, mine: tuple[str, str], others: Sequence[str],
-                family: str = "all") -> Float[np.ndarray, " t"]:
+                family: str = "all") -> Float[np.ndarray, "s t"]:
         """F1 of one reading minus that of the best other coder in the coders' own view, the one with the best mean."""
         view = "latents" if mine[1] == "latents" else "reconstructions"
         best = max((self.of(setup, other, view, family) for other in others), key=np.mean)
@@ -563,11 +574,11 @@ def _family_rows(table: _Setups, family: str) -> Rows:
     """F1 on one family of tasks, by coder and view, and how far latents drop from the tasks S."""
     rows: Rows = {}
     few = table.kept["few"]
-    drop = [table.of(s, "equivariant", "latents", family).mean() - table.of(s, "equivariant", "latents", "S").mean()
+    drop = [table.of(s, "equivariant", "latents", family).mean(1) - table.of(s, "equivariant", "latents", "S").mean(1)
             for s in table.setups if s[2] == few]
     if family != "S":
-        rows[f"latents_drop_{family}"] = _over(
-            drop, "setups", f"F1 from {few} latents of the equivariant SAE on {family} minus that on S")
+        rows[f"latents_drop_{family}"] = _over_cells(
+            drop, f"F1 from {few} latents of the equivariant SAE on {family} minus that on S")
 
     def add(key: str, reading: str, view: str, note: str) -> None:
         values = (table.of(s, reading, view, family).mean() for s in table.setups)
@@ -584,18 +595,18 @@ def _family_rows(table: _Setups, family: str) -> Rows:
 def _rows_at_k(table: _Setups, k: int) -> Rows:
     """What a second layer of the encoder does on latents, and the equivariant SAE against it on reconstructions."""
     setups = [s for s in table.setups if s[1] == k]
-    deep = [table.against(s, ("deep", "latents"), ("sae", "wide")).mean() for s in setups]
-    ours = [table.against(s, ("equivariant", "reconstructions"), ("deep",)).mean() for s in setups]
-    return {f"deep_minus_best_one_layer_k{k}": _over(
-                deep, "setups", f"F1 on latents: two-layer SAE minus the better one-layer SAE, k = {k}"),
-            f"equivariant_minus_deep_k{k}": _over(
-                ours, "setups", f"F1 on reconstructions: equivariant SAE minus two-layer SAE, k = {k}")}
+    deep = [table.against(s, ("deep", "latents"), ("sae", "wide")).mean(1) for s in setups]
+    ours = [table.against(s, ("equivariant", "reconstructions"), ("deep",)).mean(1) for s in setups]
+    return {f"deep_minus_best_one_layer_k{k}": _over_cells(
+                deep, f"F1 on latents: two-layer SAE minus the better one-layer SAE, k = {k}"),
+            f"equivariant_minus_deep_k{k}": _over_cells(
+                ours, f"F1 on reconstructions: equivariant SAE minus two-layer SAE, k = {k}")}
 
 
 def _contest(name: str, differences: Sequence[np.ndarray], note: str) -> Rows:
-    """The mean difference over setups, and in how many of them it is a win, a tie or a loss."""
-    found = [verdict(of_tasks) for of_tasks in differences]
-    rows = {name: _over([of_tasks.mean() for of_tasks in differences], "setups", note)}
+    """The mean of some differences, each by seed and task, and how many of them are a win, a tie or a loss."""
+    found = [verdict(by_seed) for by_seed in differences]
+    rows = {name: _over_cells([by_seed.mean(1) for by_seed in differences], note)}
     for told, sign in (("wins", 1), ("ties", 0), ("losses", -1)):
         rows[f"{name}_{told}"] = Row(found.count(sign), f"{note}: {told}", n=len(found), over="setups")
     return rows
@@ -653,15 +664,32 @@ def layer_rows(linearity: Mapping[str, Sequence[float] | Tensor], half_turn: int
     return rows
 
 
-def _over(values: Sequence[float], over: str, note: str) -> Row:
-    """The mean of some numbers with its interval, or `ABSENT` of nothing."""
+def _over_seeds(values: Sequence[float], note: str) -> Row:
+    """The mean of one number for each seed with its interval, or `ABSENT` of nothing."""
     numbers = [float(v) for v in values]
-    return Row(_mean(numbers), note, n=len(numbers) or None, over=over,
+    return Row(_mean(numbers), note, n=len(numbers) or None, over="seeds",
                interval=interval_of(numbers) if len(numbers) > 1 else None)
 
 
-def _over_seeds(values: Sequence[float], note: str) -> Row:
-    return _over(values, "seeds", note)
+def _over_cells(cells: Sequence[Iterable[float]], note: str, what: str = "setups") -> Row:
+    """The mean over cells of the mean over seeds, with an interval over seeds where some cells have several.
+
+    Cells share what was trained: two numbers of latents kept are read from one coder, all k from one base model. Only
+    seeds are independent, so Student's t is taken over them: over each seed's mean in the cells that have all seeds. A
+    cell with fewer seeds leans on its own, which widens the interval: the mean is a sum over seeds with weights w, and
+    its standard error s sqrt(sum w^2), as if a seed did the same to all cells. With equal weights that is s / sqrt(S).
+    With one seed there is no interval. Base models are fixed: an interval says nothing about a third one.
+    """
+    cells = [np.asarray(cell, dtype=np.float64) for cell in cells]
+    count = max(map(len, cells), default=0)
+    if count < 2:
+        return Row(_mean(cell.mean() for cell in cells), note, n=len(cells) or None, over=f"{what}, one seed")
+    value = float(np.mean([cell.mean() for cell in cells]))
+    of_seed = np.mean([cell for cell in cells if len(cell) == count], axis=0)
+    weights = np.mean([np.where(np.arange(count) < len(cell), 1 / len(cell), 0) for cell in cells], axis=0)
+    low, high = interval_of(of_seed)
+    reach = (high - low) / 2 * float(np.sqrt(count * np.square(weights).sum()))
+    return Row(value, note, n=count, over="seeds", interval=(value - reach, value + reach))
 
 
 def _mean(values: Iterable[Any]) -> float | str:

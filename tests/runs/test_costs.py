@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 from small_scenes import TINY_SCENES
 
-from groupcc_lite.runs import costs
+from groupcc_lite.models import load_model
+from groupcc_lite.runs import Run, costs
 from groupcc_lite.runs.scene_run import CODERS
 
 
@@ -15,6 +16,7 @@ def test_cost_is_measured_without_weights_or_images():
     assert stages["images"]["count"] == 160 and stages["orbits"]["disk GB"] > 0
     assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
     assert not [stage for stage in stages if "chapter" in stage]  # their numbers change
+    assert {"folds", "controls", "second set", "patch-centred pair"} <= stages.keys()
     assert stages["one matrix for the layer"]["steps"] == 20
     with pytest.raises(ValueError, match="no image in"):
         costs.cost("smoke", images="tests")
@@ -37,6 +39,39 @@ def test_every_training_of_the_scenes_is_counted(an_hour_each):
     assert costs._scene_cost(TINY_SCENES, "cpu") == {
         "base models": 1, "matrices M": 2, "coders": 5, "probing tasks": 4 * (1 + 3 + 3),
         "hours": pytest.approx(5 + (3 + 1) + 5 * 3 + 28)}
+
+
+LAYER = dict(group="C_4", drawings=20, latents=32, k=4, points_per_image=2, batch_size=8, seeds=2, folds=3,
+             fold_seeds=2, fold_steps=5, fold_batch=4, steps=7)
+
+
+def layer_run(tmp_path, **changes):
+    return Run("smoke", model=load_model("tiny-inception", weights="random"), work=tmp_path, **(LAYER | changes))
+
+
+def test_coders_of_all_folds_are_counted(an_hour_each, tmp_path):
+    assert costs._fold_cost(layer_run(tmp_path)) == {"trainings": 6, "steps": 5, "hours": pytest.approx(6 * 5)}
+
+
+def test_controls_and_coders_of_moved_images_are_counted(an_hour_each, tmp_path):
+    """Half an hour an image and an hour a step. With a budget of their own: 10 images for trained, untrained, patches,
+    told and the conjugated group, and 3 steps for 2 seeds of the first three, one of told, and 3 moved or conjugated.
+    Without: trained is the run itself, and all 20 images are read."""
+    few = layer_run(tmp_path, control_images=10, control_steps=3)
+    assert costs._control_cost(few, 20, 1800.0, 3600.0) == {
+        "images": 10, "trainings": 10, "hours": pytest.approx(5 * 10 / 2 + 10 * 3)}
+    assert costs._control_cost(layer_run(tmp_path), 20, 1800.0, 3600.0) == {
+        "images": 20, "trainings": 8, "hours": pytest.approx(4 * 20 / 2 + 8 * 7)}
+    streamed = costs._control_cost(layer_run(tmp_path, stream=True), 20, 1800.0, 3600.0)["hours"]
+    assert streamed == pytest.approx(4 * 20 / 2 + 8 * 7 * (1 + 8 / 2 / 2))  # 8 orbits a step, 2 an image
+
+
+def test_the_second_set_and_the_patch_centred_pair_are_counted(an_hour_each, tmp_path):
+    few = layer_run(tmp_path, control_images=10, control_steps=3)
+    assert costs._second_set_cost(few, 20, 1800.0, 3600.0) == {
+        "images": 10, "trainings": 1, "hours": pytest.approx(10 / 2 + 3)}
+    assert costs._pair_cost(few, 20, 1800.0) == {"images": 20, "points each": 5, "hours": pytest.approx(20)}
+    assert costs._pair_cost(few, 999, 1800.0)["images"] == 240
 
 
 def test_a_step_is_timed_once_for_all_seeds(an_hour_each, monkeypatch):

@@ -124,8 +124,8 @@ def test_what_the_keys_of_a_fold_depend_on(run, change, same):
 
 def test_a_measures_version_name_and_seed_are_in_its_key(run):
     made = run.fold(0).recipes
-    keys = {made.measured(*what).key for what in (("a", 1, 0), ("a", 2, 0), ("b", 1, 0), ("a", 1, 1))}
-    assert len(keys | {run.fold(1).recipes.measured("a", 1, 0).key}) == 5
+    keys = {made.measured(*what, {}).key for what in (("a", 1, 0), ("a", 2, 0), ("b", 1, 0), ("a", 1, 1))}
+    assert len(keys | {run.fold(1).recipes.measured("a", 1, 0, {}).key}) == 5
 
 
 # -------------------------------------------------------------------------------------------------- uncertainty
@@ -166,7 +166,7 @@ def test_what_is_undefined_is_left_out_of_its_fold():
 def test_one_seed_is_enough_and_one_fold_is_not():
     assert np.isnan(uncertain(np.array([[1.0], [2.0]])).over_seeds)
     assert uncertain(np.array([[1.0], [2.0]])).mean == 1.5
-    with pytest.raises(ValueError, match="1 value has no spread"):
+    with pytest.raises(ValueError, match="folds is 1; expected 2 or more"):
         uncertain(np.array([[1.0, 2.0]]))
 
 
@@ -193,6 +193,35 @@ def test_measures_are_kept_and_made_again_with_another_version(run, monkeypatch)
         fold_measures(run, "purity")
 
 
+@pytest.mark.parametrize("name", ["ROWS", "VIEWS", "TAU", "INVARIANT", "FALSE_RATE", "DRAWS"])
+def test_what_measures_judge_by_is_in_their_keys(run, name, monkeypatch):
+    def key():
+        return run.fold(0).recipes.measured("symmetry", 1, 0, folds.constants()).key
+
+    before = key()
+    assert key() == before
+    monkeypatch.setattr(folds if name in ("ROWS", "VIEWS", "DRAWS") else folds.symmetry, name, 0.25)
+    assert key() != before
+
+
+def test_a_single_fold_is_refused_by_the_name_of_its_field(run):
+    with pytest.raises(ValueError, match="folds is 1; expected 2 or more"):
+        uncertain(np.array([[0.5, 0.6]]))
+
+
+def test_families_of_one_label_are_not_corrected(run, monkeypatch):
+    """Chance gives everything there, so a corrected purity of 0 would be a statement about nothing."""
+    fold, of_one = run.fold(0), folds.symmetry.label_by_response
+
+    def one_label(*arguments):
+        found = of_one(*arguments)
+        return found._replace(label=np.zeros_like(found.label))
+
+    monkeypatch.setattr(folds.symmetry, "label_by_response", one_label)
+    found = folds.families(fold, fold.coder())
+    assert found["purity"] == found["purity_chance"] == 1 and np.isnan(found["purity_corrected"])
+
+
 def test_reconstruction_is_what_evaluate_says(run):
     fold, found = run.fold(1), fold_measures(run, "reconstruction")
     metrics = evaluate(fold.coder(seed=3), fold.orbits("held-out"))
@@ -211,17 +240,19 @@ def test_shares_of_symmetry_and_purity_are_shares(run):
 
 
 def test_mirrors_count_where_both_halves_name_the_same_axis():
-    from groupcc_lite.symmetry import profile_stabilisers, self_similarity
+    from groupcc_lite.symmetry import mirror_agreement, profile_stabilisers, self_similarity
 
     G = dihedral(4)
     D = torch.randn(40, 8, 9, generator=torch.Generator().manual_seed(0))
     for axis in range(4):  # ten features for each axis
         D[10 * axis:10 * axis + 10] += D[10 * axis:10 * axis + 10, G.regular[4 + axis]]
     found = profile_stabilisers(self_similarity(D, G), G)
-    c = self_similarity(D, G).numpy()
+    c = self_similarity(D, G)
     assert folds._mirrors(found, c, G)["mirror_agreement"] == 1
     turned = c[np.roll(np.arange(40), 10)]  # each encoder has the next axis
     scores = folds._mirrors(found, turned, G)
+    agreement = mirror_agreement(found, turned, G)  # one definition of agreement and chance in the whole library
+    assert scores == dict(mirror_agreement=agreement.exact, mirror_chance=float(agreement.chance[0]))
     assert scores["mirror_agreement"] < 0.1 and scores["mirror_chance"] == pytest.approx(0.25, abs=0.05)
     assert np.isnan(folds._mirrors(found, c, cyclic(8))["mirror_agreement"])
 
@@ -261,5 +292,5 @@ def test_a_difference_is_that_of_both_on_the_same_images(tmp_path):
     value, (low, high) = fve_over_images(Guess(0.9), store, other=Guess(0.5))
     assert value == pytest.approx(better - worse, abs=1e-6) and low <= value <= high and low > 0
     assert value == pytest.approx(0.24, abs=0.03)
-    with pytest.raises(AttributeError):
+    with pytest.raises(ValueError, match="TensorOrbits does not know which image each row is of"):
         fve_over_images(Guess(0.9), TensorOrbits(x, cyclic(2)))  # knows no images

@@ -333,6 +333,33 @@ def test_a_coder_of_moved_images_reads_another_block_and_is_kept_under_another_k
     assert torch.equal(run.moved_coder(1).W_e, moved.W_e) and len(list((tmp_path / "coders").glob("cross*-*"))) == 2
 
 
+def moved_key(h, **changes):
+    run = Run("smoke", group="C_4", drawings=20, work="nowhere", **changes)
+    return run.recipes.moved_coder(run.group.names[h]).key
+
+
+def test_the_key_of_a_moved_coder_names_the_store_that_it_is_trained_on():
+    """In a streaming profile too: it reads the store, of as many images as `store_images` says."""
+    for stream in (False, True):
+        keys = {moved_key(h, stream=stream, store_images=limit) for h in (1, 2) for limit in (6, 9)}
+        assert len(keys) == 4
+        assert moved_key(1, stream=stream, store_images=6) in keys
+    run = Run("smoke", group="C_4", drawings=20, work="nowhere")
+    assert run.recipes.moved_coder("r").made_from["orbits"] == run.recipes.orbits("train").key
+    assert run.recipes.moved_coder("r").key != run.recipes.coder().key
+    for h in (4, -1):
+        with pytest.raises(ValueError, match=f"h is {h}; expected 0 to 3, an element of C_4"):
+            run.moved_coder(h)
+
+
+def test_the_control_of_the_built_in_network_is_for_that_network_only(tmp_path):
+    """A model of one's own has the profile's model name beside it, and is another network."""
+    own = Run("smoke", model=small_model(), images=noise_images(8, 40), work=tmp_path)
+    with pytest.raises(ValueError, match="control is 'told'; expected one of .* for tiny-inception"):
+        own.control("told")
+    assert Run("smoke", drawings=8, work=tmp_path).control("told").model.name == "tiny-inception-told"
+
+
 def test_two_sets_of_images_share_none(tmp_path, monkeypatch, caplog):
     monkeypatch.delenv("GROUPCC_DATA", raising=False)
     run = Run("smoke", work=tmp_path, drawings=20, control_images=8)

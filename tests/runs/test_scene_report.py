@@ -10,8 +10,9 @@ from groupcc_lite.base import read_json
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix, least_squares, r2
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import ImageAutoencoder, activations
+from groupcc_lite.runs import scene_report
 from groupcc_lite.runs.profiles import SCENE_PROFILES, SceneProfile
-from groupcc_lite.runs.reports import Report
+from groupcc_lite.runs.reports import Report, interval_of
 from groupcc_lite.runs.scene_report import (
     ABSENT,
     READINGS,
@@ -288,13 +289,60 @@ def test_a_difference_below_its_interval_is_a_tie():
     assert verdict(np.zeros(5)) == 0 and verdict(np.array([1.0, 1.1, 0.9])) == 1
 
 
+def simulated(rng, *, base=0.0, seed=0.0, coder=0.0, read=0.0, repeated=(8, 16, 32)) -> list[np.ndarray]:
+    """Differences around 0 as they come about: of 2 base models, 3 k and 2 numbers of latents kept, by seed."""
+    of_base, of_seed = rng.normal(size=2) * base, rng.normal(size=(2, 3)) * seed
+    cells = []
+    for b in range(2):
+        for k in (8, 16, 32):
+            of_coder = rng.normal(size=3) * coder
+            cells += [(of_base[b] + of_seed[b] + of_coder + rng.normal(size=3) * read)[:3 if k in repeated else 1]
+                      for _ in range(2)]
+    return cells
+
+
+@pytest.mark.parametrize("spread", [dict(seed=1.0, coder=0.1, read=0.1), dict(coder=1.0, read=0.1), dict(read=1.0)])
+@pytest.mark.parametrize("repeated", [(8, 16, 32), (16,)])
+def test_the_interval_over_seeds_covers_as_often_as_it_says(spread, repeated):
+    """Whatever varies. All numbers taken as independent, as earlier, cover far less where coders are shared."""
+    rng, draws, inside, naive = np.random.default_rng(0), 1500, 0, 0
+    for _ in range(draws):
+        cells = simulated(rng, **spread, repeated=repeated)
+        low, high = scene_report._over_cells(cells, "").interval
+        inside += low <= 0 <= high
+        low, high = interval_of([cell.mean() for cell in cells])
+        naive += low <= 0 <= high
+    assert inside / draws > 0.935 and (len(repeated) < 3 or inside / draws < 0.965)
+    if spread.get("seed"):
+        assert naive / draws < 0.8
+
+
+def test_one_seed_gives_no_interval_and_setups_are_not_taken_for_seeds():
+    mine = {("equivariant", "latents"): (0.9, 0.1, 0.1, 0.1)}
+    one = probe_rows(probed(mine, bases=("mlp", "cnn"), ks=(8, 16, 32), kept=(8, 32)), TASKS)
+    assert not [key for key, row in one.items() if row.interval is not None]
+    assert one["latents_s_few"].n == 6 and one["latents_s_few"].over == "setups, one seed"
+    several = probe_rows(probed(mine, ks=(8, 16), kept=(8, 32), seeds=3), TASKS)
+    assert several["latents_s_few"].n == 3 and several["latents_s_few"].over == "seeds"
+    assert several["latents_s_few"].interval == pytest.approx((0.4, 0.4))
+    assert several["latents_s_few_wins"].value == 2  # three seeds agree, though S has one task
+
+
+def test_a_verdict_over_seeds_does_not_take_tasks_for_seeds():
+    tasks = np.array([0.1, 0.11, 0.09, 0.1])
+    assert verdict(tasks) == verdict(tasks[None]) == 1  # this one coder
+    assert verdict(np.stack([tasks, tasks - 0.2, tasks])) == 0
+    assert verdict(np.stack([-tasks, -tasks * 1.01, -tasks])) == -1
+
+
 def test_rows_of_the_papers_probe_and_their_record(tmp_path):
     rows = paper_probe_rows({"xgboost": np.array([0.9, 0.8]), "1,000 steps": np.array([0.5, 0.85])})
     assert rows["xgboost_beats_1000_steps"].value == 0.5 and "xgboost_beats_xgboost" not in rows
     report = Report(tmp_path, "12_probes", "book")
     record(report, rows)
     entry = report.numbers["probe_f1_xgboost"]
-    assert entry["n"] == 2 and entry["interval"][0] < 0.85 < entry["interval"][1] and "internal" not in entry
+    assert entry["n"] == 2 and entry["value"] == pytest.approx(0.85) and "internal" not in entry
+    assert "interval" not in entry  # settings share a base model
 
 
 def test_a_family_without_tasks_is_refused():
