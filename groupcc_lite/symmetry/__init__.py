@@ -52,7 +52,6 @@ from groupcc_lite.symmetry.mirror_axes import (
     MovedOrbits,
     Turn,
     axes_of,
-    axis_steps,
     axis_votes,
     axis_weights,
     isotropy,
@@ -73,7 +72,7 @@ from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile
 __all__ = [
     "Census", "ConfirmedCensus", "Embedding", "Emergence", "FALSE_RATE", "FamilyScores", "INVARIANT",
     "MirrorAgreement", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT", "Purity", "ResponseLabels", "Stabiliser",
-    "Supported", "TAU", "Turn", "Witnessed", "act", "axes_of", "axis_steps", "axis_votes", "axis_weights",
+    "Supported", "TAU", "Turn", "Witnessed", "act", "axes_of", "axis_votes", "axis_weights",
     "block_cosines", "ceiling_curve", "centre_activations", "centred", "cluster", "confirmed", "confirmed_census",
     "distance", "embed", "emergence", "encoder_profile", "equivariance_score", "inside_by_chance",
     "interval_over_images", "irrep_power", "isotropy", "label_by_response", "linear_ceiling", "linear_map",

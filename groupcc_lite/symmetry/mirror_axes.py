@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
@@ -178,31 +178,6 @@ def preference_turn(reference: Float[np.ndarray, "m k"], angles: Float[np.ndarra
     samples = [best(first[rng.integers(0, len(first), len(first))].mean(0),
                     second[rng.integers(0, len(second), len(second))].mean(0)) for _ in range(draws)]
     return Turn(best(first.mean(0), second.mean(0)), np.array(samples))
-
-
-def axis_steps(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], axes: MirrorAxes) -> Int[np.ndarray, " v"]:
-    """For each feature with a single mirror: how many axes lie between it and the best mirror of another profile `c`.
-
-    `c` are profiles of the other half of the coder, not centred. Under chance all axes are equally likely: 0 steps has
-    the chance 1 / n, and at most one step 3 / n. Features whose row of `c` is NaN are left out.
-
-    >>> from groupcc_lite.groups import dihedral
-    >>> from groupcc_lite.symmetry import profile_stabilisers
-    >>> G = dihedral(2)
-    >>> decoder, encoder = torch.tensor([[1.0, -0.8, 0.6, -0.8]]), torch.tensor([[1.0, 0.1, 0.4, 0.2]])
-    >>> axis_steps(profile_stabilisers(decoder, G), encoder, axes_of(PlanarAction(G))).tolist()
-    [0]
-    """
-    if len(found) != len(c):
-        raise ValueError(f"{len(found)} labels for {len(c)} profiles; expected one each")
-    count, place = len(axes.elements), {element: k for k, element in enumerate(axes.elements)}
-    order = np.argsort(np.argsort(axes.angles))  # neighbours on the screen, whatever the order of the elements
-    steps = []
-    for s, row in zip(found, c.detach().cpu()[:, list(axes.elements)], strict=True):
-        if s.subgroup.order == 2 and s.subgroup.elements[1] in place and bool(torch.isfinite(row).all()):
-            apart = abs(int(order[int(row.argmax())] - order[place[s.subgroup.elements[1]]]))
-            steps.append(min(apart, count - apart))
-    return np.array(steps, dtype=int)
 
 
 class MovedOrbits(OrbitSource):

@@ -13,11 +13,11 @@ from groupcc_lite.symmetry import (
     MovedOrbits,
     act,
     axes_of,
-    axis_steps,
     axis_votes,
     axis_weights,
     encoder_profile,
     isotropy,
+    mirror_agreement,
     preference_turn,
     profile_stabilisers,
     self_similarity,
@@ -165,9 +165,8 @@ def test_an_encoder_with_a_planted_axis_agrees_with_its_own_mirror_only():
         coder.b_e.zero_()
         coder.b.zero_()
     c = encoder_profile(coder, TensorOrbits(x, G))
-    label = axis_label(G, 16 + 3)
-    assert axis_steps([label], c, AXES).tolist() == [0]
-    assert axis_steps([axis_label(G, 16 + 5)], c, AXES).tolist() == [2]
+    for k, steps in ((3, 0), (5, 2), (13, 6)):
+        assert mirror_agreement([axis_label(G, 16 + k)], c, G).steps.tolist() == [steps]
 
 
 def axis_label(G, h):
