@@ -86,9 +86,10 @@ def supported_stabilisers(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float
 
     For the subgroups of one label (all single mirrors, say) and a strength t, the rate is the mean number of surrogate
     features whose best such subgroup reaches t, divided by the number of real ones that do; a feature's rate is the
-    lowest for any t from `tau` up to its own. Weaker ones are never claimed, and would lend it their number. Labels take their turn from the largest subgroups down, and a feature with a
-    supported one is out of the count for what is smaller, with its surrogates: a line has mirrors too, and would
-    otherwise lend its strength to accidental mirrors of others. Invariant features are out from the start.
+    lowest for any t from `tau` up to its own. Weaker ones are never claimed, and would lend it their number. Labels
+    take their turn from the largest subgroups down, and a feature with a supported one is out of the count for what is
+    smaller, with its surrogates: a line has mirrors too, and would otherwise lend its strength to accidental mirrors of
+    others. Invariant features are out from the start.
 
     What the surrogate cannot change it cannot refute: in a dihedral group subgroups without mirrors keep their cosines,
     in an abelian group all do. Such labels are never supported.
