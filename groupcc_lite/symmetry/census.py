@@ -15,7 +15,15 @@ from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.orbits import OrbitStore, TensorOrbits
 from groupcc_lite.symmetry.encoder_side import confirmed, encoder_profile
-from groupcc_lite.symmetry.nulls import DRAWS, FALSE_RATE, Supported, Witnessed, supported_stabilisers, witnessed
+from groupcc_lite.symmetry.nulls import (
+    DRAWS,
+    FALSE_RATE,
+    Supported,
+    Witnessed,
+    supported_stabilisers,
+    surrogate,
+    witnessed,
+)
 from groupcc_lite.symmetry.similarity import self_similarity
 from groupcc_lite.symmetry.spectra import irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import TAU, Stabiliser, profile_stabilisers, stabilisers
@@ -95,7 +103,7 @@ class ConfirmedCensus(NamedTuple):
     invariant: Bool[Tensor, " k"]
     """Features that no element changes, on both sides."""
     witness: Witnessed
-    """How many labels are confirmed, and how many if encoders had unrelated axes."""
+    """How many labels are confirmed, and how many if encoders knew nothing of their own decoder's axis."""
 
     @property
     def partly(self) -> Bool[Tensor, " k"]:
@@ -150,8 +158,54 @@ def _partly(found: list[Stabiliser], order: int) -> Bool[Tensor, " k"]:
     return torch.tensor([1 < s.subgroup.order < order for s in found], dtype=torch.bool)
 
 
+class Excess(NamedTuple):
+    """How many features have some symmetry, but not all, beyond what their spectra give.
+
+    >>> Excess(30, 20.0, 100).share
+    0.1
+    """
+
+    count: int
+    """Features with such a label."""
+    surrogate: float
+    """Mean number of them in surrogates."""
+    features: int
+
+    @property
+    def share(self) -> float:
+        """(count - surrogate) / features: 0 on average for features without a common axis; NaN for none."""
+        return (self.count - self.surrogate) / self.features if self.features else float("nan")
+
+
+def excess(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float = TAU, draws: int = DRAWS,
+           seed: int = 0) -> Excess:
+    """Labels between none and all, read from profiles (not centred), against the mean over surrogates of these.
+
+    A statement about the features together: no single one has to be told from its surrogate. ValueError as for
+    `profile_stabilisers`, and for no draws.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> G = dihedral(16)
+    >>> f = torch.randn(50, 32, 20, generator=torch.Generator().manual_seed(0))
+    >>> f[:20] += 0.4 * f[:20, G.regular[17]]  # twenty features that lean to the mirror s r
+    >>> found = excess(self_similarity(f, G), G)
+    >>> found.count, round(found.share, 1)
+    (20, 0.3)
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; expected at least one surrogate")
+    count = int(_partly(profile_stabilisers(c, G, tau=tau), G.order).sum())
+    null = [int(_partly(profile_stabilisers(surrogate(c, G, seed=seed + k), G, tau=tau), G.order).sum())
+            for k in range(draws)]
+    return Excess(count, sum(null) / draws, len(c))
+
+
 class Emergence(NamedTuple):
-    """Whether something is more frequent after training than in controls.
+    """Whether something is more frequent after training than in controls, as far as coders of several seeds can tell.
+
+    A seed stands for a coder. The network, its controls and the images are the same for all of them: one trained
+    network, one draw of random weights, one set of patches. So an interval says what coders of other seeds on these
+    very networks would give, and nothing about other networks; two draws of random weights can differ by more.
 
     >>> Emergence({"untrained": 0.1}, {"untrained": (-0.1, 0.3)}).holds
     False
@@ -160,7 +214,7 @@ class Emergence(NamedTuple):
     difference: dict[str, float]
     """Mean over seeds of trained minus control, for each control."""
     interval: dict[str, tuple[float, float]]
-    """Where it lies with 95 % confidence, by Student's t over the seeds."""
+    """Where it lies with 95 % confidence, by Student's t over the seeds of coders."""
 
     @property
     def holds(self) -> bool:
@@ -169,7 +223,10 @@ class Emergence(NamedTuple):
 
 
 def emergence(trained: Sequence[float], controls: Mapping[str, Sequence[float]]) -> Emergence:
-    """Shares of the trained network, one for each seed, against those of controls, one for the same seeds.
+    """Shares of the trained network, one for each seed of coders, against those of controls, for the same seeds.
+
+    The shares may be of supported and confirmed symmetries (`ConfirmedCensus.established`) or of `excess`. The verdict
+    is wrong about one time in forty for shares of equal populations, coders being independent draws of them.
 
     ValueError for fewer than two seeds, which have no spread, and for controls of other lengths.
 

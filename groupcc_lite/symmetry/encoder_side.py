@@ -99,8 +99,8 @@ class MirrorAgreement(NamedTuple):
     steps: Int[Tensor, " k"]
     """Steps of the group between the decoder's mirror and the encoder's best one, 0 to n / 2."""
     chance: Float[Tensor, " s"]
-    """Probability of each number of steps if every decoder were given the encoder of a random feature among these: what
-    both owe to a preference of the whole layer for some axes."""
+    """Probability of each number of steps if every decoder were given the encoder of a random *other* feature among
+    these: what both owe to a preference of the whole layer for some axes. NaN for fewer than two features."""
 
     @property
     def exact(self) -> float:
@@ -137,12 +137,14 @@ def mirror_agreement(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], G: Fi
     features = torch.tensor([i for i, _ in mirrors], dtype=torch.long)
     ours = torch.tensor([k for _, k in mirrors], dtype=torch.long)
     theirs = c.cpu()[features, n:].argmax(1) if len(mirrors) else features
-    chance = torch.zeros(n // 2 + 1)
-    if len(mirrors):
-        apart = _steps(torch.arange(n)[:, None], torch.arange(n), n)
-        both = torch.outer(torch.bincount(ours, minlength=n), torch.bincount(theirs, minlength=n)) / len(mirrors) ** 2
-        chance.index_add_(0, apart.flatten(), both.flatten().to(chance))
-    return MirrorAgreement(features, _steps(ours, theirs, n), chance)
+    steps, others = _steps(ours, theirs, n), len(mirrors) * (len(mirrors) - 1)
+    if not others:
+        return MirrorAgreement(features, steps, torch.full((n // 2 + 1,), torch.nan))
+    apart = _steps(torch.arange(n)[:, None], torch.arange(n), n)
+    pairs = torch.outer(torch.bincount(ours, minlength=n), torch.bincount(theirs, minlength=n))
+    count = torch.zeros(n // 2 + 1, dtype=torch.long).index_add_(0, apart.flatten(), pairs.flatten())
+    count -= torch.bincount(steps, minlength=len(count))  # a feature with its own encoder
+    return MirrorAgreement(features, steps, (count.double() / others).float())
 
 
 def _steps(a: Tensor, b: Tensor, n: int) -> Tensor:

@@ -60,8 +60,8 @@ class FamilyScores(NamedTuple):
 
     @property
     def corrected_purity(self) -> float:
-        """(purity - chance) / (1 - chance), the one that may be compared between coders."""
-        return (self.neighbour_purity - self.chance_purity) / (1 - self.chance_purity)
+        """(purity - chance) / (1 - chance), the one that may be compared between coders; NaN for a single label."""
+        return float(_beyond_chance(self.neighbour_purity, self.chance_purity))
 
 
 class Purity(NamedTuple):
@@ -76,19 +76,25 @@ class Purity(NamedTuple):
     chance: float
     """The same for neighbours drawn at random."""
     corrected: float
-    """(purity - chance) / (1 - chance): 0 for random neighbours, 1 if all have the label."""
+    """(purity - chance) / (1 - chance): 0 for random neighbours, 1 if all have the label; NaN for a single label."""
     interval: tuple[float, float]
-    """Of `corrected` with 95 % confidence, by drawing features anew, not coders."""
+    """Of `corrected` with 95 % confidence, by drawing features anew, not coders. Each keeps its neighbours and its
+    share: that other features would also have been other neighbours is left out, and so is it for `chance`."""
     labels: Int[np.ndarray, " k"]
     """Labels of the labelled features."""
     each: Float[np.ndarray, " k"]
     """Their shares, one by one."""
 
     def of_label(self, label: int) -> float:
-        """Corrected purity of the features with one label; NaN if there are none."""
+        """Corrected purity of the features with one label; NaN if there are none, or no others."""
         mine = self.labels == label
         chance = (mine.sum() - 1) / max(len(mine) - 1, 1)
-        return float((self.each[mine].mean() - chance) / (1 - chance)) if 0 < mine.sum() < len(mine) else float("nan")
+        return float(_beyond_chance(self.each[mine].mean(), chance)) if mine.any() else float("nan")
+
+
+def _beyond_chance(purity: float | np.ndarray, chance: float) -> float | np.ndarray:
+    """(purity - chance) / (1 - chance); NaN where there is one label only, and chance gives everything."""
+    return (purity - chance) / (1 - chance) if chance < 1 else np.full_like(purity, np.nan, dtype=float)
 
 
 def neighbour_purity(gap: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " k"], *, neighbours: int = 10,
@@ -116,11 +122,10 @@ def neighbour_purity(gap: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " k"
     each = (kinds[nearest] == kinds[:, None]).mean(1)
     share = np.bincount(kinds)
     chance = float((share * (share - 1)).sum() / (len(kinds) * (len(kinds) - 1)))
-    rest = max(1 - chance, 1e-12)
     drawn = each[np.random.default_rng(seed).integers(len(each), size=(max(draws, 1), len(each)))].mean(1)
-    low, high = np.quantile((drawn - chance) / rest, [0.025, 0.975])
+    low, high = np.quantile(_beyond_chance(drawn, chance), [0.025, 0.975])
     purity = float(each.mean())
-    return Purity(purity, chance, (purity - chance) / rest, (float(low), float(high)), kinds, each)
+    return Purity(purity, chance, float(_beyond_chance(purity, chance)), (float(low), float(high)), kinds, each)
 
 
 def distance(similarity: Float[Tensor, "m n"]) -> Float[np.ndarray, "m m"]:

@@ -23,6 +23,9 @@ from groupcc_lite.symmetry.block_action import act
 from groupcc_lite.symmetry.spectra import centred
 from groupcc_lite.symmetry.stabiliser import Stabiliser
 
+COPY = 0.7
+"""Plain cosine from which on two features are taken for copies of each other."""
+
 
 class MirrorAxes(NamedTuple):
     """The mirrors of a planar action, in the order of the elements.
@@ -91,21 +94,52 @@ def axis_votes(found: Sequence[Stabiliser], axes: MirrorAxes) -> Float[np.ndarra
     [[1.0, 0.0]]
     """
     place = {element: k for k, element in enumerate(axes.elements)}
-    chosen = [place[s.subgroup.elements[1]] for s in found
-              if s.subgroup.order == 2 and s.subgroup.elements[1] in place]
-    return np.eye(len(axes.elements))[chosen]
+    return np.eye(len(axes.elements))[[place[found[i].subgroup.elements[1]] for i in axis_voters(found, axes)]]
 
 
-def isotropy(rows: Float[np.ndarray, "m k"], *, draws: int = 2000, seed: int = 0) -> float:
+def axis_voters(found: Sequence[Stabiliser], axes: MirrorAxes) -> Int[np.ndarray, " v"]:
+    """Which features the rows of `axis_votes` belong to.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> from groupcc_lite.symmetry import profile_stabilisers
+    >>> G = dihedral(2)
+    >>> c = torch.tensor([[1.0, -0.3, -0.3, -0.4], [1.0, -0.8, 0.6, -0.8]])
+    >>> axis_voters(profile_stabilisers(c, G), axes_of(PlanarAction(G)))
+    array([1])
+    """
+    return np.array([i for i, s in enumerate(found)
+                     if s.subgroup.order == 2 and s.subgroup.elements[1] in axes.elements], dtype=int)
+
+
+def copies(D: Float[Tensor, "m g d"], *, cosine: float = COPY) -> Int[np.ndarray, " m"]:
+    """A number for each feature, the same for copies: those joined by plain cosines of at least `cosine`, in chains.
+
+    Copies moved by an element of the group are no copies here: their axes differ.
+
+    >>> D = torch.tensor([[[1.0], [0.0]], [[0.0], [1.0]], [[2.0], [0.1]]])
+    >>> copies(D)
+    array([0, 1, 0])
+    """
+    from scipy.sparse import csr_matrix  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
+    F = torch.nn.functional.normalize(D.detach().cpu().float().flatten(1), dim=1)
+    return connected_components(csr_matrix((F @ F.T >= cosine).numpy()), directed=False)[1].astype(int)
+
+
+def isotropy(rows: Float[np.ndarray, "m k"], *, copies: Int[np.ndarray, " r"] | None = None, draws: int = 2000,
+             seed: int = 0) -> float:
     """How often chance alone would prefer some axes as strongly: the p value of a test that all are preferred equally.
 
     Under the null a feature's row is as likely as the same row moved on by any number of axes, independently of the
     other features. So rows are shifted at random, each by its own number of places, and the variance of the mean row is
-    compared with that of the rows as they are. For votes this is a multinomial test; the chi-square approximation to it
-    is poor where an axis expects fewer than five features; for weights it keeps every feature's smoothness. Left
-    out is the part that alternates from axis to axis: it tells the two classes of mirrors of D_n apart, for even n,
-    which no element exchanges, and `surrogate` keeps it. Features that are copies of each other count as independent.
-    NaN for no rows.
+    compared with that of the rows as they are. Features that are copies of each other have one axis without the layer
+    preferring it: rows with the same number in `copies` are shifted together; without it all count as independent.
+
+    For votes this is a multinomial test; the chi-square approximation to it is poor where an axis expects fewer than
+    five features; for weights it keeps every feature's smoothness. Left out is the part that alternates from axis to
+    axis: it tells the two classes of mirrors of D_n apart, for even n, which no element exchanges, and `surrogate`
+    keeps it. NaN for no rows; ValueError unless `copies` has one number for each row.
 
     >>> rng = np.random.default_rng(0)
     >>> votes = np.eye(8)[rng.integers(0, 8, 100)]
@@ -116,6 +150,13 @@ def isotropy(rows: Float[np.ndarray, "m k"], *, draws: int = 2000, seed: int = 0
     if not len(rows):
         return float("nan")
     rng, count = np.random.default_rng(seed), rows.shape[1]
+    if copies is not None:
+        if np.shape(copies) != (len(rows),):
+            raise ValueError(f"copies has shape {np.shape(copies)}; expected ({len(rows)},), one number for each row")
+        _, group = np.unique(copies, return_inverse=True)
+        total = np.zeros((group.max() + 1, count))
+        np.add.at(total, group, rows)
+        rows = total
     spectra = np.fft.rfft(rows, axis=1)
     frequencies = np.arange(spectra.shape[1])
     # A shift multiplies Fourier coefficients by phases; by Parseval their squares give the variance of the mean row.
@@ -141,12 +182,27 @@ class Turn(NamedTuple):
     """
 
     angle: float
-    """Degrees, counter-clockwise, from -90 to 90."""
+    """Degrees, counter-clockwise, from -90 to 90; NaN where a rose is empty or quite flat."""
     samples: Float[np.ndarray, " b"]
     """The same for features drawn anew, with replacement."""
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the angle lies with 95 % confidence: quantiles of the samples about it, on the circle of 180 degrees.
+
+        Ends may lie beyond -90 or 90: an angle of 85 and one of -85 are ten degrees apart.
+
+        >>> Turn(88.0, np.array([86.0, 88.0, -88.0])).interval
+        (86.1, 91.8)
+        """
+        apart = (self.samples - self.angle + 90) % 180 - 90
+        low, high = np.quantile(apart, (0.025, 0.975)) + self.angle
+        return round(float(low), 6), round(float(high), 6)
+
     def within(self, angle: float | int, reach: float | int) -> float:
-        """Share of the samples that lie at most `reach` degrees from an angle."""
+        """Share of the samples that lie at most `reach` degrees from an angle; NaN without an angle."""
+        if np.isnan(self.angle):
+            return float("nan")
         return float((np.abs((self.samples - angle + 90) % 180 - 90) <= reach).mean())
 
 
@@ -156,14 +212,16 @@ def preference_turn(reference: Float[np.ndarray, "m k"], angles: Float[np.ndarra
     """The angle by which the mean of `other` is turned against that of `reference`: where they correlate best.
 
     Rows are those of `axis_weights` or `axis_votes`, columns equally spaced axes at the given angles, which may lie
-    between each other's: the roses are compared as Fourier series, to half a degree. Flat roses give any angle; the
-    samples show it.
+    between each other's: the roses are compared as Fourier series, to half a degree. Nearly flat roses give any angle;
+    the samples show it. NaN, samples included, for no rows. Features are drawn as if they were independent.
 
     >>> angles, votes = np.arange(8) * 22.5, np.eye(8)[[2] * 20 + [0, 1, 3, 4, 5, 6, 7] * 2]
     >>> turn = preference_turn(votes, angles, np.roll(votes, 1, axis=1), angles)
     >>> turn.angle, turn.within(22.5, 5) > 0.9
     (22.5, True)
     """
+    if not len(reference) or not len(other):
+        return Turn(float("nan"), np.full(draws, np.nan))
     rng = np.random.default_rng(seed)
     count = len(angles)
     frequencies = np.arange(1, (count + 1) // 2)
@@ -173,36 +231,12 @@ def preference_turn(reference: Float[np.ndarray, "m k"], angles: Float[np.ndarra
                      for rows, at in ((reference, angles), (other, other_angles)))
 
     def best(a: np.ndarray, b: np.ndarray) -> float:
-        return float(trials[(phases * (a * b.conj())[None]).real.sum(1).argmax()])
+        alike = (phases * (a * b.conj())[None]).real.sum(1)
+        return float(trials[alike.argmax()]) if np.ptp(alike) > 1e-12 else float("nan")
 
     samples = [best(first[rng.integers(0, len(first), len(first))].mean(0),
                     second[rng.integers(0, len(second), len(second))].mean(0)) for _ in range(draws)]
     return Turn(best(first.mean(0), second.mean(0)), np.array(samples))
-
-
-def axis_steps(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], axes: MirrorAxes) -> Int[np.ndarray, " v"]:
-    """For each feature with a single mirror: how many axes lie between it and the best mirror of another profile `c`.
-
-    `c` are profiles of the other half of the coder, not centred. Under chance all axes are equally likely: 0 steps has
-    the chance 1 / n, and at most one step 3 / n. Features whose row of `c` is NaN are left out.
-
-    >>> from groupcc_lite.groups import dihedral
-    >>> from groupcc_lite.symmetry import profile_stabilisers
-    >>> G = dihedral(2)
-    >>> decoder, encoder = torch.tensor([[1.0, -0.8, 0.6, -0.8]]), torch.tensor([[1.0, 0.1, 0.4, 0.2]])
-    >>> axis_steps(profile_stabilisers(decoder, G), encoder, axes_of(PlanarAction(G))).tolist()
-    [0]
-    """
-    if len(found) != len(c):
-        raise ValueError(f"{len(found)} labels for {len(c)} profiles; expected one each")
-    count, place = len(axes.elements), {element: k for k, element in enumerate(axes.elements)}
-    order = np.argsort(np.argsort(axes.angles))  # neighbours on the screen, whatever the order of the elements
-    steps = []
-    for s, row in zip(found, c.detach().cpu()[:, list(axes.elements)], strict=True):
-        if s.subgroup.order == 2 and s.subgroup.elements[1] in place and bool(torch.isfinite(row).all()):
-            apart = abs(int(order[int(row.argmax())] - order[place[s.subgroup.elements[1]]]))
-            steps.append(min(apart, count - apart))
-    return np.array(steps, dtype=int)
 
 
 class MovedOrbits(OrbitSource):

@@ -86,9 +86,10 @@ def supported_stabilisers(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float
 
     For the subgroups of one label (all single mirrors, say) and a strength t, the rate is the mean number of surrogate
     features whose best such subgroup reaches t, divided by the number of real ones that do; a feature's rate is the
-    lowest for any t up to its own. Labels take their turn from the largest subgroups down, and a feature with a
-    supported one is out of the count for what is smaller, with its surrogates: a line has mirrors too, and would
-    otherwise lend its strength to accidental mirrors of others. Invariant features are out from the start.
+    lowest for any t from `tau` up to its own. Weaker ones are never claimed, and would lend it their number. Labels
+    take their turn from the largest subgroups down, and a feature with a supported one is out of the count for what is
+    smaller, with its surrogates: a line has mirrors too, and would otherwise lend its strength to accidental mirrors of
+    others. Invariant features are out from the start.
 
     What the surrogate cannot change it cannot refute: in a dihedral group subgroups without mirrors keep their cosines,
     in an abelian group all do. Such labels are never supported.
@@ -116,7 +117,7 @@ def supported_stabilisers(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float
     for numbers in _by_label(subgroups):
         rows = torch.nonzero(open_).flatten()
         best, which = strength[rows][:, numbers].max(1)
-        rates = _false_rates(best, null[:, rows][:, :, numbers].amax(2))
+        rates = _false_rates(best, null[:, rows][:, :, numbers].amax(2), tau)
         for i, b, w, r in zip(rows.tolist(), best.tolist(), which.tolist(), rates.tolist(), strict=True):
             if b >= tau and not lowest[i] <= r:
                 lowest[i] = r
@@ -137,14 +138,17 @@ def _by_label(subgroups: Sequence[Subgroup]) -> list[list[int]]:
     return [labels[key] for key in sorted(labels)]
 
 
-def _false_rates(real: Float[Tensor, " m"], null: Float[Tensor, "k m"]) -> Float[Tensor, " m"]:
-    """False discovery rate at each real strength, made monotone: the lowest at any threshold up to it."""
-    order = real.argsort()
+def _false_rates(real: Float[Tensor, " m"], null: Float[Tensor, "k m"], tau: float) -> Float[Tensor, " m"]:
+    """False discovery rate at each real strength, made monotone: the lowest at any threshold from tau up to it.
+
+    NaN below tau, where nothing is claimed."""
+    claimed = torch.nonzero(real >= tau).flatten()
+    order = claimed[real[claimed].argsort()]
     rising = real[order].contiguous()
     # A surrogate that is as strong but for rounding counts, or what it leaves alone would look supported.
     false = (null.numel() - torch.searchsorted(null.flatten().sort().values, rising - 1e-6)).double() / len(null)
-    true = len(real) - torch.searchsorted(rising, rising)
-    rate = torch.empty_like(real)
+    true = len(rising) - torch.searchsorted(rising, rising)
+    rate = torch.full_like(real, torch.nan)
     rate[order] = torch.cummin((false / true).clamp(max=1), 0).values
     return rate
 
@@ -152,14 +156,23 @@ def _false_rates(real: Float[Tensor, " m"], null: Float[Tensor, "k m"]) -> Float
 class Witnessed(NamedTuple):
     """How many labels the other half of a coder bears out, and how many it would by chance.
 
-    >>> Witnessed(40, 8.0).rate
+    >>> Witnessed(40, 6.0, 8.0).rate
     0.2
     """
 
     count: int
     """Labels that are confirmed, the invariant ones left out."""
-    by_chance: float
+    surrogate: float
     """Mean number of them if the other half's irreps had unrelated axes."""
+    permuted: float
+    """Mean number of them if each feature had the other half of another one with the same label. Where a whole layer
+    prefers some axes, both halves share these without knowing of each other. Features that are the only ones with their
+    label count as for `surrogate`."""
+
+    @property
+    def by_chance(self) -> float:
+        """The larger of both."""
+        return max(self.surrogate, self.permuted)
 
     @property
     def rate(self) -> float:
@@ -169,20 +182,23 @@ class Witnessed(NamedTuple):
 
 def witnessed(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float = TAU,
               draws: int = DRAWS, seed: int = 0) -> Witnessed:
-    """Labels of one half that the other half's profiles `c` confirm, against the surrogates of these profiles.
+    """Labels of one half that the other half's profiles `c` confirm, against two kinds of chance.
 
     The labels may come from any rule, supported or not: the other half has had no part in them. If a label is an
-    accident, the other half knows nothing of its axis, and confirms it as often as its surrogate does. Counts are of
-    labels with some symmetry, but not all; rows of NaN confirm nothing.
+    accident, the other half knows nothing of its axis. Then it confirms the label as often as its surrogate does, whose
+    axes are uniform; or, if the whole layer prefers some axes, as often as the other half of another feature with the
+    same label does. The rate is that of the larger one. Counts are of labels with some symmetry, but not all; rows of
+    NaN confirm nothing.
 
     >>> from groupcc_lite.groups import dihedral
     >>> from groupcc_lite.symmetry import self_similarity
     >>> G = dihedral(8)
-    >>> f = torch.randn(50, 16, 20, generator=torch.Generator().manual_seed(0))
-    >>> c = self_similarity(f + f[:, G.regular[9]], G)  # the mirror s r
+    >>> f = torch.randn(64, 16, 20, generator=torch.Generator().manual_seed(0))
+    >>> f += torch.cat([f[8 * k:8 * k + 8, G.regular[8 + k]] for k in range(8)])  # each of the eight mirrors
+    >>> c = self_similarity(f, G)
     >>> w = witnessed(profile_stabilisers(c, G), c, G)
-    >>> w.count, round(w.rate, 1)  # few frequencies agree by chance now and then
-    (50, 0.3)
+    >>> w.count, round(w.rate, 1)
+    (64, 0.2)
     """
     if draws < 1:
         raise ValueError(f"draws is {draws}; expected at least one surrogate")
@@ -190,7 +206,25 @@ def witnessed(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], G: FiniteGro
     count = int((confirmed(found, c, tau=tau) & partly).sum())
     rows = torch.nonzero(partly & ~c.cpu().isnan().any(1)).flatten()
     if not len(rows):
-        return Witnessed(count, 0.0)
+        return Witnessed(count, 0.0, 0.0)
     kept, labels = c.cpu()[rows], [found[i] for i in rows.tolist()]
-    chance = [int(confirmed(labels, surrogate(kept, G, seed=seed + k), tau=tau).sum()) for k in range(draws)]
-    return Witnessed(count, sum(chance) / draws)
+    chance = torch.stack([confirmed(labels, surrogate(kept, G, seed=seed + k), tau=tau) for k in range(draws)])
+    share = chance.double().mean(0)
+    return Witnessed(count, float(share.sum()), float(_by_others(labels, kept, share, tau).sum()))
+
+
+def _by_others(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], alone: Float[Tensor, " m"],
+               tau: float) -> Float[Tensor, " m"]:
+    """How often each label is confirmed by the profiles of all others with this label; `alone` where there are none."""
+    agree = alone.clone()
+    kinds, profiles = dict[str, list[int]](), read_for(c)
+    for i, s in enumerate(found):
+        kinds.setdefault(s.subgroup.label, []).append(i)
+    for members in kinds.values():
+        if len(members) > 1:
+            subgroups = {found[i].subgroup.elements: found[i].subgroup for i in members}
+            passes = (lowest_on_subgroups(profiles[members], list(subgroups.values())) >= tau).double()
+            column = [list(subgroups).index(found[i].subgroup.elements) for i in members]
+            own = passes[range(len(members)), column]
+            agree[members] = (passes.sum(0)[column] - own) / (len(members) - 1)
+    return agree

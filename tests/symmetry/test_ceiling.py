@@ -92,6 +92,19 @@ def test_what_is_missed_is_summed_by_image_and_drawn_in_pairs(tmp_path):
             interval_over_images(lambda *a: 0.0, *bad)
 
 
+def test_the_interval_over_images_holds_the_truth_nineteen_times_in_twenty():
+    """Of a mean and of a paired difference, of which a level that both ways share is no part."""
+    rng, inside, paired = np.random.default_rng(0), [], []
+    for seed in range(500):
+        level = 10 * rng.normal(size=(80, 1))
+        first, second = level + rng.normal(size=(80, 1)), level + rng.normal(size=(80, 1))
+        low, high = interval_over_images(lambda a: float(a.mean()), first, draws=300, seed=seed)
+        inside.append(low <= 0 <= high)
+        low, high = interval_over_images(lambda a, b: float(a.mean() - b.mean()), first, second, draws=300, seed=seed)
+        paired.append(low <= 0 <= high and high - low < 1)
+    assert np.mean(inside) == pytest.approx(0.945, abs=0.025) and np.mean(paired) == pytest.approx(0.945, abs=0.025)
+
+
 def noisy_blocks(store, rows):
     x = store.rows(range(rows))
     return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,9 @@ from groupcc_lite.models.networks import randomise
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs import Run
 from groupcc_lite.symmetry.block_action import act
-from groupcc_lite.symmetry.census import confirmed_census, emergence, living_dictionary, small_census
+from groupcc_lite.symmetry.census import confirmed_census, emergence, excess, living_dictionary, small_census
+from groupcc_lite.symmetry.nulls import surrogate
+from groupcc_lite.symmetry.similarity import self_similarity
 from groupcc_lite.symmetry.spectra import irrep_power
 from groupcc_lite.symmetry.stabiliser import stabilisers
 
@@ -98,22 +100,81 @@ def test_only_living_features_count(planted):
         confirmed_census(coder_of(problem.directions, problem.dictionary), 0 * frequency, orbits)
 
 
+D16 = dihedral(16)
+
+
+def leaning(m, seed):
+    """Profiles of features that lean to the mirror s r: every sixth surrogate has a label as well."""
+    f = torch.randn(m, 32, 20, generator=torch.Generator().manual_seed(seed))
+    return self_similarity(f + 0.4 * act(f, D16, 17), D16)
+
+
+def population(seed, symmetric, m=60):
+    """Profiles of one simulated coder: so many features with that mirror, the others with axes that do not agree."""
+    c = leaning(m, seed)
+    return torch.cat([c[:symmetric], surrogate(c[symmetric:], D16, seed=seed)])
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """Excess in coders of three kinds, 60 of each."""
+    return {symmetric: [excess(population(1000 * symmetric + k, symmetric), D16, draws=3, seed=1000 * k)
+                        for k in range(60)] for symmetric in (0, 6, 24)}
+
+
+def verdicts(first, second, controls=1, repeats=2000):
+    """How often three coders of the first kind are said to have more than three of each control."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(repeats):
+        drawn = rng.permutation(len(first))[:3 * (1 + controls)].reshape(-1, 3)
+        held += emergence([first[k].share for k in drawn[0]],
+                          {str(c): [second[k].share for k in row] for c, row in enumerate(drawn[1:])}).holds
+    return held / repeats
+
+
+def test_excess_is_what_is_planted(simulated):
+    """All features that lean have a label, and of their surrogates a sixth; the others as many as their surrogates."""
+    for symmetric, found in simulated.items():
+        assert all(x.count > 0 and x.surrogate > 0 and x.features == 60 for x in found)  # no constant zero
+        shares = np.array([x.share for x in found])
+        assert shares.std() > 0.02 and shares.mean() == pytest.approx(symmetric / 60 * 5 / 6, abs=0.03)
+    with pytest.raises(ValueError, match="draws is 0"):
+        excess(torch.eye(32)[:1], D16, draws=0)
+    assert np.isnan(excess(torch.ones(0, 32), D16, draws=1).share)
+
+
+@pytest.mark.parametrize("symmetric", [0, 6, 24])
+def test_equal_populations_show_emergence_one_time_in_twenty_at_most(simulated, symmetric):
+    found = simulated[symmetric]
+    assert 0.005 < verdicts(found, found) < 0.05  # 0.025 for normal shares
+    assert verdicts(found, found, controls=2) < 0.03
+
+
+def test_more_symmetry_is_mostly_seen_and_less_never(simulated):
+    assert verdicts(simulated[24], simulated[6]) > 0.6  # three coders are few
+    assert verdicts(simulated[6], simulated[24]) == 0
+
+
 def test_random_weights_against_random_weights_show_no_emergence(tmp_path):
-    """The verdict's own null: two networks that nobody trained, by the same census, three seeds of coders each."""
-    shares = []
+    """Two real networks that nobody trained, by the same census, three seeds of coders each."""
+    shares, excesses = [], []
     for number in (0, 1):
         model = load_model("tiny-inception", weights="random")
         randomise(model.network, seed=number)
         # another folder for each: what is cached is filed by the model as it was loaded
         run = Run("smoke", model=model, images=Run("smoke", drawings=60).all_images, work=tmp_path / str(number),
-                  steps=20)
+                  steps=120)
         found = []
         for seed in range(3):
             coder = run.coder(seed=seed)
-            z = confirmed_census(coder, run.evaluate(coder).frequency, run.orbits("held-out"), draws=5)
-            found.append([float(z.established.double().mean()), float(z.confirmed.double().mean())])
-        shares.append(np.array(found).T)
-    assert not emergence(shares[0][0].tolist(), {"untrained": shares[1][0].tolist()}).holds
+            D, _ = living_dictionary(coder, run.evaluate(coder).frequency)
+            found.append(excess(self_similarity(D, run.group), run.group, draws=5, seed=seed))
+        excesses.append(found)
+        shares.append([x.share for x in found])
+    assert all(x.count > 0 and x.surrogate > 0 for found in excesses for x in found)
+    assert len({share for found in shares for share in found}) > 3
+    assert not emergence(shares[0], {"untrained": shares[1]}).holds
+    assert not emergence(shares[1], {"untrained": shares[0]}).holds
 
 
 def test_emergence_asks_for_more_than_every_control():

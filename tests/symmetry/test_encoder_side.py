@@ -128,8 +128,41 @@ def test_chance_knows_of_preferred_axes():
     a = mirror_agreement(profile_stabilisers(c, G), c, G)
     assert a.exact == 1 and a.chance.tolist() == [1, 0, 0]
     none = mirror_agreement(profile_stabilisers(torch.eye(8)[:1], G), torch.eye(8)[:1], G)
-    assert len(none.steps) == 0 and math.isnan(none.exact)
+    assert len(none.steps) == 0 and math.isnan(none.exact) and none.chance.isnan().all()
     assert MirrorAgreement(torch.arange(2), torch.tensor([0, 3]), torch.ones(1)).near == 0.5
+
+
+def one_mirror_each(axes, n=8):
+    """Profiles of D_n, the best mirror of each at this axis."""
+    c = torch.full((len(axes), 2 * n), -0.1)
+    c[:, 0], c[range(len(axes)), n + torch.as_tensor(axes)] = 1.0, 0.9
+    return c
+
+
+def test_chance_is_that_of_other_features():
+    """Three features, three axes, all in agreement: no other feature's encoder ever has the same mirror."""
+    G, c = dihedral(8), one_mirror_each([0, 1, 4])
+    a = mirror_agreement(profile_stabilisers(c, G), c, G)
+    assert a.exact == 1 and a.chance.tolist() == pytest.approx([0, 1 / 3, 0, 1 / 3, 1 / 3])
+    one = mirror_agreement(profile_stabilisers(c[:1], G), c[:1], G)
+    assert one.exact == 1 and one.chance.isnan().all()
+
+
+def test_halves_with_nothing_in_common_but_preferred_axes_agree_by_chance():
+    """A third of both has the upright mirror. One in n, the chance of uniform axes, is far below what comes out."""
+    generator, n, exact, near, chance = torch.Generator().manual_seed(0), 16, [], [], []
+    G = dihedral(n)
+    for _ in range(40):
+        ours, theirs = torch.randint(n, (2, 100), generator=generator)
+        for axes in (ours, theirs):
+            axes[torch.rand(100, generator=generator) < 1 / 3] = 0
+        a = mirror_agreement(profile_stabilisers(one_mirror_each(ours, n), G), one_mirror_each(theirs, n), G)
+        exact.append(a.exact)
+        near.append(a.near)
+        chance.append(a.chance[:2].tolist())
+    same, beside = torch.tensor(chance).mean(0).tolist()
+    assert sum(exact) / 40 == pytest.approx(same, abs=0.02) and same > 2 / n
+    assert sum(near) / 40 == pytest.approx(same + beside, abs=0.03)
 
 
 def test_latents_that_never_respond_confirm_nothing():

@@ -9,6 +9,8 @@ from groupcc_lite.stimuli import SHAPES, stimuli
 from groupcc_lite.symmetry.block_action import act
 from groupcc_lite.symmetry.families import (
     Embedding,
+    FamilyScores,
+    Purity,
     centre_activations,
     cluster,
     distance,
@@ -125,3 +127,33 @@ def test_purity_leaves_out_features_without_a_label_and_refuses_other_sizes(plan
     assert np.isnan(neighbour_purity(gap, np.full(72, -1)).corrected)
     with pytest.raises(ValueError, match="expected a square matrix"):
         neighbour_purity(gap[:5, :5], np.zeros(4, int))
+
+
+def test_a_single_label_has_no_corrected_purity():
+    """Chance gives all of it. Division by nothing gave an error in one place and a number in another."""
+    gap = np.abs(np.arange(6.0)[:, None] - np.arange(6.0))
+    found = neighbour_purity(gap, np.zeros(6, dtype=int))
+    assert found.purity == found.chance == 1
+    assert np.isnan([found.corrected, *found.interval, found.of_label(0), found.of_label(3)]).all()
+    assert np.isnan(FamilyScores(0, 1.0, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0).corrected_purity)
+
+
+def test_the_purity_of_one_label_is_corrected_by_its_own_chance():
+    """Five of ten have label 0: a random neighbour of one of them has it in 4 of 9 cases."""
+    found = Purity(0.5, 0.5, 0.0, (0.0, 0.0), np.array([0] * 5 + [1] * 5), np.array([4 / 9] * 5 + [1.0] * 5))
+    assert found.of_label(0) == pytest.approx(0) and found.of_label(1) == pytest.approx(1)
+    half = found._replace(each=np.full(10, 0.5))
+    assert half.of_label(0) == pytest.approx((0.5 - 4 / 9) / (5 / 9))
+
+
+def test_the_interval_of_purity_holds_the_truth_nineteen_times_in_twenty():
+    """A hundred features of two labels, each next to one of two hubs, in four of five cases to that of its label."""
+    rng, inside = np.random.default_rng(0), []
+    labels = np.append(np.arange(100) % 2, [0, 1])
+    for seed in range(600):
+        hub = np.where(rng.random(100) < 0.8, labels[:100], 1 - labels[:100])
+        gap = np.full((102, 102), 2.0)
+        gap[range(100), 100 + hub] = 1.0
+        found = neighbour_purity(gap, labels, neighbours=1, draws=300, seed=seed)
+        inside.append(found.interval[0] <= (0.8 - found.chance) / (1 - found.chance) <= found.interval[1])
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.025)

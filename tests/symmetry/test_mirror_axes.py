@@ -11,13 +11,16 @@ from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import TensorOrbits, sample_orbits
 from groupcc_lite.symmetry import (
     MovedOrbits,
+    Turn,
     act,
     axes_of,
-    axis_steps,
+    axis_voters,
     axis_votes,
     axis_weights,
+    copies,
     encoder_profile,
     isotropy,
+    mirror_agreement,
     preference_turn,
     profile_stabilisers,
     self_similarity,
@@ -85,6 +88,18 @@ def test_moved_orbits_are_the_orbits_of_moved_images():
         MovedOrbits(TensorOrbits(plain.blocks, action.group), 8)
 
 
+def test_exact_blocks_move_with_the_orbits():
+    """With an element that is not its own inverse: block g is block gh of the source, and as exact as that."""
+    G = dihedral(8)
+    source = TensorOrbits(torch.arange(16.0).view(1, 16, 1), G)
+    source.exact = np.arange(16) % 3 == 0
+    for h in (1, 3, 11):
+        moved = MovedOrbits(source, h)
+        came_from = next(moved.in_order()).flatten().long().tolist()
+        assert came_from == [G.multiply(g, h) for g in range(16)]
+        assert moved.exact.tolist() == source.exact[came_from].tolist()
+
+
 def test_the_axes_of_moved_features_are_turned():
     """c of h.F is c of F conjugated: features of images turned by r have axes turned by 22.5 degrees."""
     G = dihedral(16)
@@ -109,6 +124,53 @@ def test_isotropy_accepts_what_is_uniform_and_refuses_what_is_not():
     leaning = np.cos(2 * np.radians(AXES.angles[None] - rng.normal(90, 40, (400, 1))))
     assert isotropy(leaning, draws=200) < 0.01
     assert np.isnan(isotropy(np.zeros((0, 16))))
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_copies_neither_alarm_nor_hide_a_preference(times):
+    """Every feature twice made it an alarm in half of all isotropic layers."""
+    rng, many = np.random.default_rng(0), 80
+    group = np.repeat(np.arange(many // times), times)
+    alarms, blind, found = [], [], []
+    for k in range(200):
+        axes = rng.integers(0, 16, many // times)
+        votes = np.eye(16)[axes[group]]
+        alarms.append(isotropy(votes, copies=group, draws=200, seed=k) < 0.05)
+        if k < 60:
+            blind.append(isotropy(votes, draws=200, seed=k) < 0.05)
+            preferred = np.where(rng.random(len(axes)) < 0.45, 0, axes)
+            found.append(isotropy(np.eye(16)[preferred[group]], copies=group, draws=200, seed=k) < 0.05)
+    assert np.mean(alarms) < 0.1 and np.mean(found) > 0.9
+    assert times == 1 or np.mean(blind) > 0.3
+    with pytest.raises(ValueError, match=r"copies has shape \(3,\); expected \(80,\)"):
+        isotropy(votes, copies=group[:3])
+
+
+def test_copies_need_not_be_equal_nor_in_order_and_single_ones_change_nothing():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(30, 8))
+    assert isotropy(rows, copies=rng.permutation(30), draws=4000) == pytest.approx(isotropy(rows, draws=4000), abs=0.03)
+    group = np.arange(30) // 3
+    mixed = rng.permutation(30)
+    assert isotropy(rows[mixed], copies=group[mixed] + 7, seed=2) == isotropy(rows, copies=group, seed=2)
+    assert isotropy(rows, copies=np.zeros(30, dtype=int)) == 1  # one feature, thirty times: nothing can be said
+
+
+def test_copies_are_what_points_the_same_way():
+    generator, G = torch.Generator().manual_seed(0), dihedral(4)
+    base = torch.randn(6, 8, 40, generator=generator)
+    noisy = 3 * (base + 0.4 * torch.randn(6, 8, 40, generator=generator))  # cosine 0.93
+    found = copies(torch.cat([base, noisy, act(base, G, 1), -base]))
+    assert found[:6].tolist() == found[6:12].tolist() and len(set(found.tolist())) == 18
+    assert len(set(copies(torch.cat([base, noisy]), cosine=0.97).tolist())) == 12
+
+
+def test_voters_are_the_features_of_the_votes():
+    c = torch.full((3, 32), -0.1)
+    c[:, 0], c[0, 20], c[2, 17] = 1.0, 0.9, 0.8
+    labels = profile_stabilisers(c, dihedral(16))
+    assert axis_voters(labels, AXES).tolist() == [0, 2]
+    assert axis_votes(labels, AXES).argmax(1).tolist() == [4, 1]
 
 
 def test_isotropy_agrees_with_the_chi_square_test_where_that_is_good():
@@ -149,6 +211,33 @@ def test_a_turn_between_two_sets_of_axes_is_found_to_half_a_degree():
     assert flat.within(flat.angle, 5) < 0.9
 
 
+@pytest.mark.filterwarnings("error")
+def test_there_is_no_turn_of_an_empty_or_flat_rose():
+    votes, angles = np.eye(8)[[1, 2, 2]], np.arange(8) * 22.5
+    for first, second in ((votes[:0], votes), (votes, votes[:0])):
+        turn = preference_turn(first, angles, second, angles, draws=5)
+        assert np.isnan(turn.angle) and np.isnan(turn.samples).all() and len(turn.samples) == 5
+        assert np.isnan(turn.interval).all() and np.isnan(turn.within(0, 5))
+    assert np.isnan(preference_turn(np.eye(8), angles, votes, angles, draws=5).angle)
+
+
+def test_the_interval_of_a_turn_lies_about_it_on_the_circle():
+    """At the seam linear quantiles of samples gave nearly all angles."""
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0, 4, 2000)
+    for angle in (0.0, 88.0, -89.0):
+        samples = (angle + spread + 90) % 180 - 90
+        low, high = Turn(angle, samples).interval
+        assert low - angle == pytest.approx(-7.8, abs=0.6) and high - angle == pytest.approx(7.8, abs=0.6)
+    between = rng.normal(90, 25, (300, 1))
+
+    def rows(turned):
+        return np.exp(np.cos(2 * np.radians(AXES.angles[None] - between - turned)) * 2)
+
+    low, high = preference_turn(rows(0), AXES.angles, rows(89), AXES.angles, draws=200).interval
+    assert high - low < 30 and (low < 89 < high or low < -91 < high)
+
+
 def test_an_encoder_with_a_planted_axis_agrees_with_its_own_mirror_only():
     """A unit that looks for a pattern with one mirror; the decoder's labels are put on it and beside it."""
     G = dihedral(16)
@@ -165,9 +254,8 @@ def test_an_encoder_with_a_planted_axis_agrees_with_its_own_mirror_only():
         coder.b_e.zero_()
         coder.b.zero_()
     c = encoder_profile(coder, TensorOrbits(x, G))
-    label = axis_label(G, 16 + 3)
-    assert axis_steps([label], c, AXES).tolist() == [0]
-    assert axis_steps([axis_label(G, 16 + 5)], c, AXES).tolist() == [2]
+    for k, steps in ((3, 0), (5, 2), (13, 6)):
+        assert mirror_agreement([axis_label(G, 16 + k)], c, G).steps.tolist() == [steps]
 
 
 def axis_label(G, h):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, fourier, permutation_group, product, trivial
 from groupcc_lite.symmetry.block_action import act
-from groupcc_lite.symmetry.nulls import Witnessed, supported_stabilisers, surrogate, witnessed
+from groupcc_lite.symmetry.nulls import Witnessed, _false_rates, supported_stabilisers, surrogate, witnessed
 from groupcc_lite.symmetry.similarity import self_similarity
 from groupcc_lite.symmetry.stabiliser import profile_stabilisers
 
@@ -156,6 +156,17 @@ def test_larger_symmetries_do_not_lend_their_strength_to_smaller_ones():
     assert count(found[100:], 16) <= 10
 
 
+def test_strengths_below_the_threshold_lend_nothing():
+    """Three hundred weak features that are real, and ten at 0.5 of which the null has as many: all ten are false."""
+    real = torch.cat([torch.full((300,), 0.2), torch.full((10,), 0.5)]).double()
+    null = torch.zeros(20, 310).double()
+    null[:, :10] = 0.5
+    rates = _false_rates(real, null, 0.4)
+    assert (rates[300:] == 1).all() and rates[:300].isnan().all()
+    assert _false_rates(real, null, 0.1)[300:].max() < 0.04  # from there up they are claimed, and counted
+    assert _false_rates(real[:300], null[:, :300], 0.4).isnan().all()
+
+
 def test_what_the_surrogate_cannot_change_is_not_supported():
     G = dihedral(8)
     half = torch.randn(50, 16, 20, generator=torch.Generator().manual_seed(0))
@@ -209,13 +220,49 @@ def test_a_witness_with_the_same_axes_confirms_and_one_with_other_axes_is_chance
     assert other.count == pytest.approx(other.by_chance, rel=0.4) and other.rate > 0.7
 
 
+def mirrored(m: int, seed: int, share: float = 0.0) -> torch.Tensor:
+    """Profiles of features of D_16 with one mirror; this share of them has the upright one, the rest any."""
+    G, generator = dihedral(16), torch.Generator().manual_seed(seed)
+    f = torch.randn(m, 32, 20, generator=generator)
+    axis = torch.randint(16, (m,), generator=generator)
+    axis[torch.rand(m, generator=generator) < share] = 0
+    return self_similarity(f + torch.stack([row[G.regular[16 + k]] for row, k in zip(f, axis.tolist(), strict=True)]),
+                           G)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.35, 0.7])
+def test_halves_that_share_nothing_but_preferred_axes_confirm_nothing_beyond_chance(share):
+    """Surrogates have all axes alike, so that they alone made every second of these labels look true."""
+    G = dihedral(16)
+    labels = profile_stabilisers(mirrored(400, 0, share), G)
+    w = witnessed(labels, mirrored(400, 1, share), G)
+    assert w.rate > 0.8 and w.by_chance == max(w.surrogate, w.permuted)
+    assert w.count == pytest.approx(w.permuted, rel=0.3, abs=8)
+    if share:
+        assert w.surrogate < 0.6 * w.count
+    same = witnessed(labels, mirrored(400, 0, share), G)  # halves that do share their axes
+    assert same.count == 400 and same.rate < share**2 + 0.2
+
+
+def test_others_with_the_label_leave_the_feature_itself_out():
+    """Two features with a mirror each: neither encoder confirms the other's, so chance is none, and not a half."""
+    G = dihedral(8)
+    c = torch.full((3, 16), -0.1)
+    c[:, 0], c[0, 9], c[1, 12], c[2, 4] = 1.0, 0.9, 0.9, 0.9
+    labels = profile_stabilisers(c, G)
+    assert [s.subgroup.label for s in labels] == ["one mirror", "one mirror", "half turn"]
+    assert witnessed(labels[:2], c[:2], G).permuted == 0
+    alone = witnessed(labels, c, G)  # the half turn is alone with its label: all its surrogates keep it
+    assert alone.count == 3 and alone.permuted == 1 and alone.surrogate >= 1
+
+
 def test_nothing_to_confirm():
     G = dihedral(4)
     none = witnessed(profile_stabilisers(torch.eye(8)[:1], G), torch.eye(8)[:1], G)
-    assert none == Witnessed(0, 0.0) and np.isnan(none.rate)
+    assert none == Witnessed(0, 0.0, 0.0) and np.isnan(none.rate)
     nan = torch.full((1, 8), torch.nan)
     labels = profile_stabilisers(torch.tensor([[1.0, 0, 0, 0, 0.9, 0, 0, 0]]), G)
-    assert labels[0].subgroup.label == "one mirror" and witnessed(labels, nan, G) == Witnessed(0, 0.0)
+    assert labels[0].subgroup.label == "one mirror" and witnessed(labels, nan, G) == Witnessed(0, 0.0, 0.0)
     invariant = profile_stabilisers(torch.ones(1, 8), G)
     assert witnessed(invariant, torch.ones(1, 8), G).count == 0
 
