@@ -104,26 +104,36 @@ class AboveNull(NamedTuple):
     share: float
     """Of features whose match is above `bar`; 1 % by chance."""
     interval: tuple[float, float]
-    """Where the share lies with 95 % confidence (Wilson), features taken as independent."""
+    """Where the share lies with 95 % confidence, features taken as independent, and the bar as estimated as well."""
     bar: float
     """The null's 99 % quantile."""
     features: int
 
 
-def above_null(match: Float[Tensor, " m"], null: Float[Tensor, " k"], *, level: float = 0.99) -> AboveNull:
+def above_null(match: Float[Tensor, " m"], null: Float[Tensor, " k"], *, level: float = 0.99, draws: int = 500,
+               seed: int = 0) -> AboveNull:
     """Share of matches above the `level` quantile of a null's.
+
+    The interval draws matches and null anew, with replacement, and both together move the share. It is Wilson's, which
+    takes the bar as known, where that reaches further: near 0 and 1 drawing anew sees no spread. With a few hundred
+    values of the null it is still a little short: it holds the truth in 90 % of cases instead of 95. ValueError for no
+    matches, no null or no draws.
 
     >>> above_null(torch.tensor([0.2, 0.95, 0.99]), torch.linspace(0, 0.9, 100)).share
     0.6666666666666666
     """
     from scipy.stats import binomtest  # slow to import
 
-    if not len(match) or not len(null):
-        raise ValueError(f"{len(match)} matches and {len(null)} of the null; expected some of each")
-    bar = float(torch.quantile(null.double(), level))
-    above = int((match > bar).sum())
-    ends = binomtest(above, len(match)).proportion_ci(method="wilson")
-    return AboveNull(above / len(match), (float(ends.low), float(ends.high)), bar, len(match))
+    if not len(match) or not len(null) or draws < 1:
+        raise ValueError(f"{len(match)} matches and {len(null)} of the null, {draws} draws; expected some of each")
+    ours, other = match.detach().cpu().double().numpy(), null.detach().cpu().double().numpy()
+    bar = float(np.quantile(other, level))
+    above, rng = int((ours > bar).sum()), np.random.default_rng(seed)
+    drawn = [float((rng.choice(ours, len(ours)) > np.quantile(rng.choice(other, len(other)), level)).mean())
+             for _ in range(draws)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    ends = binomtest(above, len(ours)).proportion_ci(method="wilson")
+    return AboveNull(above / len(ours), (min(float(low), ends.low), max(float(high), ends.high)), bar, len(ours))
 
 
 def median_interval(values: Float[Tensor, " m"], *, draws: int = 1000, seed: int = 0) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """Best matches of features, and their nulls."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from groupcc_lite.answers import above_null, best_matches, data_dictionary, living_features, median_interval
 from groupcc_lite.coders import GroupCrosscoder
@@ -81,6 +83,24 @@ def test_the_null_passes_its_own_bar_one_time_in_a_hundred():
     assert shifted.share > 0.7 and shifted.features == 20_000
     with pytest.raises(ValueError, match="expected some of each"):
         above_null(draws[0][:0], draws[1])
+
+
+def test_the_interval_knows_that_the_bar_is_estimated():
+    """The 99 % quantile of a few hundred values is far from sure. With the bar taken as known, more than half of
+    these intervals missed the truth."""
+    generator, inside, known = torch.Generator().manual_seed(0), [], []
+    normal = torch.distributions.Normal(0.0, 1.0)
+    truth = float(normal.cdf(2 - normal.icdf(torch.tensor(0.99))))
+    for seed in range(300):
+        match, null = torch.randn(400, generator=generator) + 2, torch.randn(400, generator=generator)
+        found = above_null(match, null, draws=200, seed=seed)
+        inside.append(found.interval[0] <= truth <= found.interval[1])
+        wilson = binomtest(round(found.share * 400), 400).proportion_ci(method="wilson")
+        known.append(wilson.low <= truth <= wilson.high)
+        assert found.interval[0] <= wilson.low and found.interval[1] >= wilson.high
+    assert 0.87 < np.mean(inside) < 0.99 and np.mean(known) < 0.6
+    everything = above_null(torch.ones(50), torch.zeros(50))  # drawing anew sees no spread here
+    assert everything.interval[0] < 0.95 and everything.interval[1] == 1
 
 
 def test_the_medians_interval_holds_the_truth_and_narrows_with_features():

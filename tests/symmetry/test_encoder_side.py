@@ -180,6 +180,18 @@ def test_latents_that_never_respond_confirm_nothing():
     assert own.numel() == 0 and other.shape == (3, 0)
 
 
+def test_independent_responses_are_not_at_right_angles():
+    """What makes invariance by the encoder a low bar: 1 / pi of the way to 1, and not 0, for unrelated views."""
+    G = dihedral(4)
+    coder = GroupCrosscoder(G, 16, 5, seed=0)
+    with torch.no_grad():
+        coder.b_e.zero_()
+        coder.b.zero_()
+    x = torch.randn(4000, 8, 16, generator=torch.Generator().manual_seed(0))
+    c = encoder_profile(coder, TensorOrbits(x, G))
+    assert torch.allclose(c[:, 1:], torch.tensor(1 / math.pi), atol=0.03)
+
+
 def test_an_autoencoder_of_single_blocks_goes_with_any_group():
     x = TensorOrbits(torch.randn(30, 6, 5), cyclic(6))
     assert encoder_profile(SparseAutoencoder(5, 7), x).shape == (7, 6)
