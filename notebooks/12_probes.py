@@ -404,8 +404,9 @@ with figures.house_style():
 
 # %% [markdown]
 # Which coder is better? A setup is a base model, a $k$ and a number of latents kept. In each setup, the difference of
-# two F1 has a 95 % interval over the tasks of a family. One coder **wins** if the whole interval is above 0, **loses**
-# if it is below, and otherwise the two **tie**. The third column is the interval of the mean over setups.
+# two F1 has a 95 % interval: over seeds where there are several, else over the tasks of a family, for one coder. One
+# coder **wins** if the whole interval is above 0, **loses** if it is below, and otherwise the two **tie**. The third
+# column is the interval of the mean over seeds. One seed has none.
 
 # %%
 probed_rows = probe_rows(scores, tasks)
@@ -416,11 +417,12 @@ columns = ["what is compared", "mean", "interval", "wins", "ties", "losses"]
 rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 for name in CONTESTS:
     row = probed_rows[name]
-    low, high = row.interval or (np.nan, np.nan)
+    sure = "–"
+    if row.interval:
+        sure = f"{row.interval[0]:.3f} to {row.interval[1]:.3f}"
     counts = [str(probed_rows[f"{name}_{of}"].value)
               for of in ("wins", "ties", "losses")]
-    rows.append(f"| {row.note} | {row.value:.3f} | {low:.3f} to {high:.3f} | "
-                f"{' | '.join(counts)} |")
+    rows.append(f"| {row.note} | {row.value:.3f} | {sure} | {' | '.join(counts)} |")
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-probes-k", "caption": "XGBoost's error, 1 - F1, over k, by task family (columns) and base model (rows), for probes on the fewest latents kept. Whiskers are 95 % intervals over seeds, at the k that have several; the numbers of seeds are printed above."}, "image": {"alt": "A grid of small line plots with a logarithmic axis, one row per base model and one column per task family, one line per coder."}} tags=["hide-input"]
