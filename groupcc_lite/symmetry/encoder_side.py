@@ -69,8 +69,8 @@ def confirmed(found: Sequence[Stabiliser], c: Float[Tensor, "m g"], *, tau: floa
     A label is confirmed if the other half's centred cosine is at least `tau` on all of the subgroup; for an invariant
     feature, if its cosine is at least `INVARIANT` for all elements. For an encoder that is a low bar: responses are not
     negative, so even independent ones have a cosine above 0, 1 / pi for Gaussian inputs, and sparse ones less. Judge
-    invariance confirmed by an encoder beside that of untrained weights and of pixels. There is nothing to confirm about a feature without
-    symmetry, and nothing to be had from a row of NaN: both count as not confirmed.
+    invariance confirmed by an encoder beside that of untrained weights and of pixels. There is nothing to confirm about
+    a feature without symmetry, and nothing to be had from a row of NaN: both count as not confirmed.
 
     >>> from groupcc_lite.groups import cyclic
     >>> from groupcc_lite.symmetry import profile_stabilisers
