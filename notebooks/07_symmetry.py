@@ -484,16 +484,6 @@ for key, value, note in (
     print(f"{note}: {report.number(key, value, note=note, n=len(found)):.4g}")
 
 # %% [markdown]
-<<<<<<< HEAD
-# The first table has one row for each label: *surrogate* is the mean of 20 surrogates, *chance* how many labels the
-# encoder's surrogate would confirm. The two questions have different answers. *Confirmed* asks whether the label is
-# true of the feature or an error of one matrix. The encoder shares no weight with the decoder, and if the label were an
-# accident of the decoder, the encoder would bear it out as often as its surrogate does. Most labels are borne out.
-# *Supported* asks whether the feature is more symmetric than a pattern with such a spectrum is by luck. For most single
-# features the answer is that nobody can tell: of a hundred broad patterns with sixteen axes to choose from, many come
-# close to one of them. But a layer as a whole can have more than chance gives, and that is the difference of the
-# columns *census* and *surrogate*.
-=======
 # The first table has one row for each label: *surrogate* is the mean of 20 surrogates, *chance* how many labels would
 # be confirmed by chance. The two questions have different answers. *Confirmed* asks whether the label is true of the
 # feature or an error of one matrix. The encoder shares no weight with the decoder, and if the label were an accident of
@@ -503,7 +493,6 @@ for key, value, note in (
 # most single features the answer is that nobody can tell: of a hundred broad patterns with sixteen axes to choose from,
 # many come close to one of them. But a layer as a whole can have more than chance gives, and that is the difference of
 # the columns *census* and *surrogate*.
->>>>>>> fixa
 
 # %% mystnb={"figure": {"name": "fig-census", "caption": "The census: how many living features of the trained crosscoder have which stabiliser, on the lattice of subgroups. Darker boxes hold more features."}, "image": {"alt": "The lattice of subgroups with a number of features in each box; none and one mirror are the darkest."}} tags=["hide-input"]
 counts = dict(Counter(s.subgroup.conjugacy_class for s in found))
@@ -651,10 +640,7 @@ seen_by = {name: [measured(source, start) for start in among]
 
 # %% tags=["hide-input"]
 words = {"living": "living features", "invariant": "of these invariant",
-<<<<<<< HEAD
-=======
          "both": "invariant, encoder too",
->>>>>>> fixa
          "partly": "with a symmetry, but not all", "surrogate": "by the surrogate",
          "supported": "supported", "confirmed": "confirmed",
          "rate": "false discovery rate of the confirmed",
@@ -713,15 +699,10 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 # and the encoder bears them out: in pixels as often as in the trained network, with random weights less often, in both
 # far more often than by chance. Such labels are true of the feature, and yet their surrogates have most of them as
 # well. And training does not make features invariant: random weights have several times as many invariant ones.
-<<<<<<< HEAD
-# Finally, what was trained here has seen every orientation equally often. That symmetric features emerge *although
-# nothing asks for them* is not what this comparison says.
-=======
 # (*Invariant, encoder too* is a low bar: responses are not negative, so that even unrelated ones have a cosine of about
 # a third, and one half is asked for. Only the columns beside each other say anything.) Finally, what was trained here
 # has seen every orientation equally often. That symmetric features emerge *although nothing asks for them* is not what
 # this comparison says.
->>>>>>> fixa
 #
 # ## On InceptionV1
 #

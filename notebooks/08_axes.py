@@ -297,18 +297,6 @@ for name in names:
                         for s in found["found"]])
     both = [s for s, yes in zip(found["found"], sure & mirrors, strict=True) if yes]
     found["sure"] = axis_votes(both, axes)
-<<<<<<< HEAD
-    if len(steps):
-        for key, value, words in (
-                ("same", (steps == 0).mean(), f"the same (chance {1 / n:.2f})"),
-                ("within_one", (steps <= 1).mean(),
-                 f"within one step (chance {min(1, 3 / n):.2f})")):
-            report.number(f"axes_{key}{suffixes[name]}", float(value), n=len(steps),
-                          note=f"{name}: encoder's best mirror {words}")
-        print(f"{name:>9}: of {len(steps)} mirrors the encoder's best is the same for "
-              f"{(steps == 0).mean():.0%} (chance {1 / n:.0%}), within a step for "
-              f"{(steps <= 1).mean():.0%}; confirmed {len(both)}, "
-=======
     chances = float(agree.chance[0]), float(agree.chance[:2].sum())
     if len(agree.steps) > 1:  # chance takes another feature
         for key, value, by_chance, words in (
@@ -321,7 +309,6 @@ for name in names:
         print(f"{name:>9}: of {len(agree.steps)} mirrors the encoder's best is the same "
               f"for {agree.exact:.0%} (chance {chances[0]:.0%}), within a step for "
               f"{agree.near:.0%} (chance {chances[1]:.0%}); confirmed {len(both)}, "
->>>>>>> fixa
               f"of these left-right {found['sure'].sum(0)[near(axes, 90)].sum():.0f}")
     found["confirmed"] = len(both), len(mirrors)
 
