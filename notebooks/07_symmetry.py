@@ -474,7 +474,8 @@ for key, value, note in (
          f"supported, false discovery rate at most {FALSE_RATE}"),
         ("confirmed_count", w.count, "confirmed by the encoder on held-out orbits"),
         ("confirmed_surrogate", w.surrogate, "confirmed by the encoder's surrogate"),
-        ("confirmed_permuted", w.permuted, "confirmed by the encoders of other features"),
+        ("confirmed_permuted", w.permuted,
+         "confirmed by the encoders of other features"),
         ("confirmed_chance", w.by_chance, "confirmed by chance, the larger of both"),
         ("confirmed_rate", w.rate, "false discovery rate of the confirmed"),
         ("established_count", int(census.established.sum()), "supported and confirmed"),
@@ -627,7 +628,8 @@ def measured(source, start):
     axes, living = mirror_agreement(z.labels, z.encoder, G), len(z.features)
     whole = sum(s.subgroup.order == G.order for s in z.labels)
     return {"living": living, "invariant": whole, "both": int(z.invariant.sum()),
-            "partly": beyond.count, "surrogate": beyond.surrogate, "supported": int(z.supported_partly.sum()),
+            "partly": beyond.count, "surrogate": beyond.surrogate,
+            "supported": int(z.supported_partly.sum()),
             "confirmed": z.witness.count, "rate": z.witness.rate,
             "established": int(z.established.sum()) / living,
             "excess": beyond.share,

@@ -291,12 +291,18 @@ _ = report.number("axes_lean_seeds", float(np.mean(by_seed)), n=len(by_seed),
 # %%
 for name in names:
     found = looks[name]
-    agree = mirror_agreement(found["found"], found["encoder"], G)
     sure = confirmed(found["found"], found["encoder"]).numpy()
     mirrors = np.array([s.subgroup.order == 2 and s.subgroup.elements[1] >= n
                         for s in found["found"]])
     both = [s for s, yes in zip(found["found"], sure & mirrors, strict=True) if yes]
     found["sure"] = axis_votes(both, axes)
+    found["confirmed"] = len(both), len(mirrors)
+    print(f"{name:>9}: confirmed {len(both)}, of these left-right "
+          f"{found['sure'].sum(0)[near(axes, 90)].sum():.0f}")
+
+# %%
+for name in names:
+    agree = mirror_agreement(looks[name]["found"], looks[name]["encoder"], G)
     chances = float(agree.chance[0]), float(agree.chance[:2].sum())
     if len(agree.steps) > 1:  # chance takes another feature
         for key, value, by_chance, words in (
@@ -306,11 +312,9 @@ for name in names:
                           note=f"{name}: encoder's best mirror {words}")
             report.number(f"axes_{key}_chance{suffixes[name]}", by_chance,
                           n=len(agree.steps), note=f"{name}: {words} by chance")
-        print(f"{name:>9}: of {len(agree.steps)} mirrors the encoder's best is the same "
-              f"for {agree.exact:.0%} (chance {chances[0]:.0%}), within a step for "
-              f"{agree.near:.0%} (chance {chances[1]:.0%}); confirmed {len(both)}, "
-              f"of these left-right {found['sure'].sum(0)[near(axes, 90)].sum():.0f}")
-    found["confirmed"] = len(both), len(mirrors)
+        print(f"{name:>9}: of {len(agree.steps)} mirrors the encoder's best is the "
+              f"same for {agree.exact:.0%} (chance {chances[0]:.0%}), within a step "
+              f"for {agree.near:.0%} (chance {chances[1]:.0%})")
 
 # %%
 for name in names:
