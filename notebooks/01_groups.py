@@ -808,7 +808,10 @@ for key, value, note in (
         ("paper_twin_similarity", float(of_twins.mean()),
          "similarity of mirror twins as printed")):
     report.number(key, value, note=note)
-_ = report.save()
+from IPython.display import Markdown, display
+
+report.save()
+display(Markdown(report.compare()))
 
 # %% [markdown]
 # ## Exercises

@@ -535,6 +535,11 @@ display(Markdown(report.compare(
     "turn_power_untrained", "turn_power_patches", "speed")))
 
 # %% tags=["hide-input"]
+more = [key for key in report.numbers
+        if key.startswith(("power_", "score_", "cc_", "sae_"))]
+display(Markdown(report.compare(*more)))
+
+# %% tags=["hide-input"]
 display(Markdown(report.compare(*(f"{coder}_{key}" for key in (
     "none", "one_mirror", "surrogate_one_mirror", "c2_x_c2", "surrogate_c2_x_c2", "all",
     "confirmed_by_the_encoder", "confirmed_by_chance", "supported",

@@ -549,7 +549,9 @@ display(Markdown(report.compare(
     *(f"hue_power{ENDS[name]}" for name in columns))))
 display(Markdown(report.compare(
     "hue_turn_rank", "turn_encoder_rank", "hue_encoder_rank", "hue_kept_least",
-    "hue_kept_most", "hue_outside", "any_swap", "any_product")))
+    "hue_kept_most", "hue_outside", "any_swap", "any_product",
+    *(key for key in report.numbers if key.startswith("any_") and key not in (
+        "any_swap", "any_product")))))
 
 # %% tags=["hide-input"]
 display(HTML(figures.published(
