@@ -808,6 +808,8 @@ for key, value, note in (
         ("paper_twin_similarity", float(of_twins.mean()),
          "similarity of mirror twins as printed")):
     report.number(key, value, note=note)
+
+# %% tags=["hide-input"]
 from IPython.display import Markdown, display
 
 report.save()
