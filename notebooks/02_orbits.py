@@ -72,7 +72,7 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.base import sha256_of
+from groupcc_lite.base import interval_of, sha256_of
 from groupcc_lite.coders import copy_fve
 from groupcc_lite.figures import BLUE, GREEN
 from groupcc_lite.groups import dihedral
@@ -83,7 +83,7 @@ from groupcc_lite.orbits import (
     sample_orbits,
     transformed_cells,
 )
-from groupcc_lite.runs import Run, interval_of, table_by_column
+from groupcc_lite.runs import Run, table_by_column
 from groupcc_lite.stimuli import ImageSubset
 from groupcc_lite.symmetry import (
     act,

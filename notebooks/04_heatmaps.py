@@ -70,7 +70,8 @@ from scipy.stats import spearmanr
 
 from groupcc_lite import figures
 from groupcc_lite.answers import bootstrap, separation
-from groupcc_lite.runs import CONTROLS, Run, interval_of, table_by_column
+from groupcc_lite.base import interval_of
+from groupcc_lite.runs import CONTROLS, Run, table_by_column
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, draw, stimuli
 from groupcc_lite.symmetry import (
     TAU,

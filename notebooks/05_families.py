@@ -72,9 +72,10 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import coders, figures, symmetry
 from groupcc_lite.answers import label_agreement, pose_errors, predicted_angles, redrawn
+from groupcc_lite.base import interval_of
 from groupcc_lite.coders import NOBODY, moments, untrained_features
 from groupcc_lite.orbits import TensorOrbits
-from groupcc_lite.runs import Run, interval_of, mean_spread
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import (
     act,

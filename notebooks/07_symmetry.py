@@ -80,8 +80,9 @@ from groupcc_lite.answers import (
     shape_stabiliser,
     standard,
 )
+from groupcc_lite.base import interval_of
 from groupcc_lite.groups import dihedral, representatives
-from groupcc_lite.runs import CONTROLS, Run, interval_of, table_by_column
+from groupcc_lite.runs import CONTROLS, Run, table_by_column
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import (
     FALSE_RATE,

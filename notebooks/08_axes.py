@@ -69,7 +69,8 @@ import torch
 from IPython.display import Markdown, display
 
 from groupcc_lite import coders, figures
-from groupcc_lite.runs import Run, interval_of
+from groupcc_lite.base import interval_of
+from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import (
     MovedOrbits,
     axes_of,

@@ -69,8 +69,9 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.answers import drawing, drawn_features
+from groupcc_lite.base import interval_of
 from groupcc_lite.groups import dihedral, representatives
-from groupcc_lite.runs import Run, interval_of, mean_spread
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
 from groupcc_lite.symmetry import (
     TAU,

@@ -77,9 +77,10 @@ from groupcc_lite.answers import (
     score,
     shape_stabiliser,
 )
+from groupcc_lite.base import interval_of
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import load_model, patch_model
-from groupcc_lite.runs import Run, interval_of
+from groupcc_lite.runs import Run
 from groupcc_lite.stimuli import SHAPES, ImageSubset, draw
 from groupcc_lite.symmetry import (
     INVARIANT,

@@ -81,8 +81,9 @@ from groupcc_lite.answers import (
     standard,
     study,
 )
+from groupcc_lite.base import interval_of
 from groupcc_lite.coders import data_point_dictionary, moments
-from groupcc_lite.runs import Run, interval_of, mean_spread
+from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPES
 from groupcc_lite.symmetry import TAU, equivariance_score, max_cosine, self_similarity
 

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from groupcc_lite.base import interval_of
 from groupcc_lite.figures.style import INK, MARKERS, PALETTE, PAPER
-from groupcc_lite.runs import CODER_NAMES, interval_of
+from groupcc_lite.runs import CODER_NAMES
 
 _ORDER = list(CODER_NAMES)
 FLOOR = 1e-4

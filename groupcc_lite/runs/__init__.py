@@ -31,7 +31,7 @@ from groupcc_lite.runs.profiles import (
     get_scene_profile,
 )
 from groupcc_lite.runs.recipes import KINDS
-from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, interval_of, mean_spread, publish, table_by_column
+from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish, table_by_column
 from groupcc_lite.runs.scene_report import (
     CODER_NAMES,
     READINGS,
@@ -60,7 +60,7 @@ __all__ = [
     "KeyProfile", "Measure", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Report", "Run",
     "SCENE_PROFILES", "SceneProfile", "SceneRun", "Uncertain", "additivity", "answer_studies", "best_ridge",
     "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1", "far_powers", "fold_measures",
-    "fold_seeds", "fve_over_images", "get_key_profile", "get_profile", "get_scene_profile", "interval_of",
+    "fold_seeds", "fve_over_images", "get_key_profile", "get_profile", "get_scene_profile",
     "invariance", "layer_rows", "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings",
     "probe_rows", "publish", "record", "relation_rows", "table_by_column", "uncertain",
 ]

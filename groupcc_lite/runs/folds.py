@@ -16,12 +16,11 @@ import torch
 from jaxtyping import Float
 
 from groupcc_lite import coders, symmetry
-from groupcc_lite.base import read_json, write_json
+from groupcc_lite.base import interval_of, read_json, write_json
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup, rotations_of
 from groupcc_lite.orbits import thinned
 from groupcc_lite.runs.layer_run import FoldRun, Run
-from groupcc_lite.runs.reports import interval_of
 
 ROWS = 4096
 """Held-out orbits on which a fold's coder is measured at most, spread evenly over its images."""

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from groupcc_lite import coders
 from groupcc_lite.answers import ProbeScores
+from groupcc_lite.base import interval_of
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import activations
-from groupcc_lite.runs.reports import Report, interval_of
+from groupcc_lite.runs.reports import Report
 from groupcc_lite.runs.scene_run import SceneRun, Splice
 from groupcc_lite.stimuli import FAMILIES, Scenes, Task, probing_tasks, task_labels
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from groupcc_lite.base import interval_of
 from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.orbits import OrbitStore, TensorOrbits
@@ -235,14 +236,11 @@ def emergence(trained: Sequence[float], controls: Mapping[str, Sequence[float]])
     >>> emergence([0.30, 0.05, 0.10], {"untrained": [0.10, 0.11, 0.12]}).holds
     False
     """
-    from scipy.stats import t
-
     if len(trained) < 2 or any(len(values) != len(trained) for values in controls.values()):
         raise ValueError(f"{len(trained)} seeds against {[len(values) for values in controls.values()]}; expected two "
                          "or more, and as many of each control")
     difference, interval = {}, {}
     for name, values in controls.items():
         gap = np.subtract(trained, values)
-        reach = float(t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5)
-        difference[name], interval[name] = float(gap.mean()), (float(gap.mean()) - reach, float(gap.mean()) + reach)
+        difference[name], interval[name] = float(gap.mean()), interval_of(gap.tolist())
     return Emergence(difference, interval)

@@ -4,9 +4,9 @@ import matplotlib
 import numpy as np
 import pytest
 
+from groupcc_lite.base import interval_of
 from groupcc_lite.figures import probes
 from groupcc_lite.figures.style import house_style
-from groupcc_lite.runs import interval_of
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

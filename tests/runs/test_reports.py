@@ -5,7 +5,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from groupcc_lite.runs.reports import Report, interval_of, publish, reference, table_by_column
+from groupcc_lite.base import interval_of
+from groupcc_lite.runs.reports import Report, publish, reference, table_by_column
 
 
 @pytest.fixture

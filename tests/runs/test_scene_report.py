@@ -6,13 +6,13 @@ import torch
 
 from groupcc_lite.answers import STEPS, ProbeScores
 from groupcc_lite.answers.probing import PROBES
-from groupcc_lite.base import read_json
+from groupcc_lite.base import interval_of, read_json
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix, least_squares, r2
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import ImageAutoencoder, activations
 from groupcc_lite.runs import scene_report
 from groupcc_lite.runs.profiles import SCENE_PROFILES, SceneProfile
-from groupcc_lite.runs.reports import Report, interval_of
+from groupcc_lite.runs.reports import Report
 from groupcc_lite.runs.scene_report import (
     ABSENT,
     READINGS,
