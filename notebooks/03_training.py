@@ -70,11 +70,16 @@ from groupcc_lite import figures
 from groupcc_lite.answers import (
     above_null,
     best_matches,
-    data_dictionary,
     living_features,
     median_interval,
 )
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, copy_fve, evaluate
+from groupcc_lite.coders import (
+    GroupCrosscoder,
+    SparseAutoencoder,
+    copy_fve,
+    data_dictionary,
+    evaluate,
+)
 from groupcc_lite.figures import BLUE, INK, ORANGE
 from groupcc_lite.groups import cyclic
 from groupcc_lite.orbits import thinned

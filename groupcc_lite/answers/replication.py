@@ -56,29 +56,6 @@ def best_matches(D: Float[Tensor, "m g d"], others: Float[Tensor, "k g d"] | Non
     return Matches(*(table[:len(D), len(D):].amax(1) for table in tables))
 
 
-def data_dictionary(source: StoredOrbits | TensorOrbits, count: int, *, seed: int = 0) -> Float[Tensor, "m g d"]:
-    """`count` orbit vectors, drawn at random, about the mean of all: a dictionary that nobody trained.
-
-    ValueError if there are fewer orbits.
-
-    >>> from groupcc_lite.groups import cyclic
-    >>> source = TensorOrbits(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), cyclic(2))
-    >>> data_dictionary(source, 2).flatten(1).sum(0)
-    tensor([0., 0.])
-    """
-    if not 1 <= count <= len(source):
-        raise ValueError(f"count is {count}; expected 1 to {len(source)}, the number of orbits")
-    chosen = torch.zeros(len(source), dtype=torch.bool)
-    chosen[torch.from_numpy(np.random.default_rng(seed).permutation(len(source))[:count])] = True
-    total, kept, first = 0, [], 0
-    for batch in source.in_order():
-        x = batch.float().cpu()
-        total = total + x.double().sum(0)
-        kept.append(x[chosen[first:first + len(x)]])
-        first += len(x)
-    return torch.cat(kept) - (total / len(source)).float()
-
-
 @torch.no_grad()
 def living_features(coder: GroupCrosscoder, source: StoredOrbits | TensorOrbits) -> Float[Tensor, "k g d"]:
     """Dictionary vectors of the latents that ever fire on these orbits, on the CPU; only the encoder is asked.

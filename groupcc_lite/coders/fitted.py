@@ -79,40 +79,6 @@ class FittedCrosscoder(SavedModule):
 
 
 @torch.no_grad()
-def data_point_dictionary(source: OrbitSource, latents: int, *, k: int, seed: int = 0) -> GroupCrosscoder:
-    """A TopK crosscoder that has learnt nothing: its dictionary vectors are orbits drawn at random from a source.
-
-    They are centred and of norm 1, and the encoder reads their first block, scaled to norm 1. What a trained coder has
-    in common with this one is due to the data and not to learning. On the CPU. ValueError if the source has fewer
-    orbits than `latents`.
-
-    >>> import torch
-    >>> from groupcc_lite.groups import cyclic
-    >>> from groupcc_lite.orbits import TensorOrbits
-    >>> x = torch.randn(50, 4, 6, generator=torch.Generator().manual_seed(0))
-    >>> coder = data_point_dictionary(TensorOrbits(x, cyclic(4)), latents=20, k=3)
-    >>> coder.dictionary.shape, int((coder.encode(x[:, 0]) > 0).sum(1).max())
-    (torch.Size([20, 4, 6]), 3)
-    """
-    if not 0 < latents <= len(source):
-        raise ValueError(f"latents is {latents}; expected 1 to {len(source)}, the number of orbits")
-    wanted = set(torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))[:latents].tolist())
-    chosen, total, count = [], torch.zeros(source.group.order, source.channels, dtype=torch.float64), 0
-    for x in source.in_order():
-        chosen.append(x[[row for row in range(len(x)) if count + row in wanted]].float().cpu())
-        total += x.double().sum(0).cpu()
-        count += len(x)
-    mean = (total / count).float()
-    found = GroupCrosscoder(source.group, source.channels, latents, activation="topk", k=k, scale=source.scale)
-    D = torch.cat(chosen) - mean
-    found.W_d.copy_(torch.nn.functional.normalize(D.flatten(1), dim=1).view_as(D))
-    found.W_e.copy_(torch.nn.functional.normalize(D[:, 0], dim=1))
-    found.b.copy_(mean[0] * source.scale)
-    found.b_d.copy_(mean * source.scale)
-    return found.eval()
-
-
-@torch.no_grad()
 def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *,
             batch_size: int = 1024) -> SecondMoments:
     """Of a coder's latents and a source's orbits, in the model's units, on the coder's device.

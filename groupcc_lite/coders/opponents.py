@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groupcc_lite.coders.crosscoder import SparseAutoencoder
+from groupcc_lite.coders.crosscoder import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.groups import cyclic
-from groupcc_lite.orbits import OrbitSource, TensorOrbits
+from groupcc_lite.orbits import OrbitSource, StoredOrbits, TensorOrbits
 
 NOBODY = ("data points", "k-means", "channels", "random")
 """Directions that nobody trained, see `untrained_features`."""
@@ -74,6 +74,62 @@ class UntrainedFeatures(NamedTuple):
     """What the directions come with: a data point's own orbit, the mean orbit of a cluster, both about the mean."""
 
 
+def data_dictionary(source: StoredOrbits | TensorOrbits, count: int, *, seed: int = 0) -> Float[Tensor, "m g d"]:
+    """`count` orbit vectors, drawn at random, about the mean of all: a dictionary that nobody trained.
+
+    ValueError if there are fewer orbits.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> source = TensorOrbits(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), cyclic(2))
+    >>> data_dictionary(source, 2).flatten(1).sum(0)
+    tensor([0., 0.])
+    """
+    return _drawn_about_the_mean(source, count, seed)[0]
+
+
+def _drawn_about_the_mean(source: StoredOrbits | TensorOrbits, count: int,
+                          seed: int) -> tuple[Float[Tensor, "m g d"], Float[Tensor, "g d"]]:
+    """Some orbits about the mean of all, in the source's order, and that mean; on the CPU."""
+    if not 1 <= count <= len(source):
+        raise ValueError(f"count is {count}; expected 1 to {len(source)}, the number of orbits")
+    chosen = torch.zeros(len(source), dtype=torch.bool)
+    chosen[torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))[:count]] = True
+    total, kept, first = torch.zeros(source.group.order, source.channels, dtype=torch.float64), [], 0
+    for batch in source.in_order():
+        x = batch.float().cpu()
+        total += x.double().sum(0)
+        kept.append(x[chosen[first:first + len(x)]])
+        first += len(x)
+    mean = (total / len(source)).float()
+    return torch.cat(kept) - mean, mean
+
+
+@torch.no_grad()
+def data_point_dictionary(source: StoredOrbits | TensorOrbits, latents: int, *, k: int,
+                          seed: int = 0) -> GroupCrosscoder:
+    """A TopK crosscoder that has learnt nothing: its dictionary vectors are orbits drawn at random from a source.
+
+    They are centred and of norm 1, and the encoder reads their first block, scaled to norm 1. What a trained coder has
+    in common with this one is due to the data and not to learning. On the CPU. ValueError if the source has fewer
+    orbits than `latents`.
+
+    >>> import torch
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import TensorOrbits
+    >>> x = torch.randn(50, 4, 6, generator=torch.Generator().manual_seed(0))
+    >>> coder = data_point_dictionary(TensorOrbits(x, cyclic(4)), latents=20, k=3)
+    >>> coder.dictionary.shape, int((coder.encode(x[:, 0]) > 0).sum(1).max())
+    (torch.Size([20, 4, 6]), 3)
+    """
+    D, mean = _drawn_about_the_mean(source, latents, seed)
+    found = GroupCrosscoder(source.group, source.channels, latents, activation="topk", k=k, scale=source.scale)
+    found.W_d.copy_(torch.nn.functional.normalize(D.flatten(1), dim=1).view_as(D))
+    found.W_e.copy_(torch.nn.functional.normalize(D[:, 0], dim=1))
+    found.b.copy_(mean[0] * source.scale)
+    found.b_d.copy_(mean * source.scale)
+    return found.eval()
+
+
 @torch.no_grad()
 def untrained_features(kind: str, orbits: TensorOrbits, count: int, *, k: int, seed: int = 0) -> UntrainedFeatures:
     """Features of a layer that need no training, as an opponent for those that do.
@@ -96,8 +152,7 @@ def untrained_features(kind: str, orbits: TensorOrbits, count: int, *, k: int, s
     x0, dictionary = x[:, 0] - mean[0], None
     generator = torch.Generator().manual_seed(seed)
     if kind == "data points":
-        chosen = torch.randperm(len(x), generator=generator)[:count]
-        dictionary = x[chosen] - mean
+        dictionary = data_dictionary(orbits, count, seed=seed)
         directions = dictionary[:, 0]
     elif kind == "k-means":
         member = _clusters(x0, count, generator)

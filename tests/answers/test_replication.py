@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from groupcc_lite.answers import above_null, best_matches, data_dictionary, living_features, median_interval
+from groupcc_lite.answers import above_null, best_matches, living_features, median_interval
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import TensorOrbits
@@ -54,17 +54,6 @@ def test_a_feature_is_no_match_for_itself():
 def test_bad_dictionaries_are_refused():
     with pytest.raises(ValueError, match="nothing to match with"):
         best_matches(dictionary(1, 0), None, G)
-
-
-def test_data_points_are_rows_about_the_mean_of_all():
-    x = dictionary(20, 3) + 5
-    found = data_dictionary(TensorOrbits(x, G), 6, seed=2)
-    rows = (x - x.mean(0)).flatten(1)
-    where = torch.cdist(found.flatten(1), rows).min(dim=1)
-    assert where.values.max() < 1e-4 and len(set(where.indices.tolist())) == 6
-    assert not torch.equal(found, data_dictionary(TensorOrbits(x, G), 6, seed=3))
-    with pytest.raises(ValueError, match="count is 21; expected 1 to 20"):
-        data_dictionary(TensorOrbits(x, G), 21)
 
 
 def test_living_features_are_those_that_fire():

@@ -6,7 +6,7 @@ import torch
 from groupcc_lite.answers import plant, score
 from groupcc_lite.coders import train
 from groupcc_lite.coders.crosscoder import GroupCrosscoder, SparseAutoencoder
-from groupcc_lite.coders.fitted import FittedCrosscoder, data_point_dictionary, fit_blocks, moments
+from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import IdentityBlocks, TensorOrbits
 
@@ -92,19 +92,3 @@ def test_what_cannot_be_fitted(sae, orbits):
         fit_blocks(GroupCrosscoder(dihedral(2), 12, 20), orbits)
     with pytest.raises(ValueError, match="reads 12 channels, the orbits have 7"):
         fit_blocks(sae, TensorOrbits(torch.randn(5, 4, 7), dihedral(2)))
-
-
-def test_a_dictionary_of_data_points_holds_orbits_and_has_learnt_nothing(problem, orbits):
-    coder = data_point_dictionary(orbits, latents=24, k=2, seed=1)
-    centred = (orbits.blocks - orbits.blocks.mean(0)).flatten(1)
-    centred = centred / centred.norm(dim=1, keepdim=True)
-    best = (coder.dictionary.flatten(1) @ centred.T).max(1)
-    assert torch.allclose(best.values, torch.ones(24), atol=1e-4) and len(best.indices.unique()) == 24
-    first = centred.unflatten(1, (4, -1))[best.indices, 0]
-    assert torch.cosine_similarity(coder.W_e, first, dim=1).min() > 0.999
-    assert (coder.encode(orbits.blocks[:, 0]) > 0).sum(1).max() == 2
-    assert score(coder.dictionary.detach(), problem).cosine < 0.9
-    other = data_point_dictionary(orbits, latents=24, k=2, seed=2)
-    assert not torch.equal(coder.W_d, other.W_d)
-    with pytest.raises(ValueError, match="latents is 1501"):
-        data_point_dictionary(orbits, latents=1501, k=2)

