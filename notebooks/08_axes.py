@@ -14,7 +14,7 @@
 # - which line each mirror of the group is about, and how to draw a layer's mirrors as a rose of axes,
 # - how to test whether a layer prefers some axes, with a threshold and without one, and what chance would give,
 # - what a preference is owed to: the images, the network, or the pixels, and which experiments can tell,
-# - whether two disjoint sets of images lead to the same features and the same axes.
+# - whether a second, disjoint set of images leads to the same axes, and what a match of features is worth.
 #
 # **You need** stabilisers and centred profiles from {doc}`07_symmetry`, the block action from {doc}`01_groups`.
 #
@@ -23,10 +23,13 @@
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`.
 #
 # **What the networks were trained on.** `tiny-inception`: drawings in which every orientation and every mirror image is
-# equally common, which works like augmentation by all rotations; it was asked for names of shapes. Its control
-# `tiny-inception-told` was asked for orientations too. InceptionV1 in the BVLC training (GoogLeNet): upright
-# photographs, **half of them mirrored left to right** at random, asked for names of things. So for InceptionV1 two
+# equally common, which works like augmentation by all rotations; it was trained to name the shapes. Its control
+# `tiny-inception-told` was trained to report orientations too. InceptionV1 in the BVLC training (GoogLeNet): upright
+# photographs, **half of them mirrored left to right** at random, trained to name things. So for InceptionV1 two
 # causes point in one direction: the world's gravity, and the mirrors of its training.
+#
+# **Whom we compare.** *trained* and *told*: the two networks above. *untrained*: random weights. *patches*: pixels in
+# place of a layer. *surrogate*: profiles of the trained network's features with unrelated axes, as in chapter 7.
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.
@@ -142,14 +145,14 @@ for k, (element, angle) in enumerate(zip(axes.elements, axes.angles, strict=True
 # ```{prf:definition} Isotropy
 # :label: def-isotropy
 #
-# A dictionary is **isotropic** if a feature is as likely as its copy with the axis moved on by any number of steps.
+# A dictionary is **isotropic** if no axis is more frequent among its features than another, nor leaned to more.
 # ```
 #
 # The test shifts each feature's row of votes or leanings by a random number of steps of its own, and asks how often the
-# mean row then varies as much as it does in truth. Copies of a feature (plain cosine of 0.7 or more, in chains) have
-# one axis without the layer preferring it, so they are shifted together. We fix this before we look. A chi-square test
-# would need at least five expected votes an axis, and a rotated dictionary has few; and leanings are smooth from axis
-# to axis, which the shifts keep.
+# mean row then varies as much as it does in truth. Features with a plain cosine of 0.7 or more are copies, and so are
+# copies of copies. They have one axis without the layer preferring it, so they are shifted together. We fix this before
+# we look. A chi-square test would need five expected votes an axis, and there are fewer. And neighbouring axes have
+# similar leanings, which a random shift keeps and a random order would not.
 
 # %%
 def look(run, coder):
@@ -242,7 +245,7 @@ table(rows)
 # Votes are numbers of features; the p values are shares of random shifts. {numref}`fig-rose` draws the same: above the
 # votes of all features that pass the threshold, supported or not, below the leanings.
 
-# %% mystnb={"figure": {"name": "fig-rose", "caption": "Roses of mirror axes. Each petal is an axis as seen on the screen, upright for left-right mirrors. Orange: mirrors that move pixels to pixels. Top: features with one mirror by the threshold alone; dashed, an equal share for all axes. Bottom: mean leaning, from the dashed circle of zero outwards."}, "image": {"alt": "Two rows of round charts, one column for each network or control, with sixteen petals at both ends of sixteen lines."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-rose", "caption": "Roses of mirror axes. Each petal is an axis as seen on the screen, upright for left-right mirrors. Orange: mirrors that move pixels to pixels; blue: mirrors that interpolate. Top: the features, counted in the title, with one mirror by the threshold alone; dashed, an equal share for all axes. Bottom: mean leaning of all features; the dashed circle is zero, inwards is negative, and the scale is that of the largest leaning of all, a few hundredths."}, "image": {"alt": "Two rows of round charts, one column for each network or control, with sixteen petals at both ends of sixteen lines."}} tags=["hide-input"]
 with figures.house_style():
     fig, grid = plt.subplots(2, len(looks), figsize=(2.1 * len(looks), 4.6),
                              subplot_kw=dict(projection="polar"))
@@ -266,7 +269,8 @@ with figures.house_style():
 # its untrained copy too; a rose that were not flat would mean that the method itself prefers axes. In the book's run no
 # p value of this chapter is below 0.1, and the mean leaning to left-right stays within two hundredths of a cosine:
 # flat. Few mirrors are *supported* there, and flat roses of few votes are weak evidence. Many more pass the threshold,
-# but more than half as many do in the surrogate.
+# but more than half as many do in the surrogate of the trained network. These upper roses are not tested: petals of
+# *patches* at level and the diagonals, for instance, are votes that no surrogate was held against.
 #
 # Does it depend on the seed of the coder?
 
@@ -286,8 +290,9 @@ _ = report.number("axes_lean_seeds", float(np.mean(by_seed)), n=len(by_seed),
 # ## Decoder and encoder
 #
 # The axes so far are the decoder's. The encoder is another matrix. Its own profile comes from its responses to held-out
-# orbits (`encoder_profile`). If both halves look for one thing, they have one axis. Chance is that of another feature's
-# encoder (`mirror_agreement`): an axis that the whole layer prefers agrees with itself.
+# orbits (`encoder_profile`). If both halves look for one thing, they have one axis. For chance we compare each decoder
+# with the encoder of *another* feature (`mirror_agreement`). A random axis would be too easy: if all features had the
+# upright axis, any two would agree.
 
 # %%
 for name in names:
@@ -324,8 +329,9 @@ for name in names:
                   note=f"{name}: mirrors confirmed by the encoder")
 
 # %% [markdown]
-# In the book's run the agreement of supported mirrors is far above chance, and hardly lower for random weights. So it
-# says that a coder's two halves agree on an axis, and nothing about what the network learned.
+# In the book's run the agreement of supported mirrors is far above chance, with random weights as well, and it is lowest
+# for the told network; the numbers of mirrors are printed above. So it says that a coder's two halves agree on an axis,
+# and nothing about what the network learned.
 #
 # ## Images, network, or pixels?
 #
@@ -342,10 +348,11 @@ for name in names:
 # ```
 #
 # *Because* block $g$ of the first is $a(g h I)(g h p) = x[gh]$, up to interpolation; the rest is
-# {prf:ref}`prop-conjugate`. So the network's own frame cannot show in the decoder's task at all. It shows in *what the
-# encoder reads*: block $e$ of the moved orbits is block $h$ of the old ones. If the network tells more about upright
-# mirror pairs than about others in *its* frame, for instance because it was trained to ignore left and right, the coder
-# must average over what it cannot tell apart, and gets axes in the network's frame.
+# {prf:ref}`prop-conjugate`. So turning the images only renames the blocks that the decoder must write. What changes is
+# *what the encoder reads*. It always reads block $e$, the picture as it stands, and block $e$ of the moved orbits is
+# block $h$ of the old ones: a turned picture, seen by an upright network. If that network gives the same block for two
+# pictures that are mirror images about *its* upright axis, because it was trained to ignore left and right, the encoder
+# gives both the same code. The decoder can then only write their mean, which has that mirror.
 #
 # The second knob is the group. Conjugating $D_n$ by one step between axes, $180°/n$, gives the same mirrors with other
 # names: nothing would be tested. Conjugated by *half* a step the axes lie between the old ones. No mirror is exact
@@ -367,12 +374,17 @@ print("exact mirrors:", int(axes.exact.sum()), "as it is,",
 # | photographs | group | the images of the coder | the network | the pixel grid |
 # |---|---|---|---|---|
 # | as they are | as it is | upright | upright | four exact ones alike |
-# | turned | as it is | turned with them | upright | four exact ones alike |
+# | turned | as it is | turned with them | upright | four exact ones alike, or these turned with the images |
 # | as they are | conjugated | both beside upright | both beside upright | none |
-# | turned | conjugated | turned with them | both beside upright | none |
+# | turned | conjugated | both beside the turned upright | both beside upright | none |
 #
-# The criterion: the angle at which the mean leanings correlate best with those of the first row, as Fourier series, so
-# that axes between axes can be compared. Features drawn again with replacement show how sure it is.
+# Rows 1 and 3 cannot tell images from network; rows 2 and 4 can. Row 3 tells the grid from both. The grid's entry in row
+# 2 is double, because photographs are not turned afresh, only blocks are renamed: what exact mirrors do to the block
+# that the encoder reads stays, and how sharp the stored blocks are goes along.
+#
+# The criterion: we turn the curve of mean leanings of row 1 until it fits that of another row best, and note the angle.
+# Fourier series let us turn by less than a step. Features drawn again with replacement show how sure it is. By chance a
+# sample lies within half a step of a given angle in 6 % of the cases, for sixteen axes.
 
 # %%
 fits = run.all_images.size >= between.source_size(run.model.input_size)
@@ -403,7 +415,7 @@ for name in conditions:
     report.number(f"axes_follows_{name}", follows,
                   note=f"{name}: samples that turn with the images")
 
-# %% mystnb={"figure": {"name": "fig-axes-turned", "caption": "Mean leaning against the direction of the axis on the screen, under the four conditions. Dotted: upright, and upright turned with the images. A layer without preferred axes has flat lines and says nothing about the cause."}, "image": {"alt": "Four lines over the direction of the axis from 0 to 180 degrees, with two dotted vertical lines."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-axes-turned", "caption": "Mean leaning against the direction of the axis on the screen, under the four conditions. Dotted: upright, and upright turned with the images. Look at the scale: a layer without preferred axes has lines within a hundredth or so of zero, and their wiggles are accidents that coders of the same images and start share."}, "image": {"alt": "Four lines over the direction of the axis from 0 to 180 degrees, with two dotted vertical lines."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.6))
     for name in ("trained", *conditions):
@@ -413,20 +425,21 @@ with figures.house_style():
                 label="as they are" if name == "trained" else name)
     for at in (90, 90 + turn):
         ax.axvline(at % 180, color=figures.MUTED, linestyle=":", linewidth=1)
-    ax.set(xlabel="axis, degrees from level", ylabel="mean leaning")
+    ax.set(xlabel="axis, degrees from level", ylabel="mean leaning",
+           xticks=range(0, 181, 45))
     ax.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     report.figure("turned", fig, alt="Leaning by axis under four conditions")
 
 # %% [markdown]
 # For the built-in network this is a negative control: with flat roses every angle is as good as another, and the
-# samples must scatter. If they agreed on an angle, the method would make preferences up.
+# samples must scatter widely. If they agreed on an angle, the method would make preferences up.
 #
 # ## Without a coder
 #
-# The {term}`linear ceiling` asks no dictionary: how much of $x[s r^k]$ is a linear function of $x[e]$? And its frame
-# can be turned: read block $r$ instead. If a network is better at some mirrors by itself, they stay the same when it
-# reads turned images. If the images are nearly mirror symmetric by themselves, it is *their* axis that counts, and it
-# turns.
+# The {term}`linear ceiling` asks no dictionary: how well does the best linear map predict the block of the mirrored
+# picture, $x[s r^k]$, from that of the picture, $x[e]$? To turn the images, predict from block $r$, the block of the
+# mirrored turned picture. If a network is better at some mirrors by itself, they stay the same when it reads turned
+# images. If the images are nearly mirror symmetric by themselves, it is *their* axis that counts, and it turns.
 
 # %%
 def ceilings(control, h):
@@ -455,7 +468,7 @@ for name, (upright, turned) in read.items():
     print(f"{name:>9}: best axis {axes.angles[upright.argmax()]:g} degrees, images "
           f"turned {axes.angles[turned.argmax()]:g}; spread {np.ptp(upright):.3f}")
 
-# %% mystnb={"figure": {"name": "fig-axes-ceiling", "caption": "Linear ceiling of each mirror against its axis: solid, images as they are; dashed, turned. A peak that stays is the network's or the grid's, one that moves is the images'. Peaks or dips at 0, 45, 90 and 135 degrees alike are the pixel grid's."}, "image": {"alt": "Three pairs of lines, solid and dashed, over the direction of the axis."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-axes-ceiling", "caption": "Linear ceiling of each mirror against its axis: solid, images as they are; dashed, turned. A peak that stays is the network's or the grid's, one that moves by the whole turn is the images'. Peaks or dips at 0, 45, 90 and 135 degrees alike are the pixel grid's; dips of unsmoothed blocks move by half the turn, with the blocks that are predicted."}, "image": {"alt": "Three pairs of lines, solid and dashed, over the direction of the axis."}} tags=["hide-input"]
 order = np.argsort(axes.angles)
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.6))
@@ -464,16 +477,17 @@ with figures.house_style():
             ax.plot(axes.angles[order], values[order], style,
                     color=figures.PALETTE[number], marker="o", markersize=3,
                     label=name if style == "-" else None)
-    ax.set(xlabel="axis, degrees from level", ylabel="variance explained")
+    ax.set(xlabel="axis, degrees from level", ylabel="variance explained",
+           xticks=range(0, 181, 45))
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     report.figure("ceilings", fig, alt="Linear ceilings by axis")
 
 # %% [markdown]
 # The four exact mirrors may do better here, as with patches, which they permute, or worse: reading between cells
 # smooths a block, and what is smooth is easier to predict. If the grid is the cause, the four go together. What a world
-# or a training prefers would part them. In the book's run patches have peaks at the four. The curves of the network,
-# trained or not, go up and down by a few hundredths without such a pattern, and no interval says whether that is more
-# than noise.
+# or a training prefers would part them. In the book's run patches have peaks at the four. Three of the four exact axes
+# of the trained network have dips of about two hundredths, and the dips of the dashed curves lie half the turn further,
+# as the unsmoothed blocks do. That looks like resampling and not like a preference; but no interval says so.
 #
 # And the images alone: how similar is a picture to its mirror image, about which axis? We compare brightness within the
 # largest circle, means removed.
@@ -563,17 +577,16 @@ print(f"matched better than 99 % are by data points: {above.float().mean():.0%}"
 # %% [markdown]
 # Read the match only against its nulls: features that are near their neighbours anyway are near something in any
 # dictionary. In the book's run both sets are explained about as well by either coder, and yet hardly any feature of the
-# one is found again in the other, as in {doc}`chapter 3 <03_training>` with other seeds. What two sets share are
-# distributions such as the rose, not single features.
+# one is found again in the other: the median match is no higher than that with data points. Another seed alone does the
+# same ({doc}`chapter 3 <03_training>`), so this says nothing about the images; nor do two roses that are both flat.
 #
 # ## On InceptionV1
 #
-# The same cells, run with `profile="inception"`, give the right-hand column, on 400 photographs for each control. Five
-# rows decide. *left-right* against *each diagonal*: interpolation would treat them alike. *up-down* beside left-right:
-# gravity alone has no reason to favour up-down mirrors over diagonal ones, but level and upright edges have.
-# *untrained*
-# and *patches*: what the architecture and the pixels of photographs have without any training. *samples that stay*
-# and *that turn with the images*: network or images.
+# The same cells, run with `profile="inception"`, give the right-hand column. All coders of this chapter, *trained*
+# too, are trained on 400 photographs there. What to look at: *left-right* against *each diagonal*, for interpolation
+# would treat them alike; *up-down* beside left-right, for gravity favours left-right only, and the many level and
+# upright edges of photographs would be a likelier cause of both; *untrained* and *patches*, for what architecture and
+# pixels have without any training; *samples that stay* and *that turn with the images*, for network or images.
 
 # %% tags=["hide-input"]
 report.save()
@@ -650,8 +663,8 @@ for q in (0.0, 0.1, 0.2, 0.3, 0.4):
 #   it
 #   ({prf:ref}`def-isotropy`).
 # - Turned images give the same orbits with other names ({prf:ref}`prop-moved`): only what the encoder reads differs.
-#   So a
-#   preference that stays is in the network, and one that turns is in the images.
+#   So a preference that turns with the images is in the images as the coder has them, and one that stays is in the
+#   network or its pixel grid; the conjugated group tells which.
 # - Conjugating the group by half a step takes all exact mirrors away; by a whole step it only renames them.
 #
 # ## Limits
