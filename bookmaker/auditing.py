@@ -27,6 +27,8 @@ LOADED = ("stylesheet", "icon", "shortcut icon", "preload", "modulepreload")
 TRACEBACK = "Traceback (most recent call last)"
 # An example in the reference may show an error, and says what the library does.
 EXAMPLE = re.compile(r'<div class="highlight-pycon.*?</pre>', re.DOTALL)
+# The label of an equation whose line is not the one of its dollar signs.
+RAW_LABEL = re.compile(r"^\s*\((eq-[a-z0-9-]+)\)\s*$", re.MULTILINE)
 # A description that is only a file name or a path, such as the hashed default of an executed figure.
 RAW_TABLE = re.compile(r"<p>\|[^<]*(<[^>]*>[^<]*)*?\|-{3,}\|")  # a paragraph that is still a pipe table
 PATH_LIKE = re.compile(r"^\S*[/\\]\S*$|^\S+\.(png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
@@ -43,6 +45,7 @@ class Page(HTMLParser):
         self.scripts: dict[str, list[str]] = {WIDGET_VIEW: [], WIDGET_STATE: []}
         self.has_error_output = TRACEBACK in EXAMPLE.sub("", text)
         self.has_raw_table = RAW_TABLE.search(text) is not None
+        self.raw_label = RAW_LABEL.search(re.sub(r"<[^>]*>", "\n", text))
         self.has_stderr = False
         self._script: str | None = None
         self.feed(text)
@@ -129,6 +132,8 @@ def _content(page: Page) -> Iterable[str]:
         yield "an output shows an error with its traceback"
     if page.has_stderr:
         yield "an output shows warnings (text on stderr); filter exactly that warning or mend its cause"
+    if page.raw_label:
+        yield f"the label {page.raw_label[1]} is shown as text; it belongs on the line of the closing dollar signs"
     if page.has_raw_table:
         yield "a Markdown table is shown as text; displayed Markdown must be rendered with tables"
 

@@ -425,7 +425,6 @@ show(planted)
 # Let $r(x)$ be a latent's input after ReLU. On held-out orbits $x$, the **encoder's profile** is
 #
 # $$ c_{\text{enc}}(h) = \frac{\sum_x \sum_{g \in G} r(x[g])\, r(x[hg])}{\sum_x \sum_{g \in G} r(x[g])^2} . $$
-# (eq-encoder-profile)
 #
 # A label is **confirmed** if $c'_{\text{enc}}(h) \ge \tau$ for all $h$ of the decoder's stabiliser.
 # ```

@@ -49,6 +49,7 @@ def test_a_sound_site_has_no_problems(site):
     ("<h1", "<pre>Traceback (most recent call last)</pre><h1", "shows an error"),
     ("<h1", '<div class="output traceback">x</div><h1', "shows an error"),
     ("<h1", "<p>| a | <code>b</code> |\n|---|---|\n| 1 | 2 |</p><h1", "shown as text"),
+    ("<h1", "<p>so that\n(eq-of-motion)</p><h1", "the label eq-of-motion is shown as text"),
     ("<h1", '<div class="output stderr">UserWarning</div><h1', "shows warnings"),
 ])
 def test_each_defect_is_found_once(site, before, after, finding):
