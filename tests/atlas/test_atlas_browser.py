@@ -225,6 +225,8 @@ def test_arrow_keys_walk_and_enter_chooses(visit, site):
     there = page.evaluate("maps.crosscoder.cursor")
     page.keyboard.press("Enter")
     page.wait_for_function("location.hash !== ''")
+    # The page is told of its new address only after that, and says so then.
+    page.wait_for_function("document.getElementById('live').textContent.startsWith('Chosen')")
     number = site.numbers["tables"]["crosscoder"]["features"][there]
     assert page.url.endswith(f"#f/{number}") and live(page).startswith(f"Chosen: feature {number}")
     assert page.evaluate("document.activeElement.className") == "plot"
