@@ -374,7 +374,7 @@ assert there_and_back[4] == there_and_back[8] == 0 < resampling  # quarter turns
 
 # %%
 everything = run.all_images
-limit = min(len(everything), 240 if profile in ("smoke", "book") else 400)
+limit = min(len(everything), 240)
 spaced = np.linspace(0, len(everything) - 1, limit).astype(int).tolist()
 ways = {"read": "image-centre", "patch": "patch-centred"}
 fewer = dict(images=ImageSubset(everything, spaced), points_per_image=5)
@@ -697,7 +697,7 @@ _ = report.save()
 # ## On InceptionV1
 #
 # The same chapter with the {term}`profile` `inception`: BVLC GoogLeNet's {term}`mixed3b`, the group $D_{16}$, and
-# photographs. Both ways to sample are compared on 400 photographs with 5 points each.
+# photographs. Both ways to sample are compared on 240 photographs with 5 points each.
 
 # %% tags=["hide-input"]
 apart = [key for key in report.numbers if not key.startswith(("read_", "patch_"))]

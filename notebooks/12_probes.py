@@ -590,7 +590,8 @@ display(Markdown(report.compare(
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models,
-# three $k$, and all 180 tasks. SAEs see 400 batches of 1,024 activations, about 33 passes; the paper makes 500.
+# three $k$, and 8 tasks of each family, evenly spread, of the paper's 180. SAEs see 300 batches of 1,024 activations,
+# about 25 passes; the paper makes 500.
 # Coders have three seeds at $k = 16$ and one at the others. {numref}`fig-splice-reference` is the counterpart of
 # {numref}`fig-splice`.
 #

@@ -118,14 +118,14 @@ def _control_images(run: Run, count: int) -> int:
     return min(count, run.profile.control_images or count)
 
 
-PAIR_IMAGES = {"smoke": 240, "book": 240}
-"""Of how many images the chapter on orbits samples a few points in both ways; any other profile: 400."""
+PAIR_IMAGES = 240
+"""Of how many images the chapter on orbits samples a few points in both ways."""
 PAIR_POINTS = 5
 
 
 def _pair_cost(run: Run, count: int, per_image: float) -> dict[str, Any]:
     """The same points of some images, read between cells and patch-centred, which costs as many crops as points."""
-    images = min(count, PAIR_IMAGES.get(run.profile.name, 400))
+    images = min(count, PAIR_IMAGES)
     centred = _extraction_seconds(run, run.model, registration="patch-centred", points_per_image=PAIR_POINTS)
     return {"images": images, "points each": PAIR_POINTS, "hours": (per_image + centred) * images / 3600}
 
