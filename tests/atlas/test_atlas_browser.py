@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from atlas_browsing import live, place, title, uncovered
+from atlas_browsing import live, place, title, uncovered, wait_for_title
 from small_atlas import COPIES
 
 from groupcc_lite.actions import PlanarAction
@@ -87,8 +87,8 @@ def test_a_click_shows_everything_about_the_feature(visit, site):
     assert cosines == pytest.approx(table["relative_cosine"][row], abs=0.0051)
     assert cosines[:COPIES - 1] == pytest.approx([1] * (COPIES - 1), abs=0.01)
     page.locator(".relatives a").nth(1).click()
-    page.wait_for_function(f"location.hash === '{links[1]}'")
-    assert title(page) == f"Feature {links[1][3:]}"
+    wait_for_title(page, f"Feature {links[1][3:]}")
+    assert page.url.endswith(links[1])
 
 
 def test_circles_heatmap_and_spectrum_are_drawn_from_the_data(visit, site):
@@ -144,7 +144,7 @@ def test_what_a_label_is_worth_is_said_in_words(visit, site):
     seen = set()
     for row, number in enumerate(table["features"]):
         page.evaluate("(number) => { location.hash = `#f/${number}`; }", number)
-        page.wait_for_function(f"document.querySelector('#detail h2').textContent === 'Feature {number}'")
+        wait_for_title(page, f"Feature {number}")
         own, found = (subgroups[str(table[key][row])] for key in ("subgroup", "supported"))
         expected = ["trivial"]
         if len(own["elements"]) > 1:
@@ -186,7 +186,7 @@ def test_old_data_are_shown_as_they_were_made(visit, site):
     whole = next(number for number, k in zip(table["features"], table["subgroup"], strict=True)
                  if numbers["subgroups"][str(k)]["label"] == "all")
     page.evaluate("(number) => { location.hash = `#f/${number}`; }", whole)
-    page.wait_for_function(f"document.querySelector('#detail h2').textContent === 'Feature {whole}'")
+    wait_for_title(page, f"Feature {whole}")
     assert "threshold 0.7" in page.inner_text("p.kept") and "threshold 0.7" in page.inner_text("#reads")
 
 
@@ -224,10 +224,8 @@ def test_arrow_keys_walk_and_enter_chooses(visit, site):
         assert there == start or sign * (places[1][axis] - places[0][axis]) > 0, key
     there = page.evaluate("maps.crosscoder.cursor")
     page.keyboard.press("Enter")
-    page.wait_for_function("location.hash !== ''")
-    # The page is told of its new address only after that, and says so then.
-    page.wait_for_function("document.getElementById('live').textContent.startsWith('Chosen')")
     number = site.numbers["tables"]["crosscoder"]["features"][there]
+    wait_for_title(page, f"Feature {number}")
     assert page.url.endswith(f"#f/{number}") and live(page).startswith(f"Chosen: feature {number}")
     assert page.evaluate("document.activeElement.className") == "plot"
     page.keyboard.press("+")
@@ -287,14 +285,14 @@ def test_links_back_and_forward(visit, site):
     page = visit(f"{site.url}#f/5")
     assert title(page) == "Feature 5"
     page.click("[aria-label^='Next feature']")
-    page.wait_for_function("location.hash === '#f/6'")
+    wait_for_title(page, "Feature 6")
     page.evaluate("location.hash = '#sae/7'")
-    page.wait_for_function("document.querySelector('#detail h2').textContent === 'SAE feature 7'")
+    wait_for_title(page, "SAE feature 7")
     for name in ("Feature 6", "Feature 5"):
         page.go_back()
-        page.wait_for_function(f"document.querySelector('#detail h2').textContent === '{name}'")
+        wait_for_title(page, name)
     page.go_forward()
-    page.wait_for_function("document.querySelector('#detail h2').textContent === 'Feature 6'")
+    wait_for_title(page, "Feature 6")
     assert page.evaluate("maps.crosscoder.table.features[maps.crosscoder.chosen]") == 6
 
 
@@ -312,8 +310,8 @@ def test_the_autoencoder_has_pictures_but_no_blocks(visit, site):
     page.mouse.move(*place(page, "sae", number))
     assert f"SAE {number}" in page.locator("#card").inner_text()
     page.mouse.click(*place(page, "sae", number))
-    page.wait_for_function(f"location.hash === '#sae/{number}'")
-    assert title(page) == f"SAE feature {number}" and "There is no heatmap" in page.locator("#detail").inner_text()
+    wait_for_title(page, f"SAE feature {number}")
+    assert page.url.endswith(f"#sae/{number}") and "There is no heatmap" in page.locator("#detail").inner_text()
     assert page.locator("#detail .heatmap, #detail .circle, #detail .spectrum").count() == 0
     row = site.numbers["tables"]["sae"]["features"].index(number)
     links = [a.get_attribute("href") for a in page.locator(".relatives a").all()]
@@ -344,7 +342,7 @@ def test_filters_by_symmetry_family_and_number(visit, site):
     page.fill("#number", "5, 10-12")
     assert page.evaluate(shown, "crosscoder") == [5, 10, 11, 12] == page.evaluate(shown, "sae")
     page.press("#number", "Enter")
-    page.wait_for_function("location.hash === '#f/5'")
+    wait_for_title(page, "Feature 5")
     page.fill("#number", "five")
     assert page.get_attribute("#number", "aria-invalid") == "true"
     assert len(page.evaluate(shown, "crosscoder")) == len(labels)

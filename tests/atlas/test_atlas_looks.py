@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from atlas_browsing import place, uncovered
+from atlas_browsing import place, uncovered, wait_for_title
 
 from groupcc_lite.actions import ColourAction, PlanarAction
 from groupcc_lite.groups import cyclic, parse_group
@@ -50,7 +50,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways_and_taps_choose(vis
     page.locator("#map-crosscoder").scroll_into_view_if_needed()
     number = uncovered(page, "crosscoder")[0]
     page.touchscreen.tap(*place(page, "crosscoder", number))
-    page.wait_for_function(f"location.hash === '#f/{number}'")
+    wait_for_title(page, f"Feature {number}")
     page.wait_for_function("Math.abs(document.querySelector('#detail').getBoundingClientRect().top) < 60")
     page.wait_for_selector(".heatmap[data-ready=yes]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -95,6 +95,11 @@ def title(page: Any) -> str:
     return page.locator("#detail h2").inner_text()
 
 
+def wait_for_title(page: Any, text: str) -> None:
+    """The address changes first, and the page follows when it is told of that; so its heading is what to wait for."""
+    page.wait_for_function("text => document.querySelector('#detail h2').textContent === text", arg=text)
+
+
 def live(page: Any) -> str:
     """What a screen reader was told last."""
     return page.locator("#live").text_content()
