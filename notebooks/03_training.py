@@ -64,7 +64,7 @@ weights = None  # a weights file for the profile's model
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.answers import (
@@ -788,7 +788,14 @@ display(Markdown(report.compare(*shown)))
 #
 # InceptionV1, reference run: training, as in {numref}`fig-history`.
 # ```
-#
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "03_training", "replication",
+    caption="InceptionV1, reference run: how well features come back.",
+    alt="Curves of best matches beside their nulls.", width="900px")))
+
+# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} The other norm

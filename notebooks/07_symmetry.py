@@ -723,13 +723,15 @@ show(kinds_of, worth, there, key="{column}_{key}")
 show(shares, tuple(CONTROLS), there)
 
 # %% tags=["hide-input"]
-display(HTML(figures.published(
-    "07_symmetry", "census",
-    caption="InceptionV1, mixed3b, reference run: the census of the group "
-            "crosscoder's features. Above are its labels one by one, and its "
-            "controls.",
-    alt="The lattice of subgroups of D_16 with the number of InceptionV1 features in "
-        "each box.")))
+for key, caption, alt in (
+        ("census", "the census of the group crosscoder's features",
+         "The lattice of subgroups of D_16 with numbers of features."),
+        ("axes_agree", "decoder against encoder, half turn and mirror",
+         "A cloud of points, and a histogram with its null."),
+        ("sweep", "the count and its null against the threshold",
+         "Two falling lines over the threshold.")):
+    caption = f"InceptionV1, mixed3b, reference run: {caption}."
+    display(HTML(figures.published("07_symmetry", key, caption=caption, alt=alt)))
 
 # %% [markdown]
 # ## Exercises

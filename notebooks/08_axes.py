@@ -69,7 +69,7 @@ weights = None  # weights file of the profile's model; None: the usual place
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import coders, figures
 from groupcc_lite.base import interval_of
@@ -602,6 +602,13 @@ for title, marks in parts.items():
     left = [key for key in left if key not in keys]
     shown.append(f"**{title}**\n\n" + report.compare(*keys))
 display(Markdown("\n\n".join(reversed(shown))))
+for key, caption, alt in (
+        ("rose", "roses of mirror axes, with the controls", "Rows of roses."),
+        ("turned", "mean leaning by axis under the four conditions", "Four lines."),
+        ("ceilings", "linear ceilings of mirrors by axis", "Lines with peaks.")):
+    caption = f"InceptionV1, mixed3b, reference run: {caption}."
+    display(HTML(figures.published("08_axes", key, caption=caption, alt=alt,
+                                   width="900px")))
 
 # %% [markdown]
 # ## Exercises
