@@ -528,7 +528,7 @@ display(HTML(figures.published(
 # and the rule chooses another family. Trust the distribution over all features.
 #
 # ```{figure} ../book/reference/06_seeing/gallery.png
-# :alt: Twenty-four feature visualisations in colour, among them eyes, fur, arcs, grids of dots and textures.
+# :alt: Twenty-four feature visualisations in colour, among them furry snouts, lattices, spirals and spots.
 # :name: fig-gallery-inception
 #
 # InceptionV1, mixed3b, reference run: every so many features by number, drawn from their encoder directions. The
