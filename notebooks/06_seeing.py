@@ -366,8 +366,8 @@ def resampled(values):
     """Where the mean lies with 95 % confidence, by drawing features anew."""
     if not len(values):
         return float("nan"), float("nan")
-    return percentile_interval(bootstrap(lambda drawn: values[drawn].mean(), len(values),
-                                         seed=seed))
+    means = bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
+    return percentile_interval(means)
 
 # %%
 report.number("relative_bar", bar,
