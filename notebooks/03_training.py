@@ -70,7 +70,6 @@ from groupcc_lite import figures
 from groupcc_lite.answers import (
     above_null,
     best_matches,
-    living_features,
     median_interval,
 )
 from groupcc_lite.coders import (
@@ -79,6 +78,7 @@ from groupcc_lite.coders import (
     copy_fve,
     data_dictionary,
     evaluate,
+    firing_frequency,
 )
 from groupcc_lite.figures import BLUE, INK, ORANGE
 from groupcc_lite.groups import cyclic
@@ -91,6 +91,7 @@ from groupcc_lite.runs import (
     mean_spread,
     uncertain,
 )
+from groupcc_lite.symmetry import living_dictionary
 
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -561,7 +562,8 @@ assert scores.std(ddof=1) < 0.03
 
 
 def features(run, start, **changes):
-    return living_features(run.coder(seed=start, **changes), run.orbits("held-out"))
+    coder = run.coder(seed=start, **changes)
+    return living_dictionary(coder, firing_frequency(coder, run.orbits("held-out")))[0]
 
 
 def replication(D, others, source):

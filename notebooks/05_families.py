@@ -72,7 +72,7 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import coders, figures, symmetry
 from groupcc_lite.answers import label_agreement, pose_errors, predicted_angles, redrawn
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import interval_of, percentile_interval
 from groupcc_lite.coders import NOBODY, moments, untrained_features
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs import Run, mean_spread
@@ -381,7 +381,7 @@ rng = np.random.default_rng(seed)
 shuffled = [symmetry.score_families(found.gap, found.embedding, found.clusters,
                                     rng.permutation(labels)).ari for _ in range(40)]
 chance = report.number("crosscoder_ari_chance", float(np.nanmean(shuffled)), n=40,
-                       interval=tuple(np.nanquantile(shuffled, [0.025, 0.975])),
+                       interval=percentile_interval(shuffled, skip_nan=True),
                        over="shuffles of the labels", note="ARI with shuffled labels")
 print(f"ARI {found.scores.ari:.3f}; shuffled labels {chance:.3f}")
 

@@ -64,10 +64,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import HTML, Markdown, display
-from scipy.stats import beta
 
 from groupcc_lite import figures
 from groupcc_lite.answers import reposed_pictures
+from groupcc_lite.base import bootstrap, percentile_interval, share_interval
 from groupcc_lite.groups import rotations_of
 from groupcc_lite.orbits import IdentityBlocks
 from groupcc_lite.runs import Run
@@ -366,8 +366,8 @@ def resampled(values):
     """Where the mean lies with 95 % confidence, by drawing features anew."""
     if not len(values):
         return float("nan"), float("nan")
-    order = np.random.default_rng(seed).integers(len(values), size=(1000, len(values)))
-    return tuple(np.quantile(values[order].mean(1), [0.025, 0.975]))
+    means = bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
+    return percentile_interval(means)
 
 # %%
 report.number("relative_bar", bar,
@@ -425,16 +425,10 @@ own = answer[range(len(drawn)), drawn]
 relative = torch.where(record > 0, answer / record.clamp(min=1e-6), -torch.inf)
 
 # %%
-def share_interval(wins):
-    """Where such a share lies with 95 % confidence (Clopper and Pearson)."""
-    of, good = len(wins), int(wins.sum())
-    return (float(beta.ppf(0.025, good, of - good + 1)) if good else 0.0,
-            float(beta.ppf(0.975, good + 1, of - good)) if good < of else 1.0)
-
-# %%
 louder_than_all = (own > record[drawn]).double().numpy()
 above = report.number("rendered_above_images", float(louder_than_all.mean()),
-                      n=len(drawn), interval=share_interval(louder_than_all),
+                      n=len(drawn), interval=share_interval(int(louder_than_all.sum()),
+                                                            len(drawn)),
                       over="features",
                       note="pictures that excite their feature more than every point "
                            "read in a training image")

@@ -80,7 +80,7 @@ from groupcc_lite.answers import (
     shape_stabiliser,
     standard,
 )
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import interval_of, percentile_interval
 from groupcc_lite.groups import dihedral, representatives
 from groupcc_lite.runs import CONTROLS, Run, table_by_column
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
@@ -523,7 +523,7 @@ if len(own):
     report.number("encoder_inside", float(own.median()), n=len(own),
                   note="smallest encoder c' on the decoder's stabiliser, median")
     report.number("encoder_control", float(null.mean()), n=len(own),
-                  interval=tuple(np.quantile(null, (0.025, 0.975))),
+                  interval=percentile_interval(null),
                   over=f"{len(null)} permutations",
                   note="the same on that of another feature with the same label")
 

@@ -72,7 +72,7 @@ import torch
 from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import coders, figures
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import bootstrap, interval_of, percentile_interval
 from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import (
     MovedOrbits,
@@ -193,19 +193,17 @@ def tell(name, found, suffix):
     """Report the votes of one column by direction, and both tests."""
     votes, its_axes = found["votes"], found["axes"]
     counts, row = votes.sum(0), {}
-    rng = np.random.default_rng(seed)
-    again = [votes[rng.integers(0, len(votes), len(votes))].sum(0)
-             for _ in range(500)] if len(votes) else [counts]
+    again = bootstrap(lambda drawn: votes[drawn].sum(0), len(votes), draws=500,
+                      seed=seed) if len(votes) else counts[None]
     rest = ~near(its_axes, 0, 45, 90, 135)
     for key, which in [(key, near(its_axes, *angles)) for key, angles in
                        DIRECTIONS.items()] + [("other_mean", rest)]:
         if which.any():
-            spread = np.quantile([sample[which].mean() for sample in again],
-                                 (0.025, 0.975))
             row[key] = report.number(
                 f"axes_{key}{suffix}", float(counts[which].mean()), n=len(votes),
                 note=f"{name}: votes for {WORDS.get(key, 'each other axis')}",
-                interval=tuple(spread), over="features")
+                interval=percentile_interval(again[:, which].mean(1)),
+                over="features")
     same = found["copies"]
     for key, rows, groups in (
             ("chi2_p", votes, same[axis_voters(found["found"], its_axes)]),

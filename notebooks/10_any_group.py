@@ -77,7 +77,7 @@ from groupcc_lite.answers import (
     score,
     shape_stabiliser,
 )
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import bootstrap, interval_of, percentile_interval
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import load_model, patch_model
 from groupcc_lite.runs import Run
@@ -425,9 +425,9 @@ for name, small in own.items():
 for (name, end), part in ((item, part) for item in ENDS.items() for part in factors):
     key, share, found = part.removesuffix("s"), invariant[name][part], everything[name]
     leave = f"{part} leave" if part == "turns" else "hues leave"
-    again = np.random.default_rng(0).choice(share, (1000, len(share)))
+    again = bootstrap(lambda drawn, x=share: np.median(x[drawn]), len(share))
     report.number(f"{key}_power{end}", float(np.median(share)), n=len(share),
-                  interval=np.quantile(np.median(again, axis=1), (0.025, 0.975)),
+                  interval=percentile_interval(again),
                   note=f"power that {leave} alone, median, {name}", over="features")
     low, high = interval_of(found[part].astype(float))
     report.number(f"{key}_invariant{end}", float(found[part].mean()), n=len(share),

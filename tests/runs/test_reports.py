@@ -5,7 +5,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from groupcc_lite.base import interval_of
 from groupcc_lite.runs.reports import Report, publish, reference, table_by_column
 
 
@@ -71,14 +70,6 @@ def test_a_number_keeps_n_its_interval_and_whether_it_is_internal(tmp_path):
     assert "interval" not in kept["lone"]
     assert kept["sum"]["internal"] is True and "n" not in kept["sum"] and "interval" not in kept["sum"]
     assert "| explained | 0.5 [0.45, 0.55] |" in report.compare("fve")
-
-
-def test_an_interval_covers_the_mean_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    inside = [low < 1.0 < high for low, high in (interval_of(rng.normal(1.0, 2.0, 3)) for _ in range(2000))]
-    assert abs(np.mean(inside) - 0.95) < 0.02
-    with pytest.raises(ValueError, match="1 value has no spread"):
-        interval_of([1.0])
 
 
 def test_the_comparison_shows_both_runs(saved, monkeypatch):
