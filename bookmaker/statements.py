@@ -23,6 +23,7 @@ PROFILE = "book"
 RUNS = (PROFILE, "inception")
 STATEMENT, SETTING = {"chapter", "run", "says", "tests"}, {"chapter", "says", "setting"}
 ROUNDS = "rounds to"
+_SIGN = re.compile(rf" ({'|'.join((*COMPARE, ROUNDS))}) ")
 _NAME = re.compile(r"(?<![\w.])[A-Za-z_][\w.]*")  # keys may hold dots: right_at_0.7
 _ENDS = {"low": 0, "high": -1}
 _CALLS: dict[str, Callable[..., float]] = {"min": min, "max": max, "abs": abs}
@@ -59,21 +60,26 @@ def _problem(entry: Statement) -> str | None:
     return next(filter(None, (_unusable(test, entry["says"]) for test in entry["tests"])), None)
 
 
-def _unusable(test: Sequence[Any], says: str) -> str | None:
-    if len(test) != 3 or test[1] not in (*COMPARE, ROUNDS):
-        return f"cannot be tested by {test}; expected a side, one of {', '.join((*COMPARE, ROUNDS))}, and a side"
-    left, sign, right = test
-    if sign == ROUNDS and not re.search(rf"(?<![\w.]){re.escape(str(right))}(?!\w|\.\d)", says):
-        return f"does not say {right}, to which {left} should round"
+def _unusable(test: str, says: str) -> str | None:
     try:
+        left, sign, right = _sides(test)
         for side in (left, right):
             _parsed(side)
     except ValueError as error:
         return str(error)
+    if sign == ROUNDS and not re.search(rf"(?<![\w.]){re.escape(right)}(?!\w|\.\d)", says):
+        return f"does not say {right}, to which {left} should round"
     return None
 
 
-def _parsed(side: str | float) -> tuple[ast.expr, list[str]]:
+def _sides(test: str) -> tuple[str, str, str]:
+    parts = _SIGN.split(str(test))
+    if len(parts) != 3:
+        raise ValueError(f"has the test {test!r}; expected two sides and one of {', '.join((*COMPARE, ROUNDS))}")
+    return parts[0], parts[1], parts[2]
+
+
+def _parsed(side: str) -> tuple[ast.expr, list[str]]:
     """The syntax tree of a side, in which `_0`, `_1`, ... stand for keys, and these keys; ValueError if it has more."""
     keys: list[str] = []
 
@@ -84,7 +90,7 @@ def _parsed(side: str | float) -> tuple[ast.expr, list[str]]:
         return f"_{len(keys) - 1}"
 
     try:
-        tree = ast.parse(_NAME.sub(placeholder, str(side)), mode="eval").body
+        tree = ast.parse(_NAME.sub(placeholder, side), mode="eval").body
     except SyntaxError:
         tree = None
     if tree is None or not _arithmetic(tree):
@@ -109,7 +115,7 @@ def _is_key(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id.startswith("_")
 
 
-def value(side: str | float, numbers: Numbers) -> float:
+def value(side: str, numbers: Numbers) -> float:
     """The number that a side of a comparison means.
 
     LookupError if the report lacks a key or its interval, or has words there; ValueError for what is not arithmetic.
@@ -148,24 +154,24 @@ def _number(key: str, numbers: Numbers) -> float:
     return found
 
 
-def failure(test: Sequence[Any], numbers: Numbers) -> str:
+def failure(test: str, numbers: Numbers) -> str:
     """What is wrong with one comparison: "score is 0.21, expected > 0.333", or the number that lacks; "" if it holds.
 
-    >>> failure(["a", "rounds to", "0.40"], {"a": {"value": 0.404}})
+    >>> failure("a rounds to 0.40", {"a": {"value": 0.404}})
     ''
-    >>> failure(["a", ">", "1 / 3"], {"a": {"value": 0.21}})
+    >>> failure("a > 1 / 3", {"a": {"value": 0.21}})
     'a is 0.21, expected > 1 / 3 (0.3333)'
     """
-    left, sign, right = test
+    left, sign, right = _sides(test)
     try:
         a, b = value(left, numbers), value(right, numbers)
     except LookupError as error:
         return str(error.args[0])
     if sign == ROUNDS:
-        holds = f"{a:.{len(str(right).partition('.')[2])}f}" == str(right)
+        holds = f"{a:.{len(right.partition('.')[2])}f}" == right
     else:
         holds = COMPARE[sign](a, b)
-    worth = "" if re.fullmatch(r"[\d.]+", str(right)) else f" ({b:.4g})"
+    worth = "" if re.fullmatch(r"-?[\d.]+", right) else f" ({b:.4g})"
     return "" if holds else f"{left} is {a:.4g}, expected {sign} {right}{worth}"
 
 
