@@ -126,7 +126,8 @@ def test_nothing_but_arithmetic_is_evaluated(side):
 @pytest.mark.parametrize("side, message", [
     ("missing", "the report has no number missing"), ("word", "word is 'no', which is no number"),
     ("1 + none", "none is None"),
-    ("a.__class__", "no number a.__class__"), ("high(b_0.7)", "b_0.7 has no interval"), ("low(gone)", "no number gone")])
+    ("a.__class__", "no number a.__class__"), ("high(b_0.7)", "b_0.7 has no interval"),
+    ("low(gone)", "no number gone")])
 def test_a_number_that_lacks_is_named(side, message):
     with pytest.raises(LookupError, match=message):
         statements.value(side, NUMBERS)
