@@ -529,6 +529,7 @@ for fewer in (k // 16, k // 8, k // 4, k):
     print(f"SAE, k = {fewer:3}: FVE {fve:.3f}, purity averaged {by_group:.3f}, plain "
           f"{as_is:.3f}")
 _, nearest_fve, by_group, as_is = min(sweep)
+_ = report.number("sweep_best_averaged", max(row[2] for row in sweep), internal=True)
 
 # %%
 for key, value, note in (
@@ -608,6 +609,9 @@ for prefix, row, which in (("angle", close, "pairs of one label with S ≥ 0.5")
     print(f"{which}: n = {row.pairs}, error {row.error:.1f}°, shuffled "
           f"{row.null:.1f}°, p = {row.p:.3f}")
 report.number("angle_error_shuffled", close.null, internal=True)
+for row in bins[1:]:
+    report.number(f"angle_steps_from_{row.above:.1f}", row.error / step, internal=True)
+    report.number(f"angle_p_from_{row.above:.1f}", row.p, internal=True)
 if profile == "book":
     assert close.p < 0.01
 

@@ -219,9 +219,10 @@ report.number("drawn_right", sum(right),
 report.number("drawn_margin", min(s.margin for s in labels),
               note="smallest margin of a drawn shape")
 assert sum(right) >= 13 and labels[SHAPE_NAMES.index("cross")].margin > 0.1
-strict = stabilisers(drawn, G, tau=0.7)
-assert G.order < 16 or all(s.subgroup == shape_stabiliser(shape, A)
-                           for shape, s in zip(SHAPES, strict, strict=True))
+strict = [s.subgroup == shape_stabiliser(shape, A) for shape, s in
+          zip(SHAPES, stabilisers(drawn, G, tau=0.7), strict=True)]
+report.number("drawn_right_strict", sum(strict), internal=True)
+assert G.order < 16 or all(strict)
 
 # %% [markdown]
 # Thirteen are right: not only the size or the name, but the very elements ({numref}`fig-drawn-stabilisers` shows four
@@ -283,11 +284,20 @@ for shape, s, ok, row in zip(SHAPES, through, right, self_similarity(seen, G),
 _ = report.number("network_right", sum(right),
                   note="of 14 drawn shapes, stabilisers right, through the network")
 
+# %% tags=["hide-input"]
+wide, *square = (through[SHAPE_NAMES.index(name)].subgroup for name in (
+    "wide curve", "cross", "square", "checks"))
+for key, shapes in (("network_negative", [s.margin < 0 for s in through]),
+                    ("network_invariant", [s.subgroup.label == "all" for s in through]),
+                    ("network_wide_a_line", [wide.label == "C2 x C2"]),
+                    ("network_square_invariant", [H.label == "all" for H in square])):
+    report.number(key, sum(shapes), internal=True)
+
 # %% [markdown]
 # In the book's run ten are right, and the other four have more than they should. The wide curve is taken for a line.
 # Cross, square and checks come out as invariant: the network's response to them at the centre changes so little that
-# $c(h)$ stays above one half. And nearly all margins are negative: the activations are tuned so broadly that a small
-# turn passes as well.
+# $c(h)$ stays above one half. And all margins are negative but those of the shapes that come out as invariant: the
+# activations are tuned so broadly that a small turn passes as well.
 #
 # ## Where the threshold comes from
 #
@@ -374,6 +384,13 @@ for q in cosines:
     report.number(f"possible_at_{q}", mean_over("best", q), n=len(problems) * 4,
                   note=f"the same with the best possible threshold, cosine {q}")
     assert profile == "smoke" or q < 0.9 or mean_over("right", q) > 0.9
+
+# %% tags=["hide-input"]
+for (shared, part), q, rule in product(kinds, (0.7, 0.8, 0.9, 0.95, 0.99),
+                                       ("right", "best", "uncentred")):
+    kind = ("shared" if shared else "each") + ("_invariant" if part else "")
+    values = [getattr(r, rule) for r in reading[shared, part, q]]
+    report.number(f"{kind}_{rule}_at_{q}", np.mean(values), internal=True)
 
 # %%
 each = np.array([np.array(r.shares) for e, part in kinds for q in (0.7, 0.8, 0.9)
@@ -661,6 +678,8 @@ def verdict_of(key, name, text):
         report.number(f"{name}_{who}", float(np.mean(values)), n=len(values),
                       interval=interval_of(values) if len(values) > 1 else None,
                       over=f"{len(values)} seeds", note=text)
+    for end, extreme in (("least", min), ("most", max)):
+        report.number(f"{name}_{end}", extreme(shares["trained"]), internal=True)
     controls = {k: shares[k] for k in ("untrained", "patches")}
     result = emergence(shares["trained"], controls)
     for who, key_of in (("untrained", f"{name}_difference"),
@@ -701,8 +720,8 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 # and the encoder bears them out: in pixels as often as in the trained network, with random weights less often, in both
 # far more often than by chance. Such labels are true of the feature, and yet their surrogates have most of them as
 # well. And training does not make features invariant: random weights have several times as many invariant ones.
-# (*Invariant, encoder too* is a low bar: responses are not negative, so that even unrelated ones have a cosine of about
-# a third, and one half is asked for. Only the columns beside each other say anything.) Finally, what was trained here
+# (*Invariant, encoder too* is a low bar: responses are not negative, so that even unrelated ones have a cosine above
+# 0, and one half is asked for. Only the columns beside each other say anything.) Finally, what was trained here
 # has seen every orientation equally often. That symmetric features emerge *although nothing asks for them* is not what
 # this comparison says.
 #
@@ -720,6 +739,7 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 report.save()
 shares = (*words, "emergence", "excess")
 apart = {f"{a}_{b}" for a, b in (*product(worth, kinds_of), *product(shares, CONTROLS))}
+apart |= {key for key, entry in report.numbers.items() if entry.get("internal")}
 display(Markdown(report.compare(*(key for key in report.numbers
                                   if key not in apart.union(planted)))))
 there = figures.published_numbers("07_symmetry")

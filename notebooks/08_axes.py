@@ -479,13 +479,17 @@ with figures.house_style():
            xticks=range(0, 181, 45))
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     report.figure("ceilings", fig, alt="Linear ceilings by axis")
+for name, curve in zip(("dip", "dip_turned"), read["trained"], strict=True):
+    beside = (np.roll(curve[order], 1) + np.roll(curve[order], -1)) / 2
+    for angle, dip in zip(axes.angles[order], beside - curve[order], strict=True):
+        report.number(f"{name}_{angle:g}", dip, internal=True)
 
 # %% [markdown]
 # The four exact mirrors may do better here, as with patches, which they permute, or worse: reading between cells
 # smooths a block, and what is smooth is easier to predict. If the grid is the cause, the four go together. What a world
 # or a training prefers would part them. In the book's run patches have peaks at the four. Three of the four exact axes
-# of the trained network have dips of about two hundredths, and the dips of the dashed curves lie half the turn further,
-# as the unsmoothed blocks do. That looks like resampling and not like a preference; but no interval says so.
+# of the trained network have dips of one to five hundredths, and the dips of the dashed curves lie half the turn
+# further, as the unsmoothed blocks do. That looks like resampling and not like a preference; but no interval says so.
 #
 # And the images alone: how similar is a picture to its mirror image, about which axis? We compare brightness within the
 # largest circle, means removed.
@@ -600,7 +604,8 @@ parts = {"Conditions": ("_turned", "_conjugated", "_both"),
          "Without a coder": ("ceiling_", "alike_"),
          "Controls": ("_untrained", "_patches", "_told", "_surrogate"),
          "The trained network": ("",)}
-left, shown = list(report.numbers), []
+left = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+shown = []
 for title, marks in parts.items():
     keys = [key for key in left if any(mark in key for mark in marks)
             and (title != "Conditions" or not key.startswith("ceiling_"))]

@@ -117,6 +117,7 @@ for name, action in others.items():
     wrong = [s.name for s, t in zip(SHAPES, shapes, strict=True)
              if t.subgroup != shape_stabiliser(s, action)]
     assert set(wrong) <= {"T-junction"}
+    report.number(f"drawn_right_{name}", len(SHAPES) - len(wrong), internal=True)
     print(f"{name}: {len(action.group.subgroups())} subgroups, "
           f"{len(action.group.irreps())} irreps,",
           "drawn shapes:", dict(Counter(t.subgroup.label for t in shapes)),

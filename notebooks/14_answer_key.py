@@ -567,6 +567,8 @@ print(f"the true dictionary itself: stabilisers {best.stabiliser_of_all:.2f}, "
 drawn_methods, drawn = plan.methods, study(*plan, folder=folder)
 table(drawn, drawn_methods, COLUMNS)
 note_scores(drawn, "drawings")
+for method in drawn_methods:
+    note_mean(f"drawings_{slug(method)}_l0", scores_of(drawn, method, "l0"), "", True)
 _ = report.number("drawings_ceiling_ari", best.ari,
                   note="ARI of the true dictionary of drawings")
 
