@@ -590,8 +590,8 @@ print(f"matched better than 99 % are by data points: {above.float().mean():.0%}"
 # upright edges of photographs would be a likelier cause of both; *untrained* and *patches*, for what architecture and
 # pixels have without any training; *samples that stay* and *that turn with the images*, for network or images.
 #
-# Supported mirrors of the trained network are left-right most often, up-down next, and diagonal hardly ever, so
-# interpolation is not the cause. A second set of photographs gives the same order. Turned photographs take the
+# Supported mirrors of the trained network are left-right most often, up-down next, and diagonal hardly ever, which
+# interpolation does not explain. A second set of photographs gives the same order. Turned photographs take the
 # preference along by nearly their whole turn, while a turned group leaves it where it is: the dictionary's preference
 # is that of the images it was trained on. The linear ceilings stay where they were, so the layer has one of its own.
 # Random weights and pixels have hardly any supported mirrors; features of random weights lean to the same two axes, if
