@@ -32,7 +32,7 @@ from groupcc_lite.runs.profiles import (
 )
 from groupcc_lite.runs.recipes import KINDS
 from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish, table_by_column
-from groupcc_lite.runs.scene_report import (
+from groupcc_lite.runs.scene_measures import (
     CODER_NAMES,
     READINGS,
     Invariance,
@@ -40,15 +40,17 @@ from groupcc_lite.runs.scene_report import (
     additivity,
     best_ridge,
     canonical_fve,
-    coder_rows,
     explained_in_use,
     family_f1,
     far_powers,
     invariance,
+    probe_readings,
+)
+from groupcc_lite.runs.scene_report import (
+    coder_rows,
     layer_rows,
     matrix_rows,
     paper_probe_rows,
-    probe_readings,
     probe_rows,
     record,
     relation_rows,
