@@ -484,7 +484,7 @@ best = torch.stack([(x[:, 0].float() @ V.T).amax(0) for x in points.in_order()])
 wins = (picture_responses(run.model, of_sae, V).diagonal() > best).double().numpy()
 report.number("rendered_count_sae", len(chosen), note="features of the SAE drawn")
 report.number("rendered_above_images_sae", float(wins.mean()), n=len(wins),
-              interval=share_interval(wins), over="features",
+              interval=share_interval(int(wins.sum()), len(wins)), over="features",
               note="pictures of an SAE's features that excite it more than every such "
                    "point")
 ahead = float(louder_than_all.mean() - wins.mean())

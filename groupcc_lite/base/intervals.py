@@ -62,7 +62,7 @@ def percentile_interval(values: Sequence[float] | np.ndarray | Tensor, *,
     Of `bootstrap` it is a statistic's 95 % interval, of shuffled data what chance gives, of features how they spread.
     NaN where a value is NaN, unless these are skipped, and where all are. ValueError for no values.
 
-    >>> percentile_interval(range(1001))
+    >>> percentile_interval(np.arange(1001.0))
     (25.0, 975.0)
     """
     if not len(values):

@@ -65,7 +65,7 @@ def test_probing_a_run_gives_every_reading_a_score_for_every_seed(study):
     assert all(len(of_seeds) == 1 and of_seeds[0].f1.shape == (4, 3) for of_seeds in found.values())
     inferred = study.probe("mlp", "equivariant", 4, "inferred", 4)
     assert np.array_equal(found[Probed("mlp", "inferred", "inferred", 4, 4)][0].f1, inferred.f1)
-    rows = values(probe_rows(found, study.tasks))
+    rows = {key: row.value for key, row in probe_rows(found, study.tasks).items()}
     mean = float(np.mean(inferred.of("xgboost")))
     assert rows["f1_all_mlp_inferred_inferred_k4_t4"] == pytest.approx(mean)
     assert set(FAMILIES) <= {key.split("_")[1] for key in rows if key.startswith("f1_")}
