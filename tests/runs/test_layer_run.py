@@ -13,7 +13,7 @@ from small import noise_images, small_model
 from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.base import described
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Training, train
-from groupcc_lite.groups import cyclic
+from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
 from groupcc_lite.orbits import IdentityBlocks, OrbitStream
 from groupcc_lite.runs.layer_run import Run
 
@@ -186,6 +186,10 @@ def test_photographs_are_needed_where_there_are_no_drawings(tmp_path, monkeypatc
     (dict(seed=-1), "seed is -1"),
     (dict(layer="mixed9z"), "mixed9z"),
     (dict(colour="red"), "no field colour"),
+    (dict(model=torch.nn.ReLU()), "a bare ReLU.*wrap_model"),
+    (dict(group=4), "group is 4; expected a name"),
+    (dict(group=FiniteGroup(cyclic(3).table, names=("e", "a", "b"), name="D_3")),
+     "no standard way to move images"),
 ])
 def test_bad_settings_are_one_clear_error(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -195,6 +199,11 @@ def test_bad_settings_are_one_clear_error(tmp_path, arguments, message):
 def test_unknown_coder_settings_are_refused(run):
     with pytest.raises(ValueError, match="no setting depth"):
         run.coder(depth=2)
+
+
+def test_a_group_may_be_given_as_one(tmp_path):
+    runs = [Run("smoke", group=group, work=tmp_path) for group in (dihedral(4), "D_4", "d4")]
+    assert {run.profile.group for run in runs} == {"D_4"} and all(run.group == dihedral(4) for run in runs)
 
 
 def test_a_model_by_name_replaces_the_profiles(tmp_path):
