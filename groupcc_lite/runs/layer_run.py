@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ from groupcc_lite.orbits import (
     StoredOrbits,
     sample_orbits,
 )
+from groupcc_lite.runs.features import FamilyMap, FeatureTable, feature_frame, feature_table
 from groupcc_lite.runs.profiles import Profile, get_profile
 from groupcc_lite.runs.recipes import (
     FITTED_RIDGE,
@@ -75,24 +76,6 @@ NAMED_IMAGES = 20_000
 """Up to how many photographs a report lists the names of: of so many, content is hashed as well."""
 CONTROLS = ("trained", "untrained", "patches", "told")
 """What `Run.control` knows."""
-
-
-class FamilyMap(NamedTuple):
-    """A coder's features as a map with clusters, labels and scores.
-
-    >>> FamilyMap._fields[:4]
-    ('coder', 'gap', 'features', 'embedding')
-    """
-
-    coder: GroupCrosscoder | FittedCrosscoder
-    gap: Float[np.ndarray, "m m"]
-    """1 - similarity of all living features."""
-    features: np.ndarray
-    """Latent numbers of the rows: latents that never fire on held-out images are left out."""
-    embedding: symmetry.Embedding
-    clusters: np.ndarray
-    labels: symmetry.ResponseLabels
-    scores: symmetry.FamilyScores
 
 
 class Run:
@@ -461,6 +444,21 @@ class Run:
         labels = symmetry.ResponseLabels(*(array[alive] for array in labels))
         scores = symmetry.score_families(gap, embedding, clusters, labels.label)
         return FamilyMap(coder, gap, alive, embedding, clusters, labels, scores)
+
+    def feature_table(self, kind: str = "crosscoder", *, count: int = 8) -> FeatureTable:
+        """Everything that is known about each living feature, as arrays: what the atlas shows and `features` tabulates.
+
+        `count` relatives each. ValueError for an unknown kind.
+        """
+        found, heard = self.family_map(kind), None
+        if found.coder.group.order > 1:
+            heard = symmetry.encoder_profile(found.coder, self.orbits("held-out")).cpu()[found.features]
+        return feature_table(found, self.evaluate(found.coder), heard, count=count, seed=self.seed)
+
+    def features(self, kind: str = "crosscoder") -> Any:
+        """A pandas DataFrame with a row for each living feature; its columns are those of `feature_frame`."""
+        table = self.feature_table(kind, count=1)
+        return feature_frame(table, parse_group("trivial") if table.symmetries is None else self.group)
 
     def visualise(self, coder: GroupCrosscoder | FittedCrosscoder, features: list[int] | np.ndarray,
                   progress: bool = True, **changes: Any) -> Float[np.ndarray, "k s s 3"]:

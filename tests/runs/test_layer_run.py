@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from small import noise_images, small_model
@@ -16,6 +17,7 @@ from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Training, tr
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
 from groupcc_lite.orbits import IdentityBlocks, OrbitStream
 from groupcc_lite.runs.layer_run import Run
+from groupcc_lite.symmetry import max_cosine, stabilisers
 
 TINY = dict(latents=24, k=4, steps=12, curve_steps=6, batch_size=32, points_per_image=8, mask_radius=7.0,
             drawings=24, topk_ks=(4,), l1_sparsities=(1.0,))
@@ -382,3 +384,35 @@ def test_two_sets_of_images_share_none(tmp_path, monkeypatch, caplog):
     assert not set(first.all_images.names) & set(second.all_images.names)
     assert len(first.all_images) + len(second.all_images) == 12
     assert own.two_image_sets(pictures.flip(0))[2] == "given"
+
+
+def test_features_are_a_row_each_and_say_what_the_library_says(run):
+    frame, coder, G = run.features(), run.coder(), run.group
+    alive = np.flatnonzero(run.evaluate(coder).frequency > 0)
+    assert frame.index.tolist() == alive.tolist() and frame.index.name == "latent"
+    D = coder.dictionary.detach()[alive]
+    assert frame.symmetry.tolist() == [s.subgroup.label for s in stabilisers(D, G)]
+    assert frame.frequency.tolist() == pytest.approx(run.evaluate(coder).frequency[alive])
+    similarity, mover = max_cosine(D, G, elements=True)
+    similarity.fill_diagonal_(-2)
+    nearest = similarity.argmax(1)
+    assert frame.nearest.tolist() == alive[nearest].tolist()
+    assert frame.cosine.to_numpy() == pytest.approx(similarity.amax(1).numpy(), abs=1e-5)
+    assert frame.mover.tolist() == [G.names[mover[i, j]] for i, j in enumerate(nearest)]
+    power = frame[[name for name in frame if name.startswith("power ")]]
+    assert power.shape[1] == len(G.irreps()) and power.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    asked = frame.symmetry != "none"
+    assert frame.encoder.notna().equals(frame.confirmed.notna()) and not frame.confirmed[~asked].notna().any()
+
+
+def test_features_of_the_sae_have_no_symmetry(run):
+    frame = run.features("sae")
+    assert "symmetry" not in frame and set(frame.mover) == {"e"} and len(frame) > 1
+
+
+def test_a_table_survives_the_way_through_a_file(run, tmp_path):
+    frame = run.features()
+    frame.to_csv(tmp_path / "features.csv")
+    back = pandas.read_csv(tmp_path / "features.csv", index_col="latent", dtype={"confirmed": "boolean"},
+                           keep_default_na=False, na_values=[""])
+    assert back.symmetry.tolist() == frame.symmetry.tolist() and back.confirmed.equals(frame.confirmed)
