@@ -56,7 +56,7 @@ def _write(path: Path, writer: Callable[[Any], Any]) -> None:
 
 # --------------------------------------------------------------------------------------------------- figures
 
-def _saved(path: Path, draw: Callable[[Any], Any], *, size: tuple[float, float] = (7, 3.4)) -> None:
+def _saved(path: Path, draw: Callable[[Any], Any], *, size: tuple[float, float] = (7.0, 3.4)) -> None:
     from matplotlib import pyplot as plt
 
     from groupcc_lite import figures
@@ -92,7 +92,7 @@ def _census(run: Run, found: Analysis, folder: Path) -> str:
     path = folder / "census.png"
     labels = len({H.label for H in run.group.subgroups()})
     _saved(path, lambda figure: figures.census_bars(found.census.labels, run.group, figure.subplots()) and None,
-           size=(7, 1.6 + 0.3 * labels))
+           size=(7.0, 1.6 + 0.3 * labels))
     return _shown(path, "Which symmetries its features have",
                   "Features by the stabiliser of their dictionary vector. A label alone is worth little: the table "
                   "above says how many there are by chance, and how many the encoder confirms.",
@@ -117,7 +117,7 @@ def _spectrum(run: Run, found: Analysis, folder: Path) -> str:
 
     path = folder / "spectrum.png"
     power = found.table.symmetries.spectrum.mean(0)
-    _saved(path, lambda figure: figures.irrep_bars(power, run.group, figure.subplots()) and None, size=(7, 2.8))
+    _saved(path, lambda figure: figures.irrep_bars(power, run.group, figure.subplots()) and None, size=(7.0, 2.8))
     return _shown(path, "How its features turn",
                   "Mean share of a feature's power in each irrep of the group. The first is what no element changes.",
                   "A bar for each irrep.")
