@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from browsing import DARKEST_PAPER, LIGHTEST_NIGHT, Reader, View, chromium, require, served
+from browsing import DARKEST_PAPER, LIGHTEST_NIGHT, Reader, View, axe_rules, chromium, require, served
 from built_book import ROOT, make_smoke_book
 
 from bookmaker import html_repairs
@@ -30,11 +30,7 @@ def browser():
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory) -> str:
     """The text of the script that knows the rules."""
-    package, folder = {"axe-core": html_repairs.AXE}, tmp_path_factory.mktemp("axe")
-    link = atlas.script_links(package, ROOT)["axe-core"]
-    require(atlas.is_local_link(link), f"npm cannot fetch {html_repairs.AXE.name}")
-    atlas.copy_scripts(package, ROOT, folder)
-    return (folder / link).read_text()
+    return axe_rules(tmp_path_factory.mktemp("axe"))
 
 
 @pytest.fixture(scope="module")
