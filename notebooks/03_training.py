@@ -757,7 +757,7 @@ _ = report.save()
 # images, so that left and right look alike to it was asked for.
 
 # %% tags=["hide-input"]
-shown = [key for key, number in report.numbers.items() if "internal" not in number]
+shown = report.comparable()
 shown = sorted(shown, key=lambda key: key.startswith("folds_"))  # these come last
 display(Markdown(report.compare(*shown)))
 

@@ -677,7 +677,7 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 report.save()
-shown = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+shown = report.comparable()
 subjects = {
     "Relatives, labels and the misprint": r"(relatives|label|erratum|correct).*",
     "Order inside a family": r"angle.*", "Purity, corrected": r".*purity_corrected"}

@@ -504,7 +504,7 @@ print(f"crosscoder {louder_than_all.mean():.2f} of {len(drawn)}, SAE {wins.mean(
 
 # %% tags=["hide-input"]
 report.save()
-shown_here = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+shown_here = report.comparable()
 display(Markdown(report.compare(*shown_here)))
 
 # %% tags=["hide-input"]

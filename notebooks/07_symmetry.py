@@ -739,8 +739,7 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 report.save()
 shares = (*words, "emergence", "excess")
 apart = {f"{a}_{b}" for a, b in (*product(worth, kinds_of), *product(shares, CONTROLS))}
-apart |= {key for key, entry in report.numbers.items() if entry.get("internal")}
-display(Markdown(report.compare(*(key for key in report.numbers
+display(Markdown(report.compare(*(key for key in report.comparable()
                                   if key not in apart.union(planted)))))
 there = figures.published_numbers("07_symmetry")
 show(kinds_of, worth, there, key="{column}_{key}")

@@ -604,7 +604,7 @@ parts = {"Conditions": ("_turned", "_conjugated", "_both"),
          "Without a coder": ("ceiling_", "alike_"),
          "Controls": ("_untrained", "_patches", "_told", "_surrogate"),
          "The trained network": ("",)}
-left = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+left = report.comparable()
 shown = []
 for title, marks in parts.items():
     keys = [key for key in left if any(mark in key for mark in marks)

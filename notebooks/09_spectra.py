@@ -536,7 +536,7 @@ display(Markdown(report.compare(
     "turn_power_untrained", "turn_power_patches", "speed")))
 
 # %% tags=["hide-input"]
-more = [key for key in report.numbers
+more = [key for key in report.comparable()
         if key.startswith(("power_", "score_", "cc_", "sae_"))]
 display(Markdown(report.compare(*more)))
 

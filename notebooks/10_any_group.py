@@ -552,7 +552,7 @@ display(Markdown(report.compare(
 display(Markdown(report.compare(
     "hue_turn_rank", "turn_encoder_rank", "hue_encoder_rank", "hue_kept_least",
     "hue_kept_most", "hue_outside", "any_swap", "any_product",
-    *(key for key in report.numbers if key.startswith("any_") and key not in (
+    *(key for key in report.comparable() if key.startswith("any_") and key not in (
         "any_swap", "any_product")))))
 
 # %% tags=["hide-input"]

@@ -578,9 +578,8 @@ _ = report.save()
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    *[key for key, row in report.numbers.items()
-      if not row.get("internal") and not key.endswith(("_wins", "_ties", "_losses"))
-      and key not in CONTESTS],
+    *[key for key in report.comparable()
+      if key not in CONTESTS and not key.endswith(("_wins", "_ties", "_losses"))],
     digits=4)))
 
 # %% tags=["hide-input"]

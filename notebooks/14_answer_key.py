@@ -700,7 +700,7 @@ SHORT = ["features", "standard_crosscoder_topk_cosine",
          "read_fitted_sae", "read_fitted_crosscoder", "read_fitted_data_points",
          "lead_fitted_sae", "lead_fitted_data_points"]
 display(Markdown(report.compare(*SHORT)))
-shown = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+shown = report.comparable()
 display(Markdown("All other numbers (for the sweeps, see the figures):\n\n"
                  + report.compare(*(key for key in shown if key not in SHORT))))
 
