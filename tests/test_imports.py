@@ -13,7 +13,7 @@ from bookmaker.project_facts import Project
 HEAVY = ("matplotlib", "umap", "sklearn", "xgboost", "lucent", "torchvision", "ipywidgets", "IPython", "pandas",
          "kornia", "threadpoolctl", "timm")
 LIGHT = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "symmetry", "answers", "runs", "atlas",
-         "__main__")
+         "analysis", "__main__")
 
 
 def fresh(code: str, root) -> str:

@@ -57,10 +57,9 @@ def _write(path: Path, writer: Callable[[Any], Any]) -> None:
 # --------------------------------------------------------------------------------------------------- figures
 
 def _saved(path: Path, draw: Callable[[Any], Any], *, size: tuple[float, float] = (7.0, 3.4)) -> None:
-    from matplotlib import pyplot as plt
-
     from groupcc_lite import figures
 
+    plt = require("matplotlib.pyplot", "pictures")
     with figures.house_style(), atomic_path(path) as temporary:
         figure = plt.figure(figsize=size, layout="constrained")
         figure = draw(figure) or figure

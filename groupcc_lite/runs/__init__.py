@@ -75,6 +75,6 @@ __all__ = [
     "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1",
     "far_powers", "feature_frame", "feature_table", "fold_measures", "fold_seeds", "fve_over_images",
     "get_key_profile", "get_profile", "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread",
-    "over_folds", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record", "relation_rows", "run_cost",
-    "relatives", "symmetries", "table_by_column", "uncertain",
+    "over_folds", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record", "relation_rows",
+    "relatives", "run_cost", "symmetries", "table_by_column", "uncertain",
 ]

@@ -255,7 +255,7 @@ def test_fill_puts_packages_in_their_place_and_names_unknown_ones():
         f"# T\n\n{reference('actions')}\n\n{reference('orbits')}\n\n<!-- a note -->\n")
     with pytest.raises(ValueError, match="book/x.md asks for the reference of actors, which groupcc_lite does not"):
         reference_pages.fill("<!-- reference: orbits actors -->", "book/x.md")
-    with pytest.raises(ValueError, match="no package 'actors'; there are actions, answers"):
+    with pytest.raises(ValueError, match="no package 'actors'; there are actions, analysis, answers"):
         reference("actors")
 
 
