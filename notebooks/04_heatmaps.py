@@ -454,8 +454,8 @@ show("encoder_rank_correlation", *unchanged)
 # about its decoder. It says nothing about the network's training: pixels do it too.
 #
 # And what is written invariantly is read invariantly, in all columns, if by few features. (Drawings would be a weak
-# witness here: half a turn maps every fifth of them onto itself.) But invariant features are *more* common in the
-# untrained network and in pixels. Training the network makes fewer of them.
+# witness here: half a turn maps every fifth of them onto itself.) But in the book's run invariant features are *more*
+# common in the untrained network and in pixels. Training the network makes fewer of them.
 #
 # ### Lines and curves, selected by the encoder
 #
@@ -523,8 +523,8 @@ if profile == "book":
 # The encoder's choice of a shape tells where the decoder has a half turn, so the paper's claim holds as a tendency.
 # Does it need a trained network? In the book's run it does not: with random weights the number is the same, since a
 # line is the same image after half a turn for any network. With centred profiles both are smaller, and the interval of
-# random weights includes 0.5. In pixels the half-turn test finds nothing. Selected by the decoder, few features have a
-# half turn, and their encoders have it in all columns.
+# random weights includes 0.5. In pixels the half-turn test finds nothing there. Selected by the decoder, few features
+# have a half turn, and their encoders have it in all columns.
 #
 # Two comparisons more. *Curves repeat only after a full turn*: if that set them apart, curves would have a lower
 # centred $c'(180°)$ than all other features; this test was fixed before its number was known. *Lines against curves*,
@@ -559,9 +559,10 @@ two_sorts += [key.format(name) for name in sorts for key in each_sort]
 show(*two_sorts)
 
 # %% [markdown]
-# Few curves have a second diagonal, as the paper says. But that is no mark of curves: most other features have none
-# either, and a curve's $c'(180°)$ is not below that of another feature. Nor do most features that prefer a line have a
-# half turn that would pass the threshold; their encoders, by which they were selected, have more of it.
+# In the book's run few curves have a second diagonal, as the paper says. But that is no mark of curves: most other
+# features have none either, and a curve's $c'(180°)$ is not below that of another feature. Nor do most features that
+# prefer a line have a half turn that would pass the threshold; their encoders, by which they were selected, have more
+# of it.
 #
 # *The circle* should have everything and has little, in both halves. A ring has a stroke in every direction at some
 # distance from its centre, so it suits a feature that looks for a stroke beside its point. The name is a poor one.
@@ -708,6 +709,11 @@ with figures.house_style():
 # The right-hand column is the run with `profile="inception"`: {term}`InceptionV1` in the BVLC training (GoogLeNet), not
 # the paper's, with images as they are and mirrored left to right. Read the two correlations with curvature side by
 # side: the first is the paper's claim, the second is not.
+#
+# Three things are other than above. A curve's $c'(180°)$ is below that of another feature somewhat more often than not.
+# **Random weights follow $g^{-1}h$ more closely than the trained network** on features (on drawings too, but there the
+# intervals overlap), so what training did to the built-in network it did not do here. And invariant features are rarest
+# in pixels; random weights have more of them than the trained network, as above.
 
 # %% tags=["hide-input"]
 report.save()
@@ -786,7 +792,8 @@ print(int(propellers.sum()), "features with a half turn and no mirror, confirmed
 #   diagonals, mirrors along rising ones. The profile $c(h)$ is its mean along stripes ({prf:ref}`prop-mean`).
 # - By {prf:ref}`prop-stripes` it depends on $g^{-1}h$ only exactly when orthogonal matrices turn the blocks into each
 #   other. How far that holds is a number. In the book's run it is higher for the trained network than for random
-#   weights, on drawings and on features; raw pixels, which are equivariant by construction, have as much.
+#   weights, on drawings and on features; raw pixels, which are equivariant by construction, have as much. On
+#   InceptionV1 random weights have more, on features.
 # - Selected by the encoder, lines, gratings and crosses have more of a half turn in the decoder than curves and
 #   corners. Random weights give the same, and no threshold separates the two sorts.
 # - Decoder and encoder agree about half a turn, and invariant features are read as they are written. They are rarer

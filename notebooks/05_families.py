@@ -391,7 +391,8 @@ print(f"ARI {found.scores.ari:.3f}; shuffled labels {chance:.3f}")
 # The columns above compare trained coders with each other. What would features reach that nobody trained? Each of
 # these is an encoder with as many directions, of which the same number fires, labelled by the same drawings:
 #
-# - **data points**: activations of randomly chosen orbits about the mean. They come with a dictionary, their own orbits;
+# - **data points**: activations of randomly chosen orbits about the mean. They come with a dictionary, their own
+#   orbits;
 # - **k-means**: centres of such activations, with the mean orbits of their clusters;
 # - **channels**: the layer's own units, of which there are fewer;
 # - **random**: directions in which the whitened activations vary alike.

@@ -327,9 +327,9 @@ for name in names:
                   note=f"{name}: mirrors confirmed by the encoder")
 
 # %% [markdown]
-# In the book's run the agreement of supported mirrors is far above chance, with random weights as well, and it is lowest
-# for the told network; the numbers of mirrors are printed above. So it says that a coder's two halves agree on an axis,
-# and nothing about what the network learned.
+# In the book's run the agreement of supported mirrors is far above chance, with random weights as well, and it is
+# lowest for the told network; the numbers of mirrors are printed above. So it says that a coder's two halves agree on
+# an axis, and nothing about what the network learned.
 #
 # ## Images, network, or pixels?
 #
@@ -376,9 +376,9 @@ print("exact mirrors:", int(axes.exact.sum()), "as it is,",
 # | as they are | conjugated | both beside upright | both beside upright | none |
 # | turned | conjugated | both beside the turned upright | both beside upright | none |
 #
-# Rows 1 and 3 cannot tell images from network; rows 2 and 4 can. Row 3 tells the grid from both. The grid's entry in row
-# 2 is double, because photographs are not turned afresh, only blocks are renamed: what exact mirrors do to the block
-# that the encoder reads stays, and how sharp the stored blocks are goes along.
+# Rows 1 and 3 cannot tell images from network; rows 2 and 4 can. Row 3 tells the grid from both. The grid's entry in
+# row 2 is double, because photographs are not turned afresh, only blocks are renamed: what exact mirrors do to the
+# block that the encoder reads stays, and how sharp the stored blocks are goes along.
 #
 # The criterion: we turn the curve of mean leanings of row 1 until it fits that of another row best, and note the angle.
 # Fourier series let us turn by less than a step. Features drawn again with replacement show how sure it is. By chance a
@@ -584,11 +584,13 @@ print(f"matched better than 99 % are by data points: {above.float().mean():.0%}"
 #
 # ## On InceptionV1
 #
-# The same cells, run with `profile="inception"`, give the right-hand column. All coders of this chapter, *trained*
-# too, are trained on 400 photographs there. What to look at: *left-right* against *each diagonal*, for interpolation
-# would treat them alike; *up-down* beside left-right, for gravity favours left-right only, and the many level and
-# upright edges of photographs would be a likelier cause of both; *untrained* and *patches*, for what architecture and
-# pixels have without any training; *samples that stay* and *that turn with the images*, for network or images.
+# The same cells, run with `profile="inception"`, give the right-hand column. All coders of this chapter, *trained* too,
+# are made from 400 photographs there, of which a tenth is held out; only the seeds have all 800. The second set are 400
+# photographs of the Berkeley segmentation data set. What to look at: *left-right* against *each diagonal*, for
+# interpolation would treat them alike; *up-down* beside left-right, for gravity favours left-right only, and the many
+# level and upright edges of photographs would be a likelier cause of both; *untrained* and *patches*, for what
+# architecture and pixels have without any training; *samples that stay* and *that turn with the images*, for network or
+# images.
 #
 # Supported mirrors of the trained network are left-right most often, up-down next, and diagonal hardly ever, which
 # interpolation does not explain. A second set of photographs gives the same order. Turned photographs take the

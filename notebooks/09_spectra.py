@@ -335,11 +335,12 @@ with figures.house_style():
     report.figure("equivariance", fig)
 
 # %% [markdown]
-# The score is no measure of what was learned. Patches of pixels have as high a median as the trained network, and
-# random weights follow; only shuffled blocks are far away. Centring raises all three medians. It narrows the lead over
-# random weights too, since an untrained network's features have more of an invariant part and less else; with one
-# network of each kind, how much of the rest is due to training stays open. Single features tell more: those of pixels
-# and of random weights scatter widely, those of the trained network do not.
+# The score is no measure of what was learned. In the book's run patches of pixels have as high a median as the trained
+# network, and random weights follow; only shuffled blocks are far away. Centring raises all three medians. It narrows
+# the lead over random weights too, since an untrained network's features have more of an invariant part and less else;
+# with one network of each kind, how much of the rest is due to training stays open. Single features tell more: those of
+# pixels and of random weights scatter widely, those of the trained network do not. On InceptionV1 random weights are
+# ahead of both.
 #
 # ## The same for an SAE
 #
@@ -436,7 +437,8 @@ for name, vectors in own.items():
 
 # %% [markdown]
 # It does not: on the built-in network random weights leave more power alone than trained ones, and raw patches about as
-# much. Against random weights, training makes features *change* with turns.
+# much. Against random weights, training made these features *change* with turns. On InceptionV1 trained and random
+# weights leave about as much alone, and patches less.
 #
 # ## Laws
 #
@@ -564,8 +566,9 @@ display(HTML(figures.published(
 
 # %% [markdown]
 # Counts of both coders mean something beside their surrogates and beside what the encoder confirms. An invariant part
-# lifts a profile, and an SAE's is another than a crosscoder's; before profiles were centred, that alone made counts of
-# mirrors differ.
+# lifts a profile, and an SAE's is another than a crosscoder's; centring takes that away. On InceptionV1 the SAE still
+# has fewer mirrors than the crosscoder, and fewer beyond its surrogate. But there the encoder bears out as large a
+# share of the SAE's labels as of the crosscoder's, of which chance would give more.
 #
 # ## Exercises
 #

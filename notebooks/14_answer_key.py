@@ -179,6 +179,7 @@ with figures.house_style():
 # |---|---|---|
 # | SAE | $x[e]$ | $x[e]$ |
 # | SAE, all poses | any block | the same block |
+# | wide SAE | any block | the same block, with $\lvert G\rvert$ times the latents |
 # | SAE, blocks fitted | $x[e]$ | all blocks, by least squares *after* training on $x[e]$ |
 # | SAE, all poses, blocks fitted | $x[e]$ | all blocks, by least squares *after* training on any block |
 # | crosscoder (L1, TopK, BatchTopK) | $x[e]$ | all blocks |
@@ -780,12 +781,13 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 # - At standard difficulty a TopK crosscoder recovers features, stabilisers and families nearly without mistakes.
 # - So does an ordinary SAE with fitted blocks ({prf:ref}`def-fitted`), while the noise is weak. Under strong noise the
 #   crosscoder leads at equal steps; an SAE of all poses that sees as many activations finds more than it.
-# - $k$ is known here, and features are independent. Without spare latents, or with twice the true $k$, features are lost.
+# - $k$ is known here, and features are independent. Without spare latents, or with twice the true $k$, features are
+#   lost.
 # - An equivariant SAE needs upright images. Where features occur in every pose it can write only what all poses share
 #   ({prf:ref}`prop-any-pose`).
 # - Latents can be given blocks by averaging orbits or by least squares ({prf:ref}`prop-averaged`), and the choice moves
-#   purity. Read alike, the crosscoder's latents are purer than the SAE's in the book's run, and **no purer than features
-#   that nobody trained**: data points are level with them.
+#   purity. Read alike, the crosscoder's latents are purer than the SAE's in the book's run, and **no purer than
+#   features that nobody trained**: data points are level with them.
 # - A dictionary of noise is right about every feature without symmetry: a score needs a control.
 #
 # ## Limits
