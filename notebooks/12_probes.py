@@ -590,9 +590,9 @@ display(Markdown(report.compare(
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models,
 # three $k$, and 8 tasks of each family, evenly spread, of the paper's 180. SAEs see 300 batches of 1,024 activations,
-# about 25 passes; the paper makes 500. Some equivariant SAEs of {numref}`fig-sweep` see three times as many. Coders
-# have three seeds at $k = 16$ and one at the others. {numref}`fig-splice-reference` is the counterpart of
-# {numref}`fig-splice`.
+# about 25 passes; the paper makes 500. Some equivariant SAEs of {numref}`fig-sweep` see three times as many. With 64
+# latents such a one is invariant and explains nearly as much as with 2,048, 99.5 % against 99.8 %. Coders have three
+# seeds at $k = 16$ and one at the others. {numref}`fig-splice-reference` is the counterpart of {numref}`fig-splice`.
 #
 # ```{figure} ../book/reference/12_probes/splice.png
 # :alt: Two panels of lines, pixel error of the spliced base model across and L1 norm of the latents upwards, one line per coder.
@@ -607,7 +607,7 @@ display(Markdown(report.compare(
 #   so, and given enough latents nothing in it could ({prf:ref}`prop-not-enforced`). With about as many latents as there
 #   are building blocks they are invariant, and the reconstruction is worse.
 # - The equivariant SAE can lead on the invariant questions of {prf:ref}`def-tasks` where few latents are kept. With
-#   enough of them, well trained coders answer everything, and most comparisons are ties.
+#   enough of them, well trained coders answer nearly everything, and most comparisons are ties.
 # - Boosted trees beat the paper's logistic regression by far, and one that has converged hardly or not.
 # - A reconstruction that is turned by the true element holds an answer that the activations did not give. Here the
 #   element can be inferred as well.

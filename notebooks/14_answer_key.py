@@ -690,7 +690,8 @@ print("of the crosscoder's advantage as the paper compares, an SAE with fitted b
 #
 # The same cells, run with `profile="inception"`, gave the right-hand column. The planted problems and drawings there
 # have more seeds and levels and the larger group $D_{16}$; the network is the BVLC training of InceptionV1
-# (GoogLeNet), not the paper's. The pictures below are the counterparts of
+# (GoogLeNet), not the paper's. Read by averages or by own dictionaries, data points are purer than the crosscoder's
+# latents there; in the other columns the intervals hold zero. The pictures below are the counterparts of
 # {numref}`fig-standard`, {numref}`fig-sweeps` and {numref}`fig-drawings`.
 
 # %% tags=["hide-input"]
