@@ -8,7 +8,7 @@ depend on (seed, epoch, position) only. `IdentityBlocks` of a source is what a p
 """
 
 from groupcc_lite.orbits.memory import TensorOrbits
-from groupcc_lite.orbits.sampling import OrbitSample, mask_points, read_at, sample_orbits, transformed_cells
+from groupcc_lite.orbits.sampling import OrbitSample, mask_points, orbits_at, read_at, sample_orbits, transformed_cells
 from groupcc_lite.orbits.source import IdentityBlocks, OrbitSource, StoredOrbits
 from groupcc_lite.orbits.store import STORE_FORMAT, OrbitStore
 from groupcc_lite.orbits.stream import OrbitStream
@@ -16,5 +16,6 @@ from groupcc_lite.orbits.views import OrbitRows, thinned
 
 __all__ = [
     "IdentityBlocks", "OrbitRows", "OrbitSample", "OrbitSource", "OrbitStore", "OrbitStream", "STORE_FORMAT",
-    "StoredOrbits", "TensorOrbits", "mask_points", "read_at", "sample_orbits", "thinned", "transformed_cells",
+    "StoredOrbits", "TensorOrbits", "mask_points", "orbits_at", "read_at", "sample_orbits", "thinned",
+    "transformed_cells",
 ]
