@@ -19,7 +19,13 @@ from groupcc_lite.answers import FeatureResponses, drawing, responses
 from groupcc_lite.coders import GroupCrosscoder, copy_fve
 from groupcc_lite.groups import parse_group
 from groupcc_lite.models import BaseModel, load_model
-from groupcc_lite.orbits import OrbitStore, orbits_at
+from groupcc_lite.orbits import (
+    EquivarianceError,
+    OrbitStore,
+    equivariance_error,
+    local_equivariance_error,
+    orbits_at,
+)
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import DepthProfile, get_depth_profile
 from groupcc_lite.stimuli import SHAPES, DrawingSource, ImageSource, ImageSubset, image_source, photo_folder
@@ -60,6 +66,10 @@ class LayerMeasures(NamedTuple):
     """What a linear map from the untransformed activation explains of the others, on held-out images."""
     copied: float
     """The same for a copy of it."""
+    turning: EquivarianceError
+    """By element, without any coder, on held-out images."""
+    local: EquivarianceError
+    """By small motions."""
     fve: Float[np.ndarray, " s"]
     living: Float[np.ndarray, " s"]
     """Number of living features."""
@@ -129,7 +139,14 @@ class LayerStudy:
         found = [_of_coder(coder, m.frequency, held_out, self.seed) for coder, m in zip(coders, metrics, strict=True)]
         rows = {name: np.stack([row[name] for row in found]) for name in found[0]}
         return LayerMeasures(float(run.ceiling()[1:].mean()), float(copy_fve(held_out.in_order())[1:].mean()),
-                             fve=np.array([m.fve for m in metrics]), **rows)
+                             *self._without_coder(run), fve=np.array([m.fve for m in metrics]), **rows)
+
+    def _without_coder(self, run: Run) -> tuple[EquivarianceError, EquivarianceError]:
+        p, source = self.profile, run.source("held-out")
+        images = source.load(range(min(p.turned_images, len(source))))
+        settings: dict[str, Any] = dict(points=p.points_per_image, mask_radius=p.mask_radius, seed=self.seed)
+        return (equivariance_error(run.model, run.action, images, **settings),
+                local_equivariance_error(run.model, images, **settings))
 
     # ------------------------------------------------------------------------------------ other networks
 
