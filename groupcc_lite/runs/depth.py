@@ -6,6 +6,7 @@ them is then the layer.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from groupcc_lite.orbits import (
 )
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.runs.profiles import DepthProfile, get_depth_profile
+from groupcc_lite.runs.reports import Report
 from groupcc_lite.stimuli import SHAPES, DrawingSource, ImageSource, ImageSubset, image_source, photo_folder
 from groupcc_lite.symmetry import (
     centre_activations,
@@ -147,6 +149,16 @@ class LayerStudy:
         settings: dict[str, Any] = dict(points=p.points_per_image, mask_radius=p.mask_radius, seed=self.seed)
         return (equivariance_error(run.model, run.action, images, **settings),
                 local_equivariance_error(run.model, images, **settings))
+
+    def report(self, chapter: str) -> Report:
+        """An empty report for a chapter, with the study's provenance."""
+        runs = [self.run(which) for which in self.layers]
+        images = runs[0].all_images
+        facts = dict(seed=self.seed, group=self.profile.group, model=self.profile.networks[0][0], images=len(images),
+                     images_sha256=images.fingerprint, settings=dataclasses.asdict(self.profile),
+                     fingerprints={"/".join(which): run.model.fingerprint
+                                   for which, run in zip(self.layers, runs, strict=True)})
+        return Report(runs[0].work / "reports" / self.profile.name, chapter, self.profile.name, **facts)
 
     # ------------------------------------------------------------------------------------ other networks
 
