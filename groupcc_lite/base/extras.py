@@ -14,7 +14,8 @@ EXTRAS = {
     "probing": "probes of latents",
     "pictures": "figures and drawings of features",
     "widgets": "sliders and tables in notebooks",
-    "zoo": "networks by name from other libraries",
+    "zoo": "networks by name from torchvision",
+    "networks": "networks by name from timm and Hugging Face",
 }
 """Each extra and what needs it."""
 
