@@ -79,7 +79,9 @@ class BaseModel(nn.Module):
         super().__init__()
         self.name, self.layer, self.input_size, self.preprocess = name, layer, input_size, preprocess
         self.input_channels: int = preprocess.count
-        network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        network = network.eval().requires_grad_(False)
+        if not any(tensor.ndim == 5 for tensor in (*network.parameters(), *network.buffers())):  # torch refuses these
+            network = network.to(memory_format=torch.channels_last)
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std))
         device = anchor(network).device
         self.register_buffer("_gain", (preprocess.scale / std).to(device), persistent=False)
@@ -89,8 +91,8 @@ class BaseModel(nn.Module):
         if isinstance(self.geometry, NominalGeometry):
             if not isinstance(grid, TokenGrid):  # whoever says how tokens lie is believed
                 check_places(self.network, self.geometry, channels=self.input_channels)
-            log.warning("%s/%s: cells see the whole image, or more than a square of their own; %s says where they sit "
-                        "and no more", name, layer, self.geometry)
+            log.warning("%s/%s: cells see more than squares of their own; %s says where they sit and no more", name,
+                        layer, self.geometry)
         with torch.no_grad():
             blank = torch.zeros(1, self.input_channels, input_size, input_size).to(anchor(self.network))
             self.channels: int = self.network(blank).shape[1]

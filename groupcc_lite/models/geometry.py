@@ -187,6 +187,7 @@ _POINTWISE_FUNCTIONS: set[Any] = {
     operator.pow,
 }
 _POOLS: tuple[Any, ...] = (F.max_pool2d, torch.max_pool2d, F.avg_pool2d)
+_SPLITS: tuple[Any, ...] = ("split", "chunk", torch.split, torch.chunk)
 _POINTWISE_METHODS = {"add", "add_", "mul", "mul_", "sub", "div", "relu", "relu_", "clamp", "sigmoid", "tanh",
                       "contiguous", "clone", "float", "to", "pow", "square", "sqrt", "abs", "detach"}
 _POINTWISE_MODULES: tuple[type[nn.Module], ...] = (
@@ -282,10 +283,28 @@ def _through_graph(graph: fx.Graph, owner: nn.Module, start: Spans, *, context: 
             return spans[node.args[0]] if isinstance(node.args[0], fx.Node) else None
         elif context and _without_place(node, spans, owner):
             spans[node] = None
-        elif context and node.op == "call_module" and isinstance(owner.get_submodule(str(node.target)), _IMAGE_NORMS):
-            spans[node] = spans[node.all_input_nodes[0]]
+        elif context and (known := _in_place(node, spans, owner)):
+            spans[node] = known
         else:
             spans[node] = _through(node, spans, owner)
+    return None
+
+
+def _in_place(node: fx.Node, spans: dict[fx.Node, Spans | None], owner: nn.Module) -> Spans | None:
+    """What looks beyond its window, or at a window that follows the size of the image, but leaves cells where they are.
+
+    A convolution that pads as TensorFlow's "same" does: for a size that its stride divides.
+    """
+    inputs = spans[node.all_input_nodes[0]] if node.all_input_nodes else None
+    if inputs is None or node.op != "call_module":
+        return inputs if node.target is F.group_norm else None
+    module = owner.get_submodule(str(node.target))
+    if isinstance(module, _IMAGE_NORMS):
+        return inputs
+    if isinstance(module, nn.Conv2d) and "Same" in type(module).__name__:
+        sides = zip(module.kernel_size, module.stride, module.dilation, strict=True)
+        padding = tuple(max(d * (k - 1) + 1 - s, 0) // 2 for k, s, d in sides)
+        return _windowed(node, inputs, module.kernel_size, module.stride, padding, module.dilation)
     return None
 
 
@@ -314,6 +333,8 @@ def _through(node: fx.Node, spans: dict[fx.Node, Spans | None], owner: nn.Module
         return None
     if node.target in ("permute", torch.permute):
         return _permuted(node, inputs[0])
+    if node.target in _SPLITS:  # over channels; what is taken out of them comes next
+        return inputs[0] if _argument(node, 2, "dim", 0) == 1 == inputs[0].channels else _unclear(node)
     if node.op == "call_module":
         return _through_module(node, inputs, owner.get_submodule(str(node.target)))
     if node.op == "call_method":
@@ -363,9 +384,12 @@ def _through_own_forward(node: fx.Node, spans: Spans, module: nn.Module) -> Span
 
 def _through_conv(node: fx.Node, spans: Spans, owner: nn.Module) -> Spans:
     weight = _argument(node, 1, "weight", None)
-    if not isinstance(weight, fx.Node) or weight.op != "get_attr":
+    if isinstance(weight, fx.Node) and weight.op == "get_attr":
+        kernel = tuple(operator.attrgetter(str(weight.target))(owner).shape[2:])
+    elif isinstance(owner, nn.Conv2d):  # a convolution that standardises its weights first
+        kernel = owner.kernel_size
+    else:
         return _unclear(node)
-    kernel = tuple(operator.attrgetter(str(weight.target))(owner).shape[2:])
     stride, padding = _argument(node, 3, "stride", 1), _argument(node, 4, "padding", 0)
     return _windowed(node, spans, kernel, stride, padding, _argument(node, 5, "dilation", 1))
 
@@ -381,7 +405,10 @@ def _through_function(node: fx.Node, inputs: list[Spans], function: Callable | s
         return _merge(node, inputs) if dim == 1 == inputs[0].channels else _unclear(node)
     if function is operator.getitem:  # x[:, 0]: channels only
         index, first = node.args[1], inputs[0].channels == 1
-        return _merge(node, inputs) if first and isinstance(index, tuple) and len(index) <= 2 else _unclear(node)
+        if isinstance(index, int) and getattr(node.args[0], "target", None) in _SPLITS:
+            return inputs[0]
+        whole = isinstance(index, tuple) and all(one in (slice(None), ...) for one in index[2:])
+        return _merge(node, inputs) if first and whole else _unclear(node)
     if function is F.pad:
         return _padded(node, inputs[0], _argument(node, 1, "pad", ()))
     if function in _POOLS:
@@ -491,9 +518,10 @@ def check_places(network: nn.Module, geometry: NominalGeometry, *, trials: int =
     own = torch.stack([one[cell] for one, cell in zip(change, cells, strict=True)]).sum()
     others = (change.sum() - own) / (geometry.grid**2 - 1)
     if not own > 1.5 * others:
-        raise DisagreeingGeometry(f"cells do not sit where they should: redrawing the patch of a cell changes it by "
-                                  f"{float(own / trials):.3g}, other cells by {float(others / trials):.3g}; {geometry} "
-                                  "does not describe this network")
+        raise DisagreeingGeometry("cells do not sit row by row where they should: redrawing the patch of a cell "
+                                  f"changes it by {float(own / trials):.3g}, other cells by "
+                                  f"{float(others / trials):.3g}; {geometry} does not describe this layer, choose "
+                                  "another one")
 
 
 def measure_geometry(network: nn.Module, input_size: int, *, trials: int = 24, seed: int = 1,

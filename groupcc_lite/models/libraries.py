@@ -101,7 +101,16 @@ def _filled(make: Callable[[], nn.Module], file: Path | None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what `randomise` leaves alone may be drawn too
         network = make()
-    return randomise(network) if file is None else load_state(network, file)
+    return _opened(randomise(network)) if file is None else load_state(network, file)
+
+
+@torch.no_grad()
+def _opened(network: nn.Module) -> nn.Module:
+    """Scales that begin near zero, so that training may open residual branches, become 1: here nobody will train."""
+    for name, parameter in network.named_parameters():
+        if not name.endswith("bias") and parameter.ndim <= 1 and parameter.abs().max() < 1e-2:
+            parameter.fill_(1.0)
+    return network
 
 
 def _no_connection(library: str, name: str, error: Exception) -> ConnectionError:
