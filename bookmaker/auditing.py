@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from bookmaker.page_packages import ON_PAGES
+from bookmaker.html_repairs import ON_PAGES
 from groupcc_lite.atlas import VENDOR_FOLDER
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"

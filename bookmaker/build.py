@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bookmaker import execution, html_repairs, notebook_pairs, page_packages, pages, reference_pages
+from bookmaker import execution, html_repairs, notebook_pairs, pages, reference_pages, statements
 from bookmaker.auditing import Problem, audit
 from bookmaker.project_facts import HOW_TO_SET, Project, repeated
 from bookmaker.replication import read_claims
@@ -185,14 +185,14 @@ def build(root: Path, profile: str) -> Path:
     """
     source, output, target = assemble(root, profile), root / "_build" / profile, html_folder(root, profile)
     (source / "extra").mkdir(exist_ok=True)  # named in the configuration; Sphinx warns about folders that are not there
-    links, facts = script_links(page_packages.ON_PAGES, root), project(root)
+    links, facts = script_links(html_repairs.ON_PAGES, root), project(root)
     if not facts.repository:
         log.info("no page has a button for Colab, the repository or issues, because the address is unknown: %s",
                  HOW_TO_SET)
     atomic_write(source / "_config.yml", html_repairs.configured(
         (root / "_config.yml").read_text(), links, facts))
     made_from = {str(p.relative_to(source)): p for p in sorted(source.rglob("*")) if p.is_file()}
-    made_from |= {module.__name__: Path(module.__file__) for module in (page_packages, html_repairs)}
+    made_from[html_repairs.__name__] = Path(html_repairs.__file__)
     sources = digest({name: sha256_of(path) for name, path in made_from.items()})
     record = output / "built.json"
     if record.is_file() and read_json(record) == sources and (target / "index.html").is_file():
@@ -207,7 +207,7 @@ def build(root: Path, profile: str) -> Path:
     arguments = ["build", str(source), "--path-output", str(output), "-W", "-n", "--keep-going", "-q"]
     if subprocess.run([command, *arguments], stdout=subprocess.DEVNULL, check=False).returncode:
         raise BuildError("the strict build failed; every warning above counts as an error")
-    copy_scripts(page_packages.ON_PAGES, root, output / "_build" / "html")
+    copy_scripts(html_repairs.ON_PAGES, root, output / "_build" / "html")
     html_repairs.finish(root, output / "_build" / "html", facts)
     shutil.rmtree(target, ignore_errors=True)
     (output / "_build" / "html").rename(target)
@@ -216,12 +216,30 @@ def build(root: Path, profile: str) -> Path:
 
 
 def check(root: Path, profile: str) -> int:
-    """Audit the built pages; returns how many there are. BuildError listing every problem."""
+    """Audit the built pages, and what they say of the book's run; returns how many pages there are.
+
+    BuildError listing every problem.
+    """
     folder = html_folder(root, profile)
-    problems: list[Problem] = audit(folder, expected=toc_pages(root))
+    problems: list[Problem] = [*audit(folder, expected=toc_pages(root)), *untrue_statements(root, profile)]
     if problems:
         raise BuildError(f"{len(problems)} problems in {folder}:\n" + "\n".join(f"  {problem}" for problem in problems))
     return len(list(folder.rglob("*.html")))
+
+
+def untrue_statements(root: Path, profile: str) -> list[Problem]:
+    """What the prose says of the book's run and the reports do not bear out.
+
+    Nothing for a run with another profile, seed or images, whose numbers differ: the prose is not about it.
+    """
+    if profile != statements.PROFILE:
+        return []
+    records = [read_json(path) for path in sorted(execution.executed_folder(root, profile).glob("*.json"))]
+    chosen = [{key: value for key, value in record["parameters"].items() if value} for record in records]
+    if any(parameters != {"profile": profile} for parameters in chosen):
+        return []
+    said = statements.read_statements(root / "book" / "statements.yml")
+    return statements.untrue(said, profile, pages.read_reports(execution.report_path(profile, "").parent))
 
 
 def make(root: Path, profile: str, parameters: dict[str, Any], **how: Any) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
-from groupcc_lite.base import Verbs, say, say_table, use_data
+from groupcc_lite.base import Verbs, minutes, say, say_table, use_data
 
 # The rest of the library is imported inside the verbs, so that --help answers at once.
 
@@ -26,7 +27,6 @@ def _profiles(options: argparse.Namespace) -> None:
 
 
 def _cost(options: argparse.Namespace) -> None:
-    from groupcc_lite.base import minutes
     from groupcc_lite.runs import cost
 
     stages = cost(options.profile, images=options.images)
@@ -64,6 +64,31 @@ def _atlas(options: argparse.Namespace) -> None:
     say(f"The data of the atlas lie in {page}" if options.data_only else f"The atlas lies at {page}")
 
 
+def _analyse(options: argparse.Namespace) -> None:
+    from groupcc_lite.analysis import write_report
+    from groupcc_lite.runs import Run, run_cost
+
+    use_data(options.data)
+    given = {key: getattr(options, key) for key in ("model", "layer", "group") if getattr(options, key) is not None}
+    run = Run(options.profile, options.seed, images=options.images, weights=options.weights, **given,
+              **dict(_setting(text) for text in options.set))
+    run.check()
+    say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in run_cost(run).items())])
+    if not options.dry_run:
+        say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """FIELD=VALUE as a profile's field and its value; ValueError for anything else."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set is {text!r}; expected FIELD=VALUE, such as latents=1024; `groupcc profiles` has all")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
 def _number(value: Any) -> str:
     return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else (
         f"{value:,.0f}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value))
@@ -71,12 +96,14 @@ def _number(value: Any) -> str:
 
 def verbs() -> Verbs:
     """All verbs with their options."""
-    top = Verbs("groupcc", "Group crosscoders: the settings and cost of a run, and its feature atlas.")
+    top = Verbs("groupcc", "Group crosscoders: the symmetries of a network's features, and what a run costs.")
     top.add("profiles", _profiles, "list the profiles and every setting of each")
     top.add("cost", _cost, "estimate time and disk of a profile before it starts", top.profile).add_argument(
         "--images", metavar="FOLDER", help="photographs that the run would use")
     _atlas_options(top.add("atlas", _atlas, "make the feature atlas of a run, a page without a server", top.profile,
                            top.inputs))
+    _analyse_options(top.add("analyse", _analyse, "find the symmetries of a layer of your network, and write a report",
+                             top.profile, top.inputs))
     sub = top.add("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
     sub.add_argument("--folder", help="where the weights go (default: tiny-inception in the work folder, "
                      "never into the package)")
@@ -84,6 +111,19 @@ def verbs() -> Verbs:
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     return top
+
+
+def _analyse_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--model", help="a name that `load_model` knows, such as torchvision/resnet18/layer2 (default: "
+                     "the profile's)")
+    sub.add_argument("--layer", help="layer to read, where the model's name has none")
+    sub.add_argument("--group", help="C_n or D_n (default: the profile's)")
+    sub.add_argument("--out", metavar="FOLDER", default="report", help="where the report goes (default: report)")
+    sub.add_argument("--seed", type=int, default=0, help="default: 0")
+    sub.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[],
+                     help="another value for a field of the profile; may be given several times")
+    sub.add_argument("--no-atlas", action="store_true", help="leave out the feature atlas, whose pictures take longest")
+    sub.add_argument("--dry-run", action="store_true", help="say what would fail and what it costs, and stop")
 
 
 def _atlas_options(sub: argparse.ArgumentParser) -> None:

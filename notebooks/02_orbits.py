@@ -700,11 +700,14 @@ _ = report.save()
 # photographs. Both ways to sample are compared on 240 photographs with 5 points each.
 
 # %% tags=["hide-input"]
-apart = [key for key in report.numbers if not key.startswith(("read_", "patch_"))]
+both = ("read", "patch")
+known = {key: key.partition("_") for key in report.comparable()}
+apart = [key for key, (way, _, _) in known.items() if way not in both]
 display(Markdown(report.compare(*apart, "patch_change")))
+rows = dict.fromkeys(row for key, (way, _, row) in known.items()
+                     if way in both and key != "patch_change")
 there = figures.published_numbers("02_orbits")
-display(Markdown(table_by_column(there, [*between, *wording], ("read", "patch"),
-                                 key="{column}_{key}")))
+display(Markdown(table_by_column(there, rows, both, key="{column}_{key}")))
 for key, caption, alt in (
         ("where", "where a point has gone after half a turn", "A heat map, one hill."),
         ("registration", "pixels and variance lost by the naive registration",

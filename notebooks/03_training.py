@@ -64,13 +64,12 @@ weights = None  # a weights file for the profile's model
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.answers import (
     above_null,
     best_matches,
-    living_features,
     median_interval,
 )
 from groupcc_lite.coders import (
@@ -79,6 +78,7 @@ from groupcc_lite.coders import (
     copy_fve,
     data_dictionary,
     evaluate,
+    firing_frequency,
 )
 from groupcc_lite.figures import BLUE, INK, ORANGE
 from groupcc_lite.groups import cyclic
@@ -91,6 +91,7 @@ from groupcc_lite.runs import (
     mean_spread,
     uncertain,
 )
+from groupcc_lite.symmetry import living_dictionary
 
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -561,7 +562,8 @@ assert scores.std(ddof=1) < 0.03
 
 
 def features(run, start, **changes):
-    return living_features(run.coder(seed=start, **changes), run.orbits("held-out"))
+    coder = run.coder(seed=start, **changes)
+    return living_dictionary(coder, firing_frequency(coder, run.orbits("held-out")))[0]
 
 
 def replication(D, others, source):
@@ -755,7 +757,7 @@ _ = report.save()
 # images, so that left and right look alike to it was asked for.
 
 # %% tags=["hide-input"]
-shown = [key for key, number in report.numbers.items() if "internal" not in number]
+shown = report.comparable()
 shown = sorted(shown, key=lambda key: key.startswith("folds_"))  # these come last
 display(Markdown(report.compare(*shown)))
 
@@ -788,7 +790,14 @@ display(Markdown(report.compare(*shown)))
 #
 # InceptionV1, reference run: training, as in {numref}`fig-history`.
 # ```
-#
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "03_training", "replication",
+    caption="InceptionV1, reference run: how well features come back.",
+    alt="Curves of best matches beside their nulls.", width="900px")))
+
+# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} The other norm

@@ -69,7 +69,7 @@ from IPython.display import HTML, Markdown, display
 from scipy.stats import spearmanr
 
 from groupcc_lite import figures
-from groupcc_lite.answers import bootstrap, separation
+from groupcc_lite.answers import interval_over_features, separation
 from groupcc_lite.base import interval_of
 from groupcc_lite.runs import CONTROLS, Run, table_by_column
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, draw, stimuli
@@ -122,7 +122,7 @@ def median_of(values):
 
 
 def sure_of(values):
-    return bootstrap(lambda drawn: median_of(values[drawn]), len(values))
+    return interval_over_features(lambda drawn: median_of(values[drawn]), len(values))
 
 # %% [markdown]
 # ## One feature, many blocks
@@ -434,7 +434,7 @@ def rank(x, y):
 # %%
 for name, of in columns.items():
     x, y = of.c[:, HALF], of.e[:, HALF]
-    sure = bootstrap(lambda i, x=x, y=y: rank(x[i], y[i]), len(x))
+    sure = interval_over_features(lambda i, x=x, y=y: rank(x[i], y[i]), len(x))
     record("encoder_rank_correlation", name, rank(x, y), n=len(x), interval=sure,
            note="half turn by decoder and by encoder, rank correlation")
     every = torch.tensor([s.subgroup.order == G.order for s in stabilisers(of.D, G)])
@@ -581,7 +581,7 @@ for name, of in columns.items():
     strokes = prefers(of.label, lambda s: s.name in curvature)
     for side, values in (("dictionary", of.c[:, HALF]), ("encoder", of.e[:, HALF])):
         x, y = preferred[strokes], values[strokes]
-        sure = bootstrap(lambda i, x=x, y=y: rank(x[i], y[i]), len(x))
+        sure = interval_over_features(lambda i, x=x, y=y: rank(x[i], y[i]), len(x))
         record(f"curvature_{side}_correlation", name, n=len(x), interval=sure,
                value=rank(x, y) if len(x) > 2 else math.nan,
                note=f"preferred curvature and half turn by {side}, rank correlation")

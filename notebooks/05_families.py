@@ -72,7 +72,7 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import coders, figures, symmetry
 from groupcc_lite.answers import label_agreement, pose_errors, predicted_angles, redrawn
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import interval_of, percentile_interval
 from groupcc_lite.coders import NOBODY, moments, untrained_features
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs import Run, mean_spread
@@ -381,7 +381,7 @@ rng = np.random.default_rng(seed)
 shuffled = [symmetry.score_families(found.gap, found.embedding, found.clusters,
                                     rng.permutation(labels)).ari for _ in range(40)]
 chance = report.number("crosscoder_ari_chance", float(np.nanmean(shuffled)), n=40,
-                       interval=tuple(np.nanquantile(shuffled, [0.025, 0.975])),
+                       interval=percentile_interval(shuffled, skip_nan=True),
                        over="shuffles of the labels", note="ARI with shuffled labels")
 print(f"ARI {found.scores.ari:.3f}; shuffled labels {chance:.3f}")
 
@@ -529,6 +529,7 @@ for fewer in (k // 16, k // 8, k // 4, k):
     print(f"SAE, k = {fewer:3}: FVE {fve:.3f}, purity averaged {by_group:.3f}, plain "
           f"{as_is:.3f}")
 _, nearest_fve, by_group, as_is = min(sweep)
+_ = report.number("sweep_best_averaged", max(row[2] for row in sweep), internal=True)
 
 # %%
 for key, value, note in (
@@ -608,6 +609,9 @@ for prefix, row, which in (("angle", close, "pairs of one label with S ≥ 0.5")
     print(f"{which}: n = {row.pairs}, error {row.error:.1f}°, shuffled "
           f"{row.null:.1f}°, p = {row.p:.3f}")
 report.number("angle_error_shuffled", close.null, internal=True)
+for row in bins[1:]:
+    report.number(f"angle_steps_from_{row.above:.1f}", row.error / step, internal=True)
+    report.number(f"angle_p_from_{row.above:.1f}", row.p, internal=True)
 if profile == "book":
     assert close.p < 0.01
 
@@ -673,7 +677,7 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 report.save()
-shown = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+shown = report.comparable()
 subjects = {
     "Relatives, labels and the misprint": r"(relatives|label|erratum|correct).*",
     "Order inside a family": r"angle.*", "Purity, corrected": r".*purity_corrected"}

@@ -64,10 +64,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import HTML, Markdown, display
-from scipy.stats import beta
 
 from groupcc_lite import figures
 from groupcc_lite.answers import reposed_pictures
+from groupcc_lite.base import bootstrap, percentile_interval, share_interval
 from groupcc_lite.groups import rotations_of
 from groupcc_lite.orbits import IdentityBlocks
 from groupcc_lite.runs import Run
@@ -366,8 +366,8 @@ def resampled(values):
     """Where the mean lies with 95 % confidence, by drawing features anew."""
     if not len(values):
         return float("nan"), float("nan")
-    order = np.random.default_rng(seed).integers(len(values), size=(1000, len(values)))
-    return tuple(np.quantile(values[order].mean(1), [0.025, 0.975]))
+    means = bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
+    return percentile_interval(means)
 
 # %%
 report.number("relative_bar", bar,
@@ -425,16 +425,10 @@ own = answer[range(len(drawn)), drawn]
 relative = torch.where(record > 0, answer / record.clamp(min=1e-6), -torch.inf)
 
 # %%
-def share_interval(wins):
-    """Where such a share lies with 95 % confidence (Clopper and Pearson)."""
-    of, good = len(wins), int(wins.sum())
-    return (float(beta.ppf(0.025, good, of - good + 1)) if good else 0.0,
-            float(beta.ppf(0.975, good + 1, of - good)) if good < of else 1.0)
-
-# %%
 louder_than_all = (own > record[drawn]).double().numpy()
 above = report.number("rendered_above_images", float(louder_than_all.mean()),
-                      n=len(drawn), interval=share_interval(louder_than_all),
+                      n=len(drawn), interval=share_interval(int(louder_than_all.sum()),
+                                                            len(drawn)),
                       over="features",
                       note="pictures that excite their feature more than every point "
                            "read in a training image")
@@ -490,7 +484,7 @@ best = torch.stack([(x[:, 0].float() @ V.T).amax(0) for x in points.in_order()])
 wins = (picture_responses(run.model, of_sae, V).diagonal() > best).double().numpy()
 report.number("rendered_count_sae", len(chosen), note="features of the SAE drawn")
 report.number("rendered_above_images_sae", float(wins.mean()), n=len(wins),
-              interval=share_interval(wins), over="features",
+              interval=share_interval(int(wins.sum()), len(wins)), over="features",
               note="pictures of an SAE's features that excite it more than every such "
                    "point")
 ahead = float(louder_than_all.mean() - wins.mean())
@@ -510,7 +504,7 @@ print(f"crosscoder {louder_than_all.mean():.2f} of {len(drawn)}, SAE {wins.mean(
 
 # %% tags=["hide-input"]
 report.save()
-shown_here = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+shown_here = report.comparable()
 display(Markdown(report.compare(*shown_here)))
 
 # %% tags=["hide-input"]
@@ -528,7 +522,7 @@ display(HTML(figures.published(
 # and the rule chooses another family. Trust the distribution over all features.
 #
 # ```{figure} ../book/reference/06_seeing/gallery.png
-# :alt: Twenty-four feature visualisations in colour, among them eyes, fur, arcs, grids of dots and textures.
+# :alt: Twenty-four feature visualisations in colour, among them furry snouts, lattices, spirals and spots.
 # :name: fig-gallery-inception
 #
 # InceptionV1, mixed3b, reference run: every so many features by number, drawn from their encoder directions. The

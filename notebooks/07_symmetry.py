@@ -80,7 +80,7 @@ from groupcc_lite.answers import (
     shape_stabiliser,
     standard,
 )
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import interval_of, percentile_interval
 from groupcc_lite.groups import dihedral, representatives
 from groupcc_lite.runs import CONTROLS, Run, table_by_column
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
@@ -219,9 +219,10 @@ report.number("drawn_right", sum(right),
 report.number("drawn_margin", min(s.margin for s in labels),
               note="smallest margin of a drawn shape")
 assert sum(right) >= 13 and labels[SHAPE_NAMES.index("cross")].margin > 0.1
-strict = stabilisers(drawn, G, tau=0.7)
-assert G.order < 16 or all(s.subgroup == shape_stabiliser(shape, A)
-                           for shape, s in zip(SHAPES, strict, strict=True))
+strict = [s.subgroup == shape_stabiliser(shape, A) for shape, s in
+          zip(SHAPES, stabilisers(drawn, G, tau=0.7), strict=True)]
+report.number("drawn_right_strict", sum(strict), internal=True)
+assert G.order < 16 or all(strict)
 
 # %% [markdown]
 # Thirteen are right: not only the size or the name, but the very elements ({numref}`fig-drawn-stabilisers` shows four
@@ -283,11 +284,20 @@ for shape, s, ok, row in zip(SHAPES, through, right, self_similarity(seen, G),
 _ = report.number("network_right", sum(right),
                   note="of 14 drawn shapes, stabilisers right, through the network")
 
+# %% tags=["hide-input"]
+wide, *square = (through[SHAPE_NAMES.index(name)].subgroup for name in (
+    "wide curve", "cross", "square", "checks"))
+for key, shapes in (("network_negative", [s.margin < 0 for s in through]),
+                    ("network_invariant", [s.subgroup.label == "all" for s in through]),
+                    ("network_wide_a_line", [wide.label == "C2 x C2"]),
+                    ("network_square_invariant", [H.label == "all" for H in square])):
+    report.number(key, sum(shapes), internal=True)
+
 # %% [markdown]
 # In the book's run ten are right, and the other four have more than they should. The wide curve is taken for a line.
 # Cross, square and checks come out as invariant: the network's response to them at the centre changes so little that
-# $c(h)$ stays above one half. And nearly all margins are negative: the activations are tuned so broadly that a small
-# turn passes as well.
+# $c(h)$ stays above one half. And all margins are negative but those of the shapes that come out as invariant: the
+# activations are tuned so broadly that a small turn passes as well.
 #
 # ## Where the threshold comes from
 #
@@ -374,6 +384,13 @@ for q in cosines:
     report.number(f"possible_at_{q}", mean_over("best", q), n=len(problems) * 4,
                   note=f"the same with the best possible threshold, cosine {q}")
     assert profile == "smoke" or q < 0.9 or mean_over("right", q) > 0.9
+
+# %% tags=["hide-input"]
+for (shared, part), q, rule in product(kinds, (0.7, 0.8, 0.9, 0.95, 0.99),
+                                       ("right", "best", "uncentred")):
+    kind = ("shared" if shared else "each") + ("_invariant" if part else "")
+    values = [getattr(r, rule) for r in reading[shared, part, q]]
+    report.number(f"{kind}_{rule}_at_{q}", np.mean(values), internal=True)
 
 # %%
 each = np.array([np.array(r.shares) for e, part in kinds for q in (0.7, 0.8, 0.9)
@@ -523,7 +540,7 @@ if len(own):
     report.number("encoder_inside", float(own.median()), n=len(own),
                   note="smallest encoder c' on the decoder's stabiliser, median")
     report.number("encoder_control", float(null.mean()), n=len(own),
-                  interval=tuple(np.quantile(null, (0.025, 0.975))),
+                  interval=percentile_interval(null),
                   over=f"{len(null)} permutations",
                   note="the same on that of another feature with the same label")
 
@@ -661,6 +678,8 @@ def verdict_of(key, name, text):
         report.number(f"{name}_{who}", float(np.mean(values)), n=len(values),
                       interval=interval_of(values) if len(values) > 1 else None,
                       over=f"{len(values)} seeds", note=text)
+    for end, extreme in (("least", min), ("most", max)):
+        report.number(f"{name}_{end}", extreme(shares["trained"]), internal=True)
     controls = {k: shares[k] for k in ("untrained", "patches")}
     result = emergence(shares["trained"], controls)
     for who, key_of in (("untrained", f"{name}_difference"),
@@ -701,8 +720,8 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 # and the encoder bears them out: in pixels as often as in the trained network, with random weights less often, in both
 # far more often than by chance. Such labels are true of the feature, and yet their surrogates have most of them as
 # well. And training does not make features invariant: random weights have several times as many invariant ones.
-# (*Invariant, encoder too* is a low bar: responses are not negative, so that even unrelated ones have a cosine of about
-# a third, and one half is asked for. Only the columns beside each other say anything.) Finally, what was trained here
+# (*Invariant, encoder too* is a low bar: responses are not negative, so that even unrelated ones have a cosine above
+# 0, and one half is asked for. Only the columns beside each other say anything.) Finally, what was trained here
 # has seen every orientation equally often. That symmetric features emerge *although nothing asks for them* is not what
 # this comparison says.
 #
@@ -711,25 +730,31 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 # The right-hand column is the run with `profile="inception"`: {term}`InceptionV1` in the BVLC training (GoogLeNet), not
 # the paper's. In the comparison with controls all columns, the trained one too, have fewer photographs and steps. A
 # label is worth what the tables say about it: how many the surrogate has, and how many the encoder confirms.
+#
+# Here both criteria are met: the intervals of the differences to random weights and to pixels lie above zero, by the
+# strict criterion and by the excess. The strict one had been fixed before, and the built-in network had left it
+# undecided. The share itself is small, and it rests on one trained network and one draw of random weights.
 
 # %% tags=["hide-input"]
 report.save()
 shares = (*words, "emergence", "excess")
 apart = {f"{a}_{b}" for a, b in (*product(worth, kinds_of), *product(shares, CONTROLS))}
-display(Markdown(report.compare(*(key for key in report.numbers
+display(Markdown(report.compare(*(key for key in report.comparable()
                                   if key not in apart.union(planted)))))
 there = figures.published_numbers("07_symmetry")
 show(kinds_of, worth, there, key="{column}_{key}")
 show(shares, tuple(CONTROLS), there)
 
 # %% tags=["hide-input"]
-display(HTML(figures.published(
-    "07_symmetry", "census",
-    caption="InceptionV1, mixed3b, reference run: the census of the group "
-            "crosscoder's features. Above are its labels one by one, and its "
-            "controls.",
-    alt="The lattice of subgroups of D_16 with the number of InceptionV1 features in "
-        "each box.")))
+for key, caption, alt in (
+        ("census", "the census of the group crosscoder's features",
+         "The lattice of subgroups of D_16 with numbers of features."),
+        ("axes_agree", "decoder against encoder, half turn and mirror",
+         "A cloud of points, and a histogram with its null."),
+        ("sweep", "the count and its null against the threshold",
+         "Two falling lines over the threshold.")):
+    caption = f"InceptionV1, mixed3b, reference run: {caption}."
+    display(HTML(figures.published("07_symmetry", key, caption=caption, alt=alt)))
 
 # %% [markdown]
 # ## Exercises

@@ -69,7 +69,7 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.answers import drawing, drawn_features
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import interval_of, percentile_interval
 from groupcc_lite.groups import dihedral, representatives
 from groupcc_lite.runs import Run, mean_spread
 from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
@@ -311,7 +311,7 @@ for name, values in scores.items():
     key, rest = name.replace(", ", "_").replace(" ", "_"), centred_scores[name]
     for kind, of in (("score", values), ("score_centred", rest)):
         report.number(f"{kind}_{key}", float(of.median()), n=len(of),
-                      interval=tuple(np.quantile(of.numpy(), (0.025, 0.975))),
+                      interval=percentile_interval(of.numpy()),
                       over="features: where 95 % of them lie",
                       note=f"equivariance score{', centred' * (of is rest)}, {name}, "
                            "median")
@@ -536,7 +536,7 @@ display(Markdown(report.compare(
     "turn_power_untrained", "turn_power_patches", "speed")))
 
 # %% tags=["hide-input"]
-more = [key for key in report.numbers
+more = [key for key in report.comparable()
         if key.startswith(("power_", "score_", "cc_", "sae_"))]
 display(Markdown(report.compare(*more)))
 

@@ -77,7 +77,7 @@ from groupcc_lite.answers import (
     score,
     shape_stabiliser,
 )
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import bootstrap, interval_of, percentile_interval
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import load_model, patch_model
 from groupcc_lite.runs import Run
@@ -117,6 +117,7 @@ for name, action in others.items():
     wrong = [s.name for s, t in zip(SHAPES, shapes, strict=True)
              if t.subgroup != shape_stabiliser(s, action)]
     assert set(wrong) <= {"T-junction"}
+    report.number(f"drawn_right_{name}", len(SHAPES) - len(wrong), internal=True)
     print(f"{name}: {len(action.group.subgroups())} subgroups, "
           f"{len(action.group.irreps())} irreps,",
           "drawn shapes:", dict(Counter(t.subgroup.label for t in shapes)),
@@ -425,9 +426,9 @@ for name, small in own.items():
 for (name, end), part in ((item, part) for item in ENDS.items() for part in factors):
     key, share, found = part.removesuffix("s"), invariant[name][part], everything[name]
     leave = f"{part} leave" if part == "turns" else "hues leave"
-    again = np.random.default_rng(0).choice(share, (1000, len(share)))
+    again = bootstrap(lambda drawn, x=share: np.median(x[drawn]), len(share))
     report.number(f"{key}_power{end}", float(np.median(share)), n=len(share),
-                  interval=np.quantile(np.median(again, axis=1), (0.025, 0.975)),
+                  interval=percentile_interval(again),
                   note=f"power that {leave} alone, median, {name}", over="features")
     low, high = interval_of(found[part].astype(float))
     report.number(f"{key}_invariant{end}", float(found[part].mean()), n=len(share),
@@ -551,7 +552,7 @@ display(Markdown(report.compare(
 display(Markdown(report.compare(
     "hue_turn_rank", "turn_encoder_rank", "hue_encoder_rank", "hue_kept_least",
     "hue_kept_most", "hue_outside", "any_swap", "any_product",
-    *(key for key in report.numbers if key.startswith("any_") and key not in (
+    *(key for key in report.comparable() if key.startswith("any_") and key not in (
         "any_swap", "any_product")))))
 
 # %% tags=["hide-input"]

@@ -549,9 +549,7 @@ _ = report.save()
 # ## The reference run
 
 # %% tags=["hide-input"]
-display(Markdown(report.compare(
-    *(key for key, row in report.numbers.items() if not row.get("internal")),
-    digits=4)))
+display(Markdown(report.compare(digits=4)))
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models

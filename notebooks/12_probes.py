@@ -578,9 +578,8 @@ _ = report.save()
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare(
-    *[key for key, row in report.numbers.items()
-      if not row.get("internal") and not key.endswith(("_wins", "_ties", "_losses"))
-      and key not in CONTESTS],
+    *[key for key in report.comparable()
+      if key not in CONTESTS and not key.endswith(("_wins", "_ties", "_losses"))],
     digits=4)))
 
 # %% tags=["hide-input"]
@@ -608,7 +607,7 @@ display(Markdown(report.compare(
 #   so, and given enough latents nothing in it could ({prf:ref}`prop-not-enforced`). With about as many latents as there
 #   are building blocks they are invariant, and the reconstruction is worse.
 # - The equivariant SAE can lead on the invariant questions of {prf:ref}`def-tasks` where few latents are kept. With
-#   enough of them, well trained coders answer everything, and comparisons are ties.
+#   enough of them, well trained coders answer everything, and most comparisons are ties.
 # - Boosted trees beat the paper's logistic regression by far, and one that has converged hardly or not.
 # - A reconstruction that is turned by the true element holds an answer that the activations did not give. Here the
 #   element can be inferred as well.

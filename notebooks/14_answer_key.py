@@ -567,6 +567,8 @@ print(f"the true dictionary itself: stabilisers {best.stabiliser_of_all:.2f}, "
 drawn_methods, drawn = plan.methods, study(*plan, folder=folder)
 table(drawn, drawn_methods, COLUMNS)
 note_scores(drawn, "drawings")
+for method in drawn_methods:
+    note_mean(f"drawings_{slug(method)}_l0", scores_of(drawn, method, "l0"), "", True)
 _ = report.number("drawings_ceiling_ari", best.ari,
                   note="ARI of the true dictionary of drawings")
 
@@ -698,7 +700,7 @@ SHORT = ["features", "standard_crosscoder_topk_cosine",
          "read_fitted_sae", "read_fitted_crosscoder", "read_fitted_data_points",
          "lead_fitted_sae", "lead_fitted_data_points"]
 display(Markdown(report.compare(*SHORT)))
-shown = [key for key, entry in report.numbers.items() if not entry.get("internal")]
+shown = report.comparable()
 display(Markdown("All other numbers (for the sweeps, see the figures):\n\n"
                  + report.compare(*(key for key in shown if key not in SHORT))))
 

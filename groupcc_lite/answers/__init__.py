@@ -41,7 +41,6 @@ from groupcc_lite.answers.replication import (
     Matches,
     above_null,
     best_matches,
-    living_features,
     median_interval,
 )
 from groupcc_lite.answers.scoring import (
@@ -67,15 +66,14 @@ from groupcc_lite.answers.trials import (
     training_cost,
     trial_artefact,
 )
-from groupcc_lite.answers.two_halves import Separation, bootstrap, separation
+from groupcc_lite.answers.two_halves import Separation, interval_over_features, separation
 
 __all__ = [
-    "AboveNull", "Budget", "LabelAgreement", "METHODS", "Matches", "PoseErrors", "ProbeScores", "Problem",
-    "RECOVERED", "Readable", "ReposedPictures", "SIMILAR", "STEPS", "Separation", "ShareOfAdvantage", "Study",
-    "TrainingCost", "Trial", "UNCENTRED_TAU", "above_null", "best_matches", "bootstrap", "calibrate_tau", "chance_f1",
-    "circular", "disturbed", "drawing", "drawing_responses", "drawn_features", "drawn_problem",
-    "label_agreement", "living_features", "logistic_by_steps", "median_interval", "plant", "pose_errors",
-    "predicted_angles", "probe_all", "probe_settings", "probe_task", "ranked_latents", "readable", "redrawn",
-    "reposed_pictures", "score", "seconds_per_step", "separation", "shape_stabiliser", "share_of_advantage",
-    "standard", "study", "training_cost", "trial_artefact",
+    "AboveNull", "Budget", "LabelAgreement", "METHODS", "Matches", "PoseErrors", "ProbeScores", "Problem", "RECOVERED",
+    "Readable", "ReposedPictures", "SIMILAR", "STEPS", "Separation", "ShareOfAdvantage", "Study", "TrainingCost",
+    "Trial", "UNCENTRED_TAU", "above_null", "best_matches", "calibrate_tau", "chance_f1", "circular", "disturbed",
+    "drawing", "drawing_responses", "drawn_features", "drawn_problem", "interval_over_features", "label_agreement",
+    "logistic_by_steps", "median_interval", "plant", "pose_errors", "predicted_angles", "probe_all", "probe_settings",
+    "probe_task", "ranked_latents", "readable", "redrawn", "reposed_pictures", "score", "seconds_per_step",
+    "separation", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost", "trial_artefact",
 ]

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from groupcc_lite.actions import Action
+from groupcc_lite.base import percentile_interval, permutation_p
 from groupcc_lite.stimuli import Stimuli, draw
 
 BINS = (-1.0, 0.2, 0.3, 0.4, 0.5, 1.0)
@@ -170,10 +171,9 @@ def pose_errors(similarity: Float[Tensor, "m m"], element: Int[Tensor, "n n"], a
         a, b = i[inside], j[inside]
         medians = np.array([np.median(circular(predicted[h[a, b], order[b]] - angles[order[a]]))
                             for order in orders]) if len(a) else np.full(shuffles + 1, np.nan)
-        low, high = np.quantile(medians[1:], [0.025, 0.975])
-        p = float((medians <= medians[0] + 1e-9).mean()) if len(a) else float("nan")
+        p = permutation_p(-(medians[0] + 1e-9), -medians[1:])  # small errors speak against the null
         found.append(PoseErrors(float(above), float(below), len(a), float(medians[0]), float(medians[1:].mean()),
-                                (float(low), float(high)), p))
+                                percentile_interval(medians[1:]), p))
     return found
 
 

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.base import bootstrap, percentile_interval
 from groupcc_lite.groups import FiniteGroup
-from groupcc_lite.orbits import StoredOrbits, TensorOrbits
 from groupcc_lite.symmetry import max_cosine, normalised
 
 
@@ -56,21 +55,6 @@ def best_matches(D: Float[Tensor, "m g d"], others: Float[Tensor, "k g d"] | Non
     return Matches(*(table[:len(D), len(D):].amax(1) for table in tables))
 
 
-@torch.no_grad()
-def living_features(coder: GroupCrosscoder, source: StoredOrbits | TensorOrbits) -> Float[Tensor, "k g d"]:
-    """Dictionary vectors of the latents that ever fire on these orbits, on the CPU; only the encoder is asked.
-
-    >>> from groupcc_lite.groups import cyclic
-    >>> coder = GroupCrosscoder(cyclic(2), 3, 8, activation="topk", k=1, seed=0)
-    >>> tuple(living_features(coder, TensorOrbits(torch.ones(5, 2, 3), cyclic(2))).shape)  # one latent for all five
-    (1, 2, 3)
-    """
-    fires = torch.zeros(coder.latents, dtype=torch.bool, device=coder.device)
-    for x in source.in_order(elements=slice(0, 1)):
-        fires |= (coder.encode(x[:, 0].to(coder.device)) > 0).any(0)
-    return coder.dictionary.detach()[fires].cpu()
-
-
 class AboveNull(NamedTuple):
     """How many matches are better than chance.
 
@@ -105,12 +89,11 @@ def above_null(match: Float[Tensor, " m"], null: Float[Tensor, " k"], *, level: 
         raise ValueError(f"{len(match)} matches and {len(null)} of the null, {draws} draws; expected some of each")
     ours, other = match.detach().cpu().double().numpy(), null.detach().cpu().double().numpy()
     bar = float(np.quantile(other, level))
-    above, rng = int((ours > bar).sum()), np.random.default_rng(seed)
-    drawn = [float((rng.choice(ours, len(ours)) > np.quantile(rng.choice(other, len(other)), level)).mean())
-             for _ in range(draws)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    above = int((ours > bar).sum())
+    low, high = percentile_interval(bootstrap(lambda i, j: (ours[i] > np.quantile(other[j], level)).mean(), len(ours),
+                                              len(other), draws=draws, seed=seed))
     ends = binomtest(above, len(ours)).proportion_ci(method="wilson")
-    return AboveNull(above / len(ours), (min(float(low), ends.low), max(float(high), ends.high)), bar, len(ours))
+    return AboveNull(above / len(ours), (min(low, ends.low), max(high, ends.high)), bar, len(ours))
 
 
 def median_interval(values: Float[Tensor, " m"], *, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -122,6 +105,4 @@ def median_interval(values: Float[Tensor, " m"], *, draws: int = 1000, seed: int
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers):
         raise ValueError("no values; expected at least one")
-    drawn = np.median(np.random.default_rng(seed).choice(numbers, (draws, len(numbers))), axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+    return percentile_interval(bootstrap(lambda drawn: np.median(numbers[drawn]), len(numbers), draws=draws, seed=seed))

@@ -25,7 +25,7 @@ from torch import Tensor
 from groupcc_lite import coders
 from groupcc_lite.answers.planted import Problem
 from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, score
-from groupcc_lite.base import Artefact, Cache, default_device, progress_bar, read_json, write_json
+from groupcc_lite.base import Artefact, Cache, default_device, jackknife, progress_bar, read_json, write_json
 from groupcc_lite.coders import (
     EquivariantSAE,
     FittedCrosscoder,
@@ -392,6 +392,4 @@ def share_of_advantage(between: Sequence[float] | Float[np.ndarray, " s"],
         low, middle, high = columns.mean(1)
         return float((middle - low) / (high - low)) if high != low else math.nan
 
-    count = table.shape[1]
-    without = [share(np.delete(table, seed, axis=1)) for seed in range(count)] if count > 1 else [math.nan]
-    return ShareOfAdvantage(share(table), float(np.std(without) * math.sqrt(count - 1)))
+    return ShareOfAdvantage(share(table), jackknife(lambda kept: share(table.take(kept, axis=1)), table.shape[1]))

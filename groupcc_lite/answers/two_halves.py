@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from groupcc_lite.base import bootstrap, percentile_interval, permutation_p
+
 _DRAWS = 2000
 
 
@@ -60,32 +62,29 @@ def separation(values: Float[Tensor, " m"], selected: Bool[Tensor, " m"],
     above = (a[:, None] > b).double() + 0.5 * (a[:, None] == b).double()
     auc = float(above.mean())
     again = (_weights(len(a), draws, generator) @ above * _weights(len(b), draws, generator)).sum(1)
-    low, high = again.quantile(torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
     ranks = _ranks(torch.cat([a, b]))
     chosen = torch.rand(draws, len(ranks), generator=generator).argsort(1)[:, :len(a)]
     chance = (ranks[chosen].sum(1) - len(a) * (len(a) - 1) / 2) / (len(a) * len(b))
-    as_far = int(((chance - 0.5).abs() >= abs(auc - 0.5) - 1e-12).sum())
-    return Separation(auc, len(a), len(b), (low, high), (1 + as_far) / (1 + draws))
+    p = permutation_p(abs(auc - 0.5) - 1e-12, (chance - 0.5).abs())
+    return Separation(auc, len(a), len(b), percentile_interval(again), p)
 
 
-def bootstrap(statistic: Callable[[Int[Tensor, " m"]], float], count: int, *, draws: int = 500,
+def interval_over_features(statistic: Callable[[Int[Tensor, " m"]], float], count: int, *, draws: int = 500,
               seed: int = 0) -> tuple[float, float]:
     """95 % interval of a statistic over features, such as a rank correlation: percentiles over features drawn again.
 
-    `statistic` takes the numbers of the features that were drawn, of `count` with replacement. NaN if there are fewer
-    than two, or if the statistic is NaN in every draw.
+    `statistic` takes the numbers of the features that were drawn, of `count` with replacement. Draws in which it is NaN
+    are left out. NaN if there are fewer than two features, or if the statistic is NaN in every draw.
 
     >>> x = torch.arange(100.0)
-    >>> low, high = bootstrap(lambda drawn: float(x[drawn].mean()), 100)
+    >>> low, high = interval_over_features(lambda drawn: float(x[drawn].mean()), 100)
     >>> 43 < low < 46, 53 < high < 56
     (True, True)
     """
-    generator = torch.Generator().manual_seed(seed)
     if count < 2:
         return torch.nan, torch.nan
-    found = torch.tensor([statistic(torch.randint(count, (count,), generator=generator)) for _ in range(draws)])
-    low, high = found.double().nanquantile(torch.tensor([0.025, 0.975], dtype=torch.double)).tolist()
-    return low, high
+    generator = torch.Generator().manual_seed(seed)
+    return percentile_interval(bootstrap(statistic, count, draws=draws, seed=generator), skip_nan=True)
 
 
 def _weights(count: int, draws: int, generator: torch.Generator) -> Float[Tensor, "k n"]:

@@ -10,107 +10,23 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
-from torch import Tensor
 
 from groupcc_lite.actions import ColourAction, PlanarAction, standard_matrices
 from groupcc_lite.base import digest, package_version, progress_bar, provenance
-from groupcc_lite.coders import GroupCrosscoder, Metrics
-from groupcc_lite.groups import FiniteGroup, Subgroup, rotations_of
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.groups import Subgroup, rotations_of
 from groupcc_lite.models import BaseModel
-from groupcc_lite.runs import KINDS, FamilyMap, Run
+from groupcc_lite.runs import KINDS, FeatureTable, Run
 from groupcc_lite.stimuli import SHAPE_NAMES
-from groupcc_lite.symmetry import (
-    FALSE_RATE,
-    INVARIANT,
-    TAU,
-    Stabiliser,
-    block_cosines,
-    centred,
-    confirmed,
-    encoder_profile,
-    equivariance_score,
-    irrep_power,
-    max_cosine,
-    self_similarity,
-    stabilisers,
-    supported_stabilisers,
-)
+from groupcc_lite.symmetry import FALSE_RATE, INVARIANT, TAU
 
 VERSION = 2
 """Raise it when the same maps and pictures give another atlas; one made before is then made anew."""
 
 BATCH = 16
 """Pictures that are drawn at once and kept together."""
-
-
-class Relatives(NamedTuple):
-    """For each feature the features most similar to it when the group may move them, best first."""
-
-    row: Int[np.ndarray, "m r"]
-    """Their rows, not their numbers."""
-    cosine: Float[np.ndarray, "m r"]
-    element: Int[np.ndarray, "m r"]
-    """The h with which F_i and h . F_row agree best: moved by h, the relative's picture should look like i's."""
-
-
-class Symmetries(NamedTuple):
-    """What the blocks of dictionary vectors say, a row for each feature, and what the encoder says of it."""
-
-    blocks: Float[np.ndarray, "m g g"]
-    profile: Float[np.ndarray, "m g"]
-    """c(h), from which invariance is read."""
-    centred: Float[np.ndarray, "m g"]
-    """c'(h), from which all other stabilisers are read."""
-    trivial: Float[np.ndarray, " m"]
-    """Share of the power that no element changes."""
-    spectrum: Float[np.ndarray, "m k"]
-    """Power in each irrep of `G.irreps()`."""
-    subgroup: Int[np.ndarray, " m"]
-    """Which of `G.subgroups()` is the stabiliser."""
-    inside: Float[np.ndarray, " m"]
-    outside: Float[np.ndarray, " m"]
-    margin: Float[np.ndarray, " m"]
-    equivariance: Float[np.ndarray, " m"]
-    supported: Int[np.ndarray, " m"]
-    """Which subgroup is supported, as `subgroup`; for an invariant feature the whole group, which nothing tests."""
-    rate: Float[np.ndarray, " m"]
-    """False discovery rate of that, or the lowest of what is not supported; -1 where nothing was tested."""
-    confirmed: Int[np.ndarray, " m"]
-    """1: the encoder has the stabiliser too, 0: it has not, -1: there is nothing to ask, or the encoder is silent."""
-    encoder: Float[np.ndarray, " m"]
-    """The encoder's smallest cosine on the stabiliser, centred as `inside`; -1 where `confirmed` is."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureTable:
-    """One map of the atlas: all living features of one coder."""
-
-    kind: str
-    """"crosscoder" or "sae"."""
-    latents: int
-    """How many the coder has, dead ones included."""
-    features: Int[np.ndarray, " m"]
-    """Latent numbers of the rows, increasing."""
-    xy: Float[np.ndarray, "m 2"]
-    """Places on the map, in [0, 1], the longer side filled: UMAP's, pushed apart by `spread`."""
-    frequency: Float[np.ndarray, " m"]
-    """Share of held-out samples on which the feature fires."""
-    family: Int[np.ndarray, " m"]
-    """Cluster number, -1: none."""
-    drawing: Int[np.ndarray, " m"]
-    """Number of the drawn shape that excites the feature most, -1: not clear."""
-    metrics: dict[str, float]
-    """The coder's on held-out images."""
-    relatives: Relatives
-    symmetries: Symmetries | None
-    """None for an SAE: without blocks there is nothing to compare."""
-
-    def __post_init__(self) -> None:
-        if (np.diff(self.features) <= 0).any() or not 0 <= self.features.min() <= self.features.max() < self.latents:
-            raise ValueError(f"features of the {self.kind} are not increasing numbers from 0 to {self.latents - 1}")
 
 
 class Pictures(NamedTuple):
@@ -129,59 +45,9 @@ class Atlas(NamedTuple):
     pictures: dict[str, Pictures]
 
 
-def relatives(D: Float[Tensor, "m g d"], G: FiniteGroup, count: int = 8) -> Relatives:
-    """The `count` most similar other features of each, by `max_cosine`, with the element that carries them over."""
-    if not 1 <= count < len(D):
-        raise ValueError(f"count is {count}; expected 1 to {len(D) - 1}, the number of other features")
-    similarity, element = max_cosine(D, G, elements=True)
-    similarity.fill_diagonal_(-torch.inf)
-    cosine, row = similarity.topk(count, dim=1)
-    return Relatives(row.cpu().numpy(), cosine.cpu().numpy(), element.gather(1, row).cpu().numpy())
-
-
-def symmetries(D: Float[Tensor, "m g d"], G: FiniteGroup, encoder: Float[Tensor, "m g"], *,
-               seed: int = 0) -> Symmetries:
-    """Heatmap, profiles, spectrum and stabiliser of every dictionary vector, and what the label is worth.
-
-    `encoder`: profiles of the same features' encoders, not centred, on images that the coder was not trained on. `seed`
-    is that of the surrogates.
-    """
-    c, found = self_similarity(D, G).cpu(), stabilisers(D, G)
-    order = {H.elements: k for k, H in enumerate(G.subgroups())}
-    inside, outside, margin, trivial = (np.array([getattr(s, name) for s in found])
-                                        for name in ("inside", "outside", "margin", "trivial"))
-    supported, heard = supported_stabilisers(c, G, seed=seed), _encoder_inside(found, encoder.cpu())
-    agree = np.where(np.isnan(heard), -1, confirmed(found, encoder).numpy())
-    return Symmetries(block_cosines(D).cpu().numpy(), c.numpy(), centred(c).numpy(), trivial,
-                      irrep_power(D, G).cpu().numpy(), np.array([order[s.subgroup.elements] for s in found]),
-                      inside, outside, margin, equivariance_score(D, G).cpu().numpy(),
-                      np.array([order[s.subgroup.elements] for s in supported.stabilisers]),
-                      supported.rate.nan_to_num(-1).numpy(), agree, np.nan_to_num(heard, nan=-1))
-
-
-def _encoder_inside(found: list[Stabiliser], c: Float[Tensor, "m g"]) -> Float[np.ndarray, " m"]:
-    """Smallest cosine of each encoder on the stabiliser, read like that one; NaN without symmetry or response."""
-    whole, rows = c.shape[1], centred(c)
-    values = [(c if s.subgroup.order == whole else rows)[i, list(s.subgroup.elements[1:])].min().item()
-              if s.subgroup.order > 1 and not c[i].isnan().any() else np.nan for i, s in enumerate(found)]
-    return np.array(values, dtype=np.float64)
-
-
-def feature_table(found: FamilyMap, metrics: Metrics, encoder: Float[Tensor, "m g"] | None = None, *, count: int = 8,
-                  seed: int = 0) -> FeatureTable:
-    """A family map with what is known about each of its features; `count` relatives each, or all if there are fewer.
-
-    `encoder` and `seed` as for `symmetries`; an SAE needs neither. ValueError for a crosscoder without `encoder`.
-    """
-    coder, alive = found.coder, found.features
-    D, G = coder.dictionary.detach().cpu()[torch.as_tensor(alive)], coder.group
-    if G.order > 1 and encoder is None:
-        raise ValueError("encoder is missing; expected the encoder's profiles, `encoder_profile(coder, orbits)`")
-    return FeatureTable(
-        kind="sae" if G.order == 1 else "crosscoder", latents=coder.latents, features=alive,
-        xy=spread(found.embedding.two), frequency=metrics.frequency[alive], family=found.clusters,
-        drawing=found.labels.label, metrics=metrics.row(), relatives=relatives(D, G, min(count, len(D) - 1)),
-        symmetries=None if encoder is None or G.order == 1 else symmetries(D, G, encoder, seed=seed))
+def placed(table: FeatureTable) -> FeatureTable:
+    """The table with the places that its features have on the page, see `spread`."""
+    return dataclasses.replace(table, xy=spread(table.xy))
 
 
 def spread(points: Float[np.ndarray, "m 2"], *, rounds: int = 400) -> Float[np.ndarray, "m 2"]:
@@ -309,12 +175,8 @@ def make_atlas(run: Run, *, pictures: int | None = None, size: int | None = None
     drawing = {key: settings[key] for key in ("size", "steps")}
     tables, drawn = {}, {}
     for kind in KINDS:
-        found = run.family_map(kind)
-        heard = None
-        if kind != "sae":
-            heard = encoder_profile(found.coder, run.orbits("held-out")).cpu()[torch.as_tensor(found.features)]
-        tables[kind] = feature_table(found, run.evaluate(found.coder), heard, count=count, seed=run.seed)
-        drawn[kind] = feature_pictures(run, found.coder, found.features, limit=pictures, **drawing)
+        tables[kind] = placed(run.feature_table(kind, count=count))
+        drawn[kind] = feature_pictures(run, run.coder(kind), tables[kind].features, limit=pictures, **drawing)
     return Atlas(dict(fingerprint=fingerprint(run, settings), **run_facts(run, tables, **drawing)), tables, drawn)
 
 

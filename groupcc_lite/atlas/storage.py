@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from groupcc_lite.atlas.contents import Atlas, FeatureTable, Pictures
+from groupcc_lite.atlas.contents import Atlas, Pictures
 from groupcc_lite.base import atomic_write, sha256_of
 
 FORMAT = 2

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from groupcc_lite.base.environment import package_version
+
 
 class Verbs:
     """A command line of verbs, each a function of its options, with the options that several of them take.
@@ -29,7 +31,9 @@ class Verbs:
     def __init__(self, program: str, description: str, *, loggers: tuple[str, ...] = ("groupcc_lite",)):
         self.program, self.loggers = program, loggers
         self.parser = argparse.ArgumentParser(prog=program, description=description)
-        self._verbs = self.parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+        release = f"groupcc-lite {package_version('groupcc-lite')}"
+        self.parser.add_argument("--version", action="version", version=release)
+        self._verbs = self.parser.add_subparsers(title="verbs", metavar="VERB")
         self.profile = argparse.ArgumentParser(add_help=False)
         self.profile.add_argument("--profile", default="book", help="smoke, book, inception or paper (default: book)")
         self.inputs = argparse.ArgumentParser(add_help=False)
@@ -46,6 +50,9 @@ class Verbs:
     def run(self, arguments: list[str] | None = None, *, failures: tuple[type[Exception], ...] = ()) -> int:
         """Run one verb; 0 when all went well, 1 for one of `failures`, 2 for a wrong request, 130 when interrupted."""
         options = self.parser.parse_args(arguments)
+        if not hasattr(options, "function"):  # no verb: whoever does not know what to ask is shown what there is
+            self.parser.print_help()
+            return 0
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
         for name in self.loggers:
             logging.getLogger(name).setLevel(logging.INFO)

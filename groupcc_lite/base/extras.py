@@ -13,6 +13,7 @@ EXTRAS = {
     "families": "families of features and their maps",
     "probing": "probes of latents",
     "pictures": "figures and drawings of features",
+    "tables": "tables for other tools",
     "widgets": "sliders and tables in notebooks",
     "zoo": "networks by name from torchvision",
     "networks": "networks by name from timm and Hugging Face",

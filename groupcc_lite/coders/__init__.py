@@ -11,7 +11,7 @@ from groupcc_lite.coders.copying import copy_fve
 from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
-from groupcc_lite.coders.metrics import Metrics, evaluate
+from groupcc_lite.coders.metrics import Metrics, evaluate, firing_frequency
 from groupcc_lite.coders.opponents import (
     NOBODY,
     AllPoses,
@@ -28,6 +28,6 @@ from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procr
 __all__ = [
     "AllPoses", "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "NOBODY",
     "SavedModule", "SecondMoments", "SparseAutoencoder", "Trainable", "Training", "TransformMatrix",
-    "UntrainedFeatures", "copy_fve", "data_dictionary", "data_point_dictionary", "evaluate", "fit_blocks",
-    "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train", "untrained_features",
+    "UntrainedFeatures", "copy_fve", "data_dictionary", "data_point_dictionary", "evaluate", "firing_frequency",
+    "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train", "untrained_features",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,8 @@ def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
     >>> evaluate(SparseAutoencoder(channels=6, latents=20, activation="topk", k=3), TensorOrbits(x, cyclic(1))).l0
     3.0
     """
-    was_training = coder.training
-    coder.eval()
-    try:
+    with _evaluating(coder):
         sums, count = _summed(coder, source.in_order(batch_size))
-    finally:
-        coder.train(was_training)
     if not count:
         raise ValueError("the source to evaluate on is empty; expected at least one orbit")
     residual, squares, total, fired, active = (term.cpu() for term in sums)
@@ -77,6 +74,42 @@ def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
                          "expected orbits of several points")
     return _metrics(residual.numpy(), np.maximum(variance, 1e-12), np.asarray(source.exact), (fired / count).numpy(),
                     float(active) / count)
+
+
+@torch.no_grad()
+def firing_frequency(coder: Any, source: Any, *, batch_size: int = 1024) -> Float[np.ndarray, " m"]:
+    """Share of the orbits on which each latent fires, as in `evaluate`; only the encoder and first blocks are needed.
+
+    ValueError for a source without orbits.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import GroupCrosscoder, firing_frequency
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import TensorOrbits
+    >>> coder = GroupCrosscoder(cyclic(2), 3, 8, activation="topk", k=1, seed=0)
+    >>> frequency = firing_frequency(coder, TensorOrbits(torch.ones(5, 2, 3), cyclic(2)))
+    >>> sorted(frequency.tolist())[-2:]  # one latent for all five
+    [0.0, 1.0]
+    """
+    fired, count = torch.zeros(coder.latents, dtype=torch.double, device=coder.device), 0
+    with _evaluating(coder):
+        for x in source.in_order(batch_size, elements=slice(0, 1)):
+            fired += (coder.encode(x[:, 0].to(coder.device)) > 0).double().sum(0)
+            count += len(x)
+    if not count:
+        raise ValueError("the source is empty; expected at least one orbit")
+    return (fired / count).cpu().numpy()
+
+
+@contextmanager
+def _evaluating(coder: Any) -> Iterator[None]:
+    """The coder in evaluation mode inside this block, then as it was."""
+    was_training = coder.training
+    coder.eval()
+    try:
+        yield
+    finally:
+        coder.train(was_training)
 
 
 def _summed(coder: Any, batches: Iterable[Tensor]) -> tuple[list[Tensor], int]:

@@ -18,18 +18,12 @@ from groupcc_lite.figures.features import (
     block_heatmap,
     cayley_table,
     colour_bar,
-    element_lines,
-    fve_per_block,
     heatmap_row,
     heatmap_up_to,
-    registration_error,
     self_similarity_profile,
-    tradeoff,
-    training_curves,
-    umap_scatter,
 )
 from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
-from groupcc_lite.figures.maps import label_facets
+from groupcc_lite.figures.maps import label_facets, umap_scatter
 from groupcc_lite.figures.probes import CODER_NAMES, error_lines, power_curves, splice_curves, task_errors
 from groupcc_lite.figures.reference_run import published, published_numbers
 from groupcc_lite.figures.roses import axis_rose
@@ -44,6 +38,13 @@ from groupcc_lite.figures.style import (
     PINK,
     element_colours,
     house_style,
+)
+from groupcc_lite.figures.training import (
+    element_lines,
+    fve_per_block,
+    registration_error,
+    tradeoff,
+    training_curves,
 )
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 

@@ -1,4 +1,4 @@
-"""Maps of features in which one label can be seen at a time."""
+"""Maps of features: all labels or angles at once, or one label at a time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,71 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
-from groupcc_lite.figures.style import BLUE, FAINT, SMALL, Array, array, bare
+from groupcc_lite.figures.style import (
+    BLUE,
+    CYCLIC,
+    FAINT,
+    INK,
+    MARKERS,
+    PALETTE,
+    PAPER,
+    SMALL,
+    Array,
+    array,
+    bar_beside,
+    bare,
+)
+
+
+def umap_scatter(xy: Float[Array, "m 2"], ax: Axes, *, labels: Int[Array, " m"] | Sequence[int] | None = None,
+                 names: Sequence[str] | None = None, angles: Float[Array, " m"] | None = None, size: float = 26.0,
+                 legend: bool = True) -> Axes:
+    """A map of features. `labels` colours them by class (-1: none, grey), `angles` (degrees) by a cyclic map.
+
+    Classes differ in colour and marker; `names` are the classes' names. There are no ticks: UMAP's axes have no unit.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = umap_scatter(np.zeros((5, 2)), Figure().subplots(), labels=[0, 0, 1, 1, -1], names=["bar", "ring"])
+    >>> sorted(text.get_text() for text in ax.get_legend().get_texts())
+    ['bar', 'none', 'ring']
+    """
+    xy = array("xy", xy, "m two", two=2)
+    if labels is not None and angles is not None:
+        raise ValueError("labels and angles are both given; expected one of them to choose the colours")
+    if labels is not None:
+        _labelled(xy, array("labels", labels, "m", m=len(xy)).astype(int), names, ax, size, legend)
+    elif angles is not None:
+        turned = array("angles", angles, "m", m=len(xy)) % 360
+        ax.scatter(*xy.T, c=turned, cmap=CYCLIC, vmin=0, vmax=360, s=size, edgecolors=INK, linewidths=0.3)
+        if legend:
+            bar = bar_beside(ScalarMappable(Normalize(0, 360), CYCLIC), ax, "orientation")
+            bar.set_ticks([0, 90, 180, 270, 360], labels=["0°", "90°", "180°", "270°", "360°"])
+    else:
+        ax.scatter(*xy.T, color=BLUE, s=size, alpha=0.8, linewidths=0)
+    bare(ax)
+    ax.set(xticks=[], yticks=[])
+    ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def _labelled(xy: np.ndarray, labels: np.ndarray, names: Sequence[str] | None, ax: Axes, size: float,
+              legend: bool) -> None:
+    classes = sorted(set(labels[labels >= 0].tolist()))
+    if names is not None and classes and classes[-1] >= len(names):
+        raise ValueError(f"labels go up to {classes[-1]} but names has {len(names)} entries; expected one per class")
+    ax.scatter(*xy[labels < 0].T, color=FAINT, s=0.6 * size, linewidths=0, zorder=1,
+               label="none" if (labels < 0).any() else None)
+    for label in classes:
+        # Colour and marker step together but have another period after one round, so 56 classes differ.
+        marker = MARKERS[(label + label // len(PALETTE)) % len(MARKERS)]
+        ax.scatter(*xy[labels == label].T, color=PALETTE[label % len(PALETTE)], marker=marker, s=size,
+                   edgecolors=PAPER, linewidths=0.3, zorder=2, label=str(label) if names is None else names[label])
+    if legend and (classes or (labels < 0).any()):
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=min(4, len(classes) + 1), markerscale=1.4,
+                  handletextpad=0.2, columnspacing=1.0, fontsize=SMALL)
 
 
 def label_facets(xy: Float[Array, "m 2"], labels: Int[Array, " m"] | Sequence[int], names: Sequence[str],

@@ -1,4 +1,4 @@
-"""How every figure of the book looks: type, colours, and colour maps, in one place.
+"""How every figure of the book looks: type, colours, colour maps, and how elements of a group are named along an axis.
 
 Use it as a context, and only for making a figure, so that no setting outlives it:
 
@@ -7,7 +7,7 @@ Use it as a context, and only for making a figure, so that no setting outlives i
         cayley_table(G, ax)
 
 The colours can be told apart with any kind of colour vision and in grey. Type is sized for a figure about six inches
-wide, which stays readable when a phone shows it at a third of that.
+wide, which stays readable when a phone shows it at a third of that. A thin line divides rotations from reflections.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.image import AxesImage
 from torch import Tensor
 
 from groupcc_lite.groups import FiniteGroup, rotations_of
@@ -125,3 +127,50 @@ def bare(ax: Axes) -> None:
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
+
+
+def block_ticks(G: FiniteGroup, n_rotations: int | None) -> tuple[list[int], list[str]]:
+    """Where an axis of elements has ticks, and their names: angles, or the elements' own where there are none."""
+    n = rotations_of(G, n_rotations)
+    if n is None:
+        step = max(1, G.order // 8)
+        return list(range(0, G.order, step)), [G.latex[g] for g in range(0, G.order, step)]
+    wanted = [k for k in range(n) if (4 * k) % n == 0] if G.order == n else [k for k in range(n) if (2 * k) % n == 0]
+    halves = range(0, G.order, n)
+    return [half + k for half in halves for k in wanted], [f"{360 * k // n}°" for _ in halves for k in wanted]
+
+
+def divide_halves(ax: Axes, G: FiniteGroup, n_rotations: int | None = None, rows: bool = True) -> None:
+    """The thin line between rotations and reflections."""
+    n = rotations_of(G, n_rotations)
+    if n is None or n == G.order:
+        return
+    ax.axvline(n - 0.5, color=INK, linewidth=0.9, zorder=4)
+    if rows:
+        ax.axhline(n - 0.5, color=INK, linewidth=0.9, zorder=4)
+
+
+def name_halves(ax: Axes, G: FiniteGroup, n_rotations: int | None, rows: bool = True) -> None:
+    """The two halves' names below them, and beside them where the axes are large enough."""
+    n = rotations_of(G, n_rotations)
+    if n is None or n == G.order:
+        ax.set_xlabel("element" if n is None else "rotation")
+        return
+    text = dict(xycoords="axes fraction", textcoords="offset points", fontsize=SMALL, color=MUTED)
+    box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+    names = ("rotations", "reflections") if box.width > 1.9 else ("rot.", "refl.")
+    for place, name in zip((0.25, 0.75), names, strict=True):
+        ax.annotate(name, (place, 0), (0, -20), ha="center", va="top", **text)
+        if rows and min(box.width, box.height) > 1.9:
+            ax.annotate(name, (0, 1 - place), (-36, 0), ha="right", va="center", rotation=90, **text)
+
+
+def bar_beside(mappable: AxesImage | ScalarMappable, ax: Any, label: str) -> Any:
+    """A colour bar beside an axes, or beside a list of axes that share it."""
+    first, shrink = (ax[0], 0.7) if isinstance(ax, list) else (ax, 0.9)
+    bar = first.figure.colorbar(mappable, ax=ax, fraction=0.05, pad=0.03, shrink=shrink, aspect=18)
+    bar.outline.set_visible(False)
+    bar.set_label(label)
+    bar.ax.tick_params(length=2, labelsize=SMALL)
+    bar.set_ticks(np.linspace(mappable.norm.vmin, mappable.norm.vmax, 5))
+    return bar

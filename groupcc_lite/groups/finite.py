@@ -271,12 +271,12 @@ def permutation_group(generators: Iterable[Sequence[int]], *, name: str | None =
 def parse_group(name: str) -> FiniteGroup:
     """The group of this name: "trivial", "C_8", "D_16", or a product such as "C_4 x C_2".
 
-    D_n has n rotations and order 2n. ValueError for anything else.
+    D_n has n rotations and order 2n. "d4" is read as "D_4". ValueError for anything else.
 
     >>> parse_group("D_4"), parse_group("C_4 x C_2")
     (D_4 (order 8), C_4 x C_2 (order 8))
     """
-    groups = [_parse_factor(factor, name) for factor in re.split(r"\s+x\s+", name.strip())]
+    groups = [_parse_factor(factor, name) for factor in re.split(r"\s+[xX]\s+", name.strip())]
     result = groups[0]
     for group in groups[1:]:
         result = product(result, group)
@@ -302,9 +302,9 @@ def rotations_of(G: FiniteGroup, n_rotations: int | None = None) -> int | None:
 
 
 def _parse_factor(factor: str, name: str) -> FiniteGroup:
-    if factor == "trivial":
+    if factor.lower() == "trivial":
         return trivial()
-    match = re.fullmatch(r"([CD])_?([1-9]\d{0,3})", factor)
+    match = re.fullmatch(r"([CD])_?([1-9]\d{0,3})", factor.upper())
     if not match:
         raise ValueError(f"group is {name!r}; expected trivial, C_n (n rotations), D_n (n rotations and n reflections, "
                          "order 2n), or a product such as 'C_4 x C_2'")

@@ -1,13 +1,24 @@
 """Runs: from a profile to orbits, coders, maps, probes and pictures on disk, each made once, and to a chapter's report.
 
-A reader meets `Run` first: `Run("smoke").coder()` makes whatever a coder needs. `SceneRun` does the same for whole
-scenes and equivariant SAEs, `answer_studies` lists the studies of the answer key. A profile holds every number of a
-run; `fold_measures` says what a run's numbers are worth over folds of the images and seeds; `keys()` of a run says
-under which key each artefact is filed; `cost` says beforehand what a profile will take.
+A reader meets `Run` first: `Run("smoke").coder()` makes whatever a coder needs, and `Run("smoke").features()` tabulates
+what it found. `SceneRun` does the same for whole scenes and equivariant SAEs, `answer_studies` lists the studies of the
+answer key. A profile holds every number of a run; `fold_measures` says what a run's numbers are worth over folds of the
+images and seeds; `keys()` of a run says under which key each artefact is filed; `cost` says beforehand what a profile
+will take.
 """
 
 from groupcc_lite.runs.answer_plan import answer_studies
-from groupcc_lite.runs.costs import cost
+from groupcc_lite.runs.costs import cost, run_cost
+from groupcc_lite.runs.features import (
+    FamilyMap,
+    FeatureTable,
+    Relatives,
+    Symmetries,
+    feature_frame,
+    feature_table,
+    relatives,
+    symmetries,
+)
 from groupcc_lite.runs.folds import (
     FOLD_MEASURES,
     Measure,
@@ -18,7 +29,7 @@ from groupcc_lite.runs.folds import (
     over_folds,
     uncertain,
 )
-from groupcc_lite.runs.layer_run import CONTROLS, FamilyMap, FoldRun, Run
+from groupcc_lite.runs.layer_run import CONTROLS, FoldRun, Run
 from groupcc_lite.runs.profiles import (
     KEY_PROFILES,
     PROFILES,
@@ -32,7 +43,7 @@ from groupcc_lite.runs.profiles import (
 )
 from groupcc_lite.runs.recipes import KINDS
 from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish, table_by_column
-from groupcc_lite.runs.scene_report import (
+from groupcc_lite.runs.scene_measures import (
     CODER_NAMES,
     READINGS,
     Invariance,
@@ -40,15 +51,17 @@ from groupcc_lite.runs.scene_report import (
     additivity,
     best_ridge,
     canonical_fve,
-    coder_rows,
     explained_in_use,
     family_f1,
     far_powers,
     invariance,
+    probe_readings,
+)
+from groupcc_lite.runs.scene_report import (
+    coder_rows,
     layer_rows,
     matrix_rows,
     paper_probe_rows,
-    probe_readings,
     probe_rows,
     record,
     relation_rows,
@@ -56,11 +69,12 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "CONTROLS", "FOLD_MEASURES", "FamilyMap", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS",
-    "KeyProfile", "Measure", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Report", "Run",
-    "SCENE_PROFILES", "SceneProfile", "SceneRun", "Uncertain", "additivity", "answer_studies", "best_ridge",
-    "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1", "far_powers", "fold_measures",
-    "fold_seeds", "fve_over_images", "get_key_profile", "get_profile", "get_scene_profile",
-    "invariance", "layer_rows", "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings",
-    "probe_rows", "publish", "record", "relation_rows", "table_by_column", "uncertain",
+    "CODER_NAMES", "CONTROLS", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FoldRun", "Invariance", "KEY_PROFILES",
+    "KINDS", "KeyProfile", "Measure", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Relatives",
+    "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries", "Uncertain", "additivity",
+    "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1",
+    "far_powers", "feature_frame", "feature_table", "fold_measures", "fold_seeds", "fve_over_images",
+    "get_key_profile", "get_profile", "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread",
+    "over_folds", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record", "relation_rows", "run_cost",
+    "relatives", "symmetries", "table_by_column", "uncertain",
 ]

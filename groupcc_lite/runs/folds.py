@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from groupcc_lite import coders, symmetry
-from groupcc_lite.base import interval_of, read_json, write_json
+from groupcc_lite.base import interval_of, percentile_interval, read_json, write_json
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup, rotations_of
 from groupcc_lite.orbits import thinned
@@ -260,8 +260,7 @@ def fve_over_images(coder: Any, source: Any, *, other: Any = None, draws: int = 
     weights = np.random.default_rng(seed).multinomial(len(variance), np.full(len(variance), 1 / len(variance)), draws)
     drawn, whole = (weights @ left) / (weights @ variance), left.sum() / variance.sum()
     explained = (lambda part: 1 - part) if other is None else (lambda part: 0.0 - part)
-    low, high = np.quantile(explained(drawn), [0.025, 0.975])
-    return float(explained(whole)), (float(low), float(high))
+    return float(explained(whole)), percentile_interval(explained(drawn))
 
 
 @torch.no_grad()

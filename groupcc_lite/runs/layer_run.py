@@ -7,21 +7,22 @@ What an artefact is made from stands in `recipes`; how it is kept, in `base.arte
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from groupcc_lite import coders, symmetry
 from groupcc_lite.actions import Action, PlanarAction
@@ -45,6 +46,7 @@ from groupcc_lite.orbits import (
     StoredOrbits,
     sample_orbits,
 )
+from groupcc_lite.runs.features import FamilyMap, FeatureTable, feature_frame, feature_table
 from groupcc_lite.runs.profiles import Profile, get_profile
 from groupcc_lite.runs.recipes import (
     FITTED_RIDGE,
@@ -61,7 +63,7 @@ from groupcc_lite.stimuli import (
     ImageSubset,
     PhotoFolder,
     Stimuli,
-    TensorImages,
+    image_source,
     photo_folder,
     second_photo_folder,
     stimuli,
@@ -76,31 +78,14 @@ CONTROLS = ("trained", "untrained", "patches", "told")
 """What `Run.control` knows."""
 
 
-class FamilyMap(NamedTuple):
-    """A coder's features as a map with clusters, labels and scores.
-
-    >>> FamilyMap._fields[:4]
-    ('coder', 'gap', 'features', 'embedding')
-    """
-
-    coder: GroupCrosscoder | FittedCrosscoder
-    gap: Float[np.ndarray, "m m"]
-    """1 - similarity of all living features."""
-    features: np.ndarray
-    """Latent numbers of the rows: latents that never fire on held-out images are left out."""
-    embedding: symmetry.Embedding
-    clusters: np.ndarray
-    labels: symmetry.ResponseLabels
-    scores: symmetry.FamilyScores
-
-
 class Run:
     """Artefacts of one profile and seed.
 
-    `images` is a folder, a tensor (b, 3, size, size) or an `ImageSource`; without it the built-in model uses drawings.
-    `weights` is a weights file for the profile's model. `model` and `action` replace the profile's by another name or
-    your own `BaseModel`, and by your own group action: a `PlanarAction`, or a `ColourAction`, which recolours images as
-    well. Other keywords change profile fields. ValueError for anything unknown.
+    `images` is a folder, a tensor or array, a list of images or an `ImageSource` (`stimuli.image_source`); without it
+    the built-in model uses drawings. `weights` is a weights file for the profile's model. `model` and `action` replace
+    the profile's by another name or your own `BaseModel`, and by your own group action: a `PlanarAction`, or a
+    `ColourAction`, which recolours images as well. `group` is a name or one of `groups.cyclic(n)`, `groups.dihedral(n)`
+    and their products. Other keywords change profile fields. ValueError for anything unknown.
 
     >>> import tempfile
     >>> work = tempfile.TemporaryDirectory()
@@ -113,11 +98,15 @@ class Run:
     """
 
     def __init__(self, profile: str | Profile = "book", seed: int = 0, *,
-                 images: str | Path | Tensor | ImageSource | None = None, weights: str | Path | None = None,
-                 work: str | Path | None = None, model: BaseModel | str | None = None,
+                 images: str | Path | Tensor | np.ndarray | Sequence[Any] | ImageSource | None = None,
+                 weights: str | Path | None = None,
+                 work: str | Path | None = None, model: BaseModel | nn.Module | str | None = None,
                  action: Action | None = None, device: str | None = None, **changes: Any):
         if isinstance(model, str):
             changes, model = changes | dict(model=model), None
+        _require_base_model(model)
+        if "group" in changes:
+            changes["group"] = _group_name(changes["group"])
         self.profile = get_profile(profile, **changes)
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is {seed!r}; expected a non-negative integer")
@@ -144,12 +133,8 @@ class Run:
     def all_images(self) -> ImageSource:
         """The images of the run, before some are held out."""
         size = self.action.source_size(self.model.input_size)
-        if isinstance(self.images, ImageSource):
-            return self.images
-        if isinstance(self.images, Tensor):
-            return TensorImages(self.images)
         if self.images is not None:
-            return PhotoFolder(self.images, size)
+            return image_source(self.images, size)
         if self.profile.model in TINY_MODELS and self._model is None:
             return DrawingSource(self.profile.drawings, size, seed=1000 + self.seed)
         return PhotoFolder(photo_folder(None, self.profile.name), size)
@@ -212,10 +197,10 @@ class Run:
             self._folds[wanted] = FoldRun(self, *wanted)
         return self._folds[wanted]
 
-    def two_image_sets(self, second: str | Path | Tensor | ImageSource | None = None) -> tuple[Run, Run, str]:
+    def two_image_sets(self, second: Any = None) -> tuple[Run, Run, str]:
         """Runs on two disjoint sets of images, at the cost of `control`, and what the second set is.
 
-        `second`: a folder, a tensor or an `ImageSource`. Without it: drawings of another seed for the built-in network,
+        `second`: as `images` of `Run`. Without it: drawings of another seed for the built-in network,
         the photographs in GROUPCC_DATA/bsds/images where there are any, else the two halves of this run's own images.
 
         >>> first, other, what = Run("smoke").two_image_sets()
@@ -232,9 +217,8 @@ class Run:
                         "folder that GROUPCC_DATA names; until then both sets are halves of this run's own images")
             first, other = (self._limited(half) for half in halves)
             return self.control(images=first), self.control(images=other), "the other half of the same images"
-        source = (second if isinstance(second, ImageSource) else TensorImages(second) if isinstance(second, Tensor)
-                  else PhotoFolder(second, size))
-        return self.control(), self.control(images=self._limited(source)), "given" if given else "BSDS photographs"
+        other = self._limited(image_source(second, size))
+        return self.control(), self.control(images=other), "given" if given else "BSDS photographs"
 
     def _limited(self, images: ImageSource) -> ImageSource:
         """At most `control_images` of them, evenly spread."""
@@ -461,6 +445,21 @@ class Run:
         scores = symmetry.score_families(gap, embedding, clusters, labels.label)
         return FamilyMap(coder, gap, alive, embedding, clusters, labels, scores)
 
+    def feature_table(self, kind: str = "crosscoder", *, count: int = 8) -> FeatureTable:
+        """Everything that is known about each living feature, as arrays: what the atlas shows and `features` tabulates.
+
+        `count` relatives each. ValueError for an unknown kind.
+        """
+        found, heard = self.family_map(kind), None
+        if found.coder.group.order > 1:
+            heard = symmetry.encoder_profile(found.coder, self.orbits("held-out")).cpu()[found.features]
+        return feature_table(found, self.evaluate(found.coder), heard, count=count, seed=self.seed)
+
+    def features(self, kind: str = "crosscoder") -> Any:
+        """A pandas DataFrame with a row for each living feature; its columns are those of `feature_frame`."""
+        table = self.feature_table(kind, count=1)
+        return feature_frame(table, parse_group("trivial") if table.symmetries is None else self.group)
+
     def visualise(self, coder: GroupCrosscoder | FittedCrosscoder, features: list[int] | np.ndarray,
                   progress: bool = True, **changes: Any) -> Float[np.ndarray, "k s s 3"]:
         """Feature visualisations of these latents, by their encoder directions; RGB in [0, 1].
@@ -590,6 +589,25 @@ def _part(part: str) -> int:
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; expected one of {', '.join(PARTS)}")
     return PARTS.index(part)
+
+
+def _require_base_model(model: Any) -> None:
+    if model is not None and not isinstance(model, BaseModel):
+        raise ValueError(f"model is a bare {type(model).__name__}; say which layer is read: "
+                         "model=wrap_model(network, layer, input_size=...)")
+
+
+def _group_name(group: Any) -> str:
+    """The usual spelling of a group's name; ValueError for a group that no name gives back."""
+    if isinstance(group, str):
+        return parse_group(group).name
+    if not isinstance(group, FiniteGroup):
+        raise ValueError(f"group is {group!r}; expected a name such as 'D_8', or dihedral(8)")
+    with contextlib.suppress(ValueError):
+        if parse_group(group.name) == group:
+            return group.name
+    raise ValueError(f"group is {group!r}, which has no standard way to move images: give "
+                     "action=PlanarAction(group, matrices) with a matrix per element")
 
 
 def _standard_action(name: str) -> PlanarAction:

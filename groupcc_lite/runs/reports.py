@@ -86,16 +86,30 @@ class Report:
             atomic_write(self.folder / IMAGE_NAMES, "".join(f"{name}\n" for name in self.image_names))
         return path
 
+    def comparable(self) -> list[str]:
+        """Keys of this run's numbers, then of those that only the published run has; internal ones are left out.
+
+        Another group has other subgroups and other kinds of elements, so a run on it measures things of its own.
+        """
+        entries = dict(self.numbers)
+        for key, entry in (reference(self.chapter) or {"numbers": {}})["numbers"].items():
+            entries.setdefault(key, entry)
+        return [key for key, entry in entries.items() if not entry.get("internal")]
+
     def compare(self, *keys: str, digits: int = 3) -> str:
-        """Markdown table: this run beside the published run on InceptionV1."""
+        """Markdown table: this run beside the published run on InceptionV1; without keys, of all that is `comparable`.
+
+        A row has both notes where these differ: "32 latents" here can be 2,048 there.
+        """
         other = reference(self.chapter)
         published = other["numbers"] if other else {}
         model = (other or {}).get("provenance", {}).get("model")
         there = "InceptionV1 (reference run)" if model in REFERENCE_MODELS else "reference run"
         rows = [f"| quantity | this run (`{self.profile}`) | {there} |", "|---|---|---|"]
-        for key in keys or self.numbers:
+        for key in keys or self.comparable():
             here, there = self.numbers.get(key), published.get(key)
-            label = (here or there or {}).get("note") or key.replace("_", " ")
+            labels = dict.fromkeys(entry["note"] for entry in (here, there) if entry and entry.get("note"))
+            label = "; in the reference run: ".join(labels) or key.replace("_", " ")
             rows.append(f"| {label} | {_cell(here, digits)} | {_cell(there, digits)} |")
         return "\n".join(rows)
 

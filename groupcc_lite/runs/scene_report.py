@@ -1,9 +1,8 @@
-"""What the chapters on equivariant SAEs measure, and the numbers that their reports and the replication table hold.
+"""The numbers that reports of the chapters on equivariant SAEs, and the replication table, hold.
 
 A chapter hands over plain measurements by base model, coder and seed. What comes back are report rows: under each key a
 `Row`. A profile need not have every base model or every k; a number that it does not measure is `ABSENT`, never left
-out. A difference below its own interval is a tie: neither a win nor a loss. Source of the experiments: Erdogan & Lucic
-2025, sections 3 to 5.
+out. A difference below its own interval is a tie: neither a win nor a loss.
 """
 
 from __future__ import annotations
@@ -13,35 +12,24 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from groupcc_lite import coders
 from groupcc_lite.answers import ProbeScores
 from groupcc_lite.base import interval_of
-from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix
-from groupcc_lite.groups import FiniteGroup
-from groupcc_lite.models import activations
 from groupcc_lite.runs.reports import Report
-from groupcc_lite.runs.scene_run import SceneRun, Splice
-from groupcc_lite.stimuli import FAMILIES, Scenes, Task, probing_tasks, task_labels
-
-CODER_NAMES = {"activations": "activations", "sae": "SAE", "wide": "wide SAE", "deep": "two-layer SAE",
-               "equivariant": "equivariant SAE", "inferred": "element inferred", "invariant": "without M"}
-"""What figures and tables call the coders, and the readings of an equivariant SAE's reconstruction."""
-ABSENT = "not in this profile"
-"""Stands in a report for a number that belongs to another base model or k."""
-COMPARED = ("sae", "wide", "deep", "equivariant")
-READINGS = (("activations", "activations"), *((name, "latents") for name in COMPARED),
-            *((name, "reconstructions") for name in COMPARED), ("inferred", "inferred"), ("invariant", "invariant"))
-"""(reading, view) of everything that is probed: a coder, the activations, or another reading of a reconstruction."""
-
-NULL_SCENES = {"train": 1024, "held-out": 512}
-"""Scenes of each part that base models with and without training are compared on."""
-RIDGES = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-"""Shrinkage of a least-squares M from which `best_ridge` chooses; the first is that of `coders.least_squares`."""
+from groupcc_lite.runs.scene_measures import (
+    ABSENT,
+    CODER_NAMES,
+    READINGS,
+    Additivity,
+    Invariance,
+    Probed,
+    family_f1,
+    mean_of,
+)
+from groupcc_lite.runs.scene_run import Splice
+from groupcc_lite.stimuli import FAMILIES, Task
 
 
 class Row(NamedTuple):
@@ -65,230 +53,6 @@ _SHORT = {"adam": "adam", "identity": "identity", "least squares": "ls", "procru
           "powers of M, Adam": "adam", "powers of M, least squares": "ls",
           "one map per angle": "per_angle"}
 
-
-# ------------------------------------------------------------------------------------------------- measurements
-
-class Invariance(NamedTuple):
-    """How alike a coder's latents are on the images of an orbit.
-
-    >>> Invariance(cosine=1.0, favourite=0.25, unrelated=0.1, dead=0.0).favourite  # fires for all four turns alike
-    0.25
-    """
-
-    cosine: float
-    """Mean cosine between the latents of the canonical image and of its moved copies; 1 if they are the same."""
-    favourite: float
-    """Share of a latent's firing that falls on its favourite element, the median over living latents; 1 / |G| for a
-    latent that fires for all elements alike."""
-    unrelated: float
-    """The same cosine between different images, both canonical: what it is without any symmetry."""
-    dead: float
-    """Share of latents that fire for no image."""
-
-
-@torch.no_grad()
-def invariance(coder: SparseAutoencoder | EquivariantSAE, x: Float[Tensor, "b g d"]) -> Invariance:
-    """`Invariance` of the latents on orbits of activations, on the device of the coder.
-
-    >>> coder = SparseAutoencoder(2, 8, activation="topk", k=2).eval()
-    >>> alike = torch.randn(20, 1, 2).expand(-1, 4, -1)  # the turns change nothing
-    >>> invariance(coder, alike).favourite
-    0.25
-    """
-    x = x.to(coder.device)
-    f = torch.stack([coder.encode(x[:, g]) for g in range(x.shape[1])], 1)
-    unit = torch.nn.functional.normalize(f, dim=-1)
-    fires = (f > 0).float().mean(0)
-    alive = fires.sum(0) > 0
-    favourite = (fires.amax(0) / fires.sum(0))[alive]
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(x))).to(x.device)  # neighbours share shapes
-    unrelated = (unit[order, 0] * unit[order.roll(1), 0]).sum(-1).mean()
-    return Invariance(float((unit[:, :1] * unit[:, 1:]).sum(-1).mean()), float(favourite.median()), float(unrelated),
-                      1 - float(alive.float().mean()))
-
-
-@torch.no_grad()
-def canonical_fve(coder: EquivariantSAE, x: Float[Tensor, "b g d"]) -> float:
-    """Share of the variance of the canonical activations x[:, 0] that the invariant SAE explains from all blocks.
-
-    >>> from groupcc_lite.groups import cyclic
-    >>> coder = EquivariantSAE(cyclic(4), 2, 8, k=2).eval()
-    >>> canonical_fve(coder, torch.randn(20, 4, 2)) < 1
-    True
-    """
-    x = x.to(coder.device)
-    guess = torch.stack([coder.sae.decode(coder.encode(x[:, g]))[:, 0] for g in range(x.shape[1])], 1)
-    total = x.shape[1] * (x[:, 0] - x[:, 0].mean(0)).square().sum()
-    return float(1 - (guess - x[:, :1]).square().sum() / total)
-
-
-@torch.no_grad()
-def far_powers(M: TransformMatrix, x: Float[Tensor, "b g d"], upto: int = 12) -> list[float]:
-    """R^2 about the mean of M^p x[:, 0], p = 1 .. `upto`, against x[:, p mod |G|]: what errors add up to.
-
-    For one generator, the quarter turn of a cyclic group. ValueError for a group with more.
-
-    >>> from groupcc_lite.groups import cyclic
-    >>> alike = torch.randn(20, 1, 2).expand(-1, 4, -1)
-    >>> far_powers(TransformMatrix(cyclic(4), 2), alike, upto=3)  # a new M is the identity
-    [1.0, 1.0, 1.0]
-    """
-    if len(M.M) != 1:
-        raise ValueError(f"M has {len(M.M)} generators; expected 1, whose powers are taken")
-    y, total, out = x[:, 0], (x - x.mean(0)).square().sum((0, 2)), []
-    for p in range(1, upto + 1):
-        y = y @ M.M[0].T
-        g = p % x.shape[1]
-        out.append(float(1 - (y - x[:, g]).square().sum() / total[g]))
-    return out
-
-
-class Additivity(NamedTuple):
-    """What one matrix explains of a base model's activations, and what a sum over quadrants does, on held-out scenes.
-
-    >>> Additivity(powers=(1.0, 1.0), additive=1.0).r2  # tiles that do not interact
-    1.0
-    """
-
-    powers: tuple[float, ...]
-    """R^2 about the mean of the least-squares M, by element; the entry of the identity is that of the power |G|."""
-    additive: float
-    """Variance explained by a sum of one vector for each shape, orientation and quadrant."""
-
-    @property
-    def r2(self) -> float:
-        """The mean over powers."""
-        return float(np.mean(self.powers))
-
-
-def additivity(study: SceneRun, base: str, seed: int, *, trained: bool = True) -> Additivity:
-    """`Additivity` of a base model, with random weights if not `trained`: the null of "a matrix turns activations".
-
-    On up to `NULL_SCENES` scenes of each part, evenly spread.
-
-    >>> found = additivity(SceneRun("smoke"), "cnn", 0, trained=False)  # its quadrants do not interact
-    >>> found.additive > 0.999
-    True
-    """
-    model, parts = study.autoencoder(base, seed, trained=trained), []
-    for part, count in NULL_SCENES.items():
-        scenes = study.scenes(part)
-        chosen = np.linspace(0, len(scenes) - 1, min(count, len(scenes))).round().astype(int).tolist()
-        parts += [tokens(scenes[chosen], study.group), activations(model, scenes[chosen], study.group)]
-    M = coders.least_squares([parts[1]], study.group)
-    return Additivity(tuple(coders.r2(M, parts[3], about="mean").tolist()), additive_share(*parts))
-
-
-def tokens(scenes: Scenes, group: FiniteGroup) -> Float[Tensor, "b g t"]:
-    """One-hot tokens of turned scenes: 1 for each shape that stands in this orientation in this quadrant, 112 in all.
-
-    >>> from groupcc_lite.groups import cyclic
-    >>> from groupcc_lite.stimuli import random_scenes
-    >>> tokens(random_scenes(3), cyclic(4)).sum(-1).unique().tolist()  # four shapes in every image
-    [4.0]
-    """
-    asked = [task for task in probing_tasks() if task.family == "SPO"]
-    return rearrange(task_labels(scenes.orbit(group), asked).double(), "(b g) t -> b g t", g=group.order)
-
-
-def additive_share(train_tokens: Float[Tensor, "n g t"], train: Float[Tensor, "n g d"],
-                   test_tokens: Float[Tensor, "k g t"], test: Float[Tensor, "k g d"]) -> float:
-    """Share of the variance of `test` that a linear function of its tokens explains, fitted on `train`.
-
-    >>> rows = torch.eye(3).double()[torch.randint(3, (50, 4))]
-    >>> round(additive_share(rows, rows[..., :2], rows, rows[..., :2]), 6)
-    1.0
-    """
-    t, x, q, y = (rows.flatten(0, 1).double() for rows in (train_tokens, train, test_tokens, test))
-    vectors = torch.linalg.lstsq(t, x, driver="gelsd").solution
-    return float(1 - (y - q @ vectors).square().sum() / (y - y.mean(0)).square().sum())
-
-
-@torch.no_grad()
-def explained_in_use(coder: EquivariantSAE, M: TransformMatrix, x: Float[Tensor, "b g d"]) -> float:
-    """Variance of all turned activations that the equivariant SAE explains with this M, from the canonical image.
-
-    What an M is for: it turns what an autoencoder wrote, errors and all, and not clean activations.
-
-    >>> from groupcc_lite.groups import cyclic
-    >>> coder = EquivariantSAE(cyclic(4), 2, 8, k=2).eval()
-    >>> explained_in_use(coder, coder.transform, torch.randn(20, 4, 2)) < 1
-    True
-    """
-    x, M = x.to(coder.device), M.to(coder.device)
-    guess = M(coder.sae.decode(coder.encode(x[:, 0]))[:, 0].to(M.M.dtype))
-    return float(1 - (x - guess).square().sum() / (x - x.mean((0, 1))).square().sum())
-
-
-def best_ridge(coder: EquivariantSAE, x: Float[Tensor, "b g d"],
-               ridges: Sequence[float] = RIDGES) -> tuple[float, TransformMatrix]:
-    """(ridge, M): the least-squares M whose shrinkage explains most in use, all on training orbits `x`.
-
-    >>> from groupcc_lite.groups import cyclic
-    >>> coder = EquivariantSAE(cyclic(4), 2, 8, k=2).eval()
-    >>> best_ridge(coder, torch.randn(20, 4, 2), ridges=(1e-3,))[0]
-    0.001
-    """
-    fitted = {ridge: coders.least_squares([x], coder.group, ridge=ridge) for ridge in ridges}
-    best = max(ridges, key=lambda ridge: explained_in_use(coder, fitted[ridge], x))
-    return best, fitted[best]
-
-
-class Probed(NamedTuple):
-    """What probes have read.
-
-    >>> Probed("mlp", "sae", "latents", k=16, kept=8).view
-    'latents'
-    """
-
-    base: str
-    reading: str
-    """A coder, "activations", or "inferred" or "invariant" for other readings of the equivariant SAE."""
-    view: str
-    """One of `scene_run.VIEWS`."""
-    k: int
-    kept: int
-    """How many latents were kept for each task."""
-
-
-def probe_readings(study: SceneRun) -> dict[Probed, list[ProbeScores]]:
-    """Scores of all `READINGS`, for every base model, k and number of latents kept: one entry per seed.
-
-    >>> len(READINGS), probe_readings(SceneRun("smoke", base_models=()))
-    (11, {})
-    """
-    profile, found = study.profile, {}
-    for base in profile.base_models:
-        for kept in profile.truncations:
-            for k in profile.ks:
-                for reading, view in READINGS:
-                    coder = {"activations": "sae", "inferred": "equivariant", "invariant": "equivariant"}.get(
-                        reading, reading)  # for activations the coder plays no part
-                    found[Probed(base, reading, view, k, kept)] = [
-                        study.probe(base, coder, k, view, kept, seed) for seed in study.coder_seeds(k)]
-    return found
-
-
-def family_f1(scores: Sequence[ProbeScores], tasks: Sequence[Task], probe: str = "xgboost") -> dict[str, list[float]]:
-    """Mean F1 by task family and over "all" tasks, one number for each seed's scores.
-
-    `probe`: one of `answers.PROBES`, or "best" for the one with the highest mean. ValueError if the tasks do not fit.
-
-    >>> scores = ProbeScores(np.array([[0.5], [0.7]]), probes=("knn",))
-    >>> family_f1([scores], [Task("S", 0), Task("SP", 0, position=1)], "knn")["SP"]
-    [0.7]
-    """
-    found: dict[str, list[float]] = {family: [] for family in (*FAMILIES, "all")}
-    for of_seed in scores:
-        f1 = of_seed.of(of_seed.best_probe() if probe == "best" else probe)
-        if len(f1) != len(tasks):
-            raise ValueError(f"scores are of {len(f1)} tasks, but {len(tasks)} tasks are given")
-        for family, values in found.items():
-            values.append(_mean(v for v, t in zip(f1, tasks, strict=True) if family in (t.family, "all")))
-    return found
-
-
-# -------------------------------------------------------------------------------------------------- report rows
 
 def record(report: Report, rows: Rows) -> None:
     """Hand every row to a report.
@@ -359,7 +123,8 @@ def coder_rows(invariances: Mapping[str, Invariance], splices: Mapping[tuple[str
         rows[f"dead_{name}"] = Row(dead, f"share of latents that never fire, {told}")
     for (base, name, k), of_seeds in splices.items():
         for field in Splice._fields:
-            rows[f"splice_{field}_{base}_{name}_k{k}"] = Row(_mean(getattr(s, field) for s in of_seeds), internal=True)
+            value = mean_of(getattr(s, field) for s in of_seeds)
+            rows[f"splice_{field}_{base}_{name}_k{k}"] = Row(value, internal=True)
     for base in _BASES:
         for name, told in (("equivariant", CODER_NAMES["equivariant"]), ("shallow", "linear encoder")):
             rows[f"canonical_fve_{name}_{base}"] = _over_seeds(
@@ -405,7 +170,7 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
 
     def share(wins: Iterable[bool], note: str) -> Row:
         wins = [float(win) for win in wins]
-        return Row(_mean(wins), note, n=len(wins), over="base models, k and seeds")
+        return Row(mean_of(wins), note, n=len(wins), over="base models, k and seeds")
 
     ratios = [[mine.loss / wide.loss for mine, wide in zip(
         splices[base, "equivariant", k], splices[base, "wide", k], strict=True)] for base, k in settings if k in ks[:1]]
@@ -418,7 +183,7 @@ def _splice_claims(splices: Mapping[tuple[str, str, int], Sequence[Splice]]) -> 
                                     "share of settings with a larger L1 norm than the SAE's"),
         "share_M_helps": share((mine.loss < mine.invariant_loss for mine, _ in pairs("equivariant", "sae")),
                                "share of settings with a smaller spliced loss with M than without"),
-        "sae_fve": Row(_mean(s.fve for (_, name, _), of in splices.items() if name == "sae" for s in of),
+        "sae_fve": Row(mean_of(s.fve for (_, name, _), of in splices.items() if name == "sae" for s in of),
                        "variance of the activations that the SAE explains, all k")}
     rows |= {f"loss_ratio_spread_{base}": Row(
         float(np.std([m.loss / w.loss for m, w in pairs_of], ddof=1)) if len(pairs_of) > 1 else ABSENT,
@@ -456,14 +221,14 @@ def probe_rows(scores: Mapping[Probed, Sequence[ProbeScores]], tasks: Sequence[T
     rows: Rows = {}
     for (base, reading, view, k, kept), found in f1.items():
         name = f"{base}_{reading}_{view}_k{k}_t{kept}"
-        rows |= {f"f1_{family}_{name}": Row(_mean(values), internal=True) for family, values in found.items()}
-    best = [_mean(family_f1(of_seeds, tasks, "best")["all"]) for probed, of_seeds in scores.items()
+        rows |= {f"f1_{family}_{name}": Row(mean_of(values), internal=True) for family, values in found.items()}
+    best = [mean_of(family_f1(of_seeds, tasks, "best")["all"]) for probed, of_seeds in scores.items()
             if probed.view in ("latents", "reconstructions") and probed.reading != "equivariant"]
-    rows["saturated"] = Row(_mean(value > 0.99 for value in best),
+    rows["saturated"] = Row(mean_of(value > 0.99 for value in best),
                             "share of settings in which the best probe on a coder that is not invariant has a mean F1 "
                             "above 0.99", n=len(best), over="settings")
     winners = [s.best_probe() == "xgboost" for of in scores.values() for s in of]
-    rows["share_xgboost_best"] = Row(_mean(winners), "share of sets of scores in which XGBoost has the best mean F1",
+    rows["share_xgboost_best"] = Row(mean_of(winners), "share of sets of scores in which XGBoost has the best mean F1",
                                      n=len(winners), over="sets of scores")
     return rows | _setup_rows(scores, tasks)
 
@@ -480,9 +245,10 @@ def paper_probe_rows(scores: Mapping[str, Float[np.ndarray, " p"]]) -> Rows:
     rows: Rows = {}
     for name, values in scores.items():
         short = name.replace(" ", "_").replace(",", "")
-        rows[f"probe_f1_{short}"] = Row(_mean(values), f"mean F1 of all tasks, {name}", n=len(values), over="settings")
+        rows[f"probe_f1_{short}"] = Row(mean_of(values), f"mean F1 of all tasks, {name}", n=len(values),
+                                        over="settings")
         if name != "xgboost":
-            rows[f"xgboost_beats_{short}"] = Row(_mean(scores["xgboost"] > values),
+            rows[f"xgboost_beats_{short}"] = Row(mean_of(scores["xgboost"] > values),
                                                  f"share of settings in which XGBoost scores above {name}",
                                                  n=len(values), over="settings")
     return rows
@@ -566,7 +332,7 @@ def _scarce_rows(table: _Setups) -> Rows:
     mine = [table.of(s, "equivariant", "latents", "S") - table.of(s, "activations", "activations", "S")
             for s in table.setups]
     rows["share_latents_above_activations_on_s"] = Row(
-        _mean(v.mean() >= 0 for v in mine), "share of setups in which latents reach the base activations on S",
+        mean_of(v.mean() >= 0 for v in mine), "share of setups in which latents reach the base activations on S",
         n=len(mine), over="setups")
     return rows
 
@@ -583,7 +349,7 @@ def _family_rows(table: _Setups, family: str) -> Rows:
 
     def add(key: str, reading: str, view: str, note: str) -> None:
         values = (table.of(s, reading, view, family).mean() for s in table.setups)
-        rows[f"{key}_{family}"] = Row(_mean(values), f"F1 of probes on {note}, {family}", internal=True)
+        rows[f"{key}_{family}"] = Row(mean_of(values), f"F1 of probes on {note}, {family}", internal=True)
 
     for reading in ("equivariant", "deep", "sae", "wide"):
         add(f"latents_{reading}", reading, "latents", f"latents, {CODER_NAMES[reading]}")
@@ -668,7 +434,7 @@ def layer_rows(linearity: Mapping[str, Sequence[float] | Tensor], half_turn: int
 def _over_seeds(values: Sequence[float], note: str) -> Row:
     """The mean of one number for each seed with its interval, or `ABSENT` of nothing."""
     numbers = [float(v) for v in values]
-    return Row(_mean(numbers), note, n=len(numbers) or None, over="seeds",
+    return Row(mean_of(numbers), note, n=len(numbers) or None, over="seeds",
                interval=interval_of(numbers) if len(numbers) > 1 else None)
 
 
@@ -684,16 +450,10 @@ def _over_cells(cells: Sequence[Iterable[float]], note: str, what: str = "setups
     cells = [np.asarray(cell, dtype=np.float64) for cell in cells]
     count = max(map(len, cells), default=0)
     if count < 2:
-        return Row(_mean(cell.mean() for cell in cells), note, n=len(cells) or None, over=f"{what}, one seed")
+        return Row(mean_of(cell.mean() for cell in cells), note, n=len(cells) or None, over=f"{what}, one seed")
     value = float(np.mean([cell.mean() for cell in cells]))
     of_seed = np.mean([cell for cell in cells if len(cell) == count], axis=0)
     weights = np.mean([np.where(np.arange(count) < len(cell), 1 / len(cell), 0) for cell in cells], axis=0)
     low, high = interval_of(of_seed)
     reach = (high - low) / 2 * float(np.sqrt(count * np.square(weights).sum()))
     return Row(value, note, n=count, over="seeds", interval=(value - reach, value + reach))
-
-
-def _mean(values: Iterable[Any]) -> float | str:
-    """The mean as a plain number, or `ABSENT` of nothing."""
-    values = list(values)
-    return float(np.mean(values)) if values else ABSENT

@@ -12,6 +12,7 @@ from groupcc_lite.stimuli.images import (
     ImageSubset,
     PhotoFolder,
     TensorImages,
+    image_source,
     photo_folder,
     second_photo_folder,
 )
@@ -34,6 +35,6 @@ from groupcc_lite.stimuli.shapes import SHAPE_NAMES, SHAPES, Drawings, Shape, St
 __all__ = [
     "DrawingSource", "Drawings", "FAMILIES", "IMAGE_SUFFIXES", "ImageSource", "ImageSubset", "PhotoFolder",
     "SCENE_SHAPES", "SHAPES", "SHAPE_NAMES", "Scenes", "Shape", "Stimuli", "TILE", "Task", "TensorImages",
-    "canonical_scenes", "draw", "photo_folder", "probing_tasks", "random_scenes",
+    "canonical_scenes", "draw", "image_source", "photo_folder", "probing_tasks", "random_scenes",
     "sample_drawings", "scene_orbits", "second_photo_folder", "split_scenes", "stimuli", "task_labels", "tile",
 ]

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -150,16 +150,9 @@ class PhotoFolder(ImageSource):
     def _load_one(self, path: Path) -> Float[Tensor, "3 h w"]:
         try:
             with Image.open(path) as file:
-                image = ImageOps.exif_transpose(file).convert("RGB")
+                return _square(file, self.size)
         except UNREADABLE as error:
             raise ValueError(f"{path} cannot be decoded ({error}); remove it and run again") from error
-        short = min(image.size)
-        if short != self.size:
-            scaled = [max(self.size, round(side * self.size / short)) for side in image.size]
-            image = image.resize(scaled, Image.Resampling.BICUBIC)  # Pillow's resize is antialiased
-        left, top = (image.width - self.size) // 2, (image.height - self.size) // 2
-        pixels = np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
 class DrawingSource(ImageSource):
@@ -203,6 +196,54 @@ class TensorImages(ImageSource):
         return self.images[list(indices)]
 
 
+def image_source(images: Any, size: int) -> ImageSource:
+    """Whatever somebody has as images -> a source of them, square and of `size` pixels where that can be chosen.
+
+    - a folder (path): its photographs, see `PhotoFolder`;
+    - a tensor (b, 3, s, s) or a numpy array (b, s, s, 3) or (b, 3, s, s): bytes, or floats in [0, 1];
+    - a list of Pillow images, or of single images as tensors or arrays: Pillow images are scaled and cropped to `size`;
+    - an `ImageSource`: itself.
+
+    ValueError that names what was given for anything else.
+
+    >>> import numpy as np
+    >>> image_source(np.zeros((5, 64, 64, 3), np.uint8), size=64).load([0]).shape
+    torch.Size([1, 3, 64, 64])
+    >>> image_source([Image.new("L", (90, 60))] * 2, size=48).load([0]).shape
+    torch.Size([1, 3, 48, 48])
+    """
+    if isinstance(images, ImageSource):
+        return images
+    if isinstance(images, str | Path):
+        return PhotoFolder(images, size)
+    if isinstance(images, Sequence) and len(images):
+        images = torch.stack([_one_tensor(image, size) for image in images])
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(np.ascontiguousarray(images))
+    if not isinstance(images, Tensor):
+        raise ValueError(f"images is {type(images).__name__}; expected a folder, a tensor or array (b, 3, size, size), "
+                         "a list of images, or an ImageSource")
+    return TensorImages(_channels_first(images))
+
+
+def _one_tensor(image: Any, size: int) -> Tensor:
+    if isinstance(image, Image.Image):
+        return _square(image, size)
+    if isinstance(image, str | Path):
+        raise ValueError(f"images holds the path {str(image)!r}; give the folder itself, or opened images")
+    one = torch.as_tensor(np.asarray(image))
+    if one.ndim != 3:
+        raise ValueError(f"images holds one of shape {tuple(one.shape)}; expected (3, size, size) or (size, size, 3)")
+    return _channels_first(one[None])[0]
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    """Bytes as floats in [0, 1], and channels before rows."""
+    if images.ndim == 4 and images.shape[-1] == 3 != images.shape[1]:
+        images = images.permute(0, 3, 1, 2)
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 class _Look(NamedTuple):
     """What a first look at a file says."""
 
@@ -212,6 +253,18 @@ class _Look(NamedTuple):
     """The shorter side in pixels."""
     turned: str = ""
     """How it has to be turned to be upright; empty if it need not be."""
+
+
+def _square(image: Image.Image, size: int) -> Float[Tensor, "3 h w"]:
+    """Upright, scaled so that the short side has `size` pixels, and the square in its middle."""
+    image = ImageOps.exif_transpose(image).convert("RGB")
+    short = min(image.size)
+    if short != size:
+        scaled = [max(size, round(side * size / short)) for side in image.size]
+        image = image.resize(scaled, Image.Resampling.BICUBIC)  # Pillow's resize is antialiased
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
 def _look_at(path: Path, minimum: int, decode: bool) -> _Look:

@@ -15,6 +15,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from groupcc_lite.base import bootstrap, percentile_interval
 from groupcc_lite.coders import SecondMoments
 from groupcc_lite.orbits import OrbitStore
 
@@ -122,9 +123,8 @@ def interval_over_images(quantity: Callable[..., float], *sums: Float[np.ndarray
     counts = {len(part) for part in sums}
     if len(counts) != 1 or min(counts) < 2:
         raise ValueError(f"sums are of {sorted(counts)} images; expected the same number for all, and two or more")
-    rows = np.random.default_rng(seed).integers(len(sums[0]), size=(draws, len(sums[0])))
-    low, high = np.quantile([quantity(*(part[drawn] for part in sums)) for drawn in rows], [0.025, 0.975])
-    return float(low), float(high)
+    return percentile_interval(bootstrap(lambda drawn: quantity(*(part[drawn] for part in sums)), len(sums[0]),
+                                         draws=draws, seed=seed))
 
 
 def _growing(portions: Iterable[Iterable[Tensor]], ridges: tuple[float, ...]) -> Iterator[Map]:

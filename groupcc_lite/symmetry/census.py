@@ -52,8 +52,8 @@ def living_dictionary(coder: GroupCrosscoder | FittedCrosscoder,
                       frequency: Float[np.ndarray, " m"]) -> tuple[Float[Tensor, "k g d"], Int[np.ndarray, " k"]]:
     """Dictionary vectors of the latents that ever fire, detached and on the CPU, and the numbers of these latents.
 
-    `frequency`: how often each latent fires, as `coders.evaluate` measures it on held-out images. ValueError if it is
-    not one number for each latent.
+    `frequency`: how often each latent fires on held-out images, from `coders.evaluate` or, if nothing else is wanted
+    of it, `coders.firing_frequency`. ValueError if it is not one number for each latent.
 
     >>> from groupcc_lite.groups import cyclic
     >>> D, features = living_dictionary(GroupCrosscoder(cyclic(4), 3, 5), np.array([0.1, 0.0, 0.0, 0.3, 0.0]))

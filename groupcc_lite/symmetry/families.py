@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from groupcc_lite.base import require
+from groupcc_lite.base import bootstrap, percentile_interval, require
 from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.models import BaseModel
 from groupcc_lite.orbits import read_at
@@ -122,10 +122,9 @@ def neighbour_purity(gap: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " k"
     each = (kinds[nearest] == kinds[:, None]).mean(1)
     share = np.bincount(kinds)
     chance = float((share * (share - 1)).sum() / (len(kinds) * (len(kinds) - 1)))
-    drawn = each[np.random.default_rng(seed).integers(len(each), size=(max(draws, 1), len(each)))].mean(1)
-    low, high = np.quantile(_beyond_chance(drawn, chance), [0.025, 0.975])
-    purity = float(each.mean())
-    return Purity(purity, chance, float(_beyond_chance(purity, chance)), (float(low), float(high)), kinds, each)
+    drawn = bootstrap(lambda features: each[features].mean(), len(each), draws=max(draws, 1), seed=seed)
+    purity, interval = float(each.mean()), percentile_interval(_beyond_chance(drawn, chance))
+    return Purity(purity, chance, float(_beyond_chance(purity, chance)), interval, kinds, each)
 
 
 def distance(similarity: Float[Tensor, "m n"]) -> Float[np.ndarray, "m m"]:

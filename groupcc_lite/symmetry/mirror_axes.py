@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.base import digest
+from groupcc_lite.base import bootstrap, digest, percentile_interval, permutation_p
 from groupcc_lite.orbits import OrbitSource, OrbitStore, TensorOrbits
 from groupcc_lite.symmetry.block_action import act
 from groupcc_lite.symmetry.spectra import centred
@@ -171,7 +171,7 @@ def isotropy(rows: Float[np.ndarray, "m k"], *, copies: Int[np.ndarray, " r"] | 
 
     real = strength(spectra.sum(0))
     chance = [strength((spectra * turns[rng.integers(0, count, len(rows))]).sum(0)) for _ in range(draws)]
-    return (1 + sum(value >= real * (1 - 1e-9) for value in chance)) / (1 + draws)
+    return permutation_p(real * (1 - 1e-9), chance)
 
 
 class Turn(NamedTuple):
@@ -196,8 +196,8 @@ class Turn(NamedTuple):
         (86.1, 91.8)
         """
         apart = (self.samples - self.angle + 90) % 180 - 90
-        low, high = np.quantile(apart, (0.025, 0.975)) + self.angle
-        return round(float(low), 6), round(float(high), 6)
+        low, high = percentile_interval(apart)
+        return round(low + self.angle, 6), round(high + self.angle, 6)
 
     def within(self, angle: float | int, reach: float | int) -> float:
         """Share of the samples that lie at most `reach` degrees from an angle; NaN without an angle."""
@@ -222,7 +222,6 @@ def preference_turn(reference: Float[np.ndarray, "m k"], angles: Float[np.ndarra
     """
     if not len(reference) or not len(other):
         return Turn(float("nan"), np.full(draws, np.nan))
-    rng = np.random.default_rng(seed)
     count = len(angles)
     frequencies = np.arange(1, (count + 1) // 2)
     trials = np.arange(-90, 90, 0.5)
@@ -234,9 +233,9 @@ def preference_turn(reference: Float[np.ndarray, "m k"], angles: Float[np.ndarra
         alike = (phases * (a * b.conj())[None]).real.sum(1)
         return float(trials[alike.argmax()]) if np.ptp(alike) > 1e-12 else float("nan")
 
-    samples = [best(first[rng.integers(0, len(first), len(first))].mean(0),
-                    second[rng.integers(0, len(second), len(second))].mean(0)) for _ in range(draws)]
-    return Turn(best(first.mean(0), second.mean(0)), np.array(samples))
+    samples = bootstrap(lambda i, j: best(first[i].mean(0), second[j].mean(0)), len(first), len(second), draws=draws,
+                        seed=seed)
+    return Turn(best(first.mean(0), second.mean(0)), samples)
 
 
 class MovedOrbits(OrbitSource):

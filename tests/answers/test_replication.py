@@ -5,10 +5,8 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from groupcc_lite.answers import above_null, best_matches, living_features, median_interval
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.answers import above_null, best_matches, median_interval
 from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.symmetry import act
 
 G = dihedral(4)
@@ -54,15 +52,6 @@ def test_a_feature_is_no_match_for_itself():
 def test_bad_dictionaries_are_refused():
     with pytest.raises(ValueError, match="nothing to match with"):
         best_matches(dictionary(1, 0), None, G)
-
-
-def test_living_features_are_those_that_fire():
-    x = dictionary(50, 0)
-    coder = GroupCrosscoder(G, 7, 12, activation="topk", k=2, seed=0)
-    with torch.no_grad():
-        coder.b_e[[3, 8]] = -1e6
-    alive = (coder.encode(x[:, 0]) > 0).any(0)
-    assert not alive[3] and torch.equal(living_features(coder, TensorOrbits(x, G)), coder.dictionary.detach()[alive])
 
 
 def test_the_null_passes_its_own_bar_one_time_in_a_hundred():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import mannwhitneyu
 
-from groupcc_lite.answers.two_halves import bootstrap, separation
+from groupcc_lite.answers.two_halves import interval_over_features, separation
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import dihedral
 from groupcc_lite.orbits import TensorOrbits
@@ -81,7 +81,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     held = 0
     for seed in range(60):
         x = torch.randn(50, generator=generator(seed)) + 1
-        low, high = bootstrap(lambda drawn, x=x: float(x[drawn].mean()), 50, draws=300, seed=seed)
+        low, high = interval_over_features(lambda drawn, x=x: float(x[drawn].mean()), 50, draws=300, seed=seed)
         held += low <= 1 <= high
     assert 51 <= held <= 60
-    assert math.isnan(bootstrap(lambda drawn: 1.0, 1)[0])
+    assert math.isnan(interval_over_features(lambda drawn: 1.0, 1)[0])

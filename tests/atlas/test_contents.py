@@ -22,13 +22,12 @@ from small_atlas import (
 from groupcc_lite import __main__ as cli
 from groupcc_lite.actions import ColourAction, PlanarAction
 from groupcc_lite.atlas import contents, storage, web_page
-from groupcc_lite.atlas.contents import feature_table
 from groupcc_lite.base import described
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral, parse_group, representatives
 from groupcc_lite.models import load_model
 from groupcc_lite.orbits import TensorOrbits
-from groupcc_lite.runs import Run
+from groupcc_lite.runs import Run, feature_table, relatives
 from groupcc_lite.symmetry import (
     FALSE_RATE,
     INVARIANT,
@@ -61,7 +60,7 @@ def folder(made, tmp_path):
 
 def test_relatives_are_found_with_the_element_that_carries_them_over():
     D, origin = planted_dictionary(G)
-    found = contents.relatives(D, G, count=COPIES - 1)
+    found = relatives(D, G, count=COPIES - 1)
     F = normalised(D)
     for i, (number, _) in enumerate(origin):
         assert {origin[row][0] for row in found.row[i]} == {number}, "the copies of a feature are its relatives"
@@ -73,7 +72,7 @@ def test_relatives_are_found_with_the_element_that_carries_them_over():
 def test_relatives_of_random_vectors_against_every_element_by_hand():
     D = torch.randn(7, 8, 3, generator=torch.Generator().manual_seed(2))
     small = dihedral(4)
-    found, F = contents.relatives(D, small, count=2), normalised(D)
+    found, F = relatives(D, small, count=2), normalised(D)
     for i in range(7):
         best = {j: max(float((F[i] * act(F[j], small, h)).sum()) for h in range(8)) for j in range(7) if j != i}
         ranked = sorted(best, key=best.get, reverse=True)[:2]
@@ -81,7 +80,7 @@ def test_relatives_of_random_vectors_against_every_element_by_hand():
         assert found.cosine[i] == pytest.approx([best[j] for j in ranked], abs=1e-5)
     for count in (0, 7):
         with pytest.raises(ValueError, match=f"count is {count}; expected 1 to 6"):
-            contents.relatives(D, small, count=count)
+            relatives(D, small, count=count)
 
 
 def test_a_table_knows_planted_stabilisers_and_leaves_dead_features_out():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bookmaker.page_packages import AXE, ON_PAGES
+from bookmaker.html_repairs import AXE, ON_PAGES
 from groupcc_lite.atlas import D3
 from groupcc_lite.atlas import npm as npm_client
 from groupcc_lite.atlas.npm import CDN, NpmError, NpmPackage

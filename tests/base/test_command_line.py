@@ -1,6 +1,7 @@
 """A command line of verbs: what it says on the way."""
 
 import logging
+from importlib.metadata import version
 
 import pytest
 
@@ -20,6 +21,20 @@ def test_a_command_line_lets_the_loggers_speak_that_it_names_and_no_others():
     assert verbs.run(["rest"]) == 0
     assert [logging.getLogger(name).level for name in ("toolbox", "groupcc_lite", "bookmaker")] == [
         logging.INFO, logging.NOTSET, logging.NOTSET]
+
+
+def test_without_a_verb_it_says_what_there_is(capsys):
+    verbs = Verbs("toolbox", "Small tools.")
+    verbs.add("rest", lambda options: None, "do nothing")
+    assert verbs.run([]) == 0
+    said = capsys.readouterr().out
+    assert "usage: toolbox" in said and "do nothing" in said
+
+
+def test_version_is_the_installed_one(capsys):
+    with pytest.raises(SystemExit) as stop:
+        Verbs("toolbox", "Small tools.").run(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"groupcc-lite {version('groupcc-lite')}\n"
 
 
 def test_the_book_lets_the_library_speak_and_itself():

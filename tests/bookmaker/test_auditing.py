@@ -3,7 +3,7 @@
 import pytest
 
 from bookmaker.auditing import audit
-from bookmaker.page_packages import ON_PAGES
+from bookmaker.html_repairs import ON_PAGES
 from groupcc_lite.atlas import VENDOR_FOLDER
 
 SOUND = """<html><head><link rel="stylesheet" href="style/book.css"><script src="style/page.js"></script></head><body>

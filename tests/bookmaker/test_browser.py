@@ -9,10 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from browsing import DARKEST_PAPER, LIGHTEST_NIGHT, Reader, View, chromium, require, served
+from browsing import DARKEST_PAPER, LIGHTEST_NIGHT, Reader, View, axe_rules, chromium, require, served
 from built_book import ROOT, make_smoke_book
 
-from bookmaker import page_packages
+from bookmaker import html_repairs
 from groupcc_lite import atlas
 
 DESK = View("desk", 1280, "light", True)
@@ -30,17 +30,13 @@ def browser():
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory) -> str:
     """The text of the script that knows the rules."""
-    package, folder = {"axe-core": page_packages.AXE}, tmp_path_factory.mktemp("axe")
-    link = atlas.script_links(package, ROOT)["axe-core"]
-    require(atlas.is_local_link(link), f"npm cannot fetch {page_packages.AXE.name}")
-    atlas.copy_scripts(package, ROOT, folder)
-    return (folder / link).read_text()
+    return axe_rules(tmp_path_factory.mktemp("axe"))
 
 
 @pytest.fixture(scope="module")
 def pages(browser, axe, tmp_path_factory) -> Path:
     """The folder of the built pages. The browser is asked for first: without it nothing needs to be built."""
-    links = atlas.script_links(page_packages.ON_PAGES, ROOT)
+    links = atlas.script_links(html_repairs.ON_PAGES, ROOT)
     require(all(map(atlas.is_local_link, links.values())), "npm cannot fetch what the pages load")
     if "GROUPCC_PAGES" in os.environ:
         return Path(os.environ["GROUPCC_PAGES"]).resolve()

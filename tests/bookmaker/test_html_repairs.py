@@ -6,8 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from bookmaker.html_repairs import CARD, CARD_SIZE, Site, configured, draw_card, finish, finished
-from bookmaker.page_packages import ON_PAGES
+from bookmaker.html_repairs import CARD, CARD_SIZE, ON_PAGES, Site, configured, draw_card, finish, finished
 from bookmaker.project_facts import Project
 
 NOWHERE = Project("1", "D", "")

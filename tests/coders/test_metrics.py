@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.coders import GroupCrosscoder, evaluate
+from groupcc_lite.coders import GroupCrosscoder, evaluate, firing_frequency
 from groupcc_lite.groups import cyclic
 from groupcc_lite.orbits import TensorOrbits
 
@@ -37,3 +39,36 @@ def test_a_failing_evaluation_leaves_the_coder_in_training():
     with pytest.raises(ValueError, match="expected"):
         evaluate(coder, TensorOrbits(torch.ones(5, 4, 3), cyclic(4)))
     assert coder.training
+
+
+@pytest.mark.parametrize("activation", ["relu", "topk", "batchtopk"])
+def test_how_often_latents_fire_is_what_a_whole_evaluation_says(activation):
+    """In training mode too, where BatchTopK would cut each batch on its own; two latents never fire."""
+    coder = GroupCrosscoder(cyclic(2), 5, 12, activation=activation, k=None if activation == "relu" else 2, seed=0)
+    with torch.no_grad():
+        coder.b_e[[3, 8]] = -1e6
+        coder.threshold.fill_(0.3)
+    source = TensorOrbits(torch.randn(90, 2, 5, generator=torch.Generator().manual_seed(0)), cyclic(2))
+    whole = evaluate(coder, source).frequency
+    for batch_size in (7, 1024):
+        found = firing_frequency(coder.train(), source, batch_size=batch_size)
+        assert coder.training and found.tolist() == whole.tolist()
+    assert found[[3, 8]].tolist() == [0, 0] and found.max() > 0
+    with torch.no_grad():
+        alive = (coder.eval().encode(source.blocks[:, 0]) > 0).any(0)
+    assert (found > 0).tolist() == alive.tolist()
+
+
+def test_how_often_latents_fire_needs_first_blocks_only():
+    x = torch.randn(20, 2, 5, generator=torch.Generator().manual_seed(0))
+    coder, read = GroupCrosscoder(cyclic(2), 5, 12, seed=0), []
+
+    class Watched(TensorOrbits):
+        def in_order(self, *args, **options):
+            for batch in super().in_order(*args, **options):
+                read.append(batch.shape[1])
+                yield batch
+
+    assert firing_frequency(coder, Watched(x, cyclic(2))).shape == (12,) and set(read) == {1}
+    with pytest.raises(ValueError, match="the source is empty"):
+        firing_frequency(coder, SimpleNamespace(in_order=lambda *args, **options: iter(())))

@@ -1,12 +1,13 @@
-"""A map, one label at a time."""
+"""A map of features, all labels at once and one at a time."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 
-from groupcc_lite.figures.maps import label_facets
-from groupcc_lite.figures.style import BLUE
+from groupcc_lite.figures.maps import label_facets, umap_scatter
+from groupcc_lite.figures.style import BLUE, PALETTE
 
 
 @pytest.fixture
@@ -32,3 +33,19 @@ def test_too_few_axes_or_notes_are_one_clear_error(axes):
         label_facets(np.eye(2), [0, 1], list("abcde"), axes)
     with pytest.raises(ValueError, match="an axes and a note for each"):
         label_facets(np.eye(2), [0, 1], ["a", "b"], axes, notes=["x"])
+
+
+def test_a_map_gives_every_class_its_own_look_and_draws_the_unlabelled_first(ax):
+    xy = np.random.default_rng(0).random((24, 2))
+    umap_scatter(xy, ax, labels=np.arange(24) - 1, names=[f"class {k}" for k in range(23)])
+    dots = [c for c in ax.collections if isinstance(c, PathCollection)]
+    looks = {(tuple(d.get_facecolor()[0]), d.get_paths()[0].vertices.tobytes()) for d in dots}
+    assert len(dots) == len(looks) == 24 and dots[0].get_zorder() < dots[1].get_zorder()
+    assert ax.get_legend().get_texts()[-1].get_text() == "class 22"
+    assert len(set(PALETTE)) == len(PALETTE)
+
+
+def test_angles_use_the_cyclic_map_over_a_whole_turn(ax):
+    umap_scatter(np.eye(2), ax, angles=np.array([-10.0, 730.0]))
+    dots = ax.collections[0]
+    assert dots.get_array().tolist() == [350, 10] and dots.get_clim() == (0, 360) and dots.get_cmap().name == "twilight"

@@ -164,8 +164,9 @@ def test_parse_group():
     for name in ("trivial", "C_1", "C_8", "D_16", "C_4 x C_2", "D_3 x C_2 x C_2"):
         assert parse_group(name).name == name
     assert parse_group("D_16") == dihedral(16) and parse_group("C4") == cyclic(4)
+    assert [parse_group(name).name for name in ("d_16", "c4 X c2", "Trivial")] == ["D_16", "C_4 x C_2", "trivial"]
     assert parse_group("C_4 x C_2").names == product(cyclic(4), cyclic(2)).names
-    for bad in ("", "D_0", "S_3", "C_4 x", "C_4xC_2", "d_16", "C_-3", "C_100000"):
+    for bad in ("", "D_0", "S_3", "C_4 x", "C_4xC_2", "e_16", "C_-3", "C_100000"):
         with pytest.raises(ValueError, match="expected trivial, C_n"):
             parse_group(bad)
 

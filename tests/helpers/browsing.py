@@ -131,6 +131,19 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def axe_rules(folder: Path) -> str:
+    """The text of the script that knows the rules of accessibility; the test is skipped where npm cannot fetch it."""
+    from bookmaker import html_repairs
+    from groupcc_lite import atlas
+
+    root = Path(__file__).resolve().parents[2]
+    package = {"axe-core": html_repairs.AXE}
+    link = atlas.script_links(package, root)["axe-core"]
+    require(atlas.is_local_link(link), f"npm cannot fetch {html_repairs.AXE.name}")
+    atlas.copy_scripts(package, root, folder)
+    return (folder / link).read_text()
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None:
         """Say nothing."""

@@ -1,11 +1,17 @@
-"""Small things that several tests need: a random convolutional stem as a base model, and noise images."""
+"""Small things that several tests need: a random convolutional stem as a base model, noise images, a run on both."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from groupcc_lite.models import BaseModel, wrap_model
+from groupcc_lite.runs import Run
+
+QUICK = dict(latents=64, k=8, steps=30, batch_size=32, points_per_image=8, mask_radius=7.0)
 
 
 class Stem(nn.Module):
@@ -29,3 +35,11 @@ def small_model(channels: int = 6, input_size: int = 32) -> BaseModel:
 
 def noise_images(count: int, size: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def noise_run(work: Path, count: int = 24, **changes: Any) -> Run:
+    """A run whose answer is known: a random stem is not equivariant, and one noise image says nothing of another."""
+    model = small_model()
+    run = Run("smoke", model=model, group="C_4", work=work, **(QUICK | changes))
+    run.images = noise_images(count, run.action.source_size(model.input_size))
+    return run

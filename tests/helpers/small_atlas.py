@@ -11,11 +11,11 @@ from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.atlas import storage
-from groupcc_lite.atlas.contents import Atlas, FeatureTable, Pictures, feature_table, run_facts, testable
+from groupcc_lite.atlas.contents import Atlas, Pictures, placed, run_facts, testable
 from groupcc_lite.base import sha256_of
 from groupcc_lite.coders import GroupCrosscoder, Metrics, SparseAutoencoder
 from groupcc_lite.groups import FiniteGroup, dihedral, representatives
-from groupcc_lite.runs import FamilyMap, Run
+from groupcc_lite.runs import FamilyMap, FeatureTable, Run, feature_table
 from groupcc_lite.symmetry import act, families, self_similarity
 
 COPIES = 4
@@ -70,8 +70,8 @@ def crosscoder_table(G: FiniteGroup, count: int = 8) -> FeatureTable:
     alive = np.delete(np.arange(len(D) + 1), 3)
     with torch.no_grad():
         coder.W_d[torch.as_tensor(alive)] = D
-    return feature_table(family_map(coder, alive), metrics(len(D) + 1, alive, G.order), planted_encoder(D, G),
-                         count=count)
+    return placed(feature_table(family_map(coder, alive), metrics(len(D) + 1, alive, G.order), planted_encoder(D, G),
+                                count=count))
 
 
 def every_verdict(table: FeatureTable, G: FiniteGroup) -> FeatureTable:
@@ -91,7 +91,7 @@ def every_verdict(table: FeatureTable, G: FiniteGroup) -> FeatureTable:
 
 def sae_table(latents: int = 30) -> FeatureTable:
     coder, alive = SparseAutoencoder(CHANNELS, latents, activation="relu", seed=1), np.arange(latents)
-    return feature_table(family_map(coder, alive, seed=1), metrics(latents, alive, 1))
+    return placed(feature_table(family_map(coder, alive, seed=1), metrics(latents, alive, 1)))
 
 
 def discs(count: int, size: int = 24) -> np.ndarray:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from small import noise_images, small_model
@@ -13,9 +14,10 @@ from small import noise_images, small_model
 from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.base import described
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Training, train
-from groupcc_lite.groups import cyclic
+from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
 from groupcc_lite.orbits import IdentityBlocks, OrbitStream
 from groupcc_lite.runs.layer_run import Run
+from groupcc_lite.symmetry import max_cosine, stabilisers
 
 TINY = dict(latents=24, k=4, steps=12, curve_steps=6, batch_size=32, points_per_image=8, mask_radius=7.0,
             drawings=24, topk_ks=(4,), l1_sparsities=(1.0,))
@@ -186,6 +188,10 @@ def test_photographs_are_needed_where_there_are_no_drawings(tmp_path, monkeypatc
     (dict(seed=-1), "seed is -1"),
     (dict(layer="mixed9z"), "mixed9z"),
     (dict(colour="red"), "no field colour"),
+    (dict(model=torch.nn.ReLU()), "a bare ReLU.*wrap_model"),
+    (dict(group=4), "group is 4; expected a name"),
+    (dict(group=FiniteGroup(cyclic(3).table, names=("e", "a", "b"), name="D_3")),
+     "no standard way to move images"),
 ])
 def test_bad_settings_are_one_clear_error(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -195,6 +201,11 @@ def test_bad_settings_are_one_clear_error(tmp_path, arguments, message):
 def test_unknown_coder_settings_are_refused(run):
     with pytest.raises(ValueError, match="no setting depth"):
         run.coder(depth=2)
+
+
+def test_a_group_may_be_given_as_one(tmp_path):
+    runs = [Run("smoke", group=group, work=tmp_path) for group in (dihedral(4), "D_4", "d4")]
+    assert {run.profile.group for run in runs} == {"D_4"} and all(run.group == dihedral(4) for run in runs)
 
 
 def test_a_model_by_name_replaces_the_profiles(tmp_path):
@@ -373,3 +384,35 @@ def test_two_sets_of_images_share_none(tmp_path, monkeypatch, caplog):
     assert not set(first.all_images.names) & set(second.all_images.names)
     assert len(first.all_images) + len(second.all_images) == 12
     assert own.two_image_sets(pictures.flip(0))[2] == "given"
+
+
+def test_features_are_a_row_each_and_say_what_the_library_says(run):
+    frame, coder, G = run.features(), run.coder(), run.group
+    alive = np.flatnonzero(run.evaluate(coder).frequency > 0)
+    assert frame.index.tolist() == alive.tolist() and frame.index.name == "latent"
+    D = coder.dictionary.detach()[alive]
+    assert frame.symmetry.tolist() == [s.subgroup.label for s in stabilisers(D, G)]
+    assert frame.frequency.tolist() == pytest.approx(run.evaluate(coder).frequency[alive])
+    similarity, mover = max_cosine(D, G, elements=True)
+    similarity.fill_diagonal_(-2)
+    nearest = similarity.argmax(1)
+    assert frame.nearest.tolist() == alive[nearest].tolist()
+    assert frame.cosine.to_numpy() == pytest.approx(similarity.amax(1).numpy(), abs=1e-5)
+    assert frame.mover.tolist() == [G.names[mover[i, j]] for i, j in enumerate(nearest)]
+    power = frame[[name for name in frame if name.startswith("power ")]]
+    assert power.shape[1] == len(G.irreps()) and power.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    asked = frame.symmetry != "none"
+    assert frame.encoder.notna().equals(frame.confirmed.notna()) and not frame.confirmed[~asked].notna().any()
+
+
+def test_features_of_the_sae_have_no_symmetry(run):
+    frame = run.features("sae")
+    assert "symmetry" not in frame and set(frame.mover) == {"e"} and len(frame) > 1
+
+
+def test_a_table_survives_the_way_through_a_file(run, tmp_path):
+    frame = run.features()
+    frame.to_csv(tmp_path / "features.csv")
+    back = pandas.read_csv(tmp_path / "features.csv", index_col="latent", dtype={"confirmed": "boolean"},
+                           keep_default_na=False, na_values=[""])
+    assert back.symmetry.tolist() == frame.symmetry.tolist() and back.confirmed.equals(frame.confirmed)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from groupcc_lite.stimuli.images import DrawingSource, PhotoFolder, TensorImages
+from groupcc_lite.stimuli.images import DrawingSource, PhotoFolder, TensorImages, image_source
 
 
 def write_photo(path, width=60, height=48, seed=0):
@@ -81,6 +81,28 @@ def test_tensor_images_reject_bytes_wrong_shapes_and_nan():
     for bad in (good * 255, good[:, :1], good[:0], torch.full_like(good, float("nan"))):
         with pytest.raises(ValueError, match="images"):
             TensorImages(bad)
+
+
+def test_whatever_somebody_has_becomes_a_source(tmp_path):
+    """The same picture in every form that is understood, and the pixels of each."""
+    write_photo(tmp_path / "a.png", width=48, height=48)
+    folder = image_source(tmp_path, 48)
+    pixels = (folder.load([0]) * 255).round().to(torch.uint8)
+    last = pixels.permute(0, 2, 3, 1).numpy()
+    tensors, lists = (pixels, last, pixels.numpy(), last / 255), ([Image.fromarray(last[0])], [last[0]], [pixels[0]])
+    for form in (*tensors, *lists, str(tmp_path)):
+        assert torch.allclose(image_source(form, 48).load([0]), folder.load([0]), atol=1e-6)
+    assert image_source(folder, 48) is folder
+    wide = Image.new("RGB", (90, 60))
+    assert image_source([wide, wide], 24).load([0, 1]).shape == (2, 3, 24, 24)
+
+
+@pytest.mark.parametrize("images, message", [
+    (7, "images is int; expected a folder"), ([], "images is list"), (["a.png"], "give the folder itself"),
+    ([np.zeros((4, 4))], "one of shape"), (np.full((1, 8, 8, 3), 2.0), "divide bytes by 255")])
+def test_what_is_no_image_is_named(images, message):
+    with pytest.raises(ValueError, match=message):
+        image_source(images, 8)
 
 
 def test_small_photographs_are_enlarged_and_the_log_says_how_many(tmp_path, caplog):

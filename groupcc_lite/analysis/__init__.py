@@ -1,0 +1,10 @@
+"""From a network, a layer, images and a group to one folder that says what was found, and opens from disk.
+
+`write_report(run, folder)` is all that a reader needs, or `groupcc analyse` from a terminal. `measure` does the
+measuring, and `doubts` says what a careful reader would doubt about the numbers.
+"""
+
+from groupcc_lite.analysis.measures import Analysis, doubts, measure
+from groupcc_lite.analysis.page import write_report
+
+__all__ = ["Analysis", "doubts", "measure", "write_report"]

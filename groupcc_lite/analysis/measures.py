@@ -1,0 +1,129 @@
+"""What is measured of a run: how well its layer turns, how well its coder explains that, and the symmetries found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from groupcc_lite.coders import GroupCrosscoder, Metrics, copy_fve, evaluate
+from groupcc_lite.orbits import OrbitRows, OrbitStore
+from groupcc_lite.runs import FeatureTable, Run
+from groupcc_lite.symmetry import ConfirmedCensus, Excess, confirmed_census, excess, linear_ceiling
+
+log = logging.getLogger(__name__)
+BATCH = 1024
+
+
+class Analysis(NamedTuple):
+    """Everything the report shows, beside the atlas.
+
+    >>> Analysis._fields[:3]
+    ('coder', 'metrics', 'metrics_seen')
+    """
+
+    coder: GroupCrosscoder
+    metrics: Metrics
+    """On held-out images."""
+    metrics_seen: Metrics
+    """On as many orbits of images that the coder was trained on."""
+    ceiling: Float[np.ndarray, " g"]
+    """What a linear map from the untransformed activation explains of each block, on held-out images."""
+    ceiling_seen: Float[np.ndarray, " g"]
+    """The same map on orbits that it was fitted on: far above `ceiling` if there are too few images."""
+    copied: Float[np.ndarray, " g"]
+    """What a copy of the untransformed activation explains, on held-out images."""
+    census: ConfirmedCensus
+    excess: Excess
+    """Features with a symmetry beyond what their spectra give by chance."""
+    table: FeatureTable
+    examples: list[int]
+    """Rows of the table: for each symmetry that occurs the feature whose label is best founded."""
+
+
+def measure(run: Run) -> Analysis:
+    """All measurements of a run; whatever they need is made first, kept, and found again by the next call.
+
+    ValueError as for `Run.check`, before anything costly.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as work:
+    ...     run = Run("smoke", group="C_4", drawings=12, points_per_image=4, latents=64, k=8, steps=2, batch_size=8,
+    ...               work=work)
+    ...     found = measure(run)
+    >>> found.ceiling.shape, len(found.table.features) == len(found.census.labels)
+    ((4,), True)
+    """
+    run.check()
+    for number, (what, make) in enumerate(_stages(run), 1):
+        log.info("%d of 4: %s", number, what)
+        make()
+    train, held_out, coder = run.orbits("train"), run.orbits("held-out"), run.coder()
+    seen, metrics, table = _as_many(train, len(held_out)), run.evaluate(coder), run.feature_table()
+    census = confirmed_census(coder, metrics.frequency, held_out, seed=run.seed)
+    batches = list(train.batches(min(BATCH, len(train) // 2)))
+    return Analysis(coder, metrics, evaluate(coder, seen), run.ceiling(),
+                    linear_ceiling(batches, seen.in_order()).cpu().numpy(), copy_fve(held_out.in_order()),
+                    census, excess(census.decoder, run.group, seed=run.seed), table, _examples(census))
+
+
+def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:
+    """What takes long, in order, each with its own progress bar."""
+    return (("orbits of the images", lambda: (run.orbits("train"), run.orbits("held-out"))),
+            ("the crosscoder", run.coder), ("the linear ceiling", run.ceiling),
+            ("families of features", run.family_map))
+
+
+def _as_many(train: OrbitStore, count: int) -> OrbitRows:
+    """Evenly spread orbits that the coder has seen."""
+    return OrbitRows([train], [np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).round().astype(int))])
+
+
+def _examples(census: ConfirmedCensus, most: int = 6) -> list[int]:
+    """One feature for each label, the frequent ones first: confirmed before others, then by margin."""
+    best: dict[str, tuple[bool, float, int]] = {}
+    count: dict[str, int] = {}
+    for row, found in enumerate(census.labels):
+        label, sure = found.subgroup.label, bool(census.confirmed[row] or census.invariant[row])
+        count[label] = count.get(label, 0) + 1
+        best[label] = max(best.get(label, (False, -np.inf, row)), (sure, found.margin, row))
+    return [best[label][2] for label in sorted(count, key=count.__getitem__, reverse=True)[:most]]
+
+
+def doubts(found: Analysis) -> list[str]:
+    """What to doubt before believing the numbers, a sentence each, worst first; empty if nothing stands out.
+
+    The rules are fixed numbers, not tests: a gap of 0.1 between seen and held-out images is called large, a ceiling
+    below 0.1 small, and half of the latents dead many.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as work:
+    ...     run = Run("smoke", group="C_4", drawings=12, points_per_image=4, latents=64, k=8, steps=2, batch_size=8,
+    ...               work=work)
+    ...     first, *_ = doubts(measure(run))
+    >>> first.startswith("Too few images")
+    True
+    """
+    held, seen = float(found.ceiling[1:].mean()), float(found.ceiling_seen[1:].mean())
+    mine, of_seen = found.metrics.fve, found.metrics_seen.fve
+    asked = (
+        (seen - held > 0.1,
+         f"Too few images for a verdict on the layer: a linear map explains {seen:.2f} of the images it was fitted on "
+         f"and {held:.2f} of held-out ones. Until the two meet, a low number says nothing about equivariance."),
+        (held < 0.1 and seen - held <= 0.1,
+         f"The layer hardly turns with the image: a linear map explains {held:.2f} of the other blocks, on seen and "
+         "held-out images alike. Are the points inside the picture, and is this the layer you mean?"),
+        (of_seen - mine > 0.1,
+         f"The coder has learned its images by heart: it explains {of_seen:.2f} of seen and {mine:.2f} of held-out "
+         "ones. Take more images or fewer steps."),
+        (mine < held,
+         f"The coder explains less ({mine:.2f}) than a linear map does ({held:.2f}): train it longer, or let more "
+         "latents be active."),
+        (found.metrics.dead > 0.5,
+         f"{100 * found.metrics.dead:.0f} % of the latents never fire on held-out images: take fewer latents."),
+        (found.excess.share <= 0,
+         "No more features have a symmetry than spectra like theirs give by chance."))
+    return [sentence for holds, sentence in asked if holds]
