@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groupcc_lite.actions import Action
@@ -34,9 +34,9 @@ from groupcc_lite.base import bootstrap, percentile_interval
 from groupcc_lite.models import BaseModel, patch_model
 from groupcc_lite.orbits.sampling import mask_points, read_at
 
-GENERATORS = {"rotation": math.radians(1.0), "shift x": 1.0, "shift y": 1.0, "scale": 0.01}
+GENERATORS = {"rotation": math.radians(0.2), "shift x": 0.1, "shift y": 0.1, "scale": 0.003}
 """Small motions, and the usual steps of their central differences: radians (counter-clockwise), pixels, natural log of
-the factor. Shifts by a whole pixel interpolate no image."""
+the factor. Steps are well under a pixel: of shifts by a whole one a stride of 2 would be hidden."""
 
 
 class EquivarianceError(NamedTuple):
@@ -69,10 +69,9 @@ def equivariance_error(model: BaseModel, action: Action, images: Float[Tensor, "
     """E |f(g I)(g p) - f(I)(p)|^2 / V for each element g of the action's group.
 
     `images` are sources, large enough to be turned without showing a corner, as for `sample_orbits`. Up to `points`
-    centres of cells within `mask_radius` pixels are read in each, evenly spread; by default the largest mask that keeps
-    receptive fields inside. Intervals come from `draws` bootstrap samples of the images. ValueError for images that
-    are fewer than two or too small, a mask that holds no cell or reaches beyond the grid, and a representation that
-    does not vary.
+    centres of cells within `mask_radius` pixels are read in each, evenly spread, all of which stay on the grid when
+    they are moved; by default the largest mask that keeps receptive fields inside. Intervals come from `draws` bootstrap samples of the images. ValueError for images that
+    are fewer than two or too small, a mask that holds no such cell, and a representation that does not vary.
 
     >>> from groupcc_lite.actions import PlanarAction
     >>> from groupcc_lite.groups import dihedral
@@ -94,7 +93,10 @@ def equivariance_error(model: BaseModel, action: Action, images: Float[Tensor, "
     def start(x: Tensor, size: int) -> Tensor:
         return action.images(x, size=size, elements=[0])[0]
 
-    found = _measured(model, images, start, differences, points, mask_radius, batch_size)
+    def places(p: Tensor) -> Tensor:
+        return action.points(p)
+
+    found = _measured(model, images, (start, differences, places), points, mask_radius, batch_size)
     return _result(action.group.names, found, slice(1, None) if len(elements) > 1 else slice(None), draws, seed)
 
 
@@ -133,12 +135,18 @@ def local_equivariance_error(model: BaseModel, images: Float[Tensor, "b 3 s s"],
             for sign in (1, -1):
                 motion = _motion(name, sign * t)
                 grid = reader.grid(_moved(x, motion, reader.model.input_size))
-                followed.append(reader.read(grid, p @ motion[:, :2].T.to(p) + motion[:, 2].to(p)))
+                followed.append(reader.read(grid, _carried(p, motion)))
                 left.append(reader.read(grid, p))
             yield (followed[0] - followed[1]) / (2 * t * speed), (left[0] - left[1]) / (2 * t * speed)
 
-    found = _measured(model, images, lambda x, size: _moved(x, _motion("shift x", 0.0), size), differences, points,
-                      mask_radius, batch_size)
+    def start(x: Tensor, size: int) -> Tensor:
+        return _moved(x, _motion("shift x", 0.0), size)
+
+    def places(p: Tensor) -> Tensor:
+        return torch.stack([_carried(p, _motion(name, sign * step * GENERATORS[name]))
+                            for name in generators for sign in (1, -1)])
+
+    found = _measured(model, images, (start, differences, places), points, mask_radius, batch_size)
     return _result(tuple(generators), found, slice(None), draws, seed)
 
 
@@ -150,6 +158,11 @@ def _motion(name: str, t: float) -> Float[Tensor, "2 3"]:
     rows = {"rotation": [[cos, sin, 0.0], [-sin, cos, 0.0]], "shift x": [[1.0, 0.0, t], [0.0, 1.0, 0.0]],
             "shift y": [[1.0, 0.0, 0.0], [0.0, 1.0, t]], "scale": [[grown, 0.0, 0.0], [0.0, grown, 0.0]]}
     return torch.tensor(rows[name], dtype=torch.float64)
+
+
+def _carried(p: Float[Tensor, "p 2"], motion: Float[Tensor, "2 3"]) -> Float[Tensor, "p 2"]:
+    """T p."""
+    return p @ motion[:, :2].T.to(p) + motion[:, 2].to(p)
 
 
 def _speed(name: str, p: Float[Tensor, "p 2"]) -> float:
@@ -194,6 +207,11 @@ class _Reader(NamedTuple):
         return read_at(grid, self.model.geometry.cells(p).expand(len(grid), -1, -1)).double()
 
 
+    def on_grid(self, p: Float[Tensor, "*p 2"]) -> Bool[Tensor, "*p"]:
+        cells = self.model.geometry.cells(p)
+        return ((cells >= 0) & (cells <= self.model.geometry.grid - 1)).all(-1)
+
+
 class _Sums(NamedTuple):
     """Sums over points, for each image: what was missed by following, and by staying, and squares about the mean."""
 
@@ -204,10 +222,12 @@ class _Sums(NamedTuple):
 
 Differences = Callable[[_Reader, Tensor, Tensor], Iterable[tuple[Tensor, Tensor]]]
 Start = Callable[[Tensor, int], Tensor]
+Motions = tuple[Start, Differences, Callable[[Tensor], Tensor]]
+"""The images as they are, cropped; what changes with each motion; and where points go."""
 
 
-def _measured(model: BaseModel, images: Tensor, start: Start, differences: Differences, points: int,
-              mask_radius: float | None, batch_size: int) -> tuple[_Sums, _Sums]:
+def _measured(model: BaseModel, images: Tensor, motions: Motions, points: int, mask_radius: float | None,
+              batch_size: int) -> tuple[_Sums, _Sums]:
     """Sums of the model and, at the same points, of pixels."""
     if images.ndim != 4 or len(images) < 2:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected (b, channels, height, width) with b of 2 "
@@ -216,15 +236,18 @@ def _measured(model: BaseModel, images: Tensor, start: Start, differences: Diffe
         if value < 1:
             raise ValueError(f"{name} is {value}; expected at least 1")
     radius = model.geometry.max_mask_radius if mask_radius is None else mask_radius
-    cells = mask_points(model.geometry, radius)
-    if not len(cells):
-        raise ValueError(f"no cell lies within a mask of {radius:g} px; take an earlier layer, a larger input_size, or "
-                         "a mask_radius")
-    spread = np.linspace(0, len(cells) - 1, min(points, len(cells))).round().astype(int)
-    chosen = cells[torch.from_numpy(spread)].double()
-    model.check_values(images)
     readers = (_Reader(model), _Reader(patch_model(model, side=1).to(model.device)))
-    network, pixels = (_sums(reader, images, start, differences, chosen, batch_size) for reader in readers)
+    start, differences, places = motions
+    cells = mask_points(model.geometry, radius).double()
+    staying = torch.stack([reader.on_grid(places(cells)).all(0) for reader in readers]).all(0)
+    if not staying.any():
+        raise ValueError(f"no cell within a mask of {radius:g} px stays on the grid when it is moved; take an earlier "
+                         "layer, a larger input_size, or another mask_radius")
+    cells = cells[staying]
+    spread = np.linspace(0, len(cells) - 1, min(points, len(cells))).round().astype(int)
+    p = cells[torch.from_numpy(spread)]
+    model.check_values(images)
+    network, pixels = (_sums(reader, images, start, differences, p, batch_size) for reader in readers)
     if not network.about.sum() > 0:
         raise ValueError(f"{model.name}/{model.layer} answers the same to all images at all points; check the images, "
                          "the layer and the weights")
@@ -259,4 +282,5 @@ def _result(names: tuple[str, ...], found: tuple[_Sums, _Sums], counted: slice, 
     samples = bootstrap(errors, len(network.about), draws=draws, seed=seed)
     *intervals, interval = (percentile_interval(column) for column in np.asarray(samples).T)
     return EquivarianceError(names, np.array(each), np.array(intervals), float(mean), interval,
-                             pixels.missed.sum(0) / pixels.about.sum(), network.left.sum(0) / network.about.sum())
+                             pixels.missed.sum(0) / (pixels.about.sum() or np.nan),  # blank images have no pixels to go
+                             network.left.sum(0) / network.about.sum())
