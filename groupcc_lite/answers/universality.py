@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -38,7 +39,7 @@ class Counterparts(NamedTuple):
 
 @torch.no_grad()
 def responses(coder: GroupCrosscoder | FittedCrosscoder, orbits: Float[Tensor, "n g d"],
-              features: Sequence[int] | Int[Tensor, " m"]) -> Float[Tensor, "n g m"]:
+              features: Sequence[int] | Int[np.ndarray, " m"] | Int[Tensor, " m"]) -> Float[Tensor, "n g m"]:
     """What these latents' encoders say to every block, after ReLU and before any selection; on the coder's device.
 
     >>> from groupcc_lite.groups import cyclic
@@ -79,7 +80,7 @@ def counterparts(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: Finite
 
 
 def unrelated(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: FiniteGroup, image: Int[Tensor, " n"], *,
-              draws: int = 5, seed: int = 0) -> Float[Tensor, " m*draws"]:
+              draws: int = 5, seed: int = 0) -> Float[Tensor, " k_all"]:
     """The null of `counterparts`: correlations of best partners when `b` saw other pictures than `a`, for `above_null`.
 
     `image` says which picture each point is of. Points of one picture stay together and keep their order; a picture is

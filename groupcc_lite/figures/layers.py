@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from groupcc_lite.figures.style import BLUE, MARKERS, MUTED, ORANGE, SMALL
@@ -14,9 +13,11 @@ LINES = {"trained": dict(color=BLUE, linestyle="-"), "random": dict(color=ORANGE
 """How trained and random weights are drawn."""
 
 
-def depth_lines(values: Mapping[str, Float[np.ndarray, "l s"]], layers: Sequence[str], ax: Axes, *, ylabel: str = "",
+def depth_lines(values: Mapping[str, np.ndarray], layers: Sequence[str], ax: Axes, *, ylabel: str = "",
                 title: str = "") -> Axes:
     """A line over the layers for each kind of weights: the mean of its seeds, each seed as a small mark.
+
+    `values` have a row for each layer and a column for each seed, or one number a layer.
 
     ValueError for kinds other than those of LINES, and for rows that are not one for each layer.
 

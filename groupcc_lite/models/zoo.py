@@ -19,11 +19,12 @@ from groupcc_lite.models.cut import near_matches
 from groupcc_lite.models.efficientnet_lite import lite0_network, lite0_weights
 from groupcc_lite.models.grids import ChannelsLast, TokenGrid
 from groupcc_lite.models.libraries import LIBRARIES, from_library, split_name
-from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, load_caffe, randomise
+from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, TinyViT, load_caffe, randomise
 from groupcc_lite.models.reading import layer_name, read_layer
 from groupcc_lite.models.weight_files import (
     TINY_WEIGHTS,
     TOLD_WEIGHTS,
+    VIT_WEIGHTS,
     bundled_googlenet,
     existing_file,
     load_state,
@@ -32,14 +33,14 @@ from groupcc_lite.models.weight_files import (
 )
 from groupcc_lite.stimuli import SHAPES
 
-_NAMES = ("tiny-inception", "tiny-inception-told", "googlenet", "inceptionv1", "efficientnet-lite0",
+_NAMES = ("tiny-inception", "tiny-inception-told", "tiny-vit", "googlenet", "inceptionv1", "efficientnet-lite0",
           "torchvision/<name>/<layer>",
           "timm/<name>/<layer>", "hf/<owner>/<name>/<layer>")
 TINY_PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _CAFFE_PREPROCESS = Preprocess(scale=255.0, mean=(104.0, 117.0, 123.0), channels="BGR")
 _LUCID_PREPROCESS = Preprocess(scale=255.0, mean=(117.0, 117.0, 117.0))
 _LITE_PREPROCESS = Preprocess(scale=255.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
-DEFAULT_LAYERS = {"efficientnet-lite0": "blocks.3"}
+DEFAULT_LAYERS = {"tiny-vit": "blocks.3", "efficientnet-lite0": "blocks.3"}
 """Where a network is cut if nobody says so, other than mixed3b."""
 
 
@@ -50,6 +51,7 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
 
     - "tiny-inception": built in (default layer mixed3b, 96 px); trained to name shapes in drawings, nothing else.
     - "tiny-inception-told": the same network, trained to report how the shapes are turned as well: a control.
+    - "tiny-vit": built in (default blocks.3, 96 px); a small vision transformer, trained for the same task.
     - "googlenet": BVLC GoogLeNet (default mixed3b = inception_3b/output, 224 px). `weights` is its
       safetensors file; without it the file is looked for below the folder in the environment variable
       GROUPCC_DATA.
@@ -74,6 +76,7 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     (120, 4, torch.Size([1, 120, 24, 24]))
     """
     makers = {"tiny-inception": (_tiny, 96, None), "tiny-inception-told": (_told, 96, None),
+              "tiny-vit": (_vit, 96, None),
               "googlenet": (_googlenet, 224, None), "inceptionv1": (_inceptionv1, 224, _paper_normalisation),
               "efficientnet-lite0": (_lite0, 224, None)}
     if name not in makers and name.split("/")[0] not in LIBRARIES:
@@ -160,6 +163,17 @@ def load_tiny(weights: str | Path | None = None, *, told: bool = False) -> TinyI
     path = existing_file(weights or (TOLD_WEIGHTS if told else TINY_WEIGHTS),
                          "the file that `groupcc train-tiny` makes")
     return load_state(TinyInception(len(SHAPES), told=told), path).eval()
+
+
+def load_vit(weights: str | Path | None = None) -> TinyViT:
+    """The built-in vision transformer, with its readout; default weights are those in the package."""
+    path = existing_file(weights or VIT_WEIGHTS, "the file that `groupcc train-tiny --vit` makes")
+    return load_state(TinyViT(len(SHAPES)), path).eval()
+
+
+def _vit(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    """Untrained, it is what training begins with."""
+    return (TinyViT(len(SHAPES)).begin() if file is None else load_vit(file)), TINY_PREPROCESS
 
 
 def _tiny(file: Path | None, told: bool = False) -> tuple[nn.Module, Preprocess]:
