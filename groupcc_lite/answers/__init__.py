@@ -4,7 +4,8 @@ A reader meets `plant` and `standard` first, which make such problems; `score` s
 found; `study` trains every method on them, and `training_cost` says what that took. The probes are the other kind of
 answer: how well a few features tell two classes apart. The rest asks of a network's features, whose answer nobody
 knows, what would be seen if they were real: `best_matches` whether they come back in another training, beside nulls,
-`label_agreement`, `pose_errors` and `reposed_pictures` whether their families do what families should.
+`label_agreement`, `pose_errors` and `reposed_pictures` whether their families do what families should, `shared` whether
+another network has them too.
 """
 
 from groupcc_lite.answers.family_tests import (
@@ -67,13 +68,25 @@ from groupcc_lite.answers.trials import (
     trial_artefact,
 )
 from groupcc_lite.answers.two_halves import Separation, interval_over_features, separation
+from groupcc_lite.answers.universality import (
+    Counterparts,
+    FeatureResponses,
+    Shared,
+    agreement,
+    counterparts,
+    responses,
+    shared,
+    unrelated,
+)
 
 __all__ = [
-    "AboveNull", "Budget", "LabelAgreement", "METHODS", "Matches", "PoseErrors", "ProbeScores", "Problem", "RECOVERED",
-    "Readable", "ReposedPictures", "SIMILAR", "STEPS", "Separation", "ShareOfAdvantage", "Study", "TrainingCost",
-    "Trial", "UNCENTRED_TAU", "above_null", "best_matches", "calibrate_tau", "chance_f1", "circular", "disturbed",
-    "drawing", "drawing_responses", "drawn_features", "drawn_problem", "interval_over_features", "label_agreement",
+    "AboveNull", "Budget", "Counterparts", "FeatureResponses", "LabelAgreement", "METHODS", "Matches", "PoseErrors",
+    "ProbeScores", "Problem", "RECOVERED", "Readable", "ReposedPictures", "SIMILAR", "STEPS", "Separation",
+    "ShareOfAdvantage", "Shared", "Study", "TrainingCost", "Trial", "UNCENTRED_TAU", "above_null", "agreement",
+    "best_matches", "calibrate_tau", "chance_f1", "circular", "counterparts", "disturbed", "drawing",
+    "drawing_responses", "drawn_features", "drawn_problem", "interval_over_features", "label_agreement",
     "logistic_by_steps", "median_interval", "plant", "pose_errors", "predicted_angles", "probe_all", "probe_settings",
-    "probe_task", "ranked_latents", "readable", "redrawn", "reposed_pictures", "score", "seconds_per_step",
-    "separation", "shape_stabiliser", "share_of_advantage", "standard", "study", "training_cost", "trial_artefact",
+    "probe_task", "ranked_latents", "readable", "redrawn", "reposed_pictures", "responses", "score", "seconds_per_step",
+    "separation", "shape_stabiliser", "share_of_advantage", "shared", "standard", "study", "training_cost",
+    "trial_artefact", "unrelated",
 ]

@@ -15,7 +15,8 @@ EXTRAS = {
     "pictures": "figures and drawings of features",
     "tables": "tables for other tools",
     "widgets": "sliders and tables in notebooks",
-    "zoo": "networks by name from other libraries",
+    "zoo": "networks by name from torchvision",
+    "networks": "networks by name from timm and Hugging Face",
 }
 """Each extra and what needs it."""
 

@@ -23,6 +23,7 @@ from groupcc_lite.figures.features import (
     self_similarity_profile,
 )
 from groupcc_lite.figures.grids import feature_grid, orbit_grid, points_on_image
+from groupcc_lite.figures.layers import depth_lines
 from groupcc_lite.figures.maps import label_facets, umap_scatter
 from groupcc_lite.figures.probes import CODER_NAMES, error_lines, power_curves, splice_curves, task_errors
 from groupcc_lite.figures.reference_run import published, published_numbers
@@ -50,10 +51,10 @@ from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
     "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements", "axis_rose",
-    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "difficulty_lines", "element_colours",
+    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "depth_lines", "difficulty_lines", "element_colours",
     "element_lines", "error_lines", "explorer", "feature_grid", "feature_stack", "fve_per_block", "heatmap_row",
-    "heatmap_up_to", "house_style", "irrep_bars", "label_facets", "method_dots", "orbit_grid", "png",
-    "points_on_image", "power_curves", "published", "published_numbers", "registration_error",
-    "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice", "task_errors",
-    "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
+    "heatmap_up_to", "house_style", "irrep_bars", "label_facets", "method_dots", "orbit_grid", "png", "points_on_image",
+    "power_curves", "published", "published_numbers", "registration_error", "self_similarity_profile", "splice_curves",
+    "stabiliser_profile", "subgroup_lattice", "task_errors", "threshold_curves", "tradeoff", "training_curves",
+    "umap_scatter",
 ]

@@ -35,13 +35,17 @@ class _OutputTracer(LeafTracer):
         return self.outputs[path]
 
 
-def truncate(module: nn.Module, layer: str, *, input_size: int) -> fx.GraphModule:
+class Uncuttable(ValueError):
+    """A module whose graph cannot be had or does not run; a hook can still read its layers."""
+
+
+def truncate(module: nn.Module, layer: str, *, input_size: int, channels: int = 3) -> fx.GraphModule:
     """The part of `module` that `layer` depends on, as a graph that returns the layer's output.
 
     `layer` is a submodule's name, also of one that torch.fx traces into; if it is called several times, its last
     output is meant. The name of a single operation in the graph will do as well. Inception blocks answer to both
     naming styles: mixed3b, inception_3b, inception_3b/output. For a submodule, the graph is compared with what a
-    forward hook sees in `module` itself, on a random image of `input_size` pixels.
+    forward hook sees in `module` itself, on a random image of `input_size` pixels with `channels` channels.
 
     ValueError for an unknown layer, one that gives no single tensor, a module that torch.fx cannot trace or that does
     not run, and a graph that differs from the module.
@@ -54,12 +58,13 @@ def truncate(module: nn.Module, layer: str, *, input_size: int) -> fx.GraphModul
     tracer = _OutputTracer()
     try:
         graph = tracer.trace(module)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"torch.fx cannot trace {type(module).__name__} ({error}); wrap the part of the network that "
-                         "leads to the layer, without branches or loops that depend on the images") from error
+    except Exception as error:  # a tracer runs the module's own code on stand-ins, which may fail in any way
+        raise Uncuttable(f"torch.fx cannot trace {type(module).__name__} ({error}); read the layer with way='hook', or "
+                         "wrap the part of the network that leads to it, without branches or loops that depend on the "
+                         "images") from error
     path, end = _end(layer, module, graph, tracer.outputs)
-    images = _noise(module, input_size)
-    expected = None if path is None else _hooked(module, path, tracer.calls[path], images)
+    images = noise(module, input_size, channels)
+    expected = None if path is None else _by_hook(module, path, tracer.calls[path], images)
     network = _up_to(end, module, graph)
     if expected is not None:
         _compare(network, images, expected, layer)
@@ -70,11 +75,9 @@ def _end(layer: str, module: nn.Module, graph: fx.Graph, outputs: dict[str, Any]
     """The submodule that `layer` names (None for a mere operation), and the node that is its output."""
     operations = {node.name: node for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr")}
     known = [*outputs, *operations]
-    name = layer if layer in known else {_canonical(one): one for one in reversed(known)}.get(_canonical(layer))
+    name = layer if layer in known else {canonical(one): one for one in reversed(known)}.get(canonical(layer))
     if name is None:
-        layers = list(outputs)
-        raise ValueError(f"unknown layer {layer!r} of {type(module).__name__}; {near_matches(layer, layers)}"
-                         f"layers are: {', '.join(layers[:40])}{' ...' if len(layers) > 40 else ''}")
+        raise unknown_layer(module, layer, list(outputs))
     if name not in outputs:
         return None, operations[name]
     if not isinstance(outputs[name], fx.Proxy):
@@ -101,55 +104,104 @@ def _up_to(end: fx.Node, module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     return network
 
 
-class _Reached(Exception):
-    """The layer has given its last output; the rest of the network need not run."""
+def unknown_layer(module: nn.Module, layer: str, layers: list[str]) -> ValueError:
+    """The error for a name that is none of the `layers`, with those that are like it."""
+    return ValueError(f"unknown layer {layer!r} of {type(module).__name__}; {near_matches(layer, layers)}"
+                      f"layers are: {', '.join(layers[:40])}{' ...' if len(layers) > 40 else ''}")
 
 
-def _hooked(module: nn.Module, path: str, calls: int, images: Tensor) -> Any:
-    """What the submodule `path` gives out in its last call, by a forward hook on the uncut network."""
-    seen: list[Any] = []
+class _Reached(BaseException):
+    """The layers have given their outputs; the rest of the network need not run.
 
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        seen.append(output.clone() if isinstance(output, Tensor) else output)  # what follows may change it in place
-        if len(seen) == calls:
-            raise _Reached
+    Not an Exception, so that no network takes it for an error of its own and goes on.
+    """
 
-    handle = module.get_submodule(path).register_forward_hook(keep)
+
+def hooked(module: nn.Module, calls: dict[str, int], images: Tensor) -> dict[str, Any]:
+    """What submodules give out in the given call of each, by forward hooks that stop the uncut network at the last one.
+
+    Errors are the module's own. ValueError for a submodule that is called less often.
+    """
+    made, seen = dict.fromkeys(calls, 0), {}
+
+    def keeper(path: str) -> Callable[..., None]:
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            made[path] += 1
+            if made[path] == calls[path]:
+                last = len(seen) + 1 == len(calls)
+                # What follows may change it in place; nothing follows the last one.
+                seen[path] = output if last else _cloned(output)
+                if last:
+                    raise _Reached
+
+        return keep
+
+    handles = [module.get_submodule(path).register_forward_hook(keeper(path)) for path in calls]
+    try:
+        module(images)
+    except _Reached:
+        return seen
+    finally:
+        for handle in handles:
+            handle.remove()
+    path = next(path for path in calls if path not in seen)
+    raise ValueError(f"layer {path!r} was called {made[path]} times for an image, {calls[path]} times when the network "
+                     "was looked at first; what it gives out depends on more than the image")
+
+
+def _by_hook(module: nn.Module, path: str, calls: int, images: Tensor) -> Any:
     try:
         with torch.no_grad():
-            module(images)
-    except _Reached:
-        return seen[-1]
-    except RuntimeError as error:
-        raise ValueError(f"{type(module).__name__} does not run on images of shape {tuple(images.shape)}: {error}"
-                         ) from error
-    finally:
-        handle.remove()
-    raise ValueError(f"layer {path!r} was called {len(seen)} times for an image, {calls} times when torch.fx traced "
-                     "the network; what it gives out depends on more than the image")
+            return hooked(module, {path: calls}, images)[path]
+    except (RuntimeError, AssertionError, TypeError, IndexError) as error:
+        raise does_not_run(module, images, error) from error
+
+
+def _cloned(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.clone()
+    return type(output)(map(_cloned, output)) if type(output) in (tuple, list) else output
+
+
+FAILURES = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
+"""What a network raises for images that it does not take."""
+
+
+def does_not_run(module: nn.Module, images: Tensor, error: Exception) -> ValueError:
+    """The error for a module that fails on a test image; says so if that has the wrong number of channels."""
+    shape, first = tuple(images.shape), next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    why = str(error)
+    if first is not None and first.in_channels != shape[1]:
+        why = (f"its first convolution takes {first.in_channels} channels, not {shape[1]}; say channels="
+               f"{first.in_channels}, or give a mean and std for each channel")
+    return ValueError(f"{type(module).__name__} does not run on images of shape {shape}: {why}")
 
 
 def _compare(network: fx.GraphModule, images: Tensor, expected: Any, layer: str) -> None:
-    with torch.no_grad():
-        found = network(images)
+    try:
+        with torch.no_grad():
+            found = network(images)
+    except FAILURES as error:
+        raise Uncuttable(f"the network cut after {layer!r} does not run ({error}); read the layer with way='hook'"
+                         ) from error
     if not isinstance(expected, Tensor) or found.shape != expected.shape:
         shape = tuple(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
         raise ValueError(f"the network cut after {layer!r} gives {tuple(found.shape)}, the layer itself gives {shape}; "
-                         "torch.fx misread it: choose a layer nearby")
+                         "torch.fx misread it: choose a layer nearby, or read it with way='hook'")
     gap, size = (found - expected).abs().max(), expected.abs().max()
     if not gap <= 1e-4 * size:  # NaN in either fails too
         raise ValueError(f"the network cut after {layer!r} differs from the layer itself by up to {float(gap):.3g}, "
                          f"with values up to {float(size):.3g}; something changes the layer's output outside the "
-                         "graph, such as an operation in place: choose a layer nearby")
+                         "graph, such as an operation in place: choose a layer nearby, or read it with way='hook'")
 
 
-def _noise(module: nn.Module, input_size: int) -> Tensor:
-    """One random image, on the module's device and in its precision."""
-    images = torch.rand(1, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
-    return images.to(anchor(module))
+def noise(module: nn.Module, input_size: int, channels: int, count: int = 1) -> Tensor:
+    """Random images, on the module's device and in its precision."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, channels, input_size, input_size, generator=generator).to(anchor(module))
 
 
-def _canonical(layer: str) -> str:
+def canonical(layer: str) -> str:
     """Distill's and Caffe's names of an Inception block, made equal."""
     name = layer.lower().removesuffix("/output")
     return "mixed" + name.removeprefix("inception_") if name.startswith("inception_") else name

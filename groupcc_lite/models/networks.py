@@ -1,11 +1,12 @@
-"""The two InceptionV1-shaped networks that we define ourselves: Caffe's GoogLeNet and its small sibling.
+"""The networks that we define ourselves: Caffe's GoogLeNet, its small sibling, and a small vision transformer.
 
-Both use the layer names of the Distill circuits articles (`conv2d0`, `maxpool0`, ..., `mixed3b`), so that a
-layer has one name everywhere in the book. They take preprocessed images; `zoo.py` adds the preprocessing.
+The first two use the layer names of the Distill circuits articles (`conv2d0`, `maxpool0`, ..., `mixed3b`), so that a
+layer has one name everywhere in the book. All take preprocessed images; `zoo.py` adds the preprocessing.
 """
 
 from __future__ import annotations
 
+import math
 from typing import no_type_check
 
 import torch
@@ -201,6 +202,9 @@ class TinyInception(nn.Module):
     construction. Input: RGB in [0, 1] less 0.5, divided by 0.25.
     """
 
+    stride, first = 4, 0.0
+    """Pixels between the cells of the readout, and where the first one is centred."""
+
     def __init__(self, shapes: int, *, told: bool = False):
         super().__init__()
         self.shapes, self.told = shapes, told
@@ -221,6 +225,111 @@ class TinyInception(nn.Module):
         x = self.maxpool1(self.conv2d2(self.conv2d1(x)))
         x = self.readout(self.head(self.mixed3b(self.mixed3a(x))))
         return x[:, :self.shapes], (x[:, self.shapes:].unflatten(1, (self.shapes, 2)) if self.told else None)
+
+
+class SelfAttention(nn.Module):
+    """Attention of every token to every token, in several heads: tokens (b, t, d) -> (b, t, d)."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    @no_type_check  # torch.fx traces with proxies, which no checker takes for tensors
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.out(nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+
+
+class TransformerBlock(nn.Module):
+    """Attention, then a perceptron at every token, each added to what came in: x + f(norm(x)), norms first.
+
+    >>> TransformerBlock(width=8, heads=2, ratio=2)(torch.zeros(1, 5, 8)).shape
+    torch.Size([1, 5, 8])
+    """
+
+    def __init__(self, width: int, heads: int, ratio: int):
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(width), SelfAttention(width, heads)
+        self.norm2, self.expand = nn.LayerNorm(width), nn.Linear(width, ratio * width)
+        self.activation, self.contract = nn.GELU(), nn.Linear(ratio * width, width)
+
+    @no_type_check
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        x = x + self.attention(self.norm1(x))
+        return x + self.contract(self.activation(self.expand(self.norm2(x))))
+
+
+class TinyViT(nn.Module):
+    """A vision transformer for 96 px images (Dosovitskiy et al. 2021): 144 patches of 8 px and a class token.
+
+    Trained by `tiny_training.py` for the same task as `TinyInception`: `shapes` logits at every patch say which shape
+    has its middle there. No question is asked of the class token; it only takes part in the attention. Positions are
+    learned, one vector for each token, and no convolution follows the one that embeds the patches, so that nothing is
+    equivariant by construction, not even to translation by whole patches. A block gives tokens (b, 1 + 144, width),
+    the class token first, then the patches row by row. Input: RGB in [0, 1] less 0.5, divided by 0.25.
+
+    >>> network = TinyViT(shapes=14)
+    >>> network(torch.zeros(1, 3, 96, 96))[0].shape, len(network.blocks)
+    (torch.Size([1, 14, 12, 12]), 6)
+    """
+
+    stride, first = 8, 3.5
+    """Pixels between the patches, and where the first one is centred."""
+
+    def __init__(self, shapes: int, *, width: int = 64, depth: int = 6, heads: int = 4, ratio: int = 2):
+        super().__init__()
+        side = 96 // self.stride
+        self.side = side
+        self.embedding = nn.Conv2d(3, width, self.stride, stride=self.stride)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + side * side, width))
+        self.blocks = nn.Sequential(*(TransformerBlock(width, heads, ratio) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(width, shapes)
+
+    @torch.no_grad()
+    def begin(self, seed: int = 0) -> TinyViT:
+        """The weights that training begins with, from a generator of their own.
+
+        Minutes are few for a transformer, so it is told what it would learn first: positions begin as sines and
+        cosines of the place, and keys as queries, so that a token begins by looking at those near it. Neither is held
+        on to.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif parameter.ndim in (2, 4):
+                parameter.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
+        self.class_token.normal_(0, 0.02, generator=generator)
+        self.positions.zero_()[0, 1:] = 0.7 * waves(self.side, self.positions.shape[2])
+        for block in self.blocks:
+            query, key, _ = block.attention.qkv.weight.chunk(3)
+            key.copy_(query)
+            block.attention.out.weight.mul_(0.4)
+            block.contract.weight.mul_(0.4)
+        return self
+
+    @no_type_check
+    def forward(self, x: Float[Tensor, "b 3 96 96"]) -> tuple[Float[Tensor, "b k h w"], None]:
+        patches = self.embedding(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(x.shape[0], -1, -1), patches], 1) + self.positions
+        logits = self.readout(self.norm(self.blocks(tokens)))[:, 1:]
+        return logits.transpose(1, 2).unflatten(2, (self.side, self.side)), None
+
+
+def waves(side: int, width: int) -> Float[Tensor, "n width"]:
+    """Sines and cosines of the rows and columns of a square of side^2 places, from fast ones to slow ones.
+
+    >>> waves(12, 64).shape
+    torch.Size([144, 64])
+    """
+    frequency = 2 * torch.pi / 2 ** torch.linspace(1, math.log2(3 * side), width // 4)
+    phase = torch.arange(side)[:, None] * frequency
+    along = torch.cat([phase.sin(), phase.cos()], 1)
+    return torch.cat([along[:, None].expand(-1, side, -1), along[None].expand(side, -1, -1)], 2).flatten(0, 1)
 
 
 class PixelPatches(nn.Module):

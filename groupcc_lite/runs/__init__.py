@@ -9,6 +9,7 @@ will take.
 
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.costs import cost, run_cost
+from groupcc_lite.runs.depth import WEIGHTS, Layer, LayerMeasures, LayerStudy
 from groupcc_lite.runs.features import (
     FamilyMap,
     FeatureTable,
@@ -31,12 +32,15 @@ from groupcc_lite.runs.folds import (
 )
 from groupcc_lite.runs.layer_run import CONTROLS, FoldRun, Run
 from groupcc_lite.runs.profiles import (
+    DEPTH_PROFILES,
     KEY_PROFILES,
     PROFILES,
     SCENE_PROFILES,
+    DepthProfile,
     KeyProfile,
     Profile,
     SceneProfile,
+    get_depth_profile,
     get_key_profile,
     get_profile,
     get_scene_profile,
@@ -69,12 +73,13 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "CONTROLS", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FoldRun", "Invariance", "KEY_PROFILES",
-    "KINDS", "KeyProfile", "Measure", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Relatives",
-    "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries", "Uncertain", "additivity",
-    "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1",
-    "far_powers", "feature_frame", "feature_table", "fold_measures", "fold_seeds", "fve_over_images",
-    "get_key_profile", "get_profile", "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread",
-    "over_folds", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record", "relation_rows",
-    "relatives", "run_cost", "symmetries", "table_by_column", "uncertain",
+    "CODER_NAMES", "CONTROLS", "DEPTH_PROFILES", "DepthProfile", "FOLD_MEASURES", "FamilyMap", "FeatureTable",
+    "FoldRun", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "Layer", "LayerMeasures", "LayerStudy", "Measure",
+    "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Relatives", "Report", "Run", "SCENE_PROFILES",
+    "SceneProfile", "SceneRun", "Symmetries", "Uncertain", "WEIGHTS", "additivity", "answer_studies", "best_ridge",
+    "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1", "far_powers", "feature_frame",
+    "feature_table", "fold_measures", "fold_seeds", "fve_over_images", "get_depth_profile", "get_key_profile",
+    "get_profile", "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread", "over_folds",
+    "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record", "relation_rows", "relatives", "run_cost",
+    "symmetries", "table_by_column", "uncertain",
 ]

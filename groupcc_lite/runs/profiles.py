@@ -213,6 +213,62 @@ KEY_PROFILES = {profile.name: profile for profile in (
 """All profiles of chapter 14, by name."""
 
 
+@dataclass(frozen=True)
+class DepthProfile:
+    """Settings of chapter 15: which layers of which networks are compared, and what each layer gets.
+
+    Every layer has the same images, mask, group and coder, or depth could not be told from settings.
+
+    >>> [name for name, _ in DEPTH_PROFILES["book"].networks]
+    ['tiny-inception', 'tiny-vit']
+    """
+
+    name: str
+    networks: tuple[tuple[str, tuple[str, ...]], ...]
+    """Two networks, each with its layers in the order of their depth."""
+    group: str = "D_8"
+    images: int = 100
+    """Drawings, or photographs evenly spread over all of them."""
+    held_out: float = 0.2
+    points_per_image: int = 12
+    mask_radius: float = 18.0
+    """Pixels from the centre, for all layers: what the deepest of the first network can look at."""
+    latents: int = 256
+    k: int = 16
+    steps: int = 100
+    batch_size: int = 256
+    seeds: int = 2
+    """Coders of each layer; the images stay the same."""
+    turned_images: int = 16
+    """Held-out images on which the local equivariance error is taken."""
+
+
+TINY_STACKS = (("tiny-inception", ("conv2d0", "conv2d2", "mixed3a", "mixed3b")),
+               ("tiny-vit", ("blocks.0", "blocks.2", "blocks.4", "blocks.5")))
+DEPTH_PROFILES = {profile.name: profile for profile in (
+    DepthProfile("smoke", TINY_STACKS, group="D_4", images=24, points_per_image=8, latents=48, k=8, steps=10,
+                 batch_size=64, seeds=2, turned_images=4),
+    DepthProfile("book", TINY_STACKS),
+    DepthProfile("inception", (("googlenet", ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4c")),
+                               ("efficientnet-lite0", ("blocks.1", "blocks.2", "blocks.3", "blocks.4"))),
+                 images=80, points_per_image=24, mask_radius=24.0, latents=384, k=24, steps=120),
+    DepthProfile("paper", (("inceptionv1", ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4c")),
+                           ("efficientnet-lite0", ("blocks.1", "blocks.2", "blocks.3", "blocks.4"))),
+                 group="D_16", images=4000, points_per_image=24, mask_radius=24.0, latents=2048, k=32, steps=4000,
+                 batch_size=1024, seeds=5),
+)}
+"""All profiles of the chapter on depth, by name."""
+
+
+def get_depth_profile(profile: str | DepthProfile, /, **changes: Any) -> DepthProfile:
+    """The profile of chapter 15 with this name, or the given one, with some fields changed; ValueError for others.
+
+    >>> get_depth_profile("smoke", seeds=3).seeds
+    3
+    """
+    return _changed(profile, DEPTH_PROFILES, DepthProfile, changes)
+
+
 def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:
     """The answer key's profile of this name, or the given one, with some fields changed; ValueError as `get_profile`.
 

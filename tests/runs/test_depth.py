@@ -1,0 +1,61 @@
+"""The study of layers: the same images and settings for all, and what is said of each layer."""
+
+import numpy as np
+import pytest
+import torch
+
+from groupcc_lite.orbits import orbits_at, sample_orbits
+from groupcc_lite.runs import LayerStudy, get_depth_profile
+
+SMALL = get_depth_profile("smoke", networks=(("tiny-inception", ("conv2d0", "mixed3b")), ("tiny-vit", ("blocks.1",))),
+                          images=10, steps=2, latents=24, k=4, seeds=2, batch_size=16, turned_images=2)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return LayerStudy(SMALL, work=tmp_path_factory.mktemp("work"))
+
+
+def test_layers_come_by_network_weights_and_depth(study):
+    assert ["/".join(which) for which in study.layers] == [
+        "tiny-inception/conv2d0/trained", "tiny-inception/mixed3b/trained", "tiny-inception/conv2d0/random",
+        "tiny-inception/mixed3b/random", "tiny-vit/blocks.1/trained", "tiny-vit/blocks.1/random"]
+    assert study.stack("tiny-vit", "random") == study.layers[-1:]
+
+
+def test_all_layers_see_the_same_images_in_the_same_mask(study):
+    runs = [study.run(which) for which in study.layers]
+    assert len({run.source("train").fingerprint for run in runs}) == 1
+    assert len({run.source("held-out").fingerprint for run in runs}) == 1
+    assert {run.profile.mask_radius for run in runs} == {SMALL.mask_radius}
+    assert len({run.model.fingerprint for run in runs}) == len(runs)
+
+
+def test_a_layer_is_measured_once_for_each_coder(study):
+    found = study.measure(study.layers[1])
+    assert found.fve.shape == found.excess.shape == found.established.shape == found.invariant.shape == (2,)
+    assert np.allclose(found.power.sum(1), 1, atol=1e-4)
+    assert found.turning.names == study.run(study.layers[1]).group.names and found.local.errors.shape == (4,)
+    assert found.turning.errors[0] == 0 and found.turning.mean > 0 and found.local.mean > 0
+
+
+def test_features_of_all_layers_are_asked_about_the_same_places(study):
+    one, other = (study.features(which) for which in (study.layers[0], study.layers[-1]))
+    assert torch.equal(one.image, other.image) and one.photographs.shape[:2] == other.photographs.shape[:2]
+    assert one.drawings.shape[0] == 14 and len(one.label) == one.photographs.shape[2]
+
+
+def test_orbits_at_the_points_of_a_sample_are_the_sample(study, unchecked):
+    run = study.run(study.layers[0])
+    images = run.source("held-out").load([0, 1])
+    sample = sample_orbits(run.model, run.action, images, points_per_image=4, mask_radius=18.0)
+    blocks = orbits_at(run.model, run.action, images, sample.points.reshape(2, 4, 2))
+    assert torch.equal(blocks, sample.blocks)
+    with pytest.raises(ValueError, match="2 images and points of 1"):
+        orbits_at(run.model, run.action, images, torch.zeros(1, 4, 2))
+
+
+def test_the_report_says_which_networks_were_compared(study):
+    facts = study.report("15_depth").facts
+    assert set(facts["fingerprints"]) == {"/".join(which) for which in study.layers}
+    assert facts["model"] == "tiny-inception"
