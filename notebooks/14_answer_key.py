@@ -315,7 +315,7 @@ dots(results, competitors, "standard")
 
 # %%
 quick = dataclasses.replace(studies["standard"].budget, orbits=2048)
-step = {m: seconds_per_step(m, problem, quick, steps=(5, 15), repeats=1)
+step = {m: seconds_per_step(m, problem, quick, steps=(5, 25))
         for m in competitors if not m.endswith("blocks fitted")}
 for m, seconds in step.items():
     ratio = report.number(f"cost_{slug(m)}", seconds / step["SAE"],

@@ -227,7 +227,7 @@ class DepthProfile:
     networks: tuple[tuple[str, tuple[str, ...]], ...]
     """Two networks, each with its layers in the order of their depth."""
     group: str = "D_8"
-    images: int = 100
+    images: int = 80
     """Drawings, or photographs evenly spread over all of them."""
     held_out: float = 0.2
     points_per_image: int = 12
@@ -235,11 +235,11 @@ class DepthProfile:
     """Pixels from the centre, for all layers: what the deepest of the first network can look at."""
     latents: int = 256
     k: int = 16
-    steps: int = 100
+    steps: int = 80
     batch_size: int = 256
     seeds: int = 2
     """Coders of each layer; the images stay the same."""
-    turned_images: int = 16
+    turned_images: int = 12
     """Held-out images on which the local equivariance error is taken."""
 
 
