@@ -40,13 +40,18 @@ def _cost(options: argparse.Namespace) -> None:
 
 
 def _train_tiny(options: argparse.Namespace) -> None:
+    from groupcc_lite import models
     from groupcc_lite.base import work_folder
-    from groupcc_lite.models import TINY_STEPS, TINY_WEIGHTS, TOLD_WEIGHTS, train_tiny
 
-    folder = Path(options.folder) if options.folder is not None else work_folder() / "tiny-inception"
-    steps = TINY_STEPS if options.steps is None else options.steps
-    train_tiny(folder, told=options.told, steps=steps, seed=options.seed)
-    shipped = TOLD_WEIGHTS if options.told else TINY_WEIGHTS
+    name = "tiny-vit" if options.vit else "tiny-inception"
+    folder = Path(options.folder) if options.folder is not None else work_folder() / name
+    if options.vit:
+        shipped, steps = models.VIT_WEIGHTS, models.VIT_STEPS if options.steps is None else options.steps
+        models.train_vit(folder, steps=steps, seed=options.seed)
+    else:
+        shipped = models.TOLD_WEIGHTS if options.told else models.TINY_WEIGHTS
+        steps = models.TINY_STEPS if options.steps is None else options.steps
+        models.train_tiny(folder, told=options.told, steps=steps, seed=options.seed)
     path = folder / shipped.name
     say(f"The weights lie at {path}; --weights {path} uses them, and the package's own are as they were"
          if path.resolve() != shipped else f"The package's own weights were replaced: {path}")
@@ -105,9 +110,11 @@ def verbs() -> Verbs:
     _analyse_options(top.add("analyse", _analyse, "find the symmetries of a layer of your network, and write a report",
                              top.profile, top.inputs))
     sub = top.add("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
-    sub.add_argument("--folder", help="where the weights go (default: tiny-inception in the work folder, "
+    sub.add_argument("--folder", help="where the weights go (default: tiny-inception or tiny-vit in the work folder, "
                      "never into the package)")
-    sub.add_argument("--told", action="store_true", help="train the control, which reports orientations as well")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--vit", action="store_true", help="train the vision transformer instead")
+    which.add_argument("--told", action="store_true", help="train the control, which reports orientations as well")
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     return top

@@ -6,6 +6,7 @@ layer has one name everywhere in the book. All take preprocessed images; `zoo.py
 
 from __future__ import annotations
 
+import math
 from typing import no_type_check
 
 import torch
@@ -288,12 +289,47 @@ class TinyViT(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, shapes)
 
+    @torch.no_grad()
+    def begin(self, seed: int = 0) -> TinyViT:
+        """The weights that training begins with, from a generator of their own.
+
+        Minutes are few for a transformer, so it is told what it would learn first: positions begin as sines and
+        cosines of the place, and keys as queries, so that a token begins by looking at those near it. Neither is held
+        on to.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif parameter.ndim in (2, 4):
+                parameter.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
+        self.class_token.normal_(0, 0.02, generator=generator)
+        self.positions.zero_()[0, 1:] = 0.7 * waves(self.side, self.positions.shape[2])
+        for block in self.blocks:
+            query, key, _ = block.attention.qkv.weight.chunk(3)
+            key.copy_(query)
+            block.attention.out.weight.mul_(0.4)
+            block.contract.weight.mul_(0.4)
+        return self
+
     @no_type_check
     def forward(self, x: Float[Tensor, "b 3 96 96"]) -> tuple[Float[Tensor, "b k h w"], None]:
         patches = self.embedding(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(x.shape[0], -1, -1), patches], 1) + self.positions
         logits = self.readout(self.norm(self.blocks(tokens)))[:, 1:]
         return logits.transpose(1, 2).unflatten(2, (self.side, self.side)), None
+
+
+def waves(side: int, width: int) -> Float[Tensor, "n width"]:
+    """Sines and cosines of the rows and columns of a square of side^2 places, from fast ones to slow ones.
+
+    >>> waves(12, 64).shape
+    torch.Size([144, 64])
+    """
+    frequency = 2 * torch.pi / 2 ** torch.linspace(1, math.log2(3 * side), width // 4)
+    phase = torch.arange(side)[:, None] * frequency
+    along = torch.cat([phase.sin(), phase.cos()], 1)
+    return torch.cat([along[:, None].expand(-1, side, -1), along[None].expand(side, -1, -1)], 2).flatten(0, 1)
 
 
 class PixelPatches(nn.Module):

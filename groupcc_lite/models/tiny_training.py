@@ -1,4 +1,4 @@
-"""Train the built-in network on drawings: minutes on two cores, no data needed.
+"""Train the built-in networks on drawings: minutes on two cores, no data needed.
 
 The task: at a point of a scene, name the shape that lies there. How it is turned is never asked. Scenes show every
 orientation equally often, and a turned shape keeps its name, so the network sees what an augmentation by all rotations
@@ -7,7 +7,9 @@ would show it; mirror images occur as well, since every shape is one. Nothing is
 A second network, the *told* control, has to report besides how the shape is turned, up to the shape's own symmetry:
 (cos, sin) of fold x orientation, an equivariant target. What it shows of symmetry was asked for.
 
-`groupcc train-tiny` trains the first, `groupcc train-tiny --told` the second. Each writes its weights and, next to
+A third, a vision transformer, is asked for names only, as the first is, at every patch of 8 pixels.
+
+`groupcc train-tiny` trains the first, `--told` the second, `--vit` the third. Each writes its weights and, next to
 them, a JSON record: what was measured on drawings that training never saw.
 """
 
@@ -19,7 +21,7 @@ import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,16 +30,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from groupcc_lite.base import atomic_path, progress_bar, sha256_of, write_json
-from groupcc_lite.models.networks import TinyInception, attach_norms, fold_norms, randomise
-from groupcc_lite.models.weight_files import TINY_WEIGHTS, TOLD_WEIGHTS
+from groupcc_lite.models.networks import TinyInception, TinyViT, attach_norms, fold_norms, randomise
+from groupcc_lite.models.weight_files import TINY_WEIGHTS, TOLD_WEIGHTS, VIT_WEIGHTS
 from groupcc_lite.models.zoo import TINY_PREPROCESS, wrap_model
 from groupcc_lite.stimuli import SHAPES, Drawings, draw, sample_drawings
 
 log = logging.getLogger(__name__)
 
 SIZE = 96
-STRIDE = 4  # px between the cells of mixed3b, the first one centred on pixel 0
 TINY_STEPS = 1200  # training steps of the weights in the package
+VIT_STEPS = 1200  # the transformer's
 HELD_OUT_SEED = 8_000_000
 _TRAINING_SEED = 7_000_000  # far from the small seeds that readers choose: their drawings are new to the network
 _RIM = 12  # px; shapes whose origin is nearer to the border are not asked for
@@ -50,15 +52,36 @@ def preprocess(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def targets(drawings: Drawings) -> tuple[Int[Tensor, "n 3"], Int[Tensor, " n"], Float[Tensor, "n 2"]]:
+class _Recipe(NamedTuple):
+    """How a network is optimised: AdamW, a warm-up and a cosine."""
+
+    name: str
+    warm_up: float
+    """Share of the steps."""
+    weight_decay: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = math.inf
+    """Largest norm of a gradient."""
+    half: bool = True
+    """Whether the forward pass is in bfloat16."""
+
+
+_INCEPTION = _Recipe("tiny-inception", warm_up=0.15, weight_decay=1e-3)
+_VIT = _Recipe("tiny-vit", warm_up=0.1, weight_decay=0.01, betas=(0.9, 0.98), clip=1.0, half=False)
+
+
+def targets(drawings: Drawings, stride: int = 4, first: float = 0.0
+            ) -> tuple[Int[Tensor, "n 3"], Int[Tensor, " n"], Float[Tensor, "n 2"]]:
     """Where the questions are, and the answers: (scene, row, column), shape, (cos, sin) of fold x orientation.
+
+    Cells are `stride` pixels apart, the first one centred on pixel `first`; by default those of `TinyInception`.
 
     One question for each shape that is not faint and not at the rim; a shape that every rotation leaves alone
     has the orientation (0, 0).
     """
     asked = (drawings.shapes >= 0) & ~drawings.faint & (drawings.positions.abs().amax(-1) < SIZE / 2 - _RIM)
     scene = asked.nonzero()[:, 0]
-    column, row = ((drawings.positions[asked] + (SIZE - 1) / 2) / STRIDE).round().long().unbind(1)
+    column, row = ((drawings.positions[asked] + (SIZE - 1) / 2 - first) / stride).round().long().unbind(1)
     kind = drawings.shapes[asked]
     angle = _FOLDS[kind] * drawings.orientations[asked]
     direction = torch.stack([angle.cos(), angle.sin()], 1) * (_FOLDS[kind] > 0)[:, None]
@@ -75,7 +98,7 @@ def answers(network: nn.Module, images: Tensor, where: Tensor, kind: Tensor) -> 
 
 def loss_of(network: nn.Module, drawings: Drawings) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy of the shape; for a told network plus twice the squared error of its direction: (total, parts)."""
-    where, kind, direction = targets(drawings)
+    where, kind, direction = targets(drawings, network.stride, network.first)
     logits, found = answers(network, drawings.images, where, kind)
     naming = nn.functional.cross_entropy(logits, kind)
     parts = {"naming": naming.item(), "accuracy": (logits.argmax(1) == kind).float().mean().item()}
@@ -96,7 +119,7 @@ def evaluate_tiny(network: nn.Module, count: int = 1024, *, seed: int = HELD_OUT
     shapes, hits, errors, main = [], [], [], []
     for start in range(0, count, 128):
         drawings = sample_drawings(range(start, min(start + 128, count)), SIZE, seed=seed)
-        where, kind, direction = targets(drawings)
+        where, kind, direction = targets(drawings, network.stride, network.first)
         logits, found = answers(network, drawings.images, where, kind)
         shapes.append(kind)
         hits.append((logits.argmax(1) == kind).float())
@@ -147,19 +170,23 @@ def orientation_tuning(network: nn.Module, layer: str = "mixed3b", *, steps: int
     return counts
 
 
-def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learning_rate: float) -> None:
-    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1, pct_start=0.15)
-    progress = progress_bar(iterable=range(steps), desc="training tiny-inception", unit="step")
+def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learning_rate: float,
+              recipe: _Recipe) -> None:
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=recipe.weight_decay,
+                                  betas=recipe.betas)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1,
+                                                   pct_start=recipe.warm_up)
+    progress = progress_bar(iterable=range(steps), desc=f"training {recipe.name}", unit="step")
     for step in progress:
         first = step * batch_size
         drawings = sample_drawings(range(first, first + batch_size), SIZE, seed=_TRAINING_SEED + seed)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.half):
             total, parts = loss_of(network, drawings)
         if not math.isfinite(total.item()):
             raise RuntimeError(f"training diverged at step {step}; lower learning_rate (now {learning_rate})")
         optimiser.zero_grad(set_to_none=True)
         total.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimiser.step()
         schedule.step()
         if step % 10 == 0:
@@ -178,27 +205,60 @@ def train_tiny(folder: str | Path, *, told: bool = False, steps: int = TINY_STEP
     Traceback (most recent call last):
     ValueError: steps is 0; expected at least 1
     """
-    for name, value in {"steps": steps, "batch_size": batch_size, "held_out": held_out}.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; expected at least 1")
+    _check(steps=steps, batch_size=batch_size, held_out=held_out)
     path = Path(folder) / (TOLD_WEIGHTS if told else TINY_WEIGHTS).name
     started = time.perf_counter()
     network = attach_norms(randomise(TinyInception(len(SHAPES), told=told), seed)).to(memory_format=torch.channels_last)
-    _optimise(network.train(), steps, batch_size, seed, learning_rate)
+    _optimise(network.train(), steps, batch_size, seed, learning_rate, _INCEPTION)
     minutes = (time.perf_counter() - started) / 60
     network = fold_norms(network.eval())
+    what = ("tiny-inception: names shapes in drawings" if not told else
+            "tiny-inception-told: names shapes in drawings and reports how they are turned")
+    training = {"told": told, "seed": seed, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
+                "minutes": round(minutes, 1), "threads": torch.get_num_threads()}
+    return _write(network, path, what, training, held_out, tuning=("mixed3a", "mixed3b"))
+
+
+def train_vit(folder: str | Path, *, steps: int = VIT_STEPS, batch_size: int = 32, seed: int = 0,
+              learning_rate: float = 2e-3, held_out: int = 2048) -> dict[str, Any]:
+    """Train the vision transformer and write its weights and its record into `folder`, as `train_tiny` does.
+
+    The drawings are those of `train_tiny`, fewer at a step, and the questions are the same; each is asked at the patch
+    whose middle is nearest to the shape's. Returns the record.
+
+    >>> train_vit("folder", steps=0)
+    Traceback (most recent call last):
+    ValueError: steps is 0; expected at least 1
+    """
+    _check(steps=steps, batch_size=batch_size, held_out=held_out)
+    started = time.perf_counter()
+    network = TinyViT(len(SHAPES)).begin(seed)
+    _optimise(network.train(), steps, batch_size, seed, learning_rate, _VIT)
+    minutes = (time.perf_counter() - started) / 60
+    training = {"seed": seed, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
+                "minutes": round(minutes, 1), "threads": torch.get_num_threads()}
+    return _write(network.eval(), Path(folder) / VIT_WEIGHTS.name, "tiny-vit: names shapes in drawings", training,
+                  held_out)
+
+
+def _check(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}; expected at least 1")
+
+
+def _write(network: nn.Module, path: Path, what: str, training: dict[str, Any], held_out: int,
+           tuning: Sequence[str] = ()) -> dict[str, Any]:
+    """Weights and record of a trained network; returns the record."""
     with atomic_path(path) as temporary:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
     record = {
-        "what": "tiny-inception: names shapes in drawings" if not told else
-                "tiny-inception-told: names shapes in drawings and reports how they are turned",
+        "what": what,
         "sha256": sha256_of(path),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "training": {"told": told, "seed": seed, "steps": steps, "batch_size": batch_size,
-                     "learning_rate": learning_rate, "minutes": round(minutes, 1),
-                     "threads": torch.get_num_threads()},
+        "training": training,
         "held_out": {"seed": HELD_OUT_SEED, **evaluate_tiny(network, held_out)},
-        "orientation_tuning": {layer: orientation_tuning(network, layer) for layer in ("mixed3a", "mixed3b")},
+        **({"orientation_tuning": {layer: orientation_tuning(network, layer) for layer in tuning}} if tuning else {}),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     }
     write_json(path.with_suffix(".json"), record)

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny_inception.safetensors"
 TOLD_WEIGHTS = TINY_WEIGHTS.with_name("tiny_inception_told.safetensors")
 """Of the control that was trained to report orientations as well."""
+VIT_WEIGHTS = TINY_WEIGHTS.with_name("tiny_vit.safetensors")
+"""Of the vision transformer that was trained on the same drawings."""
 TINY_MODELS = {"tiny-inception": TINY_WEIGHTS, "tiny-inception-told": TOLD_WEIGHTS}
 """The networks that come with the package; drawings are their images."""
 _GOOGLENET_FILE = "googlenet-bvlc/googlenet_bvlc.safetensors"

@@ -17,10 +17,11 @@ from torch import fx, nn
 from groupcc_lite.base import require
 from groupcc_lite.models.base import BaseModel, Preprocess
 from groupcc_lite.models.cut import near_matches, truncate
-from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, load_caffe, randomise
+from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, TinyViT, load_caffe, randomise
 from groupcc_lite.models.weight_files import (
     TINY_WEIGHTS,
     TOLD_WEIGHTS,
+    VIT_WEIGHTS,
     bundled_googlenet,
     existing_file,
     load_state,
@@ -128,6 +129,17 @@ def load_tiny(weights: str | Path | None = None, *, told: bool = False) -> TinyI
     path = existing_file(weights or (TOLD_WEIGHTS if told else TINY_WEIGHTS),
                          "the file that `groupcc train-tiny` makes")
     return load_state(TinyInception(len(SHAPES), told=told), path).eval()
+
+
+def load_vit(weights: str | Path | None = None) -> TinyViT:
+    """The built-in vision transformer, with its readout; default weights are those in the package."""
+    path = existing_file(weights or VIT_WEIGHTS, "the file that `groupcc train-tiny --vit` makes")
+    return load_state(TinyViT(len(SHAPES)), path).eval()
+
+
+def _vit(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    """Untrained, it is what training begins with."""
+    return (TinyViT(len(SHAPES)).begin() if file is None else load_vit(file)), TINY_PREPROCESS
 
 
 def _tiny(file: Path | None, told: bool = False) -> tuple[nn.Module, Preprocess]:
