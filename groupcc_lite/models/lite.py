@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from groupcc_lite.base import atomic_path, require, sha256_of
 from groupcc_lite.models.base import Preprocess
-from groupcc_lite.models.weight_files import read_weights
+from groupcc_lite.models.weight_files import lite_cache, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +73,6 @@ def lite_network() -> nn.Module:
 def _even_padded(conv: nn.Conv2d) -> EvenPaddedConv:
     return EvenPaddedConv(conv.in_channels, conv.out_channels, conv.kernel_size, stride=conv.stride, groups=conv.groups,
                           bias=conv.bias is not None)
-
-
-def lite_cache() -> Path:
-    """Where the converted weights are kept: beside other downloads, in torch.hub's folder."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / "efficientnet_lite0.safetensors"
 
 
 def lite_weights() -> Path:

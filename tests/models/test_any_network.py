@@ -1,0 +1,94 @@
+"""44 networks of other people at a middle layer: read, on a grid, and the cut equal to the hook; and what is refused."""
+
+import logging
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from groupcc_lite.models import load_model, wrap_model
+from groupcc_lite.models.cut import Uncuttable
+from groupcc_lite.models.geometry import NominalGeometry
+from groupcc_lite.models.grids import ChannelsLast, OnGrid, TokenGrid
+from groupcc_lite.models.libraries import from_library, split_name
+from groupcc_lite.models.reading import StoppedNetwork, read_layer
+
+EXACT, NOMINAL = "exact", "nominal"
+NETWORKS = {
+    # Of torchvision: those that convolutions alone make, then those with context of the whole image.
+    "torchvision/alexnet/features.5": (127, EXACT), "torchvision/vgg11/features.10": (96, EXACT),
+    "torchvision/resnet18/layer2": (128, EXACT), "torchvision/resnet50/layer2": (128, EXACT),
+    "torchvision/resnext50_32x4d/layer2": (128, EXACT), "torchvision/wide_resnet50_2/layer2": (128, EXACT),
+    "torchvision/squeezenet1_1/features.7": (127, EXACT),
+    "torchvision/densenet121/features.denseblock2": (128, EXACT),
+    "torchvision/googlenet/inception3b": (128, EXACT), "torchvision/inception_v3/Mixed_5c": (139, EXACT),
+    "torchvision/mobilenet_v2/features.7": (128, EXACT), "torchvision/mnasnet1_0/layers.9": (128, EXACT),
+    "torchvision/shufflenet_v2_x1_0/stage2": (128, EXACT), "torchvision/efficientnet_v2_s/features.3": (128, EXACT),
+    "torchvision/regnet_x_400mf/trunk_output.block2": (128, EXACT),
+    "torchvision/mobilenet_v3_small/features.4": (128, NOMINAL),
+    "torchvision/mobilenet_v3_large/features.6": (128, NOMINAL),
+    "torchvision/efficientnet_b0/features.4": (128, NOMINAL),
+    "torchvision/regnet_y_400mf/trunk_output.block2": (128, NOMINAL),
+    "torchvision/convnext_tiny/features.3": (128, EXACT), "torchvision/swin_t/features.3": (128, NOMINAL),
+    "torchvision/swin_v2_t/features.3": (128, NOMINAL),
+    "torchvision/vit_b_16/encoder.layers.encoder_layer_5": (96, NOMINAL), "torchvision/maxvit_t/blocks.1": (224, NOMINAL),
+    # Of timm: the smallest of twenty families.
+    "timm/vit_tiny_patch16_224/blocks.5": (96, NOMINAL),
+    "timm/deit_tiny_distilled_patch16_224/blocks.5": (96, NOMINAL),
+    "timm/vit_small_patch14_reg4_dinov2/blocks.5": (98, NOMINAL),
+    "timm/beit_base_patch16_224/blocks.5": (96, NOMINAL),
+    "timm/eva02_tiny_patch14_224/blocks.5": (98, NOMINAL), "timm/xcit_nano_12_p16_224/blocks.5": (128, NOMINAL),
+    "timm/mixer_s16_224/blocks.3": (224, NOMINAL), "timm/swin_tiny_patch4_window7_224/layers.1": (112, NOMINAL),
+    "timm/hiera_tiny_224/blocks.2": (224, "do not sit row by row"), "timm/pvt_v2_b0/stages.1": (128, NOMINAL),
+    "timm/maxvit_pico_rw_256/stages.1": (256, NOMINAL), "timm/convnext_atto/stages.1": (128, EXACT),
+    "timm/convnextv2_atto/stages.1": (128, NOMINAL), "timm/poolformer_s12/stages.1": (128, NOMINAL),
+    "timm/fastvit_t8/stages.1": (128, EXACT), "timm/mobilenetv3_small_050/blocks.2": (128, NOMINAL),
+    "timm/mobilenetv4_conv_small/blocks.1": (128, EXACT), "timm/regnety_002/s2": (128, NOMINAL),
+    "timm/resnest14d/layer2": (128, NOMINAL), "timm/nfnet_l0/stages.1": (128, NOMINAL),
+}
+"""Name with its layer: side of the images, and whether the geometry is exact, nominal, or why the layer is refused."""
+ONLY_HOOKED: set[str] = set()
+"""Those that torch.fx cannot trace."""
+
+
+def noise(count: int, size: int, channels: int = 3) -> Tensor:
+    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def test_44_networks_are_tried_and_42_or_more_accepted():
+    accepted = [name for name, (_, kind) in NETWORKS.items() if kind in (EXACT, NOMINAL)]
+    assert sum(name.startswith("torchvision/") for name in NETWORKS) == 24 and len(NETWORKS) == 44
+    assert len(accepted) >= 42
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_middle_layer(name):
+    size, kind = NETWORKS[name]
+    if kind not in (EXACT, NOMINAL):
+        with pytest.raises(ValueError, match=kind):
+            load_model(name, weights="random", input_size=size)
+        return
+    model = load_model(name, weights="random", input_size=size)
+    grid = model(noise(2, size))
+    assert grid.shape == (2, model.channels, model.geometry.grid, model.geometry.grid) and grid.std() > 0
+    assert model.geometry.grid > 3 and not torch.allclose(grid[0], grid[1])
+    assert model.geometry.nominal == (kind == NOMINAL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_the_cut_is_the_hook(name):
+    """Bit for bit; a network that torch.fx cannot trace is named above."""
+    size, (library, network, layer) = NETWORKS[name][0], split_name(name, None)
+    module = from_library(library, network, layer, None, published=False, input_size=size).module
+    hook = read_layer(module, layer, input_size=size, way="hook")
+    assert isinstance(hook, StoppedNetwork)
+    images = noise(1, size)
+    try:
+        cut = read_layer(module, layer, input_size=size, way="cut")
+    except Uncuttable:
+        assert name in ONLY_HOOKED and hook(images).std() > 0
+        return
+    assert name not in ONLY_HOOKED and torch.equal(cut(images), hook(images))
