@@ -47,7 +47,7 @@ NETWORKS = {
     "timm/resnest14d/layer2": (128, NOMINAL), "timm/nfnet_l0/stages.1": (128, NOMINAL),
 }
 """Name with its layer: side of the images, and whether the geometry is exact, nominal, or why the layer is refused."""
-ONLY_HOOKED: set[str] = set()
+ONLY_HOOKED = {"timm/hiera_tiny_224/blocks.2"}
 """Those that torch.fx cannot trace."""
 
 
