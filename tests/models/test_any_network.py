@@ -1,7 +1,5 @@
 """44 networks of other people at a middle layer: read, on a grid, and the cut equal to the hook; and what is refused."""
 
-import logging
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -31,7 +29,8 @@ NETWORKS = {
     "torchvision/regnet_y_400mf/trunk_output.block2": (128, NOMINAL),
     "torchvision/convnext_tiny/features.3": (128, EXACT), "torchvision/swin_t/features.3": (128, NOMINAL),
     "torchvision/swin_v2_t/features.3": (128, NOMINAL),
-    "torchvision/vit_b_16/encoder.layers.encoder_layer_5": (96, NOMINAL), "torchvision/maxvit_t/blocks.1": (224, NOMINAL),
+    "torchvision/vit_b_16/encoder.layers.encoder_layer_5": (96, NOMINAL),
+    "torchvision/maxvit_t/blocks.1": (224, NOMINAL),
     # Of timm: the smallest of twenty families.
     "timm/vit_tiny_patch16_224/blocks.5": (96, NOMINAL),
     "timm/deit_tiny_distilled_patch16_224/blocks.5": (96, NOMINAL),
@@ -92,3 +91,73 @@ def test_the_cut_is_the_hook(name):
         assert name in ONLY_HOOKED and hook(images).std() > 0
         return
     assert name not in ONLY_HOOKED and torch.equal(cut(images), hook(images))
+
+
+# --------------------------------------------------------------------------------------------- small networks
+
+def patches(channels: int = 3, prefix: int = 2) -> nn.Sequential:
+    """Tokens of 4 x 4 patches behind some without a place."""
+    return nn.Sequential(nn.Conv2d(channels, 8, 4, stride=4), nn.Flatten(2), Turned(), Prefixed(prefix), nn.Softmax(1))
+
+
+class Turned(nn.Module):
+    def forward(self, x):
+        return x.transpose(1, 2)
+
+
+class Prefixed(nn.Module):
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def forward(self, x):
+        return torch.cat([torch.full_like(x[:, :1], 7.0).expand(-1, self.count, -1), x], 1)
+
+
+def test_prefix_tokens_are_left_out_and_the_geometry_says_that_it_is_nominal(caplog):
+    model = wrap_model(patches(), "3", input_size=24)
+    assert isinstance(model.network, OnGrid) and model.network.grid == TokenGrid(4, prefix=2)
+    assert model(noise(2, 24)).shape == (2, 8, 6, 6) and not (model(noise(2, 24)) == 7).any()
+    assert isinstance(model.geometry, NominalGeometry) and "a cell may see all of it" in caplog.text
+    assert "nominal" in repr(model.geometry).lower() and model.geometry.box(0) == (0, 23)
+
+
+def test_a_wrong_number_of_tokens_is_one_sentence():
+    with pytest.raises(ValueError, match=r"gives \(2, 38, 8\).*expects \(b, 1 \+ 6 x 6, d\)"):
+        wrap_model(patches(), "3", input_size=24, grid=TokenGrid(4, prefix=1))
+
+
+def test_networks_with_one_channel_take_grey_images_and_rgb():
+    model = wrap_model(nn.Sequential(nn.Conv2d(1, 4, 3)), "0", input_size=12, mean=(0.5,), std=(0.5,))
+    grey = noise(2, 12, channels=1)
+    assert torch.allclose(model(grey), model(grey.expand(-1, 3, -1, -1)), atol=1e-5)
+    with pytest.raises(ValueError, match=r"expects \(b, 1, 12, 12\)"):
+        model(noise(2, 12, channels=2))
+    with pytest.raises(ValueError, match="takes 1 channels, not 3; say channels=1"):
+        wrap_model(nn.Sequential(nn.Conv2d(1, 4, 3)), "0", input_size=12, way="hook")
+
+
+class Two(nn.Module):
+    def forward(self, x):
+        return x, x + 1
+
+
+@pytest.mark.parametrize("way", ["cut", "hook"])
+def test_errors_are_the_same_for_both_ways(way):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), Two())
+    with pytest.raises(ValueError, match="layer '1' gives a tuple; expected one tensor"):
+        wrap_model(module, "1", input_size=12, way=way)
+    named = nn.Sequential()
+    named.add_module("features", nn.Conv2d(3, 4, 3))
+    with pytest.raises(ValueError, match="unknown layer 'feature'.*did you mean 'features'"):
+        wrap_model(named, "feature", input_size=12, way=way)
+
+
+def test_several_layers_come_from_one_pass():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3)).eval()
+    found = StoppedNetwork(module, ["0", "1", "2"], input_size=12)(noise(1, 12))
+    assert torch.equal(found["0"], module[0](noise(1, 12))) and torch.equal(found["1"], found["0"].relu())
+
+
+def test_channels_last_is_turned():
+    assert ChannelsLast().as_grid(torch.zeros(2, 7, 7, 3), 14).shape == (2, 3, 7, 7)
