@@ -16,7 +16,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""44 networks of other people at a middle layer: read, on a grid, and the cut equal to the hook; and what is refused."""
+"""44 networks of other people at a middle layer: on a grid, the cut equal to the hook; and what is refused."""
 
 import pytest
 import torch
