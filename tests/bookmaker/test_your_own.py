@@ -129,8 +129,8 @@ def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, 
         "group is": lambda: Run("book", group="dihedral(8)"),
         "model is a bare": lambda: Run("book", model=pooled),
         "images is`, `images have shape": lambda: Run("book", images=torch.zeros(2, 5, 8, 8)).source(),
-        "batch_size is": lambda: Run("book", model=zoo.wrap_model(pooled, "layer1", input_size=96), images="photographs",
-                                     batch_size=4000).coder(),
+        "batch_size is": lambda: Run("book", model=zoo.wrap_model(pooled, "layer1", input_size=96),
+                                     images="photographs", batch_size=4000).coder(),
         "cannot download torchvision's weights": lambda: load_model("torchvision/resnet18/layer2")}
     stated = [row[0] for row in table_rows(PAGE.read_text(), "It says")]
     assert stated == list(refusals)
