@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from groupcc_lite.models.geometry import NominalGeometry
 
@@ -60,14 +60,14 @@ class TokenGrid:
 
 @dataclass(frozen=True)
 class ChannelsLast:
-    """A grid (b, h, w, d), as between the blocks of Swin and inside those of ConvNeXt.
+    """A grid (b, h, w, d), which becomes (b, d, h, w), as between the blocks of Swin and inside those of ConvNeXt.
 
     >>> import torch
     >>> ChannelsLast().as_grid(torch.zeros(2, 7, 7, 96), input_size=224).shape
     torch.Size([2, 96, 7, 7])
     """
 
-    def as_grid(self, output: Float[Tensor, "b h w d"], input_size: int) -> Float[Tensor, "b d h w"]:
+    def as_grid(self, output: Tensor | fx.Proxy, input_size: int) -> Tensor | fx.Proxy:
         """The same with channels second; a view."""
         return output.permute(0, 3, 1, 2)
 
@@ -83,7 +83,7 @@ class OnGrid(nn.Module):
         super().__init__()
         self.network, self.grid, self.input_size = network, grid, input_size
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | fx.Proxy) -> Tensor | fx.Proxy:  # torch.fx traces it
         return self.grid.as_grid(self.network(images), self.input_size)
 
     def extra_repr(self) -> str:

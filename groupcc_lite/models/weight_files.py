@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import urllib.error
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ VIT_WEIGHTS = TINY_WEIGHTS.with_name("tiny_vit.safetensors")
 """Of the vision transformer that was trained on the same drawings."""
 TINY_MODELS = {"tiny-inception": TINY_WEIGHTS, "tiny-inception-told": TOLD_WEIGHTS, "tiny-vit": VIT_WEIGHTS}
 """The networks that come with the package; drawings are their images."""
+LITE_NAME = "efficientnet-lite0"
 _GOOGLENET_FILE = "googlenet-bvlc/googlenet_bvlc.safetensors"
 
 
@@ -46,15 +48,16 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path | None:
         return TINY_MODELS[name]
     if name == "googlenet":
         return bundled_googlenet()
-    cached = _inceptionv1_download()[1] if name == "inceptionv1" else None
+    cached = lite_cache() if name == LITE_NAME else _inceptionv1_download()[1] if name == "inceptionv1" else None
     return cached if cached is not None and cached.is_file() else None
 
 
-def verified_file(name: str, weights: str | Path | None, sha256: str | None) -> Path | None:
-    """`weights_file`, downloaded if it is InceptionV1's, after comparing its sha256."""
+def verified_file(name: str, weights: str | Path | None, sha256: str | None,
+                  make_lite: Callable[[], Path] | None = None) -> Path | None:
+    """`weights_file` after comparing its sha256; downloaded, or made by `make_lite`, if nothing else lies there."""
     file = weights_file(name, weights)
-    if name == "inceptionv1" and weights is None:
-        file = file or _download(*_inceptionv1_download())
+    if name in ("inceptionv1", LITE_NAME) and weights is None:
+        file = file or (make_lite() if make_lite and name == LITE_NAME else _download(*_inceptionv1_download()))
         _check_pinned(file, sha256)
     elif sha256 is not None and file is None:
         raise ValueError(f"sha256 is given, but {name} with weights={weights!r} reads no file that it could be "
@@ -102,6 +105,11 @@ def bundled_googlenet() -> Path:
         raise ValueError(f"no weights for googlenet: {where}. Give weights=<the BVLC GoogLeNet safetensors file>, "
                          f"or set GROUPCC_DATA to a folder that holds {_GOOGLENET_FILE}")
     return path
+
+
+def lite_cache() -> Path:
+    """Where the converted weights of EfficientNet-Lite0 are kept: beside other downloads, in torch.hub's folder."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / "efficientnet_lite0.safetensors"
 
 
 def _inceptionv1_download() -> tuple[str, Path]:

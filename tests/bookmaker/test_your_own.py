@@ -22,13 +22,6 @@ PAGE = Path(__file__).resolve().parents[2] / "book" / "your_own.md"
 IMAGES, SIDE = 12, 96
 
 
-class Branching(Stem):
-    """Its graph depends on the images, so that there is not one graph to cut."""
-
-    def forward(self, x):
-        return super().forward(x) if x.mean() > 0 else super().forward(-x)
-
-
 def code_blocks(page: str) -> list[str]:
     """The Python code of a page, block by block."""
     return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
@@ -110,6 +103,13 @@ def test_a_network_of_the_readers_own_is_wrapped_as_printed(capsys):
     assert re.match(r"6 Geometry\(stride=4, ", capsys.readouterr().out)
 
 
+def test_the_transformer_on_the_page_runs_as_printed(affordable, photographs, capsys):
+    names = {"load_model": zoo.load_model, "Run": Run}
+    exec(compile(code_blocks(PAGE.read_text())[4], str(PAGE), "exec"), names)
+    assert capsys.readouterr().out == "True 40.0\n"
+    assert names["run"].coder().dictionary.shape == (1024, 8, 192)
+
+
 def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no network")
@@ -122,15 +122,20 @@ def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, 
         "is not a folder": lambda: Run("book", images="nowhere").source(),
         "no usable image": lambda: Run("book", images="empty").source(),
         "unknown layer": lambda: truncate(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "layer2", input_size=8),
-        "torch.fx cannot trace": lambda: zoo.wrap_model(Branching(), "features", input_size=32),
-        "cannot say which pixels": lambda: zoo.wrap_model(pooled, "avgpool", input_size=64),
+        "gives one vector for the whole image": lambda: zoo.wrap_model(pooled.eval(), "fc", input_size=64),
+        "the geometry is nominal": lambda: Run("book", model=zoo.load_model(
+            "timm/vit_tiny_patch16_224/blocks.1", weights="random", input_size=96), images="photographs").orbits(),
         "no point is left inside a mask of": lambda: Run("book", model=deep, images="photographs").orbits(),
         "group is": lambda: Run("book", group="dihedral(8)"),
+        "model is a bare": lambda: Run("book", model=pooled),
+        "images is`, `images have shape": lambda: Run("book", images=torch.zeros(2, 5, 8, 8)).source(),
+        "batch_size is": lambda: Run("book", model=zoo.wrap_model(pooled, "layer1", input_size=96),
+                                     images="photographs", batch_size=4000).coder(),
         "cannot download torchvision's weights": lambda: load_model("torchvision/resnet18/layer2")}
     stated = [row[0] for row in table_rows(PAGE.read_text(), "It says")]
     assert stated == list(refusals)
     for words, call in refusals.items():
-        with pytest.raises((ValueError, ConnectionError), match=re.escape(words)):
+        with pytest.raises((ValueError, ConnectionError), match="|".join(map(re.escape, words.split("`, `")))):
             call()
 
 
