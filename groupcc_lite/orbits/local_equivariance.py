@@ -70,8 +70,9 @@ def equivariance_error(model: BaseModel, action: Action, images: Float[Tensor, "
 
     `images` are sources, large enough to be turned without showing a corner, as for `sample_orbits`. Up to `points`
     centres of cells within `mask_radius` pixels are read in each, evenly spread, all of which stay on the grid when
-    they are moved; by default the largest mask that keeps receptive fields inside. Intervals come from `draws` bootstrap samples of the images. ValueError for images that
-    are fewer than two or too small, a mask that holds no such cell, and a representation that does not vary.
+    they are moved; by default the largest mask that keeps receptive fields inside. Intervals come from `draws`
+    bootstrap samples of the images. ValueError for images that are fewer than two or too small, a mask that holds no
+    such cell, and a representation that does not vary.
 
     >>> from groupcc_lite.actions import PlanarAction
     >>> from groupcc_lite.groups import dihedral
