@@ -267,8 +267,9 @@ class TinyViT(nn.Module):
     Trained by `tiny_training.py` for the same task as `TinyInception`: `shapes` logits at every patch say which shape
     has its middle there. No question is asked of the class token; it only takes part in the attention. Positions are
     learned, one vector for each token, and no convolution follows the one that embeds the patches, so that nothing is
-    equivariant by construction, not even to translation by whole patches. A block gives tokens (b, 1 + 144, width),
-    the class token first, then the patches row by row. Input: RGB in [0, 1] less 0.5, divided by 0.25.
+    equivariant by construction, not even to translation by whole patches. torch.fx can trace it. A block
+    gives tokens (b, 1 + 144, width), the class token first, then the patches row by row. Input: RGB in [0, 1] less 0.5,
+    divided by 0.25.
 
     >>> network = TinyViT(shapes=14)
     >>> network(torch.zeros(1, 3, 96, 96))[0].shape, len(network.blocks)
