@@ -16,6 +16,7 @@ EXTRAS = {
     "tables": "tables for other tools",
     "widgets": "sliders and tables in notebooks",
     "zoo": "networks by name from other libraries",
+    "hub": "uploads to the Hugging Face Hub and downloads from it",
 }
 """Each extra and what needs it."""
 
