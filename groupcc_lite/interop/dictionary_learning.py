@@ -61,61 +61,60 @@ def _class_of(path: Path, tensors: Mapping[str, Tensor]) -> str:
     return alike[0]
 
 
-def _linear(tensors: Mapping[str, Tensor], where: str, name: str) -> dict[str, Tensor]:
-    return {key: value.detach().float() for key, value in exactly(tensors, KEYS[name], where).items()}
-
-
 def _auto_encoder(tensors: Mapping[str, Tensor], where: str) -> ForeignWeights:
-    t = _linear(tensors, where, "AutoEncoder")
+    t = exactly(tensors, KEYS["AutoEncoder"], where)
     return ForeignWeights(t["encoder.weight"], t["decoder.weight"].mT, t["encoder.bias"], t["bias"], t["bias"])
 
 
 def _auto_encoder_new(tensors: Mapping[str, Tensor], where: str) -> ForeignWeights:
-    t = _linear(tensors, where, "AutoEncoderNew")
+    t = exactly(tensors, KEYS["AutoEncoderNew"], where)
     return ForeignWeights(t["encoder.weight"], t["decoder.weight"].mT, t["encoder.bias"], b_d=t["decoder.bias"])
 
 
 def _gated(tensors: Mapping[str, Tensor], where: str) -> ForeignWeights:
-    t = _linear(tensors, where, "GatedAutoEncoder")
+    t = exactly(tensors, KEYS["GatedAutoEncoder"], where)
     W_e, b_e, threshold = gated(t["encoder.weight"], t["r_mag"], t["gate_bias"], t["mag_bias"])
     return ForeignWeights(W_e, t["decoder.weight"].mT, b_e, t["decoder_bias"], t["decoder_bias"], "jumprelu",
                           threshold=threshold)
 
 
 def _jump_relu(tensors: Mapping[str, Tensor], where: str) -> ForeignWeights:
-    t = _linear(tensors, where, "JumpReluAutoEncoder")
+    t = exactly(tensors, KEYS["JumpReluAutoEncoder"], where)
     return ForeignWeights(t["W_enc"].mT, t["W_dec"], t["b_enc"], b_d=t["b_dec"], activation="jumprelu",
                           threshold=t["threshold"])
 
 
 def _top_k(tensors: Mapping[str, Tensor], where: str) -> ForeignWeights:
-    t = _linear(tensors, where, "AutoEncoderTopK")
+    t = exactly(tensors, KEYS["AutoEncoderTopK"], where)
     return ForeignWeights(t["encoder.weight"], t["decoder.weight"].mT, t["encoder.bias"], t["b_dec"], t["b_dec"],
                           "topk", int(t["k"]))
 
 
 def _batch_top_k(tensors: Mapping[str, Tensor], where: str) -> ForeignWeights:
     """Outside training it is a JumpReLU with one threshold; before that was learned it is -1, which cuts nothing."""
-    t = _linear(tensors, where, "BatchTopKSAE")
+    t = exactly(tensors, KEYS["BatchTopKSAE"], where)
     return ForeignWeights(t["encoder.weight"], t["decoder.weight"].mT, t["encoder.bias"], t["b_dec"], t["b_dec"],
                           "jumprelu", threshold=t["threshold"].repeat(len(t["encoder.bias"])))
 
 
 def _matryoshka(tensors: Mapping[str, Tensor], where: str) -> ForeignWeights:
-    t = _linear(tensors, where, "MatryoshkaBatchTopKSAE")
+    t = exactly(tensors, KEYS["MatryoshkaBatchTopKSAE"], where)
     return ForeignWeights(t["W_enc"].mT, t["W_dec"], t["b_enc"], t["b_dec"], t["b_dec"], "jumprelu",
                           threshold=t["threshold"].repeat(len(t["b_enc"])))
 
 
-_LINEAR = ("encoder.weight", "encoder.bias", "decoder.weight")
-KEYS: dict[str, tuple[str, ...]] = {
-    "AutoEncoder": (*_LINEAR, "bias"), "AutoEncoderNew": (*_LINEAR, "decoder.bias"),
-    "GatedAutoEncoder": ("encoder.weight", "decoder.weight", "decoder_bias", "r_mag", "gate_bias", "mag_bias"),
-    "JumpReluAutoEncoder": ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"),
-    "AutoEncoderTopK": (*_LINEAR, "b_dec", "k", "threshold"), "BatchTopKSAE": (*_LINEAR, "b_dec", "k", "threshold"),
-    "MatryoshkaBatchTopKSAE": ("W_enc", "b_enc", "W_dec", "b_dec", "k", "threshold", "group_sizes"),
+_LINEAR = {"decoder.weight": "d m", "encoder.weight": "m d", "encoder.bias": "m"}
+_PLAIN = {"W_dec": "m d", "W_enc": "d m", "b_enc": "m", "b_dec": "d"}
+_FEW = {"k": "", "threshold": ""}
+KEYS: dict[str, dict[str, str]] = {
+    "AutoEncoder": _LINEAR | {"bias": "d"}, "AutoEncoderNew": _LINEAR | {"decoder.bias": "d"},
+    "GatedAutoEncoder": {"decoder.weight": "d m", "encoder.weight": "m d", "decoder_bias": "d", "r_mag": "m",
+                         "gate_bias": "m", "mag_bias": "m"},
+    "JumpReluAutoEncoder": _PLAIN | {"threshold": "m"},
+    "AutoEncoderTopK": _LINEAR | {"b_dec": "d"} | _FEW, "BatchTopKSAE": _LINEAR | {"b_dec": "d"} | _FEW,
+    "MatryoshkaBatchTopKSAE": _PLAIN | _FEW | {"group_sizes": "levels"},
 }
-"""The tensors of each class."""
+"""The tensors of each class, and their shapes."""
 CLASSES: dict[str, Callable[[Mapping[str, Tensor], str], ForeignWeights]] = {
     "AutoEncoder": _auto_encoder, "AutoEncoderNew": _auto_encoder_new, "GatedAutoEncoder": _gated,
     "JumpReluAutoEncoder": _jump_relu, "AutoEncoderTopK": _top_k, "BatchTopKSAE": _batch_top_k,

@@ -49,14 +49,19 @@ def settings_in(path: Path) -> dict[str, Any]:
     return found
 
 
-def exactly(tensors: Mapping[str, Tensor], needed: Collection[str], where: str, *,
+def exactly(tensors: Mapping[str, Tensor], needed: Mapping[str, str], where: str, *,
             ignored: Collection[str] = ()) -> dict[str, Tensor]:
-    """The needed tensors. ValueError if one is missing, and for one that nothing here would read.
+    """The needed tensors, detached and in float32, each of a shape such as "m d": m latents, d channels.
+
+    ValueError if one is missing or its shape does not fit those before it, and for one that nothing here would read.
 
     >>> import torch
-    >>> exactly({"W_enc": torch.zeros(1)}, ("W_enc", "b_enc"), "my file")
+    >>> exactly({"W_dec": torch.zeros(3, 2), "b_enc": torch.zeros(2)}, {"W_dec": "m d", "b_enc": "m"}, "my file")
     Traceback (most recent call last):
-    ValueError: my file has no b_enc; it holds W_enc
+    ValueError: my file: b_enc has shape (2,); expected (3,), because W_dec has shape (3, 2)
+    >>> exactly({"W_dec": torch.zeros(3, 2)}, {"W_dec": "m d", "b_enc": "m"}, "my file")
+    Traceback (most recent call last):
+    ValueError: my file has no b_enc; it holds W_dec
     """
     missing, extra = [name for name in needed if name not in tensors], sorted(tensors.keys() - {*needed, *ignored})
     if missing:
@@ -64,4 +69,14 @@ def exactly(tensors: Mapping[str, Tensor], needed: Collection[str], where: str, 
     if extra:
         raise ValueError(f"{where} holds {', '.join(extra)} beside what its kind of dictionary has; what that does is "
                          "unknown here, so it is not read")
-    return {name: tensors[name] for name in needed}
+    sizes: dict[str, int] = {}
+    first = next(iter(needed))
+    for name, axes in needed.items():
+        shape, letters = tuple(tensors[name].shape), axes.split()
+        if len(shape) != len(letters):
+            raise ValueError(f"{where}: {name} has shape {shape}; expected {len(letters)} axes")
+        expected = tuple(sizes.setdefault(letter, size) for letter, size in zip(letters, shape, strict=True))
+        if shape != expected:
+            raise ValueError(f"{where}: {name} has shape {shape}; expected {expected}, because {first} has shape "
+                             f"{tuple(tensors[first].shape)}")
+    return {name: tensors[name].detach().float() for name in needed}

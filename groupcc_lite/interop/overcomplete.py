@@ -32,17 +32,18 @@ def read(path: Path, activation: str | None, k: int | None) -> ForeignWeights:
                          "neither: pass activation='relu' for SAE, or activation='topk' with k for TopKSAE; for "
                          f"BatchTopKSAE, whose threshold is not in the file, {SAVE_IT}")
     encoder = _encoder_keys(tensors, str(path))
-    t = exactly(tensors, (*(key for key in encoder if key), DICTIONARY, "dictionary.multiplier",
-                          *(("thresholds",) if activation == "jumprelu" else ())), str(path),
-                ignored=("encoder.tied_to._weights", "encoder.tied_to.multiplier"))
-    W_d = t[DICTIONARY].float()
+    needed = {DICTIONARY: "m d", "dictionary.multiplier": ""}
+    needed |= {"thresholds": "m"} if activation == "jumprelu" else {}
+    needed |= {key: axes for key, axes in zip(encoder, ("m d", "m"), strict=True) if key is not None}
+    t = exactly(tensors, needed, str(path), ignored=("encoder.tied_to._weights", "encoder.tied_to.multiplier"))
+    W_d = t[DICTIONARY]
     if not torch.allclose(norms := W_d.norm(dim=1), torch.ones_like(norms), atol=1e-4):
         raise ValueError(f"{path}: dictionary vectors do not have norm 1, so the dictionary is normalised in another "
                          f"way than by default, or was saved between a step of training and sae.eval(); {SAVE_IT}")
-    W_d = W_d * t["dictionary.multiplier"].float().exp()
+    W_d = W_d * t["dictionary.multiplier"].exp()
     weight, bias = encoder
     passing = reached(t["thresholds"].exp()) if activation == "jumprelu" else None
-    return ForeignWeights(W_d if weight is None else t[weight].float(), W_d, None if bias is None else t[bias],
+    return ForeignWeights(W_d if weight is None else t[weight], W_d, None if bias is None else t[bias],
                           activation=activation, k=k, threshold=passing)
 
 

@@ -15,16 +15,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from groupcc_lite.base import atomic_path, write_json
-from groupcc_lite.coders import SparseAutoencoder
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.interop.files import exactly, settings_in, tensors_in
 from groupcc_lite.interop.weights import ForeignWeights, folded, gated
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 WRITTEN_AS = "6.0.0"
 """The first version of SAELens that writes this format."""
-BIASES = {"standard": ("b_enc",), "topk": ("b_enc",), "jumprelu": ("b_enc", "threshold"),
-          "gated": ("b_gate", "r_mag", "b_mag")}
-"""Architectures that are read, and their tensors beside W_enc, W_dec and b_dec."""
+SHARED = {"W_dec": "m d", "W_enc": "d m", "b_dec": "d"}
+BIASES = {"standard": {"b_enc": "m"}, "topk": {"b_enc": "m"}, "jumprelu": {"b_enc": "m", "threshold": "m"},
+          "gated": {"b_gate": "m", "r_mag": "m", "b_mag": "m"}}
+"""Architectures that are read, and the tensors that each has beside those that all have."""
 
 
 def read(folder: Path, scale: float | None) -> ForeignWeights:
@@ -46,9 +47,7 @@ def converted(config: Mapping[str, Any], tensors: dict[str, Tensor], scale: floa
     factor = tensors.get("scaling_factor")
     if factor is not None and not torch.allclose(factor.float(), torch.ones(())):
         raise ValueError(f"{where} has a finetuned scaling_factor for each latent; fold it into W_dec and save again")
-    t = exactly(tensors, ("W_enc", "W_dec", "b_dec", *BIASES[architecture]), where,
-                ignored=("scaling_factor", "log_threshold"))
-    t = {name: value.detach().float() for name, value in t.items()}
+    t = exactly(tensors, SHARED | BIASES[architecture], where, ignored=("scaling_factor", "log_threshold"))
     b = t["b_dec"] if config.get("apply_b_dec_to_input", True) else None
     shared = dict(b=b, b_d=t["b_dec"])
     W_e = t["W_enc"].mT
@@ -97,7 +96,7 @@ def _refuse(config: Mapping[str, Any], scale: float | None, where: str) -> None:
 
 
 @torch.no_grad()
-def to_saelens(coder: SparseAutoencoder, folder: str | Path) -> None:
+def to_saelens(coder: GroupCrosscoder, folder: str | Path) -> None:
     """Write a sparse autoencoder so that `sae_lens.SAE.load_from_disk(folder)` reads it.
 
     Reconstructions are the same. So are latents, but for TopK that selects by contribution: SAELens has f_i ||W_d,i||

@@ -12,6 +12,7 @@ from groupcc_lite.interop.files import exactly, settings_in, tensors_in
 from groupcc_lite.interop.weights import ForeignWeights
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+KEYS = {"W_dec": "m d", "b_dec": "d", "encoder.weight": "m d", "encoder.bias": "m"}
 REFUSED = {"transcode": "it writes another layer than it reads",
            "skip_connection": "it has a linear map beside its latents", "signed": "its latents may be negative"}
 
@@ -34,6 +35,6 @@ def converted(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
     activation = config.get("activation", "topk")
     if activation != "topk":
         raise ValueError(f"{where}: activation is {activation!r}; expected 'topk'")
-    t = exactly(tensors, ("encoder.weight", "encoder.bias", "W_dec", "b_dec"), where)
+    t = exactly(tensors, KEYS, where)
     return ForeignWeights(t["encoder.weight"], t["W_dec"], t["encoder.bias"], t["b_dec"], t["b_dec"], "topk",
                           config.get("k"))

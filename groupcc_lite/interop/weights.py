@@ -37,18 +37,11 @@ class ForeignWeights:
     def coder(self, *, scale: float = 1.0, where: str = "the dictionary") -> SparseAutoencoder:
         """Our coder with these weights in float32, in evaluation mode; it multiplies activations by `scale` first.
 
-        ValueError, naming `where`, for shapes that do not fit each other, numbers that are not finite, and a k that is
-        no number of latents.
+        ValueError, naming `where`, for numbers that are not finite, and for a k that is no number of latents.
         """
         given = {name: value.detach() for name, value in vars(self).items() if isinstance(value, Tensor)}
-        if self.W_d.ndim != 2:
-            raise ValueError(f"{where}: the decoder has shape {tuple(self.W_d.shape)}; expected (latents, channels)")
         m, d = self.W_d.shape
-        expected = dict(W_e=(m, d), W_d=(m, d), b_e=(m,), threshold=(m,), b=(d,), b_d=(d,))
         for name, value in given.items():
-            if tuple(value.shape) != expected[name]:
-                raise ValueError(f"{where}: {MEANING[name]} has shape {tuple(value.shape)}, but the decoder is for {m} "
-                                 f"latents and {d} channels; expected {expected[name]}")
             # A threshold of infinity is a latent that is switched off; of minus infinity, one with a plain ReLU.
             if (value.isnan() if name == "threshold" else ~value.isfinite()).any():
                 raise ValueError(f"{where}: {MEANING[name]} holds numbers that are not finite")
