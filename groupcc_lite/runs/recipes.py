@@ -26,7 +26,7 @@ from groupcc_lite.runs.profiles import Profile, SceneProfile
 VERSIONS = {
     "orbits": orbits.STORE_FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,
     "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "folds": 1, "measures": 1,
-    "dictionaries": SparseAutoencoder.format, "transforms": 2 + TransformMatrix.format, "maps": 1,
+    "dictionaries": 1, "transforms": 2 + TransformMatrix.format, "maps": 1,
     "visualisations": symmetry.PICTURE_FORMAT, "base-models": 1 + AUTOENCODER_FORMAT, "scene-activations": 1,
     "scene-transforms": 2 + TransformMatrix.format,
     "scene-coders": 2 + SparseAutoencoder.format + EquivariantSAE.format + TransformMatrix.format, "probes": 1,
