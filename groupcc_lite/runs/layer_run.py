@@ -636,6 +636,14 @@ class DictionaryRun(Run):
         self.recipes.coder(kind, **changes)
         return self.dictionary if kind == "sae" else self.fitted()
 
+    def evaluate(self, coder: GroupCrosscoder | FittedCrosscoder) -> coders.Metrics:
+        """Metrics on the held-out images. A latent that fires there, but on no orbit that blocks were fitted to, has no
+        blocks to ask about, and counts as dead."""
+        found = super().evaluate(coder)
+        blank = coder.dictionary.detach().flatten(1).norm(dim=1).cpu().numpy() == 0
+        frequency = np.where(blank, 0.0, found.frequency)
+        return dataclasses.replace(found, frequency=frequency, dead=float((frequency == 0).mean()))
+
     def _trained(self, artefact: Artefact, kind: str, training_source: Callable[[], OrbitSource]) -> Path:
         raise self._untrained("other coders")
 

@@ -82,6 +82,22 @@ def test_maps_tables_and_measures_read_it(given):
     np.testing.assert_allclose(found.metrics.fve, given.evaluate(given.fitted()).fve)
 
 
+@torch.no_grad()
+def test_a_latent_that_fires_on_held_out_images_only_has_no_blocks_and_counts_as_dead(plain):
+    seen, unseen = (torch.cat([x[:, 0] for x in plain.orbits(part).in_order()]) for part in ("train", "held-out"))
+    directions = torch.randn(500, CHANNELS, generator=torch.Generator().manual_seed(0))
+    least, most = ((directions @ x.T).max(1).values for x in (seen, unseen))
+    best = int(((most - least) * (least > 0)).argmax())  # in which a held-out activation reaches furthest beyond all
+    sae = SparseAutoencoder(CHANNELS, LATENTS, activation="jumprelu")
+    sae.W_e[7] = directions[best]
+    sae.threshold[7] = (least[best] + most[best]) / 2
+    run = plain.with_dictionary(sae)
+    fitted = run.coder()
+    assert not fitted.dictionary[7].any() and plain.evaluate(fitted).frequency[7] > 0
+    assert run.evaluate(fitted).frequency[7] == 0 and run.evaluate(fitted).dead > plain.evaluate(fitted).dead
+    assert 7 not in run.feature_table().features and 7 in run.feature_table("sae").features
+
+
 def test_the_atlas_reads_it(given, tmp_path):
     page = make_page(given, tmp_path, pictures=1, size=48, steps=1)
     assert page.is_file()
