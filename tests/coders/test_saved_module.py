@@ -6,13 +6,14 @@ import huggingface_hub
 import pytest
 import torch
 
-from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder
+from groupcc_lite.coders import EquivariantSAE, FittedCrosscoder, GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.groups import cyclic, dihedral
 
 CODERS = {
     "crosscoder": lambda: GroupCrosscoder(dihedral(3), 4, 6, activation="batchtopk", k=2, seed=3),
     "sae": lambda: SparseAutoencoder(4, 6, activation="topk", k=2, select="latent", scale=0.5),
     "jumprelu": lambda: SparseAutoencoder(4, 6, activation="jumprelu"),
+    "fitted": lambda: FittedCrosscoder(SparseAutoencoder(4, 6, activation="jumprelu"), cyclic(4)),
     "equivariant": lambda: EquivariantSAE(cyclic(4), 4, 6, k=2),
 }
 

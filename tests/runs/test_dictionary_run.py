@@ -137,6 +137,7 @@ def test_the_command_line_takes_one(tmp_path, monkeypatch, capsys):
     facts = json.loads((tmp_path / "report" / "provenance.json").read_text())
     assert facts["dictionary"] == load_dictionary(tmp_path / "theirs").fingerprint
     assert facts["settings"]["latents"] == 48
+    assert "is a sparse autoencoder that was given" in (tmp_path / "report" / "index.html").read_text()
     (fitted,) = (tmp_path / "work" / "fitted").glob("*/weights.safetensors")
     assert torch.equal(load_file(fitted)["sae.W_e"], sae.W_e) and not (tmp_path / "work" / "coders").exists()
     assert main([*words[:5], "--dictionary", str(tmp_path / "nowhere")]) == 2
