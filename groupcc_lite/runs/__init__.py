@@ -69,7 +69,8 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "CONTROLS", "DictionaryRun", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FoldRun", "Invariance", "KEY_PROFILES",
+    "CODER_NAMES", "CONTROLS", "DictionaryRun", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FoldRun", "Invariance",
+    "KEY_PROFILES",
     "KINDS", "KeyProfile", "Measure", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Relatives",
     "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries", "Uncertain", "additivity",
     "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1",
