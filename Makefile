@@ -97,7 +97,7 @@ lint: env ## check style
 
 constraints: ## write constraints.txt anew from the newest versions that work together
 	rm -rf _build/constraints && $(PYTHON) -m venv _build/constraints
-	_build/constraints/bin/python -m pip install -e '.[book,test,browser,bench]'
+	_build/constraints/bin/python -m pip install -e '.[book,test,browser,bench,interop]'
 	{ sed -n '/^#/p' constraints.txt; _build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | awk '$(TWINS)'; } > _build/constraints.txt
 	mv _build/constraints.txt constraints.txt
 	rm -rf _build/constraints

@@ -77,8 +77,15 @@ def _analyse(options: argparse.Namespace) -> None:
     given = {key: getattr(options, key) for key in ("model", "layer", "group") if getattr(options, key) is not None}
     run = Run(options.profile, options.seed, images=options.images, weights=options.weights, **given,
               **dict(_setting(text) for text in options.set))
+    if options.dictionary is not None:
+        from groupcc_lite.interop import load_dictionary
+
+        run = run.with_dictionary(load_dictionary(options.dictionary))
     run.check()
-    say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in run_cost(run).items())])
+    stages = run_cost(run)
+    if options.dictionary is not None:
+        del stages["crosscoder"]  # nothing is trained
+    say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
 
@@ -125,6 +132,8 @@ def _analyse_options(sub: argparse.ArgumentParser) -> None:
                      "the profile's)")
     sub.add_argument("--layer", help="layer to read, where the model's name has none")
     sub.add_argument("--group", help="C_n or D_n (default: the profile's)")
+    sub.add_argument("--dictionary", metavar="PATH", help="a sparse autoencoder of that layer instead of training, as "
+                     "SAELens, sparsify, dictionary_learning, overcomplete or this library saved it")
     sub.add_argument("--out", metavar="FOLDER", default="report", help="where the report goes (default: report)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     sub.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[],

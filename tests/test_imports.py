@@ -12,8 +12,8 @@ from bookmaker.project_facts import Project
 
 HEAVY = ("matplotlib", "umap", "sklearn", "xgboost", "lucent", "torchvision", "ipywidgets", "IPython", "pandas",
          "kornia", "threadpoolctl", "timm")
-LIGHT = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "symmetry", "answers", "runs", "atlas",
-         "analysis", "__main__")
+LIGHT = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "interop", "symmetry", "answers", "runs",
+         "atlas", "analysis", "__main__")
 
 
 def fresh(code: str, root) -> str:
@@ -56,6 +56,7 @@ USES = {
     "xgboost": ("probing", "from groupcc_lite.answers import probing; "
                 "probing._xgboost(np.eye(2), np.array([True, False]), np.eye(2))"),
     "lucent": ("pictures", "groupcc_lite.load_model('inceptionv1', weights='random')"),
+    "huggingface_hub": ("hub", "groupcc_lite.SparseAutoencoder.from_pretrained('nobody/nothing')"),
     "torchvision": ("zoo", "groupcc_lite.load_model('torchvision/resnet18/layer1', weights='random')"),
 }
 """For each package of an extra a statement that needs it, run in this order in one process without any of them."""

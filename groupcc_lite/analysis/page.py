@@ -13,7 +13,7 @@ import numpy as np
 from groupcc_lite.analysis.measures import Analysis, doubts, measure
 from groupcc_lite.atlas import make_page
 from groupcc_lite.base import atomic_path, atomic_write, provenance, require, write_json
-from groupcc_lite.runs import Run, feature_frame
+from groupcc_lite.runs import DictionaryRun, Run, feature_frame
 from groupcc_lite.symmetry import block_cosines
 
 LOOK = Path(__file__).parent / "page.css"
@@ -160,6 +160,8 @@ def _page(run: Run, found: Analysis, shown: list[str], facts: dict[str, Any], at
     links = ([("atlas/index.html", "Atlas: every feature with its picture")] if atlas else []) + links
     layer = (f"{model.channels} channels, a cell every {geometry.stride:g} pixels of a {model.input_size} pixel input. "
              f"Seed {run.seed}, profile {run.profile.name}.")
+    if isinstance(run, DictionaryRun):
+        layer += " The crosscoder is a sparse autoencoder that was given, with fitted blocks; it was not trained here."
     return PAGE.format(title=html.escape(title), style=LOOK.read_text(), layer=html.escape(layer), rows=rows,
                        doubts=f"<aside><h2>What to doubt</h2><ul>{warnings}</ul></aside>" if warnings else "",
                        links=" · ".join(f"<a href='{href}'>{html.escape(text)}</a>" for href, text in links),

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from groupcc_lite.actions import ColourAction, PlanarAction, standard_matrices
 from groupcc_lite.base import digest, package_version, progress_bar, provenance
-from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.groups import Subgroup, rotations_of
 from groupcc_lite.models import BaseModel
 from groupcc_lite.runs import KINDS, FeatureTable, Run
@@ -143,7 +143,8 @@ def central_window(model: BaseModel, size: int) -> slice:
     return slice(centre - reach, centre + reach + 1)
 
 
-def feature_pictures(run: Run, coder: GroupCrosscoder, features: Int[np.ndarray, " m"], *, size: int, steps: int,
+def feature_pictures(run: Run, coder: GroupCrosscoder | FittedCrosscoder, features: Int[np.ndarray, " m"], *,
+                     size: int, steps: int,
                      limit: int | None = None) -> Pictures:
     """Feature visualisations by encoder direction, of all features or of `limit` of them, evenly spread.
 

@@ -17,6 +17,7 @@ EXTRAS = {
     "widgets": "sliders and tables in notebooks",
     "zoo": "networks by name from torchvision",
     "networks": "networks by name from timm and Hugging Face",
+    "hub": "uploads to the Hugging Face Hub and downloads from it",
 }
 """Each extra and what needs it."""
 

@@ -18,8 +18,11 @@ from groupcc_lite.coders.losses import batch_variance, few_latents_error, square
 from groupcc_lite.coders.saved_module import SavedModule, check_blocks, check_source
 from groupcc_lite.groups import FiniteGroup, cyclic
 
-ACTIVATIONS = ("relu", "topk", "batchtopk")
-"""How latents become sparse: by an L1 term of the loss, by the k largest of a sample, or of a batch."""
+ACTIVATIONS = ("relu", "topk", "batchtopk", "jumprelu")
+"""How latents become sparse: by an L1 term of the loss, by the k largest of a sample, or of a batch, or by a threshold
+for each latent; coders with such thresholds are read from elsewhere and not trained here."""
+SELECTS = ("contribution", "latent")
+"""What TopK and BatchTopK compare: f_i ||W_d,i||, or f_i alone, as most other packages do."""
 
 SPARSE = 64
 """TopK trains on sparse codes where at most one latent in so many fires. With more, products of whole matrices win."""
@@ -45,11 +48,13 @@ class GroupCrosscoder(SavedModule):
     Source: Gorton 2024, section 2.1; TopK after Gao et al. 2024, BatchTopK after Bussmann et al. 2024. Both select by
     f_i ||W_d,i||, the length of a latent's contribution, so that rescaling a latent against its dictionary vector
     changes nothing. With `hidden` the encoder has two layers, W_e relu(W_h (x[e] - b) + b_h) + b_e (Erdogan & Lucic
-    2025, section 3).
+    2025, section 3). JumpReLU, f_i = relu(p_i) where p_i > `threshold`[i] and else 0, is that of Rajamanoharan et al.
+    2024.
 
     `channels` of the layer, `latents` in the dictionary; `k` active latents of a sample, with batchtopk on average
-    (None with relu); `scale` takes the model's units to normalised ones, see `orbits.OrbitSource`; `seed` draws the
-    first dictionary. ValueError for an unknown activation, a k that does not fit, or sizes that are not positive.
+    (None with relu and jumprelu); `select="latent"` lets TopK and BatchTopK compare latents as they are; `scale` takes
+    the model's units to normalised ones, see `orbits.OrbitSource`; `seed` draws the first dictionary.
+    ValueError for an unknown activation or selection, a k that does not fit, or sizes that are not positive.
 
     >>> import torch
     >>> from groupcc_lite.coders import GroupCrosscoder
@@ -61,19 +66,23 @@ class GroupCrosscoder(SavedModule):
     """
 
     def __init__(self, group: FiniteGroup, channels: int, latents: int, *, activation: str = "relu",
-                 k: int | None = None, hidden: int | None = None, scale: float = 1.0, seed: int = 0):
+                 k: int | None = None, hidden: int | None = None, select: str = "contribution", scale: float = 1.0,
+                 seed: int = 0):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
-        if (k is None) != (activation == "relu"):
-            raise ValueError(f"k is {k} with activation {activation!r}; topk and batchtopk need k, relu takes none")
+        if (k is None) != (activation in ("relu", "jumprelu")):
+            raise ValueError(f"k is {k} with activation {activation!r}; topk and batchtopk need k, relu and jumprelu "
+                             "take none")
+        if select not in SELECTS:
+            raise ValueError(f"select is {select!r}; expected one of {', '.join(SELECTS)}")
         if k is not None and not 0 < k <= latents:
             raise ValueError(f"k is {k}; expected 1 to {latents}, the number of latents")
         if channels < 1 or latents < 1 or not scale > 0 or (hidden is not None and hidden < 1):
             raise ValueError(f"channels={channels}, latents={latents}, hidden={hidden}, scale={scale}: all must be "
                              "positive (hidden may be None)")
         self.group, self.channels, self.latents, self.activation, self.k = group, channels, latents, activation, k
-        self.hidden = hidden
+        self.hidden, self.select = hidden, select
         generator = torch.Generator().manual_seed(seed)
         directions = torch.randn(latents, group.order, channels, generator=generator)
         directions /= directions.flatten(1).norm(dim=1)[:, None, None]
@@ -89,7 +98,8 @@ class GroupCrosscoder(SavedModule):
         self.b_d = nn.Parameter(torch.zeros(group.order, channels))
         self.register_buffer("scale", torch.tensor(float(scale)))
         self._scale_read: tuple[tuple[int, int], float] = ((0, -1), 0.0)
-        self.register_buffer("threshold", torch.tensor(0.0))  # BatchTopK's cut-off outside training
+        # BatchTopK's cut-off outside training; JumpReLU has one for each latent.
+        self.register_buffer("threshold", torch.zeros(latents) if activation == "jumprelu" else torch.tensor(0.0))
         self.register_buffer("idle", torch.zeros(latents))  # samples since a latent last fired
 
     @property
@@ -100,8 +110,9 @@ class GroupCrosscoder(SavedModule):
     @property
     def config(self) -> dict[str, Any]:
         """Everything but the weights."""
+        unusual = {} if self.select == SELECTS[0] else dict(select=self.select)
         return super().config | dict(channels=self.channels, latents=self.latents, activation=self.activation,
-                                     k=self.k, hidden=self.hidden, scale=self._scale)
+                                     k=self.k, hidden=self.hidden, scale=self._scale) | unusual
 
     @property
     def _scale(self) -> float:
@@ -124,7 +135,10 @@ class GroupCrosscoder(SavedModule):
 
     def encode(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
         """Latents of untransformed activations x0 (the model's units); in training mode BatchTopK's of this batch."""
-        return self._sparsify(self.preactivations(x0).relu())[0]
+        pre = self.preactivations(x0)
+        if self.activation == "jumprelu":
+            return pre.relu() * (pre > self.threshold)
+        return self._sparsify(pre.relu())[0]
 
     def decode(self, f: Float[Tensor, "b m"]) -> Float[Tensor, "b g d"]:
         """Reconstruction of the whole orbit, in the model's units."""
@@ -147,8 +161,11 @@ class GroupCrosscoder(SavedModule):
 
         relu: lambda sum_i f_i ||W_d,i|| with lambda = `sparsity` and the norm of the whole concatenated vector
         (Gorton 2024, section 2.1). topk, batchtopk: `aux` times the error that the `aux_k` strongest dead latents leave
-        of the residual (Gao et al. 2024, section 2.4), so that they come back to life.
+        of the residual (Gao et al. 2024, section 2.4), so that they come back to life. ValueError for jumprelu.
         """
+        if self.activation == "jumprelu":
+            raise ValueError("a coder with jumprelu is read and not trained: its thresholds get no gradient here; "
+                             "train one with relu, topk or batchtopk")
         if self.activation == "topk" and SPARSE * self.k <= self.latents:
             return self._few_of_many(x0, x, aux, aux_k, dead_after)
         pre = self.preactivations(x0)
@@ -171,7 +188,7 @@ class GroupCrosscoder(SavedModule):
         read = self._read(x0)
         with torch.no_grad():
             pre = nn.functional.linear(read, self.W_e, self.b_e)
-            indices = (pre.relu() * self._norms()).topk(self.k, dim=1).indices
+            indices = self._compared(pre.relu()).topk(self.k, dim=1).indices
         values = self._preactivations_at(read, indices).relu()
         error, residual = few_latents_error(values, indices, self.W_d, self.b_d, x, self._scale)
         parts = {"reconstruction": error}
@@ -240,17 +257,21 @@ class GroupCrosscoder(SavedModule):
         return self.W_d.flatten(1).norm(dim=1)
 
     def _sparsify(self, f: Float[Tensor, "b m"]) -> tuple[Float[Tensor, "b m"], Tensor | None]:
-        """What the activation leaves of f, and the contribution at which BatchTopK cut this batch."""
+        """What the activation leaves of f, and the value at which BatchTopK cut this batch."""
         if self.activation == "relu":
             return f, None
         assert self.k is not None
-        contribution = f.detach() * self._norms().detach()
+        compared = self._compared(f).detach()
         if self.activation == "topk":
-            return _keep(f, contribution.topk(self.k, dim=1).indices), None
+            return _keep(f, compared.topk(self.k, dim=1).indices), None
         if not self.training:
-            return f * (contribution > self.threshold), None
-        cut = contribution.flatten().kthvalue(contribution.numel() - self.k * len(f) + 1).values
-        return f * (contribution >= cut), cut
+            return f * (compared > self.threshold), None
+        cut = compared.flatten().kthvalue(compared.numel() - self.k * len(f) + 1).values
+        return f * (compared >= cut), cut
+
+    def _compared(self, f: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+        """What the selection of latents compares."""
+        return f * self._norms() if self.select == "contribution" else f
 
     def _auxiliary(self, pre: Float[Tensor, "b m"], residual: Float[Tensor, "b g d"], aux_k: int,
                    dead: Bool[Tensor, " m"]) -> Float[Tensor, ""]:
@@ -290,9 +311,9 @@ class SparseAutoencoder(GroupCrosscoder):
     """
 
     def __init__(self, channels: int, latents: int, *, activation: str = "relu", k: int | None = None,
-                 hidden: int | None = None, scale: float = 1.0, seed: int = 0):
-        super().__init__(cyclic(1), channels, latents, activation=activation, k=k, hidden=hidden, scale=scale,
-                         seed=seed)
+                 hidden: int | None = None, select: str = "contribution", scale: float = 1.0, seed: int = 0):
+        super().__init__(cyclic(1), channels, latents, activation=activation, k=k, hidden=hidden, select=select,
+                         scale=scale, seed=seed)
 
     @classmethod
     def _from_config(cls, config: dict[str, Any], group: FiniteGroup) -> SparseAutoencoder:
@@ -301,7 +322,7 @@ class SparseAutoencoder(GroupCrosscoder):
 
 def build_settings(config: dict[str, Any]) -> dict[str, Any]:
     """What a coder is built with besides its sizes."""
-    return {key: config.get(key) for key in ("activation", "k", "hidden", "scale")}
+    return {key: config[key] for key in ("activation", "k", "hidden", "select", "scale") if key in config}
 
 
 def _keep(f: Tensor, indices: Tensor) -> Tensor:

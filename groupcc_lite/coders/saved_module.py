@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from groupcc_lite.base import save_module, saved_config, with_saved_weights
+from groupcc_lite.base import atomic_write, digest, require, save_module, saved_config, with_saved_weights
 from groupcc_lite.groups import FiniteGroup, saved_group
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+"""The name of a repository on the Hugging Face Hub."""
+CARD = """---
+library_name: groupcc-lite
+tags: [sparse-autoencoder, group-crosscoder, mechanistic-interpretability]
+---
+
+# {kind} of {group}
+
+{sizes}. Read it with `groupcc_lite.coders.{kind}.from_pretrained(...)`; `config.json` holds all settings and the sha256
+of the weights.
+"""
 
 
 class SavedModule(nn.Module):
@@ -58,9 +74,72 @@ class SavedModule(nn.Module):
                              + (f"load it as {kind}" if kind != cls.__name__ else "make it anew"))
         return with_saved_weights(cls._from_config(config, saved_group(folder, config, cls.what, group)), folder)
 
+    @property
+    def fingerprint(self) -> str:
+        """Content address of configuration and weights: equal exactly for coders that do the same with every input."""
+        weights = {name: [str(t.dtype), list(t.shape), hashlib.sha256(_bytes(t)).hexdigest()]
+                   for name, t in sorted(self.state_dict().items())}
+        return digest([self.config, weights], length=64)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """What `save` writes, and a model card `README.md` beside it.
+
+        >>> import tempfile
+        >>> from groupcc_lite.coders import SparseAutoencoder
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     SparseAutoencoder(channels=6, latents=20).save_pretrained(folder)
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['README.md', 'config.json', 'weights.safetensors']
+        """
+        self.save(folder)
+        sizes = ", ".join(f"{value:,} {name}" for name, value in self.config.items() if name in ("channels", "latents"))
+        atomic_write(Path(folder) / "README.md", CARD.format(kind=type(self).__name__, group=self.group.name,
+                                                             sizes=sizes or self.what.capitalize()))
+
+    @classmethod
+    def from_pretrained(cls, place: str | Path, *, revision: str | None = None,
+                        group: FiniteGroup | None = None) -> Any:
+        """A saved coder from a folder, or from a repository "owner/name" on the Hugging Face Hub at a `revision`.
+
+        A folder of that name on this machine comes first. ValueError as for `load`, and for a place that is neither.
+
+        >>> import tempfile
+        >>> from groupcc_lite.coders import SparseAutoencoder
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     SparseAutoencoder(channels=6, latents=20).save_pretrained(folder)
+        ...     SparseAutoencoder.from_pretrained(folder).latents
+        20
+        """
+        if Path(place).is_dir():
+            return cls.load(place, group=group)
+        if not REPOSITORY.fullmatch(str(place)):
+            raise ValueError(f"{str(place)!r} is neither a folder nor the name of a repository, 'owner/name'")
+        hub = require("huggingface_hub", "hub")
+        wanted = ["*.json", "*.safetensors"]
+        return cls.load(hub.snapshot_download(str(place), revision=revision, allow_patterns=wanted),
+                        group=group)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None,
+                    message: str = "Upload a coder of groupcc-lite") -> str:
+        """Upload what `save_pretrained` writes to "owner/name" on the Hugging Face Hub; the address of the commit.
+
+        The repository is made if there is none. Without `token`, that of `hf auth login`. ValueError for another name.
+        """
+        if not REPOSITORY.fullmatch(repository):
+            raise ValueError(f"repository is {repository!r}; expected 'owner/name'")
+        api = require("huggingface_hub", "hub").HfApi(token=token)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.create_repo(repository, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message))
+
     @classmethod
     def _from_config(cls, config: dict[str, Any], group: FiniteGroup) -> Any:
         raise NotImplementedError
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def check_source(module: Any, source: Any) -> None:

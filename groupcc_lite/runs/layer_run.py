@@ -8,6 +8,7 @@ What an artefact is made from stands in `recipes`; how it is kept, in `base.arte
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 import logging
@@ -50,6 +51,7 @@ from groupcc_lite.runs.features import FamilyMap, FeatureTable, feature_frame, f
 from groupcc_lite.runs.profiles import Profile, get_profile
 from groupcc_lite.runs.recipes import (
     FITTED_RIDGE,
+    DictionaryRecipes,
     FoldRecipes,
     LayerRecipes,
     action_address,
@@ -196,6 +198,20 @@ class Run:
         if wanted not in self._folds:
             self._folds[wanted] = FoldRun(self, *wanted)
         return self._folds[wanted]
+
+    def with_dictionary(self, sae: GroupCrosscoder) -> DictionaryRun:
+        """The same run with a given sparse autoencoder of the layer, such as one of `interop.load_dictionary`.
+
+        It takes the place of the SAE that would be trained, and with blocks fitted to the training orbits that of the
+        crosscoder; maps, tables, the atlas and `analysis` read these. ValueError unless it is a `SparseAutoencoder`
+        for as many channels as the layer has.
+
+        >>> run = Run("smoke", group="C_4")
+        >>> given = run.with_dictionary(SparseAutoencoder(run.model.channels, 32, activation="jumprelu"))
+        >>> given.coder("sae").activation, given.keys()["orbits, train"] == run.keys()["orbits, train"]
+        ('jumprelu', True)
+        """
+        return DictionaryRun(self, sae)
 
     def two_image_sets(self, second: Any = None) -> tuple[Run, Run, str]:
         """Runs on two disjoint sets of images, at the cost of `control`, and what the second set is.
@@ -574,6 +590,84 @@ class FoldRun(Run):
             images = [np.searchsorted(wanted, found[part]) for found, part in zip(numbers, rows, strict=True)]
             self._stores[key] = OrbitRows(stores, rows, images)
         return self._stores[key]
+
+
+class DictionaryRun(Run):
+    """A run whose sparse autoencoder is given and whose crosscoder is that one with fitted blocks; nothing is trained.
+
+    `Run.with_dictionary` makes one. It has no folds and no controls, which are trainings.
+
+    >>> run = Run("smoke")
+    >>> run.with_dictionary(SparseAutoencoder(run.model.channels, 32))
+    Run('smoke', seed=0): D_4 on tiny-inception, with a dictionary of 32 latents
+    """
+
+    def __init__(self, plain: Run, sae: GroupCrosscoder):
+        if not isinstance(sae, SparseAutoencoder):
+            raise ValueError(f"the dictionary is a {type(sae).__name__}; expected a SparseAutoencoder, which reads and "
+                             "writes one block")
+        if isinstance(plain, FoldRun):
+            raise ValueError("a fold has no dictionary of its own; give it to the whole run")
+        super().__init__(dataclasses.replace(plain.profile, latents=sae.latents), plain.seed, images=plain.images,
+                         weights=plain.weights, work=plain.work, model=plain._model, action=plain.action,
+                         device=plain.device)
+        # A copy: its content is in the keys, so nobody may change it any more.
+        self.dictionary = copy.deepcopy(sae).to(self.device).eval()
+        self._fingerprint = sae.fingerprint
+        self._check_coders()
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}, with a dictionary of {self.dictionary.latents} latents"
+
+    @cached_property
+    def recipes(self) -> DictionaryRecipes:
+        """What each artefact of this run is made from."""
+        plain = super().recipes
+        given = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
+        return DictionaryRecipes(**given, dictionary=self._fingerprint)
+
+    def _check_coders(self) -> None:
+        if self.dictionary.channels != self.model.channels:
+            raise ValueError(f"the dictionary reads {self.dictionary.channels} channels, layer {self.model.layer} of "
+                             f"{self.model.name} has {self.model.channels}; take the layer that it was trained on")
+
+    def coder(self, kind: str = "crosscoder", **changes: Any) -> GroupCrosscoder | FittedCrosscoder:
+        """The dictionary ("sae"), or it with fitted blocks ("crosscoder"). ValueError for settings of a training."""
+        self.recipes.coder(kind, **changes)
+        return self.dictionary if kind == "sae" else self.fitted()
+
+    def evaluate(self, coder: GroupCrosscoder | FittedCrosscoder) -> coders.Metrics:
+        """Metrics on the held-out images. A latent that fires there, but on no orbit that blocks were fitted to, has no
+        blocks to ask about, and counts as dead."""
+        found = super().evaluate(coder)
+        blank = coder.dictionary.detach().flatten(1).norm(dim=1).cpu().numpy() == 0
+        frequency = np.where(blank, 0.0, found.frequency)
+        return dataclasses.replace(found, frequency=frequency, dead=float((frequency == 0).mean()))
+
+    def _trained(self, artefact: Artefact, kind: str, training_source: Callable[[], OrbitSource]) -> Path:
+        raise self._untrained("other coders")
+
+    def _untrained(self, what: str) -> ValueError:
+        return ValueError(f"a run with a given dictionary has no {what}: it trains nothing; ask the run without "
+                          "the dictionary")
+
+    def curve(self, kind: str = "crosscoder") -> list[dict[str, Any]]:
+        """ValueError: every point of the trade-off is a training."""
+        raise self._untrained("trade-off curve")
+
+    def control(self, name: str = "trained", **changes: Any) -> Run:
+        """ValueError: a control is a training."""
+        raise self._untrained("controls")
+
+    def fold(self, number: int, of: int | None = None, *, images: int | None = None) -> FoldRun:
+        """ValueError: a fold is a training."""
+        raise self._untrained("folds")
+
+    def report(self, chapter: str) -> Report:
+        """An empty report for a chapter, with this run's provenance."""
+        report = super().report(chapter)
+        report.facts["dictionary"] = self._fingerprint
+        return report
 
 
 def _numbers_in(source: ImageSource, ancestor: ImageSource) -> np.ndarray:

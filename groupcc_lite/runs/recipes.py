@@ -26,7 +26,7 @@ from groupcc_lite.runs.profiles import Profile, SceneProfile
 VERSIONS = {
     "orbits": orbits.STORE_FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,
     "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "folds": 1, "measures": 1,
-    "transforms": 2 + TransformMatrix.format, "maps": 1,
+    "dictionaries": 1, "transforms": 2 + TransformMatrix.format, "maps": 1,
     "visualisations": symmetry.PICTURE_FORMAT, "base-models": 1 + AUTOENCODER_FORMAT, "scene-activations": 1,
     "scene-transforms": 2 + TransformMatrix.format,
     "scene-coders": 2 + SparseAutoencoder.format + EquivariantSAE.format + TransformMatrix.format, "probes": 1,
@@ -141,13 +141,38 @@ class LayerRecipes:
 
     def all(self) -> dict[str, Artefact]:
         """Everything a run makes by itself, by name. Pictures are left out: which there are, the coders decide."""
-        found = {f"orbits, {part}": self.orbits(part) for part in self.stored}
-        found |= {kind: self.coder(kind) for kind in KINDS}
-        found |= {f"curve, {name}": self.coder(steps=self.profile.curve_steps, **point)
-                  for name, point in curve_points(self.profile).items()}
+        found = {f"orbits, {part}": self.orbits(part) for part in self.stored} | self._coders()
         found |= {"fitted": self.fitted(), "ceiling": self.ceiling()}
         found |= {f"transform, {method}": self.transform(method) for method in ("least squares", "adam")}
         return found | {f"map of {kind}": self.family_map(kind, kind != "sae", self.seed) for kind in MAP_KINDS}
+
+    def _coders(self) -> dict[str, Artefact]:
+        return {kind: self.coder(kind) for kind in KINDS} | {
+            f"curve, {name}": self.coder(steps=self.profile.curve_steps, **point)
+            for name, point in curve_points(self.profile).items()}
+
+
+@dataclass(frozen=True)
+class DictionaryRecipes(LayerRecipes):
+    """Recipes of a run with a given dictionary: it takes the place of the trained SAE, and with its fitted blocks that
+    of the crosscoder. Whatever is made from it has its content in the key."""
+
+    dictionary: str
+    """Fingerprint of the sparse autoencoder."""
+
+    def coder(self, kind: str = "crosscoder", **changes: Any) -> Artefact:
+        """The dictionary ("sae"), or it with fitted blocks. ValueError for settings: nothing is trained."""
+        if kind not in KINDS:
+            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        if dict(seed=self.seed) | changes != dict(seed=self.seed):
+            raise ValueError(f"a dictionary that is given cannot be trained with {changes}; leave these settings "
+                             "out, or ask the run without the dictionary")
+        if kind == "crosscoder":
+            return self.fitted()
+        return Artefact("dictionaries", VERSIONS["dictionaries"], {}, dict(dictionary=self.dictionary))
+
+    def _coders(self) -> dict[str, Artefact]:
+        return {kind: self.coder(kind) for kind in KINDS}
 
 
 @dataclass(frozen=True)

@@ -228,3 +228,43 @@ def test_dead_latents_without_looking_at_them():
     for dead in (torch.zeros(10).bool(), torch.arange(10) > 7, torch.ones(10).bool()):
         here, unchecked = coder._auxiliary(pre, residual, 3, dead), GroupCrosscoder._auxiliary.__wrapped__
         torch.testing.assert_close(unchecked(coder, Elsewhere(pre), residual, 3, dead), here)
+
+
+def test_jumprelu_on_paper(tmp_path):
+    coder = hand_made("jumprelu")
+    with torch.no_grad():
+        coder.threshold.copy_(torch.tensor([1.0, -3.0]))
+    # Preactivations are [x - 1, y - 1]: the first passes above 1, the second wherever it is positive.
+    x0 = torch.tensor([[2.0, 5.0], [2.5, 0.5], [0.0, 1.5]])
+    assert coder.encode(x0).tolist() == [[0.0, 4.0], [1.5, 0.0], [0.0, 0.5]]
+    coder.save(tmp_path)
+    assert torch.equal(GroupCrosscoder.load(tmp_path).encode(x0), coder.encode(x0))
+    with pytest.raises(ValueError, match="is read and not trained.*train one with relu, topk or batchtopk"):
+        coder.loss(X)
+    with pytest.raises(ValueError, match="relu and jumprelu take none"):
+        SparseAutoencoder(2, 3, activation="jumprelu", k=1)
+
+
+def test_topk_and_batchtopk_may_compare_latents_as_they_are(tmp_path):
+    x0 = torch.tensor([[2.0, 5.0]])  # latents before selection: 1 and 4, contributions 1 * 5 and 4 * 1
+    for activation in ("topk", "batchtopk"):
+        for select, expected in (("contribution", [[1.0, 0.0]]), ("latent", [[0.0, 4.0]])):
+            coder = GroupCrosscoder(cyclic(2), 2, 2, activation=activation, k=1, select=select)
+            coder.load_state_dict(hand_made(activation, 1).state_dict())
+            assert coder.train().encode(x0).tolist() == expected
+            coder.save(tmp_path / select)
+            assert GroupCrosscoder.load(tmp_path / select).select == select
+    with pytest.raises(ValueError, match="select is 'norm'; expected one of contribution, latent"):
+        SparseAutoencoder(2, 3, select="norm")
+
+
+def test_few_of_many_latents_are_selected_in_the_same_way():
+    """TopK trains on sparse codes there: both ways must choose the same latents."""
+    x = torch.randn(16, 1, 5, generator=torch.Generator().manual_seed(0))
+    coder = SparseAutoencoder(5, 200, activation="topk", k=2, select="latent")
+    with torch.no_grad():
+        coder.W_d *= torch.rand(200, 1, 1, generator=torch.Generator().manual_seed(1)) * 5
+    error = (coder(x).reconstruction - x).square().sum((1, 2)).mean()
+    assert float(coder.loss(x)[1]["reconstruction"]) == pytest.approx(float(error), rel=1e-5)
+    coder.select = "contribution"
+    assert float(coder.loss(x)[1]["reconstruction"]) != pytest.approx(float(error), rel=1e-2)

@@ -81,7 +81,8 @@ def test_the_comparison_shows_both_runs(saved, monkeypatch):
     mine.number("fve", 0.7, note="FVE of all blocks")
     mine.number("extra", 1)
     table = mine.compare("fve", "extra")
-    assert "| FVE of all blocks | 0.7 | 0.488 |" in table and "| extra | 1 | not measured |" in table and "`book`" in table
+    assert "| FVE of all blocks | 0.7 | 0.488 |" in table and "`book`" in table
+    assert "| extra | 1 | not measured |" in table
 
 
 def test_the_comparison_has_what_only_the_published_run_has_and_both_notes_where_they_differ(saved, monkeypatch):
