@@ -70,6 +70,7 @@ from groupcc_lite.stimuli import SHAPE_NAMES
 
 # %%
 study = LayerStudy(profile, seed=seed, images=images)
+study.check()  # a layer that cannot be read should say so before the others are
 report = study.report("15_depth")
 networks = [name for name, _ in study.profile.networks]
 G = study.run(study.layers[0]).group

@@ -136,6 +136,17 @@ class LayerStudy:
         numbers = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
         return ImageSubset(source, numbers.tolist())
 
+    def check(self) -> None:
+        """Everything that can be known to fail, for all layers at once: one ValueError that names each layer."""
+        problems = []
+        for which in self.layers:
+            try:
+                self.run(which).check()
+            except ValueError as error:
+                problems.append(f"{'/'.join(which)}: {error}")
+        if problems:
+            raise ValueError("\n".join(problems))
+
     def measure(self, which: Layer) -> LayerMeasures:
         """Everything that is said of one layer; its orbits and coders are made on first use."""
         run, held_out = self.run(which), self.run(which).orbits("held-out")

@@ -251,10 +251,10 @@ DEPTH_PROFILES = {profile.name: profile for profile in (
     DepthProfile("book", TINY_STACKS),
     DepthProfile("inception", (("googlenet", ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4c")),
                                ("efficientnet-lite0", ("blocks.1", "blocks.2", "blocks.3", "blocks.4"))),
-                 images=80, points_per_image=24, mask_radius=24.0, latents=384, k=24, steps=120),
+                 images=90, points_per_image=10, mask_radius=32.0, latents=384, k=24, steps=120),
     DepthProfile("paper", (("inceptionv1", ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4c")),
                            ("efficientnet-lite0", ("blocks.1", "blocks.2", "blocks.3", "blocks.4"))),
-                 group="D_16", images=4000, points_per_image=24, mask_radius=24.0, latents=2048, k=32, steps=4000,
+                 group="D_16", images=4000, points_per_image=10, mask_radius=32.0, latents=2048, k=32, steps=4000,
                  batch_size=1024, seeds=5),
 )}
 """All profiles of the chapter on depth, by name."""
