@@ -122,7 +122,7 @@ class LayerStudy:
             self._runs[which] = Run("book", self.seed, model=model, images=self._images(model), work=self.work,
                                     group=p.group, held_out=p.held_out, points_per_image=p.points_per_image,
                                     mask_radius=p.mask_radius, latents=p.latents, k=p.k, steps=p.steps,
-                                    batch_size=p.batch_size)
+                                    batch_size=p.batch_size, topk_ks=(p.k,))
         return self._runs[which]
 
     def _images(self, model: BaseModel) -> ImageSource:

@@ -56,8 +56,8 @@ def test_orbits_at_the_points_of_a_sample_are_the_sample(study, unchecked):
 
 
 def test_layers_that_cannot_be_read_are_named_before_anything_is_made(tmp_path):
-    crowded = get_depth_profile(SMALL, points_per_image=100)
-    with pytest.raises(ValueError, match="(?s)tiny-vit/blocks.1/trained: .*points_per_image is 100") as found:
+    crowded = get_depth_profile(SMALL, points_per_image=20)
+    with pytest.raises(ValueError, match="(?s)tiny-vit/blocks.1/trained: .*points_per_image is 20") as found:
         LayerStudy(crowded, work=tmp_path).check()
     assert "tiny-inception" not in str(found.value) and not list(tmp_path.glob("orbits/*"))
 
