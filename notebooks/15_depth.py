@@ -243,11 +243,10 @@ tables(report.numbers, study.profile.networks)
 # symmetric: the excess over surrogates rises from nothing to nearly a tenth of the features, and random weights stay
 # far below. This is the emergence of {doc}`07_symmetry`, and it is a matter of depth.
 #
-# *Transformer.* What its first block says of an image and of the same image turned has less in common than two
-# unrelated reads would (*error by elements* above 1, a copy explains less than nothing). Its last block says much the
-# same of both: tokens forget the orientation that they were never asked for. But training gives it no more symmetric
-# features than random weights have. Less orientation is not more symmetry: a code for names needs neither a mirror nor
-# a half turn.
+# *Transformer.* To copy what its first block says of the upright image is worse than to say the mean of all images: a
+# copy explains less than nothing of what it says of a turned one. Of its last block a copy explains a third: tokens
+# forget the orientation that they were never asked for. But training gives it no more symmetric features than random
+# weights have. Less orientation is not more symmetry: a code for names needs neither a mirror nor a half turn.
 #
 # *Both.* The power that no element changes grows with depth, and is no smaller without training. Pooling and attention
 # average, and averages change less. Whoever reports invariance by depth should report it for random weights, too.
