@@ -189,7 +189,7 @@ def atlas_settings(run: Run, *, pictures: int | None = None, size: int | None = 
     default to the profile's `atlas_size` and `atlas_steps`. `count`: relatives per feature. ValueError for numbers
     that are too small, and for pictures smaller than the network takes.
     """
-    size = run.profile.atlas_size if size is None else size
+    size = run.model.usable_size(run.profile.atlas_size) if size is None else size
     steps = run.profile.atlas_steps if steps is None else steps
     for name, value, least in (("size", size, 1), ("steps", steps, 1), ("count", count, 1), ("pictures", pictures, 0)):
         if value is not None and value < least:

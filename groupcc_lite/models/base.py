@@ -132,6 +132,20 @@ class BaseModel(nn.Module):
             raise ValueError(f"images hold values from {float(low)} to {float(high)}; expected finite RGB values in "
                              "[0, 1]")
 
+    def usable_size(self, size: int) -> int:
+        """`size`, or `input_size` for a network that takes no other images, as many transformers do.
+
+        >>> from groupcc_lite.models import load_model
+        >>> load_model().usable_size(48)
+        48
+        """
+        try:
+            self.at_size(size)
+        except ValueError as error:
+            log.info("%s draws pictures of %d px and not of %d: %s", self.name, self.input_size, size, error)
+            return self.input_size
+        return size
+
     def at_size(self, input_size: int) -> BaseModel:
         """The same network for square images of another size; weights are shared, the geometry is new.
 

@@ -168,10 +168,11 @@ def _crosscoder_seconds(run: Run, model: BaseModel, batch: int) -> float:
 
 def _atlas_cost(run: Run) -> dict[str, Any]:
     """A picture of every feature of two coders, from a few steps of one batch; dead latents count too."""
-    settings, batch, steps = run.profile, 16, 8
+    settings, steps, size = run.profile, 8, run.model.usable_size(run.profile.atlas_size)
+    batch = max(1, min(16, (16 * 64**2) // size**2))  # about as many pixels whatever the size
     directions = torch.randn(batch, run.model.channels)
-    seconds = _seconds(lambda: symmetry.render_features(run.model, directions, size=settings.atlas_size, steps=steps,
-                                                          batch=batch, progress=False))
+    seconds = _seconds(lambda: symmetry.render_features(run.model, directions, size=size, steps=steps, batch=batch,
+                                                        progress=False))
     pictures = 2 * settings.latents
     return {"pictures": pictures, "hours": seconds / (batch * steps) * pictures * settings.atlas_steps / 3600}
 

@@ -480,8 +480,10 @@ class Run:
                   progress: bool = True, **changes: Any) -> Float[np.ndarray, "k s s 3"]:
         """Feature visualisations of these latents, by their encoder directions; RGB in [0, 1].
 
-        `changes`: size (pixels), steps, seed, lr, negative, as for `render_features`.
+        `changes`: size (pixels), steps, seed, lr, negative, as for `render_features`. Without a size they have the
+        profile's `vis_size`, or the network's own if that is the only one.
         """
+        changes = dict(size=self.model.usable_size(self.profile.vis_size)) | changes
         directions = coder.W_e.detach()[torch.as_tensor(np.asarray(features), device=coder.W_e.device)]
         settings = dict(size=self.profile.vis_size, steps=self.profile.vis_steps, seed=self.seed) | changes
 

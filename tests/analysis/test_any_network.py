@@ -60,6 +60,6 @@ def test_from_the_command_line_with_random_weights(drawn, tmp_path, monkeypatch)
     settings = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
     out = tmp_path / "report"
     assert cli.main(["analyse", "--profile", "smoke", "--group", "D_4", "--model",
-                     "hf/openai/clip-vit-base-patch32/encoder.layers.5", "--weights", "random", "--images", drawn,
+                     "timm/vit_tiny_patch16_224/blocks.3", "--weights", "random", "--images", drawn,
                      *settings, "--out", str(out), "--no-atlas"]) == 0
     assert (out / "index.html").is_file()

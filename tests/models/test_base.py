@@ -40,3 +40,24 @@ def test_a_call_waits_for_the_device_once():
         assert sum(device.reads.values()) == 1
         with pytest.raises(ValueError, match="from 0.* to nan|from nan to nan|expected finite RGB"):
             model(images * float("nan"))
+
+
+def test_pictures_have_the_networks_own_size_where_it_takes_no_other():
+    from torch import nn
+
+    from groupcc_lite.models import load_model, wrap_model
+
+    assert load_model().usable_size(48) == 48
+
+    class Fixed(nn.Module):
+        """Adds a learned position to every cell, so that it takes images of one size only."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.position = nn.Conv2d(3, 4, 4, stride=4), nn.Parameter(torch.zeros(1, 4, 8, 8))
+            self.out = nn.ReLU()
+
+        def forward(self, x):
+            return self.out(self.conv(x) + self.position)
+
+    assert wrap_model(Fixed(), "out", input_size=32).usable_size(48) == 32
