@@ -251,7 +251,7 @@ DEPTH_PROFILES = {profile.name: profile for profile in (
     DepthProfile("book", TINY_STACKS),
     DepthProfile("inception", (("googlenet", ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4c")),
                                ("efficientnet-lite0", ("blocks.1", "blocks.2", "blocks.3", "blocks.4"))),
-                 images=90, points_per_image=10, mask_radius=32.0, latents=384, k=24, steps=120),
+                 images=400, points_per_image=16, mask_radius=44.0, latents=512, k=32, steps=200),
     DepthProfile("paper", (("inceptionv1", ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4c")),
                            ("efficientnet-lite0", ("blocks.1", "blocks.2", "blocks.3", "blocks.4"))),
                  group="D_16", images=4000, points_per_image=10, mask_radius=32.0, latents=2048, k=32, steps=4000,
