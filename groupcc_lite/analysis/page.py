@@ -160,6 +160,8 @@ def _page(run: Run, found: Analysis, shown: list[str], facts: dict[str, Any], at
     links = ([("atlas/index.html", "Atlas: every feature with its picture")] if atlas else []) + links
     layer = (f"{model.channels} channels, a cell every {geometry.stride:g} pixels of a {model.input_size} pixel input. "
              f"Seed {run.seed}, profile {run.profile.name}.")
+    if geometry.nominal:
+        layer += " Its geometry is nominal: a cell sits at its place, but may see the whole image."
     if isinstance(run, DictionaryRun):
         layer += " The crosscoder is a sparse autoencoder that was given, with fitted blocks; it was not trained here."
     return PAGE.format(title=html.escape(title), style=LOOK.read_text(), layer=html.escape(layer), rows=rows,

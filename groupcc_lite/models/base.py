@@ -6,7 +6,9 @@ comes out, wherever the network came from and however the layer is read.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import logging
 from dataclasses import asdict, dataclass
 
@@ -140,7 +142,8 @@ class BaseModel(nn.Module):
         48
         """
         try:
-            self.at_size(size)
+            with contextlib.redirect_stderr(io.StringIO()):  # a traced network prints where it failed
+                self.at_size(size)
         except ValueError as error:
             log.info("%s draws pictures of %d px and not of %d: %s", self.name, self.input_size, size, error)
             return self.input_size

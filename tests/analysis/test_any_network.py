@@ -42,7 +42,8 @@ def test_a_transformer_is_analysed(name, drawn, tmp_path, caplog):
     with torch.no_grad():
         assert torch.isfinite(torch.as_tensor(run.ceiling())).all()
     page = write_report(run, tmp_path / "out", atlas=False)
-    assert len(pandas.read_csv(page.parent / "features.csv")) > 0 and name.split("/")[2] in page.read_text()
+    assert len(pandas.read_csv(page.parent / "features.csv")) > 0
+    assert name.split("/")[2] in page.read_text() and "Its geometry is nominal" in page.read_text()
     assert json.loads((page.parent / "provenance.json").read_text())["group"] == "D_4"
 
 
