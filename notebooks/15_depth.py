@@ -87,13 +87,13 @@ print(f"{' and '.join(networks)}, {len(study.layers)} layers and kinds of weight
 # `tiny-vit` is a small *vision transformer* (Dosovitskiy et al. 2021). It cuts the image into patches of 8 by 8 pixels,
 # makes a vector, a *token*, of each, adds to it a learned vector for the patch's position, and lets every token look at
 # every other one in six blocks. Nothing in it shifts along, let alone turns: what one position does, another one has to
-# learn anew. Its positions begin as waves and its keys as copies of its queries, which is also what *random weights*
-# means for it.
+# learn anew. Before training its position vectors are sines and cosines, and its key matrices equal its query matrices;
+# so *random weights* are not all random here.
 #
 # Both networks were trained for the same task on the same drawings, to name the shape at each place. Drawings show
 # every orientation equally often; which one it is was never asked. The convolutional network names 99 % of held-out
-# shapes right, the transformer 59 % (chance 7 %): it knows squares, circles and gratings, and confuses lines, curves
-# and corners.
+# shapes right, the transformer 59 % (chance 7 %): it names closed shapes, textures and edges, but seldom lines, curves
+# or T-junctions.
 #
 # Which part of the image does a cell see? For a convolution that follows from its layers. A token sees the whole image
 # through attention. We read it at the middle of its patch all the same, and call such a geometry *nominal*: it says
@@ -114,8 +114,8 @@ display(Markdown("\n".join(lines)))
 # %% [markdown]
 # All layers get the same: images, mask, points for each image, group, and size and training of the
 # {term}`crosscoder`. Otherwise depth could not be told from settings. The same goes for random weights, the null of
-# all that training may have done. The mask is as small as the deepest layer needs. Where it is larger than what keeps
-# receptive fields inside the image, points see the border, which looks the same after every quarter turn and mirror.
+# all that training may have done. All layers share one mask. In layers whose receptive field does not fit, points see
+# the border. It looks the same after quarter turns and mirrors, but not after a turn by 45 degrees.
 
 # %%
 measured = {which: study.measure(which) for which in study.layers}
@@ -137,7 +137,8 @@ stacks = {(name, kind): study.stack(name, kind)
 #
 # $$ \mathbb{E}\,\lVert D f\rVert^2 \;/\; \mathbb{E}\,\lVert f - \bar f\rVert^2 , $$ (eq-local-error)
 #
-# with $t$ in units that move the points by one pixel in the mean of squares.
+# with $\bar f$ the mean over images and points, and $t$ in units that move the points by one pixel in the mean of
+# squares.
 # ```
 #
 # The derivative is the Lie derivative of Gruver et al. (2023), read at points instead of in a whole grid. It is taken
@@ -172,25 +173,30 @@ with figures.house_style():
 
 # %% [markdown]
 # In both networks training makes errors *larger*, at every layer. Selective features change faster when their stimulus
-# moves than random ones do. So a small error is no sign of training, and none of quality: a constant layer has none.
+# moves than random ones do. So a small error is no sign of training, and none of quality: a blur of the image has a
+# smaller one than any layer here, as the crosses show.
 #
 # Rotation costs about as much as a shift, although shifts are built into one of the two networks. They are built in for
 # whole strides only, and a pixel is less than a stride: what is read between cells is an average of neighbours. With
-# depth the convolutional network gets worse, trained or not. The transformer begins near where the other one ends,
-# since a shift by a pixel gives all its patches another content, and stays there.
+# depth the convolutional network gets worse, trained or not. The trained transformer begins near where the other one
+# ends, and stays there. Patches alone do not explain it: with random weights the same patches give a third of that
+# error.
 
 # %% [markdown]
 # ## What a linear reader finds
 #
 # The {term}`linear ceiling` allows channels to change places: how much of the activation for the turned image is a
 # linear function of the one for the upright image? {numref}`fig-depth` has it on top, with what the
-# {term}`crosscoder` explains. Below stand the symmetries of the crosscoder's features: their share with some symmetry
-# beyond what spectra like theirs have by chance, and the power that no element changes.
+# {term}`crosscoder` explains. It writes the activations for all 16 turned and mirrored images as a sum of few features,
+# each with one vector for each image. A feature is symmetric if some of these vectors are equal. Some features look so
+# by chance, because they change little; made-up features that change as little ({term}`surrogates <surrogate>`) say how
+# many. The third row shows what is beyond that, the last one how much of a feature's squared length is the same for all
+# 16 images.
 
-# %% mystnb={"figure": {"name": "fig-depth", "caption": "From the image upwards. Linear ceiling and variance explained are means over all elements but the identity and over all blocks. Excess: share of living features with a symmetry, but not all, less that of surrogates with the same spectra. Power: in the trivial irrep, which no element changes. Small marks are coders of other seeds."}, "image": {"alt": "Eight panels, two networks side by side and four quantities below each other, each with a line for trained and one for random weights."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-depth", "caption": "From the image upwards. The linear ceiling is a mean over all elements but the identity, variance explained one over all blocks, so that it can be above. Excess: share of living features with a symmetry, but not all, less that of surrogates. Lines are means of two coders, small marks the two."}, "image": {"alt": "Eight panels, two networks side by side and four quantities below each other, each with a line for trained and one for random weights."}} tags=["hide-input"]
 PANELS = {"linear ceiling": lambda m: m.ceiling, "crosscoder, FVE": lambda m: m.fve,
           "excess symmetry": lambda m: m.excess,
-          "power of no change": lambda m: m.power[:, 0]}
+          "power that no element changes": lambda m: m.power[:, 0]}
 with figures.house_style():
     fig, axes = plt.subplots(len(PANELS), 2, figsize=(8.4, 9.6), sharey="row")
     for row, (title, value) in zip(axes, PANELS.items(), strict=True):
@@ -220,18 +226,25 @@ def values(m):
         invariant=m.invariant.mean(), trivial=m.power[:, 0].mean())
 
 
-for which, m in measured.items():
-    for key, value in values(m).items():
-        report.number(f"{key}_{'/'.join(which)}", float(value), note=wording[key])
+def key_of(key, *which):
+    """tiny-inception, conv2d0, trained -> key_tiny_inception_conv2d0_trained."""
+    return "_".join((key, *which)).replace("-", "_").replace(".", "_")
 
 
 def tables(numbers, networks):
     """A table for each network and kind of weights, with a column for each layer."""
     for name, layers in networks:
         for kind in WEIGHTS:
-            columns = [f"{name}/{layer}/{kind}" for layer in layers]
+            mine = {f"{key}/{layer}": numbers[key_of(key, name, layer, kind)]
+                    for key in wording for layer in layers}
             display(Markdown(f"**{name}, {kind} weights**\n\n"
-                             + table_by_column(numbers, wording, columns)))
+                             + table_by_column(mine, wording, layers,
+                                               key="{key}/{column}")))
+
+
+for which, m in measured.items():
+    for key, value in values(m).items():
+        report.number(key_of(key, *which), float(value), note=wording[key])
 
 
 tables(report.numbers, study.profile.networks)
@@ -239,17 +252,20 @@ tables(report.numbers, study.profile.networks)
 # %% [markdown]
 # Three things can be read off, in the book's run.
 #
-# *Convolutional network.* With depth its features become less predictable from each other under turns, and more
-# symmetric: the excess over surrogates rises from nothing to nearly a tenth of the features, and random weights stay
-# far below. This is the emergence of {doc}`07_symmetry`, and it is a matter of depth.
+# *Convolutional network.* With depth its activations for turned images become less predictable from those for upright
+# ones, with random weights much less so. Its features become more symmetric: the excess over surrogates rises from
+# nothing to nearly a tenth of them, most of it between the first two layers, and random weights stay far below.
+# Symmetries that the encoder confirms are too few to say the same: 1 % of the features of the last layer, and as many
+# in the random transformer.
 #
-# *Transformer.* To copy what its first block says of the upright image is worse than to say the mean of all images: a
-# copy explains less than nothing of what it says of a turned one. Of its last block a copy explains a third: tokens
-# forget the orientation that they were never asked for. But training gives it no more symmetric features than random
-# weights have. Less orientation is not more symmetry: a code for names needs neither a mirror nor a half turn.
+# *Transformer.* The row *a copy* says how well the activation for the upright image, unchanged, predicts that for the
+# turned one. It rises from below 0 to a third: the last block depends less on orientation than the first. Random
+# weights depend on it less still. And training ends with *fewer* symmetric features than random weights have. Less
+# orientation is not more symmetry: a code for names needs neither a mirror nor a half turn.
 #
-# *Both.* The power that no element changes grows with depth, and is no smaller without training. Pooling and attention
-# average, and averages change less. Whoever reports invariance by depth should report it for random weights, too.
+# *Both.* The power that no element changes grows with depth, with or without training. In the convolutional network
+# training makes it smaller; in the transformer's last block it makes no difference. Averaging by pooling and attention
+# may be the reason; we did not test it. Whoever reports invariance by depth should report it for random weights, too.
 
 # %% [markdown]
 # ## The same feature in another network?
@@ -266,9 +282,10 @@ tables(report.numbers, study.profile.networks)
 # $hJ$ what $i$ says to $J$.
 # ```
 #
-# The best of hundreds of correlations is never small. Two features that both like bright spots agree, whoever made
-# them. Images that do not belong together are therefore too weak a null. Ours is *the other network's architecture
-# with random weights*: it sees the same pixels through the same patches, and has learned nothing. A feature is called
+# The best of hundreds of correlations is never small. An easy null would be to compare features on different images:
+# whatever they like, their responses then have nothing to do with each other. But two features that both like bright
+# spots beat that null, whoever made them. Ours is *the other network's architecture with random weights*: it sees the
+# same pixels through the same patches, and has learned nothing. A feature is called
 # shared if its counterpart is better than 99 % of the counterparts that features have there, with as many candidates
 # on both sides. This was decided before any number of the transformer was looked at. What could at best be reached is
 # said by another coder of the *same* layer.
@@ -311,11 +328,12 @@ for name, s in found.items():
     lines.append(f"| {name} | " + " | ".join(f"{v:.2f}" for v in cells) + " |")
 display(Markdown("\n".join(lines)))
 
-# %% mystnb={"figure": {"name": "fig-counterparts", "caption": "Left: correlation of each feature of the first network's last layer with its counterpart, by where that was looked for. Right: the best pair of each drawn shape. A row is a shape; the bars are the largest response of the feature (left) and of its counterpart (right) to each of the drawn shapes in any orientation, which took no part in the matching."}, "image": {"alt": "Left, cumulative curves of correlations, that of another coder furthest right, that of random weights furthest left. Right, two grids of responses to shapes that look alike."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-counterparts", "caption": "Left: correlation of each feature of the first network's last layer with its counterpart, by where that was looked for. Right: for each shape that a shared feature prefers, the best pair. A row is a pair, a column a shape; dark is a large response of the feature (left) and of its counterpart (right) to the shape in any orientation, each by its own largest. Drawn shapes took no part in the matching."}, "image": {"alt": "Left, cumulative curves of correlations, that of another coder furthest right, that of random weights furthest left. Right, two grids of responses to shapes, the left one with a dark diagonal, the right one with several dark cells in a row."}} tags=["hide-input"]
 best = found[f"{other}, last layer"].found
 pair = best.correlation.nan_to_num(-1)
 mine = ours[one].drawings.amax(1)  # (shape, feature)
-prefers = mine.argmax(0).where(mine.amax(0) > 0, -1)  # -1: silent on drawings
+sharing = best.correlation > found[f"{other}, last layer"].above.bar
+prefers = mine.argmax(0).where((mine.amax(0) > 0) & sharing, -1)  # -1: not drawn
 shapes = sorted(set(prefers.tolist()) - {-1})
 rows = [int(np.argmax(np.where(prefers == shape, pair, -2))) for shape in shapes]
 with figures.house_style():
@@ -325,7 +343,6 @@ with figures.house_style():
                     ("random weights", random)]:
         axes[0].ecdf(f.correlation[~f.correlation.isnan()].numpy(), label=name)
     axes[0].set(xlabel="correlation with the counterpart", ylabel="share of features")
-    axes[1].set_ylabel("feature that prefers the shape")
     axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1))
     theirs = ours[other].drawings.amax(1)[:, best.partner[rows]]
     for ax, title, grid in ((axes[1], one, mine[:, rows]), (axes[2], other, theirs)):
@@ -333,17 +350,19 @@ with figures.house_style():
         ax.set_xticks(range(len(SHAPE_NAMES)), SHAPE_NAMES, rotation=90, fontsize=9)
         ax.set(title=title, yticks=[])
         ax.grid(visible=False)
+    axes[1].set_yticks(range(len(rows)), [SHAPE_NAMES[k] for k in shapes], fontsize=9)
     report.figure("counterparts", fig)
 
 # %% [markdown]
 # In the book's run a quarter of the features of the convolutional network's last layer have a counterpart in the
 # transformer's last block that random weights do not offer; one in a hundred would by chance. Another coder of the same
 # layer has one for nine in ten, so the question has room for an answer. On drawn shapes, which took no part in the
-# matching, these pairs agree nearly as well as two coders of the same layer do, and other pairs not at all. And they
-# share more than responses: more of them have the same stabiliser than chance gives, though most of what is the same is
-# that there is none.
+# matching, these pairs agree nearly as well as two coders of the same layer do, and other pairs not at all. The figure
+# says of which kind they are: where a feature of the convolutional network prefers one shape, its partner often prefers
+# several. More pairs have the same stabiliser than chance gives, but no more than pairs of two coders have beyond
+# chance, and mostly both have none: this says little about symmetry.
 #
-# The first block offers fewest. What is shared is made on the way.
+# The first block offers fewest. What is shared is there by the third block.
 
 # %% [markdown]
 # ## Exercises
@@ -366,8 +385,8 @@ print(f"{passing:.0%} of the features have a partner among random ones that is a
       f"{easy.unrelated:.2f}")
 
 # %% [markdown]
-# Far more than one in a hundred. Features that agree on what is bright and what is an edge agree everywhere, whoever made them. A null must
-# share with the data whatever is not in question.
+# Far more than one in a hundred. Features that agree on what is bright and what is an edge agree everywhere, whoever
+# made them. A null must share with the data whatever is not in question.
 #
 # ```{solution-end}
 # ```
@@ -397,8 +416,8 @@ for step in (1.0, 2.0, 4.0):
 
 # %% [markdown]
 # It falls: the error grows more slowly than the square of the angle, from the first degree on. Part of it is there for
-# the smallest motion, since what is read between cells jumps from one pair of cells to the next; the rest saturates when
-# features have turned away from their stimulus. A derivative of a network is a statement about small motions only.
+# the smallest motion, since what is read between cells jumps from one pair of cells to the next; the rest saturates
+# when features have turned away from their stimulus. A derivative of a network is a statement about small motions only.
 #
 # ```{solution-end}
 # ```
@@ -413,8 +432,9 @@ _ = report.save()
 there = figures.published_numbers("15_depth")
 if there:
     tables(there, DEPTH_PROFILES["inception"].networks)
-display(Markdown(report.compare(*(key for key in report.comparable()
-                                  if "/" not in key))))
+pairs = [key for key in report.comparable()
+         if not key.startswith(tuple(f"{name}_" for name in wording))]
+display(Markdown(report.compare(*pairs)))
 
 # %% [markdown]
 # The profile `inception` compares five layers of GoogLeNet with four of EfficientNet-Lite0 on 400 photographs. That run
@@ -424,18 +444,20 @@ display(Markdown(report.compare(*(key for key in report.comparable()
 # ## Summary
 #
 # - The {prf:ref}`local equivariance error <def-local-error>` needs no coder and no group. Training makes it larger.
-# - Symmetric features grow with depth in the convolutional network, beyond surrogates and random weights. In the
-#   transformer, into which nothing is built, depth brings tokens that change less, and no symmetric features.
-# - The power that no element changes is as large in random networks.
-# - A quarter of the convolutional network's features have a {prf:ref}`counterpart <def-counterpart>` in the transformer,
-#   if random weights are the null. Images that do not belong together are too weak a null.
+# - In the convolutional network more features are symmetric in later layers than in the first, beyond surrogates and
+#   random weights. In the transformer tokens change less with depth, but it ends with fewer symmetric features than
+#   random weights have.
+# - The power that no element changes is no smaller in random networks.
+# - A quarter of the convolutional network's features have a {prf:ref}`counterpart <def-counterpart>` in the
+#   transformer, if random weights are the null. Images that do not belong together are too weak a null.
 #
 # ## Limits
 #
-# One trained network of each kind, and one draw of random weights. Counterparts are found by correlation, which a
+# One trained network of each kind, and one draw of random weights. The transformer names 59 % of the shapes; a better
+# one might have more symmetric features. Counterparts are found by correlation, which a
 # common cause explains as well as a common mechanism. The transformer's geometry is nominal: reading a token at its
 # patch's middle is a choice.
 #
 # ## What next
 #
-# {doc}`../book/your_own` has the same for your network.
+# {doc}`../book/your_own` analyses one layer of your network. To compare several, give all the same `mask_radius`.
