@@ -70,13 +70,17 @@ def _atlas(options: argparse.Namespace) -> None:
 
 
 def _analyse(options: argparse.Namespace) -> None:
-    from groupcc_lite.analysis import write_report
-    from groupcc_lite.runs import Run, run_cost
+    from groupcc_lite.analysis import check_report, write_report
+    from groupcc_lite.runs import Run, get_profile, run_cost
 
     use_data(options.data)
     given = {key: getattr(options, key) for key in ("model", "layer", "group") if getattr(options, key) is not None}
-    run = Run(options.profile, options.seed, images=options.images, weights=options.weights, **given,
-              **dict(_setting(text) for text in options.set))
+    settings = dict(_setting(text) for text in options.set)
+    if twice := sorted(settings.keys() & given.keys()):
+        raise ValueError(f"{', '.join(twice)} is given twice, by an option and by --set; give it once")
+    get_profile(options.profile, **settings)  # refuses what is no field of a profile
+    check_report(options.out)
+    run = Run(options.profile, options.seed, images=options.images, weights=options.weights, **given, **settings)
     if options.dictionary is not None:
         from groupcc_lite.interop import load_dictionary
 

@@ -5,6 +5,6 @@ measuring, and `doubts` says what a careful reader would doubt about the numbers
 """
 
 from groupcc_lite.analysis.measures import Analysis, doubts, measure
-from groupcc_lite.analysis.page import write_report
+from groupcc_lite.analysis.page import check_report, write_report
 
-__all__ = ["Analysis", "doubts", "measure", "write_report"]
+__all__ = ["Analysis", "check_report", "doubts", "measure", "write_report"]

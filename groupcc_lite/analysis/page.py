@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ def write_report(run: Run, folder: str | Path, *, atlas: bool = True) -> Path:
     ['features.csv', 'features.parquet', 'figures', 'index.html', 'provenance.json']
     """
     folder = Path(folder)
+    check_report(folder)
     found = measure(run)
     frame = feature_frame(found.table, run.group)
     _write(folder / "features.csv", frame.to_csv)
-    require("pyarrow", "tables")
     _write(folder / "features.parquet", frame.to_parquet)
     facts = provenance(**run.report("analysis").facts)
     write_json(folder / "provenance.json", facts)
@@ -47,6 +48,25 @@ def write_report(run: Run, folder: str | Path, *, atlas: bool = True) -> Path:
         make_page(run, folder / "atlas")
     atomic_write(folder / "index.html", _page(run, found, shown, facts, atlas).encode())
     return folder / "index.html"
+
+
+def check_report(folder: str | Path) -> None:
+    """What a report needs beside a run, before anything costly: the error of a missing extra, ValueError for a folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as work:
+    ...     check_report(f"{work}/report")
+    """
+    require("pandas", "tables")
+    require("pyarrow", "tables")
+    require("matplotlib", "pictures")
+    require("umap", "families")
+    folder = Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise ValueError(f"the report cannot be written to {folder} ({error}); give another folder") from error
 
 
 def _write(path: Path, writer: Callable[[Any], Any]) -> None:

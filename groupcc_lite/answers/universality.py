@@ -195,9 +195,14 @@ def shared(a: FeatureResponses, b: FeatureResponses, null: FeatureResponses, G: 
     (True, 1.0, 1.0)
     """
     count = min(len(b.label), len(null.label))
+    if not count or not a.label:
+        raise ValueError(f"{len(a.label)}, {len(b.label)} and {len(null.label)} living features; expected some of "
+                         "each: train longer, or look at an earlier layer")
     b, null = _thinned(b, count), _thinned(null, count)
     found, other = (counterparts(a.photographs, each.photographs, G) for each in (b, null))
     known = ~(found.correlation.isnan() | other.correlation.isnan())
+    if not known.any():
+        raise ValueError("no feature responds to these images differently from point to point; expected some that do")
     mine, theirs = found.correlation[known], other.correlation[known]
     above = above_null(mine, theirs, seed=seed)
     gains = (mine - theirs).double().numpy()
@@ -209,7 +214,9 @@ def shared(a: FeatureResponses, b: FeatureResponses, null: FeatureResponses, G: 
         return Shared(found, above, float(gains.mean()), interval, easy, *[float("nan")] * 4, len(rows))
     partner, element = found.partner[rows], found.element[rows]
     drawn = _agree(a.drawings, b.drawings, G, rows, partner, element)
-    others = _agree(a.drawings, b.drawings, G, rows, partner.roll(1), element.roll(1))
+    swapped = [_agree(a.drawings, b.drawings, G, rows[other], partner.roll(k)[other], element.roll(k)[other])
+               for k in range(1, min(len(rows), 20)) if (other := partner.roll(k) != partner).any()]
+    others = float(np.mean(swapped)) if swapped else float("nan")
     same, by_chance = agreement([a.label[i] for i in rows.tolist()], [b.label[j] for j in partner.tolist()])
     return Shared(found, above, float(gains.mean()), interval, easy, drawn, others, same, by_chance, len(rows))
 

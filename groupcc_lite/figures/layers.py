@@ -24,7 +24,7 @@ def depth_lines(values: Mapping[str, np.ndarray], layers: Sequence[str], ax: Axe
     >>> from matplotlib.figure import Figure
     >>> ax = depth_lines({"trained": np.array([[0.1, 0.2], [0.3, 0.4]])}, ["conv", "mixed"], Figure().subplots())
     >>> len(ax.lines), [label.get_text() for label in ax.get_xticklabels()]
-    (3, ['conv', 'mixed'])
+    (4, ['conv', 'mixed'])
     """
     if unknown := values.keys() - LINES.keys():
         raise ValueError(f"values has {', '.join(sorted(unknown))}; expected {' and '.join(LINES)}")

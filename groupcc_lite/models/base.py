@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from groupcc_lite.models.cut import FAILURES, does_not_run, noise
 from groupcc_lite.models.geometry import (
@@ -170,8 +170,11 @@ class BaseModel(nn.Module):
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr((self.layer, self.input_size, asdict(self.preprocess))).encode())
-        graph = getattr(self.network, "graph", None)  # for a network that a hook stops, its repr must do
-        digest.update(b"" if graph is None else str(graph).encode())
+        for part in self.network.modules():
+            if isinstance(part, fx.GraphModule):
+                digest.update(str(part.graph).encode())
+            elif isinstance(part, StoppedNetwork):  # no graph says what it computes
+                digest.update(part.description().encode())
         # The graph only names its layers; what they are, such as the kind and size of a pooling, is in their repr.
         digest.update(f"{nn.Module.__repr__(self.network)} {self.geometry!r}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):

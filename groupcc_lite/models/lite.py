@@ -99,6 +99,7 @@ def renamed(source: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Ten
 
     ValueError unless each pair has the same kind (weight, bias, mean ...) and shape.
 
+    >>> import torch
     >>> list(renamed({"_fc.bias": torch.zeros(2)}, {"classifier.bias": torch.ones(2)}))
     ['classifier.bias']
     """

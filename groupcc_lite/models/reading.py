@@ -8,6 +8,8 @@ after a comparison with the hook on a random image (`cut.truncate`).
 from __future__ import annotations
 
 import copy
+import hashlib
+import inspect
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -46,8 +48,28 @@ class StoppedNetwork(nn.Module):
         found = {layer: _one_tensor(outputs[path], layer) for layer, path in self._paths.items()}
         return found[self.layers] if isinstance(self.layers, str) else found
 
+    def description(self) -> str:
+        """All that decides what the module computes beside its weights: classes, settings, code and other buffers."""
+        return "\n".join(_described(name, part) for name, part in self.module.named_modules())
+
     def extra_repr(self) -> str:
         return f"stopped at {self.layers}, calls {list(self._calls.values())}"
+
+
+def _described(name: str, part: nn.Module) -> str:
+    """One submodule: its class and code, its plain attributes, its configuration, buffers that no state dict holds."""
+    plain = {key: value for key, value in sorted(vars(part).items())
+             if isinstance(value, int | float | str | tuple | list) and not key.startswith("_")}
+    config = getattr(part, "config", None)
+    settings = config.to_json_string(use_diff=False) if hasattr(config, "to_json_string") else ""
+    kept = part._non_persistent_buffers_set
+    buffers = [(key, hashlib.sha256(value.detach().cpu().float().numpy().tobytes()).hexdigest())
+               for key, value in part.named_buffers(recurse=False) if key in kept]
+    try:
+        code = inspect.getsource(type(part).forward)
+    except (OSError, TypeError):  # made by a program, so there is no file with it
+        code = ""
+    return f"{name} {type(part).__module__}.{type(part).__qualname__} {plain} {settings} {buffers} {code}"
 
 
 def read_layer(module: nn.Module, layer: str, *, input_size: int, channels: int = 3, way: str = "auto") -> nn.Module:

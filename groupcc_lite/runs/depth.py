@@ -63,7 +63,7 @@ class LayerMeasures(NamedTuple):
     """What is said of a layer; arrays have a value for each coder.
 
     >>> LayerMeasures._fields[:3]
-    ('ceiling', 'copied', 'fve')
+    ('ceiling', 'copied', 'turning')
     """
 
     ceiling: float
@@ -144,6 +144,10 @@ class LayerStudy:
                 self.run(which).check()
             except ValueError as error:
                 problems.append(f"{'/'.join(which)}: {error}")
+        sizes = {which.network: self.run(which).model.input_size for which in self.layers} if not problems else {}
+        if len(set(sizes.values())) > 1:
+            problems.append(f"networks take images of different sizes, {sizes}, so that a point is not the same place "
+                            "in all of them; compare networks of one size")
         if problems:
             raise ValueError("\n".join(problems))
 

@@ -166,7 +166,7 @@ class Run:
             raise ValueError(f"control is {name!r}; expected one of {', '.join(CONTROLS)} (told: for tiny-inception)")
         model, weights = self._model, self.weights
         if name == "untrained":
-            model = load_model(self.model.name, self.model.layer, weights="random", device=self.device)
+            model = self._untrained()
         elif name == "patches":
             model = patch_model(self.model)
         elif name == "told":
@@ -177,6 +177,19 @@ class Run:
             budget["mask_radius"] = self.profile.mask_radius or self.model.geometry.max_mask_radius
         given = dict(images=images, weights=weights, model=model, action=self.action) | budget | changes
         return Run(self.profile, self.seed, work=self.work, device=self.device, **given)
+
+    def _untrained(self) -> BaseModel:
+        """The model's architecture with random weights, for images of the same size; ValueError if nobody knows it."""
+        name, layer, size = self.model.name, self.model.layer, self.model.input_size
+        try:
+            model = load_model(name, layer, weights="random", device=self.device, input_size=size)
+        except ValueError as error:
+            raise ValueError(f"no untrained copy of {name!r} can be made ({error}); make one yourself and give it: "
+                             "run.control(model=wrap_model(...))") from error
+        if model.preprocess != self.model.preprocess:
+            raise ValueError(f"{name!r} with random weights expects images prepared in another way than this model; "
+                             "make an untrained copy yourself and give it: run.control(model=wrap_model(...))")
+        return model
 
     def fold(self, number: int, of: int | None = None, *, images: int | None = None) -> FoldRun:
         """The same run with other images held out: fold `number` of `of` disjoint ones (default: the profile's folds).

@@ -64,6 +64,7 @@ def test_from_the_command_line(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, message", [
+    (["--layer", "mixed3a", "--set", "layer=mixed3b"], "layer is given twice"),
     (["--set", "latents"], "expected FIELD=VALUE"), (["--set", "latent=3"], "no field latent"),
     (["--group", "Q_8"], "group is"), (["--model", "torchvision/resnet18"], "names no layer"),
     (["--set", "batch_size=4000"], "this run would fail")])
@@ -71,6 +72,12 @@ def test_wrong_requests_are_said_at_once(tmp_path, capsys, monkeypatch, argument
     monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
     assert cli.main(["analyse", *SMALL, *arguments, "--out", str(tmp_path / "report")]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "report").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match="the report cannot be written to .*file/report"):
+        check_report(tmp_path / "file" / "report")
 
 
 @pytest.mark.browser

@@ -96,3 +96,10 @@ def test_errors_say_what_is_wrong(unchecked):
         counterparts(random(5, 4, 2), random(6, 4, 2), cyclic(4))
     with pytest.raises(ValueError, match="3 and 2 labels"):
         agreement(["a"] * 3, ["b"] * 2)
+
+
+def test_without_living_features_there_is_one_clear_error():
+    some, none = asked(random(IMAGES * POINTS + 14, 4, 3)), asked(random(IMAGES * POINTS + 14, 4, 3)[..., :0], [])
+    none = none._replace(label=[])
+    with pytest.raises(ValueError, match="3, 3 and 0 living features"):
+        shared(some, some, none, cyclic(4))

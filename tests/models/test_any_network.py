@@ -161,3 +161,28 @@ def test_several_layers_come_from_one_pass():
 
 def test_channels_last_is_turned():
     assert ChannelsLast().as_grid(torch.zeros(2, 7, 7, 3), 14).shape == (2, 3, 7, 7)
+
+
+class Heads(nn.Module):
+    """Tokens of patches through attention of some heads, with a branch on the data, so that only a hook reads it."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.heads = heads
+        self.embedding = nn.Conv2d(3, 8, 4, stride=4)
+        self.out = nn.Identity()
+
+    def forward(self, images):
+        tokens = self.embedding(images).flatten(2).transpose(1, 2)
+        q = tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        mixed = nn.functional.scaled_dot_product_attention(q, q, q).transpose(1, 2).flatten(2)
+        return self.out(mixed if images.mean() > 0 else 1.0 * mixed)
+
+
+def test_what_only_a_hook_reads_is_told_apart_by_its_settings():
+    """Weights of the same shapes and values, another number of heads: other activations, so another fingerprint."""
+    one, other = Heads(2), Heads(4)
+    other.load_state_dict(one.state_dict())
+    prints = {heads: wrap_model(network, "out", input_size=16, grid=TokenGrid(4)).fingerprint
+              for heads, network in (("2", one), ("4", other), ("again", one))}
+    assert prints["2"] == prints["again"] != prints["4"]

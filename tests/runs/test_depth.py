@@ -62,6 +62,13 @@ def test_layers_that_cannot_be_read_are_named_before_anything_is_made(tmp_path):
     assert "tiny-inception" not in str(found.value) and not list(tmp_path.glob("orbits/*"))
 
 
+def test_networks_of_two_sizes_are_refused(study, monkeypatch):
+    monkeypatch.setattr(study.run(study.layers[-1]).model, "input_size", 97)
+    monkeypatch.setattr(type(study.run(study.layers[0])), "check", lambda self: None)
+    with pytest.raises(ValueError, match="images of different sizes, .*'tiny-vit': 97"):
+        study.check()
+
+
 def test_the_report_says_which_networks_were_compared(study):
     facts = study.report("15_depth").facts
     assert set(facts["fingerprints"]) == {"/".join(which) for which in study.layers}
