@@ -10,7 +10,7 @@ from PIL import Image
 from small import noise_run
 
 from groupcc_lite import __main__ as cli
-from groupcc_lite.analysis import measure, write_report
+from groupcc_lite.analysis import check_report, measure, write_report
 from groupcc_lite.runs import Run
 
 SMALL = ["--profile", "smoke", "--group", "C_4", "--set", "drawings=12", "--set", "points_per_image=4", "--set",
