@@ -76,7 +76,7 @@ from groupcc_lite.answers.universality import (
     counterparts,
     responses,
     shared,
-    unrelated,
+    unrelated_counterparts,
 )
 
 __all__ = [
@@ -88,5 +88,5 @@ __all__ = [
     "logistic_by_steps", "median_interval", "plant", "pose_errors", "predicted_angles", "probe_all", "probe_settings",
     "probe_task", "ranked_latents", "readable", "redrawn", "reposed_pictures", "responses", "score", "seconds_per_step",
     "separation", "shape_stabiliser", "share_of_advantage", "shared", "standard", "study", "training_cost",
-    "trial_artefact", "unrelated",
+    "trial_artefact", "unrelated_counterparts",
 ]

@@ -79,8 +79,8 @@ def counterparts(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: Finite
     return Counterparts(best.where(best > -torch.inf, torch.nan), partner, element)
 
 
-def unrelated(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: FiniteGroup, image: Int[Tensor, " n"], *,
-              draws: int = 5, seed: int = 0) -> Float[Tensor, " k_all"]:
+def unrelated_counterparts(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: FiniteGroup,
+                           image: Int[Tensor, " n"], *, draws: int = 5, seed: int = 0) -> Float[Tensor, " k_all"]:
     """The null of `counterparts`: correlations of best partners when `b` saw other pictures than `a`, for `above_null`.
 
     `image` says which picture each point is of. Points of one picture stay together and keep their order; a picture is
@@ -89,7 +89,7 @@ def unrelated(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: FiniteGro
 
     >>> from groupcc_lite.groups import cyclic
     >>> a = torch.rand(50, 4, 3, generator=torch.Generator().manual_seed(0))
-    >>> unrelated(a, a, cyclic(4), torch.arange(25).repeat_interleave(2)).max() < 0.5
+    >>> unrelated_counterparts(a, a, cyclic(4), torch.arange(25).repeat_interleave(2)).max() < 0.5
     tensor(True)
     """
     numbers, count = torch.unique_consecutive(image, return_counts=True)
@@ -207,7 +207,7 @@ def shared(a: FeatureResponses, b: FeatureResponses, null: FeatureResponses, G: 
     above = above_null(mine, theirs, seed=seed)
     gains = (mine - theirs).double().numpy()
     interval = percentile_interval(bootstrap(lambda drawn: gains[drawn].mean(), len(gains), seed=seed))
-    chance = unrelated(a.photographs, b.photographs, G, a.image, draws=1, seed=seed)
+    chance = unrelated_counterparts(a.photographs, b.photographs, G, a.image, draws=1, seed=seed)
     easy = float(chance[~chance.isnan()].quantile(0.99))
     rows = torch.nonzero(found.correlation > above.bar).flatten()
     if len(rows) < 2:

@@ -162,13 +162,18 @@ def _load_timm(name: str, file: Path | None, published: bool, input_size: int | 
     def make(**extra: Any) -> nn.Module:
         try:
             return timm.create_model(name, pretrained=published, **sized, **extra)
-        except TypeError:  # networks that take any size have no such setting
+        except TypeError as error:  # networks that take any size have no such setting
+            if "img_size" not in str(error):
+                raise
             return timm.create_model(name, pretrained=published, **extra)
 
     try:
         network = make() if published else _filled(make, file)
     except (urllib.error.URLError, OSError) as error:
         raise _no_connection("timm", name, error) from error
+    except RuntimeError as error:
+        raise ValueError(f"timm has no weights for {name!r} ({error}); give weights=FILE, or weights=\"random\" for an "
+                         "untrained network") from error
     preprocess = Preprocess(mean=tuple(own.mean), std=tuple(own.std))
     return Loaded(network, preprocess, own.input_size[1])
 

@@ -53,11 +53,11 @@ def weights_file(name: str, weights: str | Path | None = None) -> Path | None:
 
 
 def verified_file(name: str, weights: str | Path | None, sha256: str | None,
-                  make_lite: Callable[[], Path] | None = None) -> Path | None:
-    """`weights_file` after comparing its sha256; downloaded, or made by `make_lite`, if nothing else lies there."""
+                  fetch: Callable[[], Path] | None = None) -> Path | None:
+    """`weights_file` after comparing its sha256. `fetch` is for networks whose file is had once and kept."""
     file = weights_file(name, weights)
-    if name in ("inceptionv1", LITE_NAME) and weights is None:
-        file = file or (make_lite() if make_lite and name == LITE_NAME else _download(*_inceptionv1_download()))
+    if fetch is not None and weights is None:
+        file = file or fetch()
         _check_pinned(file, sha256)
     elif sha256 is not None and file is None:
         raise ValueError(f"sha256 is given, but {name} with weights={weights!r} reads no file that it could be "
@@ -118,7 +118,9 @@ def _inceptionv1_download() -> tuple[str, Path]:
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
-def _download(url: str, path: Path) -> Path:
+def inceptionv1_weights() -> Path:
+    """Lucent's weights of InceptionV1, downloaded; ConnectionError without a connection."""
+    url, path = _inceptionv1_download()
     try:
         with atomic_path(path) as temporary:
             torch.hub.download_url_to_file(url, str(temporary), progress=True)

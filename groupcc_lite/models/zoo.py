@@ -28,6 +28,7 @@ from groupcc_lite.models.weight_files import (
     VIT_WEIGHTS,
     bundled_googlenet,
     existing_file,
+    inceptionv1_weights,
     load_state,
     read_weights,
     verified_file,
@@ -36,6 +37,8 @@ from groupcc_lite.stimuli import SHAPES
 
 _NAMES = ("tiny-inception", "tiny-inception-told", "tiny-vit", "googlenet", "inceptionv1", "efficientnet-lite0",
           "torchvision/<name>/<layer>", "timm/<name>/<layer>", "hf/<owner>/<name>/<layer>")
+FETCHED = {"inceptionv1": inceptionv1_weights, LITE_NAME: lite_weights}
+"""Networks whose weights are fetched when they are first asked for, and kept."""
 TINY_PREPROCESS = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 _CAFFE_PREPROCESS = Preprocess(scale=255.0, mean=(104.0, 117.0, 123.0), channels="BGR")
 _LUCID_PREPROCESS = Preprocess(scale=255.0, mean=(117.0, 117.0, 117.0))
@@ -78,7 +81,7 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
               LITE_NAME: (_lite, 224, "blocks.2")}
     if name not in makers and name.split("/")[0] not in LIBRARIES:
         raise ValueError(f"unknown model {name!r}; {near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
-    file = verified_file(name, weights, sha256, lite_weights)
+    file = verified_file(name, weights, sha256, FETCHED.get(name))
     if name in makers:
         maker, size, usual = makers[name]
         network, preprocess = maker(file)

@@ -103,6 +103,7 @@ class LayerStudy:
         self.profile, self.seed, self.work = get_depth_profile(profile), seed, work
         self._given = images
         self._runs: dict[Layer, Run] = {}
+        self._sources: dict[int, ImageSource] = {}
 
     @property
     def layers(self) -> list[Layer]:
@@ -129,6 +130,11 @@ class LayerStudy:
         """The same images for all layers: drawings for the built-in networks, else photographs, evenly spread."""
         count, action = self.profile.images, PlanarAction(parse_group(self.profile.group))
         size = max(action.source_size(model.input_size), model.input_size + 2 * MARGIN)
+        if size not in self._sources:  # a folder of photographs is looked through once, not for every layer
+            self._sources[size] = self._opened(count, size)
+        return self._sources[size]
+
+    def _opened(self, count: int, size: int) -> ImageSource:
         if self._given is None and all(network.startswith("tiny-") for network, _ in self.profile.networks):
             return DrawingSource(count, size, seed=1000 + self.seed)
         given = photo_folder(None, self.profile.name) if self._given is None else self._given

@@ -50,6 +50,7 @@ from groupcc_lite.orbits import (
 from groupcc_lite.runs.features import FamilyMap, FeatureTable, feature_frame, feature_table
 from groupcc_lite.runs.profiles import Profile, get_profile
 from groupcc_lite.runs.recipes import (
+    CODER_SETTINGS,
     FITTED_RIDGE,
     DictionaryRecipes,
     FoldRecipes,
@@ -166,7 +167,7 @@ class Run:
             raise ValueError(f"control is {name!r}; expected one of {', '.join(CONTROLS)} (told: for tiny-inception)")
         model, weights = self._model, self.weights
         if name == "untrained":
-            model = self._untrained()
+            model = self._untrained_model()
         elif name == "patches":
             model = patch_model(self.model)
         elif name == "told":
@@ -178,7 +179,7 @@ class Run:
         given = dict(images=images, weights=weights, model=model, action=self.action) | budget | changes
         return Run(self.profile, self.seed, work=self.work, device=self.device, **given)
 
-    def _untrained(self) -> BaseModel:
+    def _untrained_model(self) -> BaseModel:
         """The model's architecture with random weights, for images of the same size; ValueError if nobody knows it."""
         name, layer, size = self.model.name, self.model.layer, self.model.input_size
         try:
@@ -680,8 +681,10 @@ class DictionaryRun(Run):
 
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with this run's provenance."""
-        report = super().report(chapter)
-        report.facts["dictionary"] = self._fingerprint
+        report, mine = super().report(chapter), self.dictionary
+        trained = {key: value for key, value in report.facts["settings"].items() if key not in CODER_SETTINGS}
+        report.facts |= dict(settings=trained | dict(latents=mine.latents, activation=mine.activation, k=mine.k),
+                             dictionary=self._fingerprint)
         return report
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from groupcc_lite.answers import FeatureResponses, agreement, counterparts, responses, shared, unrelated
+from groupcc_lite.answers import FeatureResponses, agreement, counterparts, responses, shared, unrelated_counterparts
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral
 
@@ -56,9 +56,9 @@ def test_no_image_keeps_its_own_responses_in_the_null():
     """Responses that are constant within an image would match perfectly if one image kept its place."""
     r = torch.arange(8.0).repeat_interleave(2)[:, None, None].expand(-1, 4, 1)
     image = torch.arange(8).repeat_interleave(2)
-    assert unrelated(r, r, cyclic(4), image, draws=20).max() < 0.99
+    assert unrelated_counterparts(r, r, cyclic(4), image, draws=20).max() < 0.99
     with pytest.raises(ValueError, match="two pictures or more"):
-        unrelated(r[:2], r[:2], cyclic(4), image[:2])
+        unrelated_counterparts(r[:2], r[:2], cyclic(4), image[:2])
 
 
 def test_planted_features_are_shared_and_others_are_not():

@@ -149,3 +149,9 @@ def test_the_layer_of_the_images_is_looked_at_first(tmp_path):
     run = Run("smoke", model=small_model(), group="C_4", work=tmp_path, images=noise_images(3, 40))
     with pytest.raises(ValueError, match="reads 9 channels"):
         run.with_dictionary(dictionary(channels=9))
+
+
+def test_the_report_states_the_dictionary_and_no_training(given):
+    facts = given.report("analysis").facts
+    assert not {"steps", "lr", "batch_size"} & facts["settings"].keys()
+    assert [facts["settings"][key] for key in ("latents", "activation", "k")] == [LATENTS, "topk", 5]
