@@ -6,7 +6,7 @@ read by it. The package also holds the built-in network with its training, and s
 """
 
 from groupcc_lite.models.autoencoders import AUTOENCODER_FORMAT, IMAGE_SHAPE, ImageAutoencoder, SceneImages, activations
-from groupcc_lite.models.base import BaseModel
+from groupcc_lite.models.base import BaseModel, read_together
 from groupcc_lite.models.cut import truncate
 from groupcc_lite.models.geometry import Geometry, derive_geometry
 from groupcc_lite.models.networks import GoogLeNet, randomise
@@ -17,6 +17,6 @@ from groupcc_lite.models.zoo import load_model, patch_model, wrap_model
 __all__ = [
     "AUTOENCODER_FORMAT", "BaseModel", "Geometry", "GoogLeNet", "IMAGE_SHAPE", "ImageAutoencoder", "SceneImages",
     "TINY_MODELS", "TINY_STEPS", "TINY_WEIGHTS", "TOLD_WEIGHTS", "VIT_STEPS", "VIT_WEIGHTS", "activations",
-    "derive_geometry", "load_model", "patch_model", "randomise", "train_tiny", "train_vit", "truncate", "weights_file",
-    "wrap_model",
+    "derive_geometry", "load_model", "patch_model", "randomise", "read_together", "train_tiny", "train_vit",
+    "truncate", "weights_file", "wrap_model",
 ]

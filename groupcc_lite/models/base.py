@@ -10,13 +10,14 @@ import contextlib
 import hashlib
 import io
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from groupcc_lite.models.cut import FAILURES, does_not_run, noise
+from groupcc_lite.models.cut import FAILURES, does_not_run, joined, noise
 from groupcc_lite.models.geometry import (
     DisagreeingGeometry,
     Geometry,
@@ -110,6 +111,10 @@ class BaseModel(nn.Module):
 
         `checked` says that the values were looked at before, as `check_values` does; the host then waits for nothing.
         """
+        return self.network(self._prepared(images, checked))
+
+    def _prepared(self, images: Tensor, checked: bool) -> Tensor:
+        """What the network itself reads; errors as by `forward`."""
         size, count = self.input_size, self.input_channels
         fitting = images.ndim == 4 and (images.shape[1] == count or (images.shape[1], count) == (3, 1))
         if not fitting or tuple(images.shape[2:]) != (size, size) or not len(images):
@@ -121,8 +126,7 @@ class BaseModel(nn.Module):
             images = sum(weight * images[:, [channel]] for channel, weight in enumerate(GREY))
         if self.preprocess.channels == "BGR":
             images = images.flip(1)
-        ready = torch.addcmul(self._shift, images.contiguous(memory_format=torch.channels_last), self._gain)
-        return self.network(ready)
+        return torch.addcmul(self._shift, images.contiguous(memory_format=torch.channels_last), self._gain)
 
     def check_values(self, images: Tensor) -> None:
         """ValueError for NaN, infinity, and values far from [0, 1] such as bytes; the host waits for the device once.
@@ -181,6 +185,35 @@ class BaseModel(nn.Module):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().double().numpy().tobytes())
         return digest.hexdigest()
+
+
+def read_together(models: Sequence[BaseModel]) -> Callable[[Tensor], list[Float[Tensor, "b d h w"]]]:
+    """What several base models make of the same images; layers of one network in one pass, as far as it can be had.
+
+    The images' values are not looked at (`BaseModel.check_values`). Where there is no common pass, as for different
+    networks and for layers that a hook reads, every model runs by itself.
+
+    >>> from groupcc_lite.models import load_model
+    >>> models = [load_model(layer=layer) for layer in ("conv2d2", "mixed3b")]
+    >>> [tuple(grid.shape) for grid in read_together(models)(torch.rand(1, 3, 96, 96))]
+    [(1, 48, 24, 24), (1, 120, 24, 24)]
+    """
+    first, *others = models
+    alike = all((model.preprocess, model.input_size, model.device) == (first.preprocess, first.input_size, first.device)
+                for model in others)
+    graph = None
+    if others and alike:
+        cuts = [model.network.network if isinstance(model.network, OnGrid) else model.network for model in models]
+        graph = joined(cuts, noise(first, first.input_size, first.input_channels))
+    if graph is None:
+        return lambda images: [model(images, checked=True) for model in models]
+
+    def read(images: Tensor) -> list[Tensor]:
+        found = graph(first._prepared(images, checked=True))
+        return [model.network.grid.as_grid(output, model.input_size) if isinstance(model.network, OnGrid) else output
+                for model, output in zip(models, found, strict=True)]
+
+    return read
 
 
 def _on_grid(network: nn.Module, grid: TokenGrid | ChannelsLast | None, what: str, input_size: int,

@@ -104,6 +104,56 @@ def _up_to(end: fx.Node, module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     return network
 
 
+def joined(cuts: Sequence[nn.Module], images: Tensor) -> fx.GraphModule | None:
+    """One graph that gives in one pass, as a tuple, what several cuts of one network give; None where there is none.
+
+    There is one if the longest cut leads through all others: the same operations on the same weights. An operation in
+    place beyond a layer could change what the layer has given, so the outputs for `images` must agree.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    >>> both, noise = [truncate(network, layer, input_size=16) for layer in "01"], torch.rand(1, 3, 16, 16)
+    >>> [torch.equal(one, cut(noise)) for one, cut in zip(joined(both, noise)(noise), both, strict=True)]
+    [True, True]
+    >>> joined([both[0], truncate(nn.Conv2d(3, 4, 3), "conv2d", input_size=16)], noise) is None
+    True
+    """
+    graphs = [cut for cut in cuts if isinstance(cut, fx.GraphModule)]
+    longest = max(graphs, key=lambda cut: len(cut.graph.nodes), default=None)
+    if longest is None or len(graphs) < len(cuts) or not all(_leads_through(longest, cut) for cut in graphs):
+        return None
+    graph, copies = fx.Graph(), {}
+    graph.graph_copy(longest.graph, copies)
+    named = {node.name: copy for node, copy in copies.items()}
+    graph.output(tuple(named[_last(cut).name] for cut in graphs))
+    network = fx.GraphModule(longest, graph)
+    with torch.no_grad():
+        agree = all(torch.allclose(one, cut(images), rtol=1e-5, atol=1e-6)
+                    for one, cut in zip(network(images), graphs, strict=True))
+    return network if agree else None
+
+
+def _last(cut: fx.GraphModule) -> fx.Node:
+    """The node whose value the cut returns."""
+    (output,) = (node for node in cut.graph.nodes if node.op == "output")
+    return output.args[0]
+
+
+def _leads_through(longest: fx.GraphModule, cut: fx.GraphModule) -> bool:
+    """Whether all that `cut` computes is computed in `longest` too, by the same modules with the same weights."""
+    steps = {node.name: node for node in longest.graph.nodes if node.op != "output"}
+    for node in cut.graph.nodes:
+        if node.op != "output" and (node.name not in steps or _said(node, cut) != _said(steps[node.name], longest)):
+            return False
+    ours = longest.state_dict()
+    return all(name in ours and torch.equal(tensor, ours[name]) for name, tensor in cut.state_dict().items())
+
+
+def _said(node: fx.Node, cut: fx.GraphModule) -> tuple[str, ...]:
+    """All that a node does: its operation on which others, and the settings of its module."""
+    module = repr(cut.get_submodule(str(node.target))) if node.op == "call_module" else ""
+    return node.op, str(node.target), str(node.args), str(node.kwargs), module
+
+
 def unknown_layer(module: nn.Module, layer: str, layers: list[str]) -> ValueError:
     """The error for a name that is none of the `layers`, with those that are like it."""
     return ValueError(f"unknown layer {layer!r} of {type(module).__name__}; {near_matches(layer, layers)}"

@@ -15,7 +15,15 @@ from groupcc_lite.orbits.local_equivariance import (
     local_equivariance_error,
 )
 from groupcc_lite.orbits.memory import TensorOrbits
-from groupcc_lite.orbits.sampling import OrbitSample, mask_points, orbits_at, read_at, sample_orbits, transformed_cells
+from groupcc_lite.orbits.sampling import (
+    OrbitSample,
+    mask_points,
+    orbits_at,
+    read_at,
+    sample_layers,
+    sample_orbits,
+    transformed_cells,
+)
 from groupcc_lite.orbits.source import IdentityBlocks, OrbitSource, StoredOrbits
 from groupcc_lite.orbits.store import STORE_FORMAT, OrbitStore
 from groupcc_lite.orbits.stream import OrbitStream
@@ -24,5 +32,5 @@ from groupcc_lite.orbits.views import OrbitRows, thinned
 __all__ = [
     "EquivarianceError", "GENERATORS", "IdentityBlocks", "OrbitRows", "OrbitSample", "OrbitSource", "OrbitStore",
     "OrbitStream", "STORE_FORMAT", "StoredOrbits", "TensorOrbits", "equivariance_error", "local_equivariance_error",
-    "mask_points", "orbits_at", "read_at", "sample_orbits", "thinned", "transformed_cells",
+    "mask_points", "orbits_at", "read_at", "sample_layers", "sample_orbits", "thinned", "transformed_cells",
 ]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from groupcc_lite.actions import Action
 from groupcc_lite.base import matrix_products
-from groupcc_lite.models import BaseModel, Geometry
+from groupcc_lite.models import BaseModel, Geometry, read_together
 from groupcc_lite.orbits.patches import crop_for, patch_blocks
 
 REGISTRATIONS = ("image-centre", "grid-centre", "patch-centred")
@@ -144,7 +144,6 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
     raise ValueError(f"registration is {registration!r}; expected image-centre or grid-centre, which read grids")
 
 
-@torch.no_grad()
 def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], *,
                   points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
                   seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int = 8,
@@ -173,24 +172,69 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     >>> sample.blocks.shape == (5, 4, model.channels), sample.points.shape
     (True, torch.Size([5, 2]))
     """
+    (sample,) = sample_layers([model], action, images, points_per_image=points_per_image, mask_radius=mask_radius,
+                              registration=registration, seed=seed, indices=indices, amp=amp, batch_size=batch_size,
+                              elements=elements)
+    return sample
+
+
+@torch.no_grad()
+def sample_layers(models: Sequence[BaseModel], action: Action, images: Float[Tensor, "b 3 s s"], *,
+                  points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
+                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int = 8,
+                  elements: slice = slice(None)) -> list[OrbitSample]:
+    """What `sample_orbits` gives for each of several models, which see every view of an image in one pass.
+
+    Layers of one network then cost what the deepest of them costs (`models.read_together`). Points are chosen for each
+    layer by itself. ValueError as by `sample_orbits`, and for models that take images of different sizes.
+
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.models import load_model
+    >>> stack = [load_model(layer=layer) for layer in ("conv2d2", "mixed3b")]
+    >>> both = sample_layers(stack, PlanarAction(cyclic(4)), torch.rand(1, 3, 96, 96), points_per_image=5)
+    >>> [tuple(sample.blocks.shape) for sample in both]
+    [(5, 4, 48), (5, 4, 120)]
+    """
     if not len(images):
         raise ValueError("images is empty; expected at least one image")
     if registration not in REGISTRATIONS:
         raise ValueError(f"registration is {registration!r}; expected one of {', '.join(REGISTRATIONS)}")
+    sizes = {model.input_size for model in models}
+    if len(sizes) != 1:
+        raise ValueError(f"the models take images of {sorted(sizes)} px; expected models of one size")
     if registration == "patch-centred":
-        crop_for(model)  # says at once if there is none
+        for model in models:
+            crop_for(model)  # says at once if there is none
     numbers = list(range(len(images)) if indices is None else indices)
-    generators = [torch.Generator().manual_seed(_mix(seed, number)) for number in numbers]
-    radius = model.geometry.max_mask_radius if mask_radius is None else mask_radius
-    choose = partial(choose_points, geometry=model.geometry, count=points_per_image, mask_radius=radius)
-    parts = [_orbits_of_batch(model, action, images[first:first + batch_size], registration, amp, elements,
-                              partial(choose, generators=generators[first:first + batch_size]))
+    choosers = [_Chooser(model.geometry, points_per_image, model.geometry.max_mask_radius if mask_radius is None
+                         else mask_radius, [_mix(seed, number) for number in numbers]) for model in models]
+    read = read_together(models)
+    parts = [_orbits_of_batch(models, read, action, images[first:first + batch_size], registration, amp, elements,
+                              [partial(chooser.choose, first=first) for chooser in choosers])
              for first in range(0, len(images), batch_size)]
-    blocks, points = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    image = torch.arange(len(images)).repeat_interleave(points_per_image)
+    return [_sample(model, [part[position] for part in parts], image) for position, model in enumerate(models)]
+
+
+class _Chooser:
+    """Chooses points of a batch's images on one model's grids, with one generator an image."""
+
+    def __init__(self, geometry: Geometry, count: int, radius: float, seeds: Sequence[int]):
+        self.settings, self.seeds = dict(geometry=geometry, count=count, mask_radius=radius), seeds
+
+    def choose(self, grid: Float[Tensor, "b d h w"], first: int) -> Float[Tensor, "b p 2"]:
+        """Points of the images from number `first` on."""
+        seeds = self.seeds[first:first + len(grid)]
+        return choose_points(grid, **self.settings, generators=[torch.Generator().manual_seed(s) for s in seeds])
+
+
+def _sample(model: BaseModel, parts: Sequence[tuple[Tensor, Tensor]], image: Tensor) -> OrbitSample:
+    """One sample of the batches' blocks and points; ValueError for activations that are no numbers."""
+    blocks, points = (torch.cat(some) for some in zip(*parts, strict=True))
     if not torch.isfinite(blocks).all():
         raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
-    image = torch.arange(len(images), device=blocks.device).repeat_interleave(points_per_image)
-    return OrbitSample(blocks, image, points.to(blocks.device))
+    return OrbitSample(blocks, image.to(blocks.device), points.to(blocks.device))
 
 
 @torch.no_grad()
@@ -212,41 +256,52 @@ def orbits_at(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"]
     """
     if not len(images) or points.shape[:1] != images.shape[:1]:
         raise ValueError(f"{len(images)} images and points of {len(points)}; expected some of each, and as many")
-    blocks = torch.cat([_orbits_of_batch(model, action, images[first:first + batch_size], "image-centre", amp,
-                                         slice(None), lambda _, first=first: points[first:first + batch_size])[0]
-                        for first in range(0, len(images), batch_size)])
-    if not torch.isfinite(blocks).all():
-        raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
-    return blocks
+    read = read_together([model])
+    parts = [_orbits_of_batch([model], read, action, images[first:first + batch_size], "image-centre", amp, slice(None),
+                              [lambda _, first=first: points[first:first + batch_size]])[0]
+             for first in range(0, len(images), batch_size)]
+    return _sample(model, parts, torch.arange(len(images))).blocks
 
 
-def _orbits_of_batch(model: BaseModel, action: Action, images: Tensor, registration: str, amp: bool,
-                     elements: slice, choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Blocks (n, g, d) and points (n, 2) of a few images: one forward pass per element, points chosen on that of e.
+def _orbits_of_batch(models: Sequence[BaseModel], read: Callable[[Tensor], list[Tensor]], action: Action,
+                     images: Tensor, registration: str, amp: bool, elements: slice,
+                     choosers: Sequence[Callable[[Tensor], Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Blocks (n, g, d) and points (n, 2) of a few images for each model: one pass per element, points chosen on e's.
 
     All views are made in one call, which interpolates once for every coset of the elements that move pixels to pixels.
     """
-    device = next(model.parameters()).device
+    device = models[0].device
     wanted = list(range(action.group.order)[elements])
     centred = registration == "patch-centred"
     passes = [0] if centred else wanted if wanted[:1] == [0] else [0, *wanted]
     sources = images.to(device)
-    model.check_values(sources)  # once, and for no view: looking at each would make the host wait |G| times
-    views = action.images(sources, size=model.input_size, elements=passes)
-    blocks, cells, points = [], None, None
+    models[0].check_values(sources)  # once, and for no view: looking at each would make the host wait |G| times
+    views = action.images(sources, size=models[0].input_size, elements=passes)
+    blocks: list[list[Tensor]] = [[] for _ in models]
+    cells, points = [], []
     for element, view in zip(passes, views, strict=True):
         with matrix_products(device, amp):
-            grid = model(view, checked=True)
-        if cells is None:
-            points = choose(grid)
+            grids = read(view)
+        if not points:
+            points = [choose(grid) for choose, grid in zip(choosers, grids, strict=True)]
             if centred:
-                return patch_blocks(model, action, sources, points, wanted, amp=amp), points.reshape(-1, 2)
-            cells = transformed_cells(points, action, model.geometry, registration).to(device)
-            _check_on_grid(cells, *grid.shape[-2:])
+                return [(patch_blocks(model, action, sources, chosen, wanted, amp=amp), chosen.reshape(-1, 2))
+                        for model, chosen in zip(models, points, strict=True)]
+            cells = [_cells_on(grid, chosen, action, model.geometry, registration)
+                     for model, grid, chosen in zip(models, grids, points, strict=True)]
         if element in wanted:
-            blocks.append(_interpolated(grid, cells[element]).float())
-    assert points is not None
-    return rearrange(blocks, "g b p d -> (b p) g d"), points.reshape(-1, 2)
+            for kept, grid, at in zip(blocks, grids, cells, strict=True):
+                kept.append(_interpolated(grid, at[element]).float())
+    return [(rearrange(kept, "g b p d -> (b p) g d"), chosen.reshape(-1, 2))
+            for kept, chosen in zip(blocks, points, strict=True)]
+
+
+def _cells_on(grid: Float[Tensor, "b d h w"], points: Float[Tensor, "b p 2"], action: Action, geometry: Geometry,
+              registration: str) -> Float[Tensor, "g b p 2"]:
+    """Where the points are under every element; ValueError for those that leave the grid."""
+    cells = transformed_cells(points, action, geometry, registration).to(grid.device)
+    _check_on_grid(cells, *grid.shape[-2:])
+    return cells
 
 
 def _check_on_grid(cells: Float[Tensor, "*n 2"], height: int, width: int) -> None:

@@ -22,7 +22,7 @@ from groupcc_lite.base import atomic_path, digest, progress_bar, read_json, sha2
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import BaseModel
 from groupcc_lite.orbits.half_precision import exponent_for, to_half
-from groupcc_lite.orbits.sampling import sample_orbits
+from groupcc_lite.orbits.sampling import sample_layers
 from groupcc_lite.orbits.source import StoredOrbits
 from groupcc_lite.stimuli import ImageSource
 
@@ -100,24 +100,42 @@ class OrbitStore(StoredOrbits):
         as by `check=False`. ValueError if the folder holds a store made with other settings (it is never overwritten);
         names of the model, the group and its elements are no settings, and stay those of the first call.
         """
-        folder = Path(folder)
-        sampling = dict(points_per_image=points_per_image, registration=registration, seed=seed, amp=amp,
-                        mask_radius=model.geometry.max_mask_radius if mask_radius is None else mask_radius)
-        config = _config(action.group, action.exact, model.channels) | dict(
-            action=digest(action.fingerprint), model=f"{model.name}/{model.layer}",
-            model_fingerprint=model.fingerprint, images_fingerprint=source.fingerprint, images=len(source),
-            images_per_shard=images_per_shard, shards=-(-len(source) // images_per_shard), **sampling)
-        _claim(folder, config)
-        todo = [s for s in range(config["shards"]) if _inspected(folder, s, thorough=False)[0]]
-        with progress_bar(progress and bool(todo), total=config["shards"], initial=config["shards"] - len(todo),
-                          desc="orbits", unit="shard") as bar:
-            for shard in todo:
+        (store,) = cls.make_layers([folder], [model], action, source, points_per_image=points_per_image,
+                                   mask_radius=mask_radius, registration=registration, seed=seed,
+                                   images_per_shard=images_per_shard, amp=amp, progress=progress)
+        return store
+
+    @classmethod
+    def make_layers(cls, folders: Sequence[str | Path], models: Sequence[BaseModel], action: Action,
+                    source: ImageSource, *, points_per_image: int = 16, mask_radius: float | None = None,
+                    registration: str = "image-centre", seed: int = 0, images_per_shard: int = 32, amp: bool = False,
+                    progress: bool = True) -> list[OrbitStore]:
+        """`make` for several models, each with a folder of its own, from one pass of every view (`sample_layers`).
+
+        The stores are those that `make` makes one by one. ValueError as there.
+        """
+        paths = [Path(folder) for folder in folders]
+        sampling = dict(points_per_image=points_per_image, registration=registration, seed=seed, amp=amp)
+        radii = [model.geometry.max_mask_radius if mask_radius is None else mask_radius for model in models]
+        shards = -(-len(source) // images_per_shard)
+        for folder, model, radius in zip(paths, models, radii, strict=True):
+            _claim(folder, _config(action.group, action.exact, model.channels) | sampling | dict(
+                action=digest(action.fingerprint), model=f"{model.name}/{model.layer}", mask_radius=radius,
+                model_fingerprint=model.fingerprint, images_fingerprint=source.fingerprint, images=len(source),
+                images_per_shard=images_per_shard, shards=shards))
+        lacking = {shard: which for shard in range(shards) if (which := [
+            number for number, folder in enumerate(paths) if _inspected(folder, shard, thorough=False)[0]])}
+        with progress_bar(progress and bool(lacking), total=shards, initial=shards - len(lacking), desc="orbits",
+                          unit="shard") as bar:
+            for shard, which in lacking.items():
                 numbers = range(shard * images_per_shard, min((shard + 1) * images_per_shard, len(source)))
-                sample = sample_orbits(model, action, source.load(numbers), indices=numbers, **sampling)
-                _write_shard(folder, shard, sample.blocks, (sample.image.cpu() + numbers[0]).tolist(),
-                             sample.points.tolist())
+                samples = sample_layers([models[number] for number in which], action, source.load(numbers),
+                                        indices=numbers, mask_radius=mask_radius, **sampling)
+                for number, sample in zip(which, samples, strict=True):
+                    _write_shard(paths[number], shard, sample.blocks, (sample.image.cpu() + numbers[0]).tolist(),
+                                 sample.points.tolist())
                 bar.update()
-        return cls(folder, check=False)
+        return [cls(folder, check=False) for folder in paths]
 
     @classmethod
     def from_batches(cls, folder: str | Path, batches: Iterable[Tensor], group: FiniteGroup, *,

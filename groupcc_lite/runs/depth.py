@@ -27,7 +27,7 @@ from groupcc_lite.orbits import (
     local_equivariance_error,
     orbits_at,
 )
-from groupcc_lite.runs.layer_run import Run
+from groupcc_lite.runs.layer_run import PARTS, Run
 from groupcc_lite.runs.profiles import DepthProfile, get_depth_profile
 from groupcc_lite.runs.reports import Report
 from groupcc_lite.stimuli import SHAPES, DrawingSource, ImageSource, ImageSubset, image_source, photo_folder
@@ -159,6 +159,7 @@ class LayerStudy:
 
     def measure(self, which: Layer) -> LayerMeasures:
         """Everything that is said of one layer; its orbits and coders are made on first use."""
+        self._extract(which)
         run, held_out = self.run(which), self.run(which).orbits("held-out")
         coders = [run.coder(seed=self.seed + number) for number in range(self.profile.seeds)]
         metrics = [run.evaluate(coder) for coder in coders]
@@ -166,6 +167,12 @@ class LayerStudy:
         rows = {name: np.stack([row[name] for row in found]) for name in found[0]}
         return LayerMeasures(float(run.ceiling()[1:].mean()), float(copy_fve(held_out.in_order())[1:].mean()),
                              *self._without_coder(run), fve=np.array([m.fve for m in metrics]), **rows)
+
+    def _extract(self, which: Layer) -> None:
+        """Make the orbits of this layer and of all others of its stack, unless they are there, in one pass for all."""
+        runs = [self.run(layer) for layer in self.stack(which.network, which.weights)]
+        for part in PARTS:
+            _fill(part, [run for run in runs if not run.cache.has(run.recipes.orbits(part))], ())
 
     def _without_coder(self, run: Run) -> tuple[EquivarianceError, EquivarianceError]:
         p, source = self.profile, run.source("held-out")
@@ -192,6 +199,7 @@ class LayerStudy:
         `seed` counts the coders. The pictures are the held-out images and the drawn shapes, at the same points for all
         layers: random ones inside the mask in the images, the middle of the drawings.
         """
+        self._extract(which)
         run = self.run(which)
         coder = run.coder(seed=self.seed + seed)
         frequency = run.evaluate(coder).frequency
@@ -212,6 +220,26 @@ class LayerStudy:
         angle = 2 * torch.pi * torch.rand(shape, generator=generator)
         points = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
         return source.load(range(len(source))), points, torch.arange(shape[0]).repeat_interleave(shape[1])
+
+
+def _fill(part: str, runs: list[Run], folders: tuple[Path, ...]) -> None:
+    """Ask the cache for each run's orbits, one inside the making of the other, and make all of them in the innermost.
+
+    Should another process make one of them first, nothing further in is made; so each sees to its own folder last.
+    """
+    sampling = dict(runs[0].recipes.sampling) if runs else {}
+    if len(folders) == len(runs):
+        if runs:
+            OrbitStore.make_layers(folders, [run.model for run in runs], runs[0].action, runs[0].source(part),
+                                   **sampling)
+        return
+    run = runs[len(folders)]
+
+    def make(folder: Path) -> None:
+        _fill(part, runs, (*folders, folder))
+        OrbitStore.make(folder, run.model, run.action, run.source(part), **sampling)
+
+    run.cache.get(run.recipes.orbits(part), make)
 
 
 def _of_coder(coder: GroupCrosscoder, frequency: Float[np.ndarray, " m"], held_out: OrbitStore,

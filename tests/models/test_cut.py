@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from groupcc_lite.models.base import BaseModel
-from groupcc_lite.models.cut import truncate
+from groupcc_lite.models.cut import joined, truncate
 from groupcc_lite.models.zoo import wrap_model
 
 IMAGES = torch.rand(2, 3, 14, 14, generator=torch.Generator().manual_seed(0))
@@ -143,3 +143,30 @@ def test_only_what_leads_to_the_layer_has_to_run():
 def test_operations_have_names_too_and_layers_come_first():
     module = network(Block)
     assert torch.equal(truncate(module, "relu", input_size=14)(IMAGES), truncate(module, "0", input_size=14)(IMAGES))
+
+
+class _InPlace(nn.Module):
+    """Its second layer changes what the first has given."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def test_cuts_are_joined_unless_one_would_change_the_other():
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    module = _InPlace()
+    first, second = (truncate(module, layer, input_size=16) for layer in ("first", "second"))
+    assert joined([first, second], images) is None
+    module.second = nn.ReLU()
+    cuts = [truncate(module, layer, input_size=16) for layer in ("first", "second")]
+    both = joined(cuts, images)
+    assert all(torch.equal(one, cut(images)) for one, cut in zip(both(images), cuts, strict=True))
+    assert joined([cuts[0], second], images) is None, "other settings of a layer"
+    with torch.no_grad():
+        cuts[0].first.weight += 1
+    assert joined(cuts, images) is None, "other weights"
+    assert joined([nn.Identity()], images) is None

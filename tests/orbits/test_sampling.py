@@ -5,7 +5,15 @@ from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.orbits.sampling import choose_points, mask_points, read_at, sample_orbits, transformed_cells
+from groupcc_lite.models import load_model
+from groupcc_lite.orbits.sampling import (
+    choose_points,
+    mask_points,
+    read_at,
+    sample_layers,
+    sample_orbits,
+    transformed_cells,
+)
 
 
 def warped_grid(grid, matrix, geometry):
@@ -170,3 +178,30 @@ def test_images_that_are_no_images_are_refused_by_the_model_and_before_any_view_
         sample_orbits(model, action, images, points_per_image=4, mask_radius=6.0)
     with pytest.raises(ValueError, match="images hold values from"):
         model(images[..., :32, :32])
+
+
+@pytest.mark.parametrize("names", [("tiny-inception", ("conv2d0", "conv2d2", "mixed3a", "mixed3b")),
+                                   ("tiny-vit", ("blocks.0", "blocks.3", "blocks.5"))], ids=["grids", "tokens"])
+def test_layers_of_one_network_are_read_in_one_pass_and_are_what_each_alone_gives(names, monkeypatch):
+    network, layers = names
+    models = [load_model(network, layer) for layer in layers]
+    action, size = PlanarAction(dihedral(3)), models[0].input_size
+    images = noise_images(3, action.source_size(size))
+    alone = [sample_orbits(model, action, images, points_per_image=4, mask_radius=18.0, seed=3) for model in models]
+    monkeypatch.setattr(type(models[0]), "forward", None)  # nobody runs a model by itself
+    together = sample_layers(models, action, images, points_per_image=4, mask_radius=18.0, seed=3)
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one.blocks, other.blocks, rtol=1e-5, atol=1e-6)
+        assert torch.equal(one.points, other.points) and torch.equal(one.image, other.image)
+
+
+def test_layers_without_a_common_pass_run_by_themselves():
+    model, other = load_model("tiny-inception", "conv2d2"), load_model("tiny-inception", "mixed3b", weights="random")
+    action = PlanarAction(cyclic(4))
+    images = noise_images(2, action.source_size(model.input_size))
+    together = sample_layers([model, other], action, images, points_per_image=4, mask_radius=18.0)
+    for one, alone in zip(together, (model, other), strict=True):
+        expected = sample_orbits(alone, action, images, points_per_image=4, mask_radius=18.0)
+        torch.testing.assert_close(one.blocks, expected.blocks)
+    with pytest.raises(ValueError, match=r"images of \[64, 96\] px"):
+        sample_layers([model, other.at_size(64)], action, images)

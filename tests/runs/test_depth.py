@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.orbits import orbits_at, sample_orbits
+from groupcc_lite.base import Cache
+from groupcc_lite.orbits import OrbitStore, orbits_at, sample_orbits
 from groupcc_lite.runs import LayerStudy, get_depth_profile
 
 SMALL = get_depth_profile("smoke", networks=(("tiny-inception", ("conv2d0", "mixed3b")), ("tiny-vit", ("blocks.1",))),
@@ -73,3 +74,36 @@ def test_the_report_says_which_networks_were_compared(study):
     facts = study.report("15_depth").facts
     assert set(facts["fingerprints"]) == {"/".join(which) for which in study.layers}
     assert facts["model"] == "tiny-inception"
+
+
+def test_orbits_of_a_stack_are_made_in_one_pass_and_are_those_of_each_run(study, tmp_path, monkeypatch):
+    passes = []
+    monkeypatch.setattr(OrbitStore, "make_layers",
+                        classmethod(lambda cls, folders, models, *a, made=OrbitStore.make_layers.__func__, **k:
+                                    passes.append(len(models)) or made(cls, folders, models, *a, **k)))
+    fresh = LayerStudy(SMALL, work=tmp_path)
+    fresh._extract(fresh.layers[0])
+    assert passes == [2, 1, 1] * 2, "all at once; then each sees that nothing is missing"
+    for which in fresh.stack("tiny-inception"):
+        alone = study.run(which).orbits("held-out")
+        assert torch.equal(fresh.run(which).orbits("held-out").rows(range(len(alone))), alone.rows(range(len(alone))))
+    assert passes[6:] == [1] * len(passes[6:]), "and nothing is made again by the runs"
+
+
+def test_a_store_that_another_process_made_meanwhile_leaves_no_gap(tmp_path, monkeypatch):
+    study, first = LayerStudy(SMALL, work=tmp_path), []
+    get = Cache.get
+
+    def other_process(self, artefact, make, **kwargs):
+        if first and artefact.kind == "orbits" and len(first) == 1:
+            first.append(artefact)  # the second layer's are there by the time they are asked for
+            run = study.run(study.layers[1])
+            get(self, artefact, lambda f: OrbitStore.make(f, run.model, run.action, run.source("train"),
+                                                          **run.recipes.sampling))
+        first.append(artefact)
+        return get(self, artefact, make, **kwargs)
+
+    monkeypatch.setattr(Cache, "get", other_process)
+    study._extract(study.layers[0])
+    for which in study.stack("tiny-inception"):
+        assert len(study.run(which).orbits("train")) == 8 * SMALL.points_per_image
