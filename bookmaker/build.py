@@ -152,6 +152,9 @@ def assemble(root: Path, profile: str) -> Path:
             name = path.relative_to(root).as_posix()
             wanted[name] = (_filled(with_facts.get(path, path.read_text()), found, name) if path.suffix == ".md"
                             else path.read_bytes())
+    for name in [name for name in wanted if name.endswith(".md")]:
+        wanted[name] = atlas.RELATIVES.sub(
+            lambda m: atlas.relatives_part(root, profile, int(m[1]) if m[1] else None), wanted[name].decode()).encode()
     if ATLAS in toc_pages(root):
         wanted |= _atlas_files(root, profile, wanted[f"{ATLAS}.md"].decode())
     for chapter, notebook in found.notebooks.items():

@@ -37,7 +37,7 @@ from groupcc_lite.stimuli import IMAGE_SUFFIXES, photo_folder
 log = logging.getLogger(__name__)
 
 # What only arranges the atlas' page cannot change what a notebook computes.
-PAGE_ONLY = ("groupcc_lite/atlas/web/", "groupcc_lite/atlas/web_page.py")
+PAGE_ONLY = ("groupcc_lite/atlas/web/", "groupcc_lite/atlas/web_page.py", "groupcc_lite/atlas/moving.py")
 
 # Two notebooks at once with one thread each: on any machine sums are added in the same order, and a second core helps.
 JOBS, THREADS = 2, 1

@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 Chapters = Mapping[str, tuple[str, ...]]
 
 BUILDS_ON: dict[str, tuple[str, ...]] = {
+    "00_idea": ("03_training",),          # the crosscoder and the sparse autoencoder
     "03_training": ("02_orbits",),        # orbits, linear ceilings
     "04_heatmaps": ("03_training",),      # the crosscoder
     "05_families": ("03_training",),      # the crosscoder and the sparse autoencoder

@@ -69,6 +69,15 @@ def _atlas(options: argparse.Namespace) -> None:
     say(f"The data of the atlas lie in {page}" if options.data_only else f"The atlas lies at {page}")
 
 
+def _moving(options: argparse.Namespace) -> None:
+    from groupcc_lite.atlas import atlas_folder, relatives_of, write_moving
+
+    folder = Path(options.atlas) if options.atlas is not None else atlas_folder(options.profile) / "data"
+    found = relatives_of(folder, options.feature)
+    path = write_moving(found, options.out, still=options.still)
+    say(f"Feature {found.feature} with its relatives moves in {path}")
+
+
 def _analyse(options: argparse.Namespace) -> None:
     from groupcc_lite.analysis import check_report, write_report
     from groupcc_lite.runs import Run, get_profile, run_cost
@@ -118,6 +127,12 @@ def verbs() -> Verbs:
         "--images", metavar="FOLDER", help="photographs that the run would use")
     _atlas_options(top.add("atlas", _atlas, "make the feature atlas of a run, a page without a server", top.profile,
                            top.inputs))
+    sub = top.add("moving", _moving, "show how a feature's relatives move into its pose, as an animated picture",
+                  top.profile)
+    sub.add_argument("--atlas", metavar="FOLDER", help="the data of an atlas (default: that of the profile's atlas)")
+    sub.add_argument("--feature", type=int, help="its number (default: the one whose eight relatives are closest)")
+    sub.add_argument("--out", metavar="FILE", default="relatives.webp", help="default: relatives.webp")
+    sub.add_argument("--still", metavar="FILE", help="a PNG as well, with before and after side by side")
     _analyse_options(top.add("analyse", _analyse, "find the symmetries of a layer of your network, and write a report",
                              top.profile, top.inputs))
     sub = top.add("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")

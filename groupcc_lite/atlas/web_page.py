@@ -7,10 +7,12 @@ page stands at `atlas/index.html`, and the chapter page `book/atlas.md` introduc
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 from typing import Any
 
 from groupcc_lite.atlas.contents import atlas_settings, fingerprint, make_atlas
+from groupcc_lite.atlas.moving import moving_html, relatives_of
 from groupcc_lite.atlas.npm import NpmPackage, copy_scripts, link_from, script_links
 from groupcc_lite.atlas.storage import FORMAT, atlas_files, check_atlas, write_atlas
 from groupcc_lite.base import atomic_write, repository_root, work_folder
@@ -21,6 +23,8 @@ PAGE = "atlas/index.html"
 """Where the page stands in the book, from the root of the pages."""
 MARKER = "<!-- atlas -->"
 """What `book/atlas.md` has in the place of the embedded page."""
+RELATIVES = re.compile(r"<!-- relatives(?: of (\d+))? -->")
+"""What a page of the book has in the place of a feature's moving relatives, with the feature's number or without."""
 D3 = NpmPackage(
     "d3", "7.9.0", "sha512-e1U46jVP+w7Iut8Jt8ri1YsPOvFpg46k+K8TpCb0P+zjCkjkPnV7WzfDJzMHy1LnA+wj5pLT1wjO901gLXeEhA==",
     "dist/d3.min.js", ("LICENSE",), "the feature atlas")
@@ -148,6 +152,21 @@ def book_part(root: Path, profile: str) -> str:
         text += (f" It was made with an earlier rule for symmetries: profiles that are not centred, threshold "
                  f"{facts['tau']}, and no word on whether labels are supported or confirmed.")
     return f":::{{admonition}} What this page shows\n:class: note run-badge\n{text}\n:::\n\n{EMBEDDED}"
+
+
+def relatives_part(root: Path, profile: str, feature: int | None = None) -> str:
+    """What stands in the place of `RELATIVES`: a feature's relatives, moving into its pose (`moving`).
+
+    `feature` is one of the reference run. A book that shows another atlas takes the one with the closest relatives.
+
+    >>> "`groupcc atlas --profile none`" in relatives_part(Path("nowhere"), "none")
+    True
+    """
+    found = book_data(root, profile)
+    if found is None:
+        return book_part(root, profile)
+    square = moving_html(relatives_of(found[0], feature if found[1] == "Reference run" else None))
+    return f"```{{raw}} html\n{square}\n```"
 
 
 EMBEDDED = """```{raw} html

@@ -8,7 +8,7 @@ how sure a number is: intervals, bootstrap, jackknife and permutation tests.
 
 from groupcc_lite.base.artefacts import Artefact, Cache, described
 from groupcc_lite.base.colab import prepare_colab
-from groupcc_lite.base.command_line import Verbs, say, say_table, use_data
+from groupcc_lite.base.command_line import Verbs, near_matches, say, say_table, use_data
 from groupcc_lite.base.environment import package_version, provenance
 from groupcc_lite.base.extras import EXTRAS, require
 from groupcc_lite.base.files import atomic_path, atomic_write, digest, read_json, sha256_of, write_json
@@ -26,9 +26,9 @@ from groupcc_lite.base.saving import save_module, saved_config, with_saved_weigh
 from groupcc_lite.base.workspace import repository_root, work_folder
 
 __all__ = [
-    "Artefact", "Cache", "EXTRAS", "Verbs", "atomic_path", "atomic_write", "bootstrap", "default_device", "described",
-    "digest", "interval_of", "jackknife", "matrix_products", "minutes", "package_version", "percentile_interval",
-    "permutation_p", "prepare_colab", "progress_bar", "provenance", "read_json", "repository_root", "require",
-    "save_module", "saved_config", "say", "say_table", "sha256_of", "share_interval", "use_data", "with_saved_weights",
-    "work_folder", "write_json",
+    "Artefact", "Cache", "EXTRAS", "Verbs", "atomic_path", "atomic_write", "bootstrap", "default_device",
+    "described", "digest", "interval_of", "jackknife", "matrix_products", "minutes", "near_matches",
+    "package_version", "percentile_interval", "permutation_p", "prepare_colab", "progress_bar", "provenance",
+    "read_json", "repository_root", "require", "save_module", "saved_config", "say", "say_table", "sha256_of",
+    "share_interval", "use_data", "with_saved_weights", "work_folder", "write_json",
 ]

@@ -6,9 +6,11 @@ Results go to standard output, what happens on the way to standard error, and ev
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,10 @@ class Verbs:
 
     def run(self, arguments: list[str] | None = None, *, failures: tuple[type[Exception], ...] = ()) -> int:
         """Run one verb; 0 when all went well, 1 for one of `failures`, 2 for a wrong request, 130 when interrupted."""
+        first = (sys.argv[1:] if arguments is None else arguments)[:1]
+        if first and not first[0].startswith("-") and first[0] not in self._verbs.choices:
+            self.parser.error(f"unknown verb {first[0]!r}; {near_matches(first[0], self._verbs.choices)}verbs are "
+                              f"{', '.join(self._verbs.choices)}")
         options = self.parser.parse_args(arguments)
         if not hasattr(options, "function"):  # no verb: whoever does not know what to ask is shown what there is
             self.parser.print_help()
@@ -84,6 +90,18 @@ def use_data(folder: str | None) -> None:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"--data is {folder!r}, which is not a folder")
         os.environ["GROUPCC_DATA"] = str(Path(folder).resolve())
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """What to say to whoever wrote `name` and meant one of the `known`; nothing if none is like it.
+
+    >>> near_matches("mixd3b", ["mixed3a", "mixed3b", "head"])
+    "did you mean 'mixed3b' or 'mixed3a'? "
+    >>> near_matches("resnet", ["tiny"])
+    ''
+    """
+    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(map(repr, matches))}? " if matches else ""
 
 
 def say(text: str) -> None:

@@ -16,6 +16,7 @@ from groupcc_lite.figures.census import census_bars, irrep_bars, stabiliser_prof
 from groupcc_lite.figures.features import (
     arrangements,
     block_heatmap,
+    block_table,
     cayley_table,
     colour_bar,
     heatmap_row,
@@ -50,11 +51,11 @@ from groupcc_lite.figures.training import (
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
-    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements", "axis_rose",
-    "block_heatmap", "cayley_table", "census_bars", "colour_bar", "depth_lines", "difficulty_lines", "element_colours",
-    "element_lines", "error_lines", "explorer", "feature_grid", "feature_stack", "fve_per_block", "heatmap_row",
-    "heatmap_up_to", "house_style", "irrep_bars", "label_facets", "method_dots", "orbit_grid", "png", "points_on_image",
-    "power_curves", "published", "published_numbers", "registration_error", "self_similarity_profile", "splice_curves",
-    "stabiliser_profile", "subgroup_lattice", "task_errors", "threshold_curves", "tradeoff", "training_curves",
-    "umap_scatter",
+    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
+    "axis_rose", "block_heatmap", "block_table", "cayley_table", "census_bars", "colour_bar", "depth_lines",
+    "difficulty_lines", "element_colours", "element_lines", "error_lines", "explorer", "feature_grid",
+    "feature_stack", "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style", "irrep_bars", "label_facets",
+    "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "published", "published_numbers",
+    "registration_error", "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice",
+    "task_errors", "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
 ]

@@ -136,6 +136,29 @@ def block_heatmap(B: Float[Array, "g h"], G: FiniteGroup, ax: Axes, *, n_rotatio
     return ax
 
 
+def block_table(table: Float[Array, "g d"], G: FiniteGroup, ax: Axes, *, limit: float | None = None,
+                n_rotations: int | None = None) -> Axes:
+    """Blocks as rows of colour, elements downwards and channels across: an orbit vector, or a dictionary vector.
+
+    White is zero; `limit` is the value of the darkest colours (default: the largest in the table). ValueError for
+    another number of rows than elements.
+
+    >>> from matplotlib.figure import Figure
+    >>> from groupcc_lite.groups import dihedral
+    >>> block_table(np.eye(8), dihedral(4), Figure().subplots(), n_rotations=4).has_data()
+    True
+    """
+    values = array("table", table, "elements channels", elements=G.order)
+    most = float(np.abs(values).max()) if limit is None else limit
+    ax.imshow(values, aspect="auto", cmap=DIVERGING, vmin=-most, vmax=most, interpolation="nearest")
+    bare(ax)
+    ax.set_yticks(*block_ticks(G, n_rotations), fontsize=SMALL)
+    n = rotations_of(G, n_rotations)
+    if n is not None and n < G.order:
+        ax.axhline(n - 0.5, color=INK, linewidth=0.9)
+    return ax
+
+
 def heatmap_row(B: Float[Array, "k g g"], titles: Sequence[str], G: FiniteGroup, *,
                 pictures: Float[Array, "k c h w"] | None = None) -> Figure:
     """A figure of block heatmaps side by side with one colour bar, above each the picture that goes with it, if given.

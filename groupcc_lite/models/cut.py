@@ -7,7 +7,6 @@ uncut network gives out.
 from __future__ import annotations
 
 import copy
-import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from groupcc_lite.base import near_matches
 from groupcc_lite.models.geometry import LeafTracer, anchor
 
 
@@ -255,9 +255,3 @@ def canonical(layer: str) -> str:
     """Distill's and Caffe's names of an Inception block, made equal."""
     name = layer.lower().removesuffix("/output")
     return "mixed" + name.removeprefix("inception_") if name.startswith("inception_") else name
-
-
-def near_matches(name: str, known: Sequence[str]) -> str:
-    """"did you mean 'a' or 'b'? " for names like this one; nothing if none is like it."""
-    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(map(repr, matches))}? " if matches else ""

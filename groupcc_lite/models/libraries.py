@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import urllib.error
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from groupcc_lite.base import require
+from groupcc_lite.base import near_matches, require
 from groupcc_lite.models.base import Preprocess
-from groupcc_lite.models.cut import near_matches
 from groupcc_lite.models.networks import randomise
 from groupcc_lite.models.weight_files import load_state
 
@@ -80,6 +80,17 @@ def split_name(name: str, layer: str | None) -> tuple[str, str, str | None]:
     if layer and said and layer != said:
         raise ValueError(f"layer is {layer!r}, but {name!r} already names the layer {said!r}; give one of them")
     return library, network, said or layer
+
+
+def named_bare(name: str) -> str:
+    """What to say to whoever wrote a network of torchvision without its library; nothing for other names.
+
+    >>> named_bare("resnet18"), named_bare("tiny")
+    ("torchvision's is called 'torchvision/resnet18/<layer>'; ", '')
+    """
+    if find_spec("torchvision") and name in require("torchvision", "zoo").models.list_models():
+        return f"torchvision's is called 'torchvision/{name}/<layer>'; "
+    return ""
 
 
 def from_library(library: str, network: str, layer: str | None, file: Path | None, *, published: bool,

@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from groupcc_lite.base import require
+from groupcc_lite.base import near_matches, require
 from groupcc_lite.models.base import BaseModel, Preprocess
-from groupcc_lite.models.cut import near_matches
 from groupcc_lite.models.grids import ChannelsLast, TokenGrid
-from groupcc_lite.models.libraries import LIBRARIES, from_library, split_name
+from groupcc_lite.models.libraries import LIBRARIES, from_library, named_bare, split_name
 from groupcc_lite.models.lite import LITE_PREPROCESS, lite_network, lite_weights
 from groupcc_lite.models.networks import GoogLeNet, PixelPatches, TinyInception, TinyViT, load_caffe, randomise
 from groupcc_lite.models.reading import layer_name, read_layer
@@ -80,7 +79,7 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
               "googlenet": (_googlenet, 224, "mixed3b"), "inceptionv1": (_inceptionv1, 224, "mixed3b"),
               LITE_NAME: (_lite, 224, "blocks.2")}
     if name not in makers and name.split("/")[0] not in LIBRARIES:
-        raise ValueError(f"unknown model {name!r}; {near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
+        raise ValueError(f"unknown model {name!r}; {named_bare(name) or near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
     file = verified_file(name, weights, sha256, FETCHED.get(name))
     if name in makers:
         maker, size, usual = makers[name]

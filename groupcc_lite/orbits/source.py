@@ -52,7 +52,8 @@ class OrbitSource:
     def batches_per_epoch(self, batch_size: int) -> int:
         """Number of full batches; ValueError when there is not even one."""
         if not 1 <= batch_size <= len(self):
-            raise ValueError(f"batch_size is {batch_size}; expected 1 to {len(self)}, the number of orbits")
+            raise ValueError(f"batch_size is {batch_size}; expected 1 to {len(self)}, the number of orbits: take a "
+                             "smaller one, or more images or points_per_image")
         return len(self) // batch_size
 
 

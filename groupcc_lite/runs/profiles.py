@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from groupcc_lite.base import near_matches
 from groupcc_lite.groups import parse_group
 
 
@@ -294,7 +295,7 @@ def get_profile(profile: str | Profile, /, **changes: Any) -> Profile:
     64
     >>> get_profile("smoke", latent=64)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: a profile has no field latent; fields are activation, amp, ...
+    ValueError: a profile has no field latent; did you mean 'latents' or ...
     """
     profile = _changed(profile, PROFILES, Profile, changes)
     parse_group(profile.group)
@@ -309,5 +310,6 @@ def _changed(profile: Any, known: dict[str, Any], kind: type, changes: dict[str,
     fields = {field.name for field in dataclasses.fields(kind)}
     unknown = sorted(changes.keys() - fields)
     if unknown:
-        raise ValueError(f"a profile has no field {', '.join(unknown)}; fields are {', '.join(sorted(fields))}")
+        raise ValueError(f"a profile has no field {', '.join(unknown)}; {near_matches(unknown[0], sorted(fields))}"
+                         f"fields are {', '.join(sorted(fields))}")
     return dataclasses.replace(profile, **changes)

@@ -42,3 +42,13 @@ def test_the_book_lets_the_library_speak_and_itself():
     from groupcc_lite import __main__ as library
 
     assert book.verbs().loggers == ("groupcc_lite", "bookmaker") and library.verbs().loggers == ("groupcc_lite",)
+
+
+def test_a_misspelt_verb_is_told_from_those_there_are(capsys):
+    verbs = Verbs("tool", "Tools.")
+    verbs.add("cost", lambda options: None, "estimate")
+    verbs.add("atlas", lambda options: None, "draw")
+    with pytest.raises(SystemExit) as stopped:
+        verbs.run(["cots"])
+    assert stopped.value.code == 2
+    assert "unknown verb 'cots'; did you mean 'cost' or 'atlas'? verbs are cost, atlas" in capsys.readouterr().err

@@ -128,4 +128,5 @@ def test_the_table_names_chapters_of_the_book_and_only_earlier_ones():
     chapters = {path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py")}
     named = {*BUILDS_ON, *(name for others in BUILDS_ON.values() for name in others)}
     assert named <= chapters
-    assert all(other < name for name, others in BUILDS_ON.items() for other in others)
+    introduction = "00_idea"  # shows what later chapters make
+    assert all(other < name for name, others in BUILDS_ON.items() for other in others if name != introduction)

@@ -15,7 +15,7 @@ from small import Stem
 
 import groupcc_lite
 from groupcc_lite.models import derive_geometry, load_model, truncate, zoo
-from groupcc_lite.runs import Run, profiles
+from groupcc_lite.runs import Run, depth, profiles
 from groupcc_lite.stimuli import sample_drawings
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "your_own.md"
@@ -110,6 +110,19 @@ def test_the_transformer_on_the_page_runs_as_printed(affordable, photographs, ca
     exec(compile(code_blocks(PAGE.read_text())[4], str(PAGE), "exec"), names)
     assert capsys.readouterr().out == "True 40.0\n"
     assert names["run"].coder().dictionary.shape == (1024, 8, 192)
+
+
+@pytest.mark.slow
+def test_layers_are_compared_as_printed(affordable, photographs, monkeypatch, capsys):
+    small = dict(images=12, held_out=0.25, points_per_image=6, latents=16, k=4, steps=2, batch_size=32, turned_images=2,
+                 group="D_4")
+    monkeypatch.setitem(profiles.DEPTH_PROFILES, "book",
+                        dataclasses.replace(profiles.DEPTH_PROFILES["book"], **small))
+    monkeypatch.setattr(depth, "load_model", lambda name, layer, weights=None: load_model(
+        f"{name}/{layer}", weights="random", input_size=SIDE))
+    exec(compile(code_blocks(PAGE.read_text())[5], str(PAGE), "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 8 and said[0].startswith("torchvision/resnet18/layer1/trained: linear ceiling ")
 
 
 def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, monkeypatch):

@@ -110,7 +110,7 @@ def test_bad_images(tiny, images, words):
 
 @pytest.mark.parametrize("name, layer, words", [
     ("tiny", None, "unknown model 'tiny'; did you mean 'tiny-vit' or 'tiny-inception'"),
-    ("resnet18", None, "torchvision/<name>/<layer>"),
+    ("resnet18", None, "torchvision's is called 'torchvision/resnet18/<layer>'; choose"),
     ("tiny-inception", "mixed3c", "unknown layer 'mixed3c'.*did you mean.*mixed3b"),
     ("googlenet", "inception_9z", "layers are: conv2d0, maxpool0"),
     ("googlenet", "classifier", "cannot say which pixels 'mean'"),

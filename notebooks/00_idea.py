@@ -1,0 +1,333 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The idea on one screen
+#
+# **You will learn** what a group crosscoder is, on one feature from beginning to end, and what its parts are called.
+#
+# **You need** nothing. The code is folded away; the chapters explain it.
+#
+# **Run time** under two minutes on one CPU core when {doc}`chapter 3 <03_training>` has been run, a few more otherwise.
+
+# %% tags=["bootstrap", "remove-cell"]
+# On Google Colab this cell installs the library beside Colab's own torch.
+# Anywhere else it does nothing.
+import sys
+
+keep_on_drive = False  # True: results stay in your Google Drive for the next session
+source = ""  # what pip installs; behind the buttons of the pages: one commit
+
+if "google.colab" in sys.modules:
+    import os
+    import subprocess
+    from importlib.metadata import version
+
+    source = os.environ.get("GROUPCC_SOURCE", source)
+    if not source:
+        raise RuntimeError("This copy of the notebook does not say what to install. "
+                           "Open the chapter with the rocket button of its published "
+                           "page, or write a wheel or folder of the library into `source`.")
+    names = ("torch", "torchvision", "numpy", "ipython", "ipywidgets")
+    keep = [f"{name}=={version(name)}" for name in names]
+    pip = [sys.executable, "-m", "pip", "install", "-q", *keep, source]
+    done = subprocess.run(pip, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{source} could not be installed beside {keep}:\n{done.stderr}")
+    from groupcc_lite.base import prepare_colab
+
+    prepare_colab("/content", keep_on_drive=keep_on_drive)
+
+# %% tags=["parameters"]
+profile = "book"  # smoke, book, inception or paper
+seed = 0
+images = None  # folder of photographs; None: the profile's own images
+weights = None  # weights file of the profile's model; None: the usual place
+
+# %% tags=["hide-input"]
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+
+from groupcc_lite import figures
+from groupcc_lite.groups import rotations_of
+from groupcc_lite.runs import Run
+from groupcc_lite.symmetry import (
+    block_cosines,
+    centred,
+    living_dictionary,
+    self_similarity,
+    stabilisers,
+)
+
+run = Run(profile, seed=seed, images=images, weights=weights)
+report = run.report("00_idea")
+G, A, model, n = run.group, run.action, run.model, rotations_of(run.group)
+coder, held_out = run.coder(), run.orbits("held-out")
+D, features = living_dictionary(coder, run.evaluate(coder).frequency)
+found = stabilisers(D, G)
+
+def moving(blocks):
+    """Blocks less what all of them have in common: what turning changes."""
+    return blocks - blocks.mean(-2, keepdim=True)
+
+
+# Of the features with some symmetry, but not all, the one that says most of what
+# turning changes at the held-out point where it fires most.
+partly = torch.tensor([k for k, s in enumerate(found) if 1 < s.subgroup.order < G.order]
+                      or range(len(D)))
+with torch.no_grad():
+    codes = torch.cat([coder.encode(x[:, 0]).cpu()[:, features]
+                       for x in held_out.in_order()])[:, partly]
+top = codes.argmax(0)  # for each of these features the point where it fires most
+x = held_out.rows(top.numpy()) * coder.scale
+shares = torch.cosine_similarity(moving(x).flatten(1), moving(D[partly]).flatten(1))
+best = int(shares.argmax())
+shown, row, x = int(partly[best]), int(top[best]), x[best]
+image = run.source("held-out").load([int(held_out.image[row])])
+point = torch.as_tensor(held_out.points[row], dtype=torch.float32).view(1, 1, 2)
+
+# %% [markdown]
+# ## One feature, completely
+#
+# A network looks at an image. At some point of the image, one of its layers says something: a list of numbers, one for
+# each of its channels. The network knows nothing of turning. So: turn the image, follow the point, and listen again.
+#
+# 1. **Turn.** Take one image and all its turned and mirrored copies, 32 of them here: its *orbit*. The ring marks the
+#    point, which moves along.
+# 2. **Listen.** Write down what the layer says at the point of each copy, one row below the other. Each row is a
+#    *block* of the *orbit vector*.
+# 3. **Explain by few features.** A *group crosscoder* sees only the first row, the upright image. From it, it says which
+#    few of its *features* are present and how strongly. Each feature owns a table of the same shape, its *dictionary
+#    vector*, and the few tables, added up, must give all rows. Nobody tells it what a turn is: it has to learn what the
+#    layer will say to the other 31 copies.
+# 4. **Compare the rows of one feature.** Rows that are alike mean that the feature is the same for both copies. All
+#    comparisons together are its *heatmap*. A dark line beside the diagonal is a symmetry.
+#
+# {numref}`fig-idea` shows all four steps for one feature.
+
+# %% mystnb={"figure": {"name": "fig-idea", "caption": "One feature of this page's network, from the image to its symmetry. Top: eight of the 32 copies of an image; the ring is the point. Below: what the layer says at the point of all copies, and what this one feature contributes to it (rows: copies, turned ones above, mirrored ones below; columns: the 40 channels that the feature moves most, in the order of the turn at which they are largest; what all copies have in common is left out). Bottom: the comparison of the feature's rows with each other, and how much each copy differs from the upright one. Chosen by a rule: of all features with some symmetry, but not all, the one that explains most at the held-out point where it fires most."}, "image": {"alt": "Eight turned copies of a drawing with a ring on one point; two striped tables side by side that resemble each other; a square heatmap with dark diagonals, and a line of cosines over the 32 elements."}} tags=["hide-input"]
+block = moving(D[shown] * codes[row, best])
+channels = block.square().sum(0).topk(min(40, len(block.T))).indices
+channels = channels[block[:n, channels].argmax(0).argsort()]  # where they peak
+B = block_cosines(D[[shown]])[0]
+c = centred(self_similarity(D[[shown]], G), D[[shown]], G)[0]
+views = A.images(image, size=model.input_size)
+places = A.points(point)
+with figures.house_style():
+    fig = plt.figure(figsize=(7.6, 8.2))
+    rows = fig.add_gridspec(3, 1, height_ratios=[1, 2.6, 2.8], hspace=0.32)
+    top = rows[0].subgridspec(1, 8, wspace=0.08)
+    for k in range(8):
+        ax, g = fig.add_subplot(top[k]), k * G.order // 8
+        figures.points_on_image(views[g][0], places[g][0], ax)
+        ax.set_title(f"${G.latex[g].strip('$')}$", fontsize=10)
+    middle = rows[1].subgridspec(1, 2, wspace=0.22)
+    for k, (table, title) in enumerate([(moving(x), "what the layer says"),
+                                        (block, "this feature's share")]):
+        ax = fig.add_subplot(middle[k])
+        figures.block_table(table[:, channels], G, ax, n_rotations=n)
+        ax.set(title=title, xticks=[])
+    bottom = rows[2].subgridspec(1, 2, wspace=0.22)
+    left, right = fig.add_subplot(bottom[0]), fig.add_subplot(bottom[1])
+    figures.block_heatmap(B, G, left, n_rotations=n)
+    left.set_title("its rows compared")
+    figures.self_similarity_profile(c, G, right, n_rotations=n)
+    right.legend(loc="lower center", fontsize=9)
+    right.set_title("with the first row, centred")
+    report.figure("idea", fig)
+
+# %% tags=["hide-input"]
+stabiliser = found[shown]
+display(Markdown(
+    f"This is feature {features[shown]} of {len(D)}. What leaves it as it is: "
+    f"**{stabiliser.subgroup.label}**, that is, its *stabiliser* has the elements "
+    + ", ".join(f"${G.latex[h].strip('$')}$" for h in stabiliser.subgroup.elements)
+    + f". The least of their cosines is {stabiliser.inside:.2f}, the largest of all "
+    f"others {stabiliser.outside:.2f}."))
+
+# %% [markdown]
+# How to read it. In the left table the bright band falls from the left to the right: turn the image a little, and the
+# neighbouring channels take over. Below the line, for mirrored copies, it climbs. The right table was predicted from the
+# first row alone and has the same bands. In the heatmap the dark line from corner to corner compares each row with
+# itself; the other dark lines compare a turned copy with a mirrored one that the feature cannot tell apart. A feature
+# that does not mind turning would be one even colour. Most features have no such line: symmetry is found here, and not
+# built in.
+#
+# That is the whole method. {doc}`Chapter 1 <01_groups>` says what a symmetry is, {doc}`2 <02_orbits>` how to follow a
+# point, {doc}`3 <03_training>` how the tables are learned, {doc}`4 <04_heatmaps>` what heatmaps show.
+
+# %% [markdown]
+# ## What a sparse autoencoder is
+#
+# A layer has a number of channels, and one would like to know what each of them means. Usually none means one thing.
+# A channel that answers to a curve also answers to a dog's ear and to certain letters. The usual explanation is that
+# the network knows more things than it has channels.
+#
+# How can it? In a space of 120 dimensions only 120 directions can be perpendicular. But thousands can be *nearly*
+# perpendicular. If each thing that the network knows, a **feature**, has a direction of its own, and only a few are
+# present at any point of an image, then their sum can be taken apart again with little confusion. This is called
+# **superposition** {cite:p}`elhage2022superposition`. Channels are then the wrong things to look at; the directions
+# are the right ones.
+#
+# A **sparse autoencoder** (SAE) looks for them {cite:p}`bricken2023monosemanticity,cunningham2023sparse`. It is two
+# matrices. The *encoder* turns an activation $x$ into many numbers, called *latents*, of which all but a few are set to
+# zero. The *decoder* adds up as many directions, each times its number:
+#
+# $$ x \approx b + f_1 D_1 + f_2 D_2 + \dots + f_m D_m, \qquad \text{most } f_i = 0 . $$
+#
+# Both are trained so that the sum comes close to $x$. The directions $D_i$ are the *dictionary*. Nobody says what the
+# directions should be, but if few of them have to explain much, they had better be those that the network uses.
+# {numref}`fig-sum` takes one activation of this page's network apart.
+
+# %% tags=["hide-input"]
+sae = run.coder("sae")
+alone = run.evaluate(sae).frequency > 0
+with torch.no_grad():
+    said = torch.cat([sae.encode(batch[:, 0]).cpu() for batch in held_out.in_order()])
+norms = sae.dictionary[:, 0].norm(dim=1).detach().cpu()
+size = min(40, model.input_size // 2)
+
+
+def seen(k):
+    """What the image shows around held-out point k."""
+    at = held_out.points[k] + model.input_size / 2 - size / 2
+    left, upper = (int(v) for v in np.clip(np.round(at), 0, model.input_size - size))
+    whole = A.images(run.source("held-out").load([int(held_out.image[k])]),
+                     size=model.input_size, elements=[0])[0][0]
+    return whole[:, upper:upper + size, left:left + size]
+
+
+def examples(i, count=3):
+    """Where latent i fires most, from different images."""
+    best = {}
+    for k in said[:, i].argsort(descending=True).tolist():
+        best.setdefault(int(held_out.image[k]), k)
+        if len(best) == count:
+            break
+    return [seen(k) for k in best.values()]
+
+# %% mystnb={"figure": {"name": "fig-sum", "caption": "One activation as a sum. Top: the point in its image, and the activation there, all channels in a row, less the usual activation b. Below: the four latents with the largest shares. On the left the places in held-out images where each fires most, from different images; on the right what it adds to the activation here. Last row: all latents that are not zero, added up. All rows have the same colours."}, "image": {"alt": "Six rows. Each has small cut-outs of drawings on the left and a coloured strip on the right; the strips of four latents add up to one that resembles the first."}} tags=["hide-input"]
+with torch.no_grad():
+    here = held_out.rows([row])[0, 0].cpu()
+    codes = said[row]
+    parts = codes[:, None] * sae.dictionary[:, 0].cpu() / sae.scale
+    nothing = sae.decode(torch.zeros_like(codes)[None].to(sae.dictionary.device))
+    b = nothing[0, 0].cpu()  # what the SAE says where no feature is present
+strongest = (codes * norms).topk(4).indices.tolist()
+strips = [("", [seen(row)], here - b),
+          *((f"latent {i}: {float(codes[i]):.2f} ×", examples(i), parts[i])
+            for i in strongest),
+          (f"all {int((codes > 0).sum())} together", [], parts.sum(0))]
+limit = float((here - b).abs().max())
+with figures.house_style():
+    fig, axes = plt.subplots(len(strips), 4, figsize=(7.6, 5.6),
+                             width_ratios=[1, 1, 1, 7])
+    for line, (name, pictures, values) in zip(axes, strips, strict=True):
+        for ax in line[:3]:
+            ax.axis("off")
+        for ax, picture in zip(line, pictures, strict=False):
+            ax.imshow(picture.permute(1, 2, 0).clamp(0, 1))
+        line[3].imshow(values[None], aspect="auto", cmap="RdBu_r", vmin=-limit,
+                       vmax=limit)
+        line[3].set(xticks=[], yticks=[])
+        line[3].set_title(name, fontsize=10, loc="left", pad=3)
+    axes[0, 3].set_title(f"activation $x - b$, {len(here)} channels", fontsize=10,
+                         loc="left", pad=3)
+    report.figure("sum", fig)
+
+# %% [markdown]
+# What is where no feature is present, $b$, was taken away first. The places at which a latent fires say what it stands
+# for. Some answer to one thing, others to several: an SAE is no guarantee. Are the directions nearly perpendicular? {numref}`fig-many` compares all pairs.
+
+# %% mystnb={"figure": {"name": "fig-many", "caption": "Cosines between all pairs of this SAE's directions, and, dashed, between as many random directions of the same dimension. Perpendicular directions have cosine 0."}, "image": {"alt": "Two histograms with one narrow peak around zero each, which nearly coincide."}} tags=["hide-input"]
+def cosines(vectors):
+    unit = torch.nn.functional.normalize(vectors, dim=1)
+    return (unit @ unit.T)[tuple(torch.triu_indices(len(unit), len(unit), 1))].numpy()
+
+
+directions = sae.dictionary[:, 0].detach().cpu()[torch.as_tensor(alone)]
+random = torch.randn(directions.shape, generator=torch.Generator().manual_seed(seed))
+mine, chance = cosines(directions), cosines(random)
+with figures.house_style():
+    fig, ax = plt.subplots(figsize=(6, 2.9))
+    bins = np.linspace(-1, 1, 81)
+    ax.hist(mine, bins, density=True, color=figures.BLUE, alpha=0.75,
+            label=f"{len(directions)} directions of the SAE")
+    ax.hist(chance, bins, density=True, histtype="step", linestyle="--",
+            color=figures.ORANGE, label="random directions")
+    ax.set(xlabel="cosine between two directions", ylabel="density")
+    ax.legend(loc="upper right")
+    report.figure("many", fig)
+
+# %% tags=["hide-input"]
+near = float((np.abs(mine) < 0.25).mean())
+report.number("directions", len(directions), note="directions that are ever used")
+report.number("channels", len(here), note="channels of the layer")
+report.number("near", near, note="pairs with a cosine between −0.25 and 0.25, share")
+report.save()
+display(Markdown("\n".join(f"- {number['note']}: {number['value']:.5g}"
+                           for number in report.numbers.values())))
+
+# %% [markdown]
+# An SAE has a blind spot, and this book is about it. It sees the same curve in two orientations as two unrelated
+# directions. Nothing in its training connects them. A group crosscoder is an SAE that has to explain all copies of an
+# image by *one* set of latents, so each of its directions comes with what it becomes under every turn.
+#
+# ## The words used from here on
+#
+# | word | what it is |
+# |---|---|
+# | `tiny-inception` | The network of these pages: convolutions and two inception blocks, small enough to train on a laptop. It learned to name the 14 shapes of our drawings, in all orientations. It ships with the library; its layer `mixed3b` has 120 channels. |
+# | `tiny-vit` | Its sibling for {doc}`chapter 15 <15_depth>`: a small vision transformer, trained on the same drawings. |
+# | InceptionV1 | The network of the paper, and of our *reference run*: GoogLeNet as trained at Berkeley (BVLC), and not the paper's own weights. |
+# | profile | A set of settings with a name: `smoke` to see whether all runs, `book` for these pages, `inception` for the reference run, `paper` for the paper's size. |
+# | `Run` | One network, one layer, images, a group and a profile. It makes orbits and coders when they are first asked for, and keeps them on disk. |
+# | {term}`orbit vector` | What a layer says at one point of all copies of an image: one {term}`block` for each copy. |
+# | {term}`latent`, {term}`feature` | A number of a coder that is zero most of the time; the direction that belongs to it, and what it stands for. |
+# | $e$, $r^k$, $s r^k$ | Leave the image as it is; turn it by $k$ steps; turn it and mirror it left to right. |
+#
+# All others are in the {doc}`../book/glossary`.
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise}
+# :label: ex-idea-blob
+#
+# A feature responds to round blobs, in any orientation of the image. What does its heatmap look like? And that of a
+# feature for a straight line through the point?
+# ```
+
+# %% [markdown]
+# ```{solution} ex-idea-blob
+# :class: dropdown
+#
+# The blob is the same for all copies, so all rows are alike, and the heatmap is one even dark colour. A line is the same
+# after half a turn, and after the mirrors along and across it. So there are four dark lines for every copy: in each
+# quarter of the heatmap two, half a turn apart.
+# ```
+
+# %% [markdown]
+# ```{exercise}
+# :label: ex-idea-hard
+#
+# The coder sees the upright image only. How can it know what the layer will say when the image is turned by a quarter?
+# When can it not?
+# ```
+
+# %% [markdown]
+# ```{solution} ex-idea-hard
+# :class: dropdown
+#
+# If it recognises what is there, such as the end of a line that points to the left, it knows what the turned image has
+# at the point, and in training it has seen what the layer says then. What the layer does not show of the upright image
+# cannot be known: a pattern so fine or so weak that only some channels, for some orientations, notice it.
+# {doc}`Chapter 2 <02_orbits>` measures how much a linear guess knows, and {doc}`chapter 3 <03_training>` the coder.
+# ```
