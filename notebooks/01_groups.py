@@ -23,6 +23,14 @@
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need *A group acts on images*, *Orbits and stabilisers* and *Lists with one entry per element*: half
+# an hour. The two sections on the paper's misprint explain a correction; come back to them when you implement the
+# method. *Cosets* belongs to {doc}`chapter 7 <07_symmetry>`.
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.

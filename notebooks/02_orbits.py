@@ -25,6 +25,13 @@
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need *The plan*, *Which points* and *A linear reference*: twenty minutes. The sections on
+# registration and interpolation show that points are followed correctly, and what it costs; believe it, or look.
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.

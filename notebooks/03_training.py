@@ -25,6 +25,13 @@
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need *One block in, all blocks out*, *The objective*, *How good is it?* and *Does it depend on the
+# seed?*: half an hour. *What λ means* matters only for coders with an L1 term, which the other chapters do not use.
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.
@@ -116,11 +123,11 @@ print(f"{len(train_orbits)} orbits to train on, {len(held_out)} held out; {G.ord
 #
 # A **group crosscoder** with $m$ **{term}`latents <latent>`** computes
 #
-# $$ f = \mathrm{act}\big(W_e\,(x[e] - b) + b_e\big) \in \mathbb{R}^m, $$ (eq-encode)
+# $$ f = \mathrm{sparse}\big(W_e\,(x[e] - b) + b_e\big) \in \mathbb{R}^m, $$ (eq-encode)
 #
 # $$ \hat x[g] = \sum_{i=1}^{m} f_i \, W_{d,i}[g] + b_d[g], \qquad g \in G , $$ (eq-decode)
 #
-# where $\mathrm{act}$ leaves few numbers different from zero. $W_{d,i}$ is the **{term}`dictionary vector`** of latent
+# where $\mathrm{sparse}$ leaves few numbers different from zero. $W_{d,i}$ is the **{term}`dictionary vector`** of latent
 # $i$; it has $\lvert G\rvert$ {term}`blocks <block>`. Later chapters call it $F_i$.
 # ```
 #

@@ -24,6 +24,13 @@
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need everything up to *From a matrix to a profile*, and *What the other half says*: twenty-five
+# minutes. *Does curvature predict the second diagonal?* is a negative result; *Figure 5* is for readers of the paper.
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.

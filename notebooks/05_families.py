@@ -23,6 +23,13 @@
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need *The same feature, turned*, *How rare relatives are* and *Labels from drawings*: fifteen
+# minutes. *Features that nobody trained* is where the comparison with a sparse autoencoder is decided.
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.

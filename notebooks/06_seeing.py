@@ -24,6 +24,13 @@
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need nothing of this one. To see pictures only: *Walk through the features*. To know what they prove:
+# *What does a picture prove?*
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.
@@ -104,7 +111,7 @@ print(run, "with", len(alive), "living features")
 #
 # **1. The objective.** What should grow? The encoder computes feature $i$ as
 #
-# $$ f_i = \mathrm{act}\bigl(w_i \cdot (x[e] - b) + b_i\bigr), \qquad x[e] = a(I)(p) . $$ (eq-feature)
+# $$ f_i = \mathrm{sparse}\bigl(w_i \cdot (x[e] - b) + b_i\bigr), \qquad x[e] = a(I)(p) . $$ (eq-feature)
 #
 # This is {eq}`eq-encode` for one {term}`latent`, with $w_i$ for row $i$ of $W_e$. Only $w_i \cdot a(I)(p)$ depends on
 # the image. So we take an image, run the network up to our layer, look at the cell in the middle of the

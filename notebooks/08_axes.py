@@ -30,6 +30,13 @@
 #
 # **Whom we compare.** *trained* and *told*: the two networks above. *untrained*: random weights. *patches*: pixels in
 # place of a layer. *surrogate*: profiles of the trained network's features with unrelated axes, as in chapter 7.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need nothing of this one. The result is in *The rose* and *Images, network, or pixels?*: twenty
+# minutes.
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.

@@ -24,6 +24,12 @@
 #
 # **Look up** symbols in {doc}`../book/notation`, words in the {doc}`../book/glossary`. The first use of a word leads
 # there.
+#
+# ```{admonition} The short way
+# :class: tip
+#
+# Later chapters need *The spectrum*: ten minutes. *Laws* and *Fast* are for those who know irreps.
+# ```
 
 # %% tags=["bootstrap", "remove-cell"]
 # On Google Colab this cell installs the library beside Colab's own torch.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from groupcc_lite.coders import GroupCrosscoder, Metrics, copy_fve, evaluate
 from groupcc_lite.orbits import OrbitRows, OrbitStore
 from groupcc_lite.runs import FeatureTable, Run
-from groupcc_lite.symmetry import ConfirmedCensus, Excess, confirmed_census, excess, linear_ceiling
+from groupcc_lite.symmetry import FEWEST, ConfirmedCensus, Excess, confirmed_census, excess, linear_ceiling
 
 log = logging.getLogger(__name__)
 BATCH = 1024
@@ -47,7 +47,8 @@ class Analysis(NamedTuple):
 def measure(run: Run) -> Analysis:
     """All measurements of a run; whatever they need is made first, kept, and found again by the next call.
 
-    ValueError as for `Run.check`, before anything costly.
+    ValueError as for `Run.check`, before anything costly, and for a coder with too few living features, as soon as it
+    is trained.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as work:
@@ -64,7 +65,7 @@ def measure(run: Run) -> Analysis:
     train, held_out, coder = run.orbits("train"), run.orbits("held-out"), run.coder()
     seen, metrics, table = _as_many(train, len(held_out)), run.evaluate(coder), run.feature_table()
     census = confirmed_census(coder, metrics.frequency, held_out, seed=run.seed)
-    batches = list(train.batches(min(BATCH, len(train) // 2)))
+    batches = list(train.batches(max(1, min(BATCH, len(train) // 2))))
     return Analysis(coder, metrics, evaluate(coder, seen), run.ceiling(),
                     linear_ceiling(batches, seen.in_order()).cpu().numpy(), copy_fve(held_out.in_order()),
                     census, excess(census.decoder, run.group, seed=run.seed), table, _examples(census))
@@ -73,8 +74,16 @@ def measure(run: Run) -> Analysis:
 def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:
     """What takes long, in order, each with its own progress bar."""
     return (("orbits of the images", lambda: (run.orbits("train"), run.orbits("held-out"))),
-            ("the crosscoder", run.coder), ("the linear ceiling", run.ceiling),
+            ("the crosscoder", lambda: _require_features(run)), ("the linear ceiling", run.ceiling),
             ("families of features", run.family_map))
+
+
+def _require_features(run: Run) -> None:
+    """Train the coder; ValueError if hardly anything lives in it."""
+    living = int((run.evaluate(run.coder()).frequency > 0).sum())
+    if living < FEWEST:
+        raise ValueError(f"{living} latents ever fire on held-out images, too few for families (at least {FEWEST}); "
+                         "take more latents, a larger k, or train longer: --set steps=2000")
 
 
 def _as_many(train: OrbitStore, count: int) -> OrbitRows:

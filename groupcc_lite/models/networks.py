@@ -336,21 +336,22 @@ def waves(side: int, width: int) -> Float[Tensor, "n width"]:
 class PixelPatches(nn.Module):
     """No network at all: the pixels around a point, as a control for everything that is claimed of a network.
 
-    Means of tiles of `tile` x `tile` pixels, `side` x `side` of them, in three colours: 3 side^2 channels at every
-    tile. Symmetry that photographs have by themselves shows here; whatever a network has beyond it, it learned or was
-    given by its architecture.
+    Means of tiles of `tile` x `tile` pixels, `side` x `side` of them, in as many colours as images have, three as a
+    rule: 3 side^2 channels at every tile. Symmetry that photographs have by themselves shows here; whatever a network
+    has beyond it, it learned or was given by its architecture.
 
     >>> PixelPatches(tile=4, side=2)(torch.zeros(1, 3, 16, 16)).shape
     torch.Size([1, 12, 3, 3])
     """
 
-    def __init__(self, tile: int, side: int):
+    def __init__(self, tile: int, side: int, colours: int = 3):
         super().__init__()
         self.means = nn.AvgPool2d(tile)
-        self.patches = nn.Conv2d(3, 3 * side**2, side, bias=False)
+        numbers = colours * side**2
+        self.patches = nn.Conv2d(colours, numbers, side, bias=False)
         with torch.no_grad():
-            self.patches.weight.copy_(torch.eye(3 * side**2).view(3 * side**2, 3, side, side))
+            self.patches.weight.copy_(torch.eye(numbers).view(numbers, colours, side, side))
 
     @no_type_check
-    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d H W"]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
         return self.patches(self.means(x))

@@ -79,7 +79,8 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
               "googlenet": (_googlenet, 224, "mixed3b"), "inceptionv1": (_inceptionv1, 224, "mixed3b"),
               LITE_NAME: (_lite, 224, "blocks.2")}
     if name not in makers and name.split("/")[0] not in LIBRARIES:
-        raise ValueError(f"unknown model {name!r}; {named_bare(name) or near_matches(name, _NAMES)}choose one of {', '.join(_NAMES)}")
+        hint = named_bare(name) or near_matches(name, _NAMES)
+        raise ValueError(f"unknown model {name!r}; {hint}choose one of {', '.join(_NAMES)}")
     file = verified_file(name, weights, sha256, FETCHED.get(name))
     if name in makers:
         maker, size, usual = makers[name]
@@ -125,7 +126,8 @@ def patch_model(like: BaseModel, *, side: int = 8) -> BaseModel:
     """Pixels in place of a network: patches about as large as `like` sees, read at the same density.
 
     Its tiles are `like`'s stride wide. There are `side` x `side` of them, or fewer where `like` sees less. Channels are
-    centred about the middle of grey. For photographs it says what symmetry there is before any network.
+    centred about the middle of grey, and as many for each tile as images have for `like`. For photographs it says what
+    symmetry there is before any network.
 
     >>> pixels = patch_model(load_model())
     >>> pixels.channels, pixels.geometry.stride, pixels.geometry.receptive_field
@@ -133,8 +135,9 @@ def patch_model(like: BaseModel, *, side: int = 8) -> BaseModel:
     """
     tile = round(like.geometry.stride)
     side = max(1, min(side, like.geometry.receptive_field // tile))
-    return wrap_model(PixelPatches(tile, side), "patches", input_size=like.input_size, mean=(0.5,) * 3,
-                      std=(0.25,) * 3, name="patches")
+    count = like.input_channels
+    return wrap_model(PixelPatches(tile, side, count), "patches", input_size=like.input_size, mean=(0.5,) * count,
+                      std=(0.25,) * count, name="patches")
 
 
 def _numbers(what: str, value: Sequence[float] | None, default: float, count: int) -> tuple[float, ...]:

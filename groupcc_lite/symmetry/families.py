@@ -20,6 +20,9 @@ from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.models import BaseModel
 from groupcc_lite.orbits import read_at
 
+FEWEST = 8
+"""Features of a map, at least: fewer have no neighbourhoods."""
+
 
 class Embedding(NamedTuple):
     """A feature map in two steps.
@@ -155,8 +158,8 @@ def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0)
     Traceback (most recent call last):
     ValueError: a map of 3 features makes no sense; expected at least 8
     """
-    if len(gap) < 8:
-        raise ValueError(f"a map of {len(gap)} features makes no sense; expected at least 8")
+    if len(gap) < FEWEST:
+        raise ValueError(f"a map of {len(gap)} features makes no sense; expected at least {FEWEST}")
     neighbours = min(neighbours, len(gap) - 1)
     UMAP = require("umap", "families").UMAP  # compiles for several seconds on its first import, so only when it is used
 

@@ -67,6 +67,13 @@ def test_what_would_fail_is_said_before_anything_is_made(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_coder_in_which_hardly_anything_lives_is_said_as_soon_as_it_is_trained(tmp_path):
+    run = noise_run(tmp_path, latents=6, k=1, steps=1, topk_ks=(1,))
+    with pytest.raises(ValueError, match="latents ever fire on held-out images, too few for families .at least 8"):
+        measure(run)
+    assert not list((run.work / "ceilings").glob("*")) and not list((run.work / "maps").glob("*"))
+
+
 def test_measuring_again_makes_nothing_anew(run, found, monkeypatch):
     monkeypatch.setattr(torch.optim.Adam, "step", lambda *a, **k: pytest.fail("trained again"))
     assert measure(run).metrics.fve == found.metrics.fve

@@ -13,7 +13,7 @@ from groupcc_lite.models import weight_files, zoo
 from groupcc_lite.models.base import BaseModel
 from groupcc_lite.models.cut import truncate
 from groupcc_lite.models.weight_files import TINY_WEIGHTS, weights_file
-from groupcc_lite.models.zoo import load_model, load_tiny, wrap_model
+from groupcc_lite.models.zoo import load_model, load_tiny, patch_model, wrap_model
 
 
 @pytest.fixture(scope="module")
@@ -367,3 +367,14 @@ def test_truncate_leaves_the_module_alone():
     before = {name: id(child) for name, child in module.named_modules()}
     truncate(module, "stem.0", input_size=32)
     assert module.training and before == {name: id(child) for name, child in module.named_modules()}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_patches_have_the_colours_that_the_network_sees(count):
+    network = wrap_model(torch.nn.Sequential(torch.nn.Conv2d(count, 5, 9, stride=4)), "0", input_size=32,
+                         channels=count)
+    pixels = patch_model(network, side=2)
+    images = torch.rand(1, count, 32, 32)
+    assert pixels.input_channels == count and pixels.channels == 4 * count
+    expected = (images[..., :4, :4].mean((2, 3)) - 0.5) / 0.25
+    torch.testing.assert_close(pixels(images)[0, ::4, 0, 0], expected[0])
