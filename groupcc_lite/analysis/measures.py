@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from groupcc_lite.coders import GroupCrosscoder, Metrics, copy_fve, evaluate
-from groupcc_lite.orbits import OrbitRows, OrbitStore
+from groupcc_lite.orbits import OrbitRows, StoredOrbits
 from groupcc_lite.runs import FeatureTable, Run
 from groupcc_lite.symmetry import FEWEST, ConfirmedCensus, Excess, confirmed_census, excess, linear_ceiling
 
@@ -86,7 +86,7 @@ def _require_features(run: Run) -> None:
                          "take more latents, a larger k, or train longer: --set steps=2000")
 
 
-def _as_many(train: OrbitStore, count: int) -> OrbitRows:
+def _as_many(train: StoredOrbits, count: int) -> OrbitRows:
     """Evenly spread orbits that the coder has seen."""
     return OrbitRows([train], [np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).round().astype(int))])
 

@@ -30,7 +30,7 @@ from groupcc_lite.runs.folds import (
     over_folds,
     uncertain,
 )
-from groupcc_lite.runs.layer_run import CONTROLS, DictionaryRun, FoldRun, Run
+from groupcc_lite.runs.layer_run import CONTROLS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
 from groupcc_lite.runs.profiles import (
     DEPTH_PROFILES,
     KEY_PROFILES,
@@ -74,12 +74,13 @@ from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
     "CODER_NAMES", "CONTROLS", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun", "FOLD_MEASURES", "FamilyMap",
-    "FeatureTable", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "Layer", "LayerMeasures",
-    "LayerStudy", "Measure", "PROFILES", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Relatives", "Report",
-    "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries", "Uncertain", "WEIGHTS", "additivity",
-    "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost", "explained_in_use", "family_f1",
-    "far_powers", "feature_frame", "feature_table", "fold_measures", "fold_seeds", "fve_over_images",
-    "get_depth_profile", "get_key_profile", "get_profile", "get_scene_profile", "invariance", "layer_rows",
-    "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record",
-    "relation_rows", "relatives", "run_cost", "symmetries", "table_by_column", "uncertain",
+    "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "Layer",
+    "LayerMeasures", "LayerStudy", "Measure", "PROFILES", "PartRun", "Probed", "Profile", "READINGS",
+    "REFERENCE_MODELS", "Relatives", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries",
+    "Uncertain", "WEIGHTS", "additivity", "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost",
+    "explained_in_use", "family_f1", "far_powers", "feature_frame", "feature_table", "fold_measures",
+    "fold_seeds", "fve_over_images", "get_depth_profile", "get_key_profile", "get_profile", "get_scene_profile",
+    "invariance", "layer_rows", "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings",
+    "probe_rows", "publish", "record", "relation_rows", "relatives", "run_cost", "symmetries", "table_by_column",
+    "uncertain",
 ]

@@ -108,7 +108,8 @@ def _control_cost(run: Run, count: int, per_image: float, per_step: float) -> di
     images, own = _control_images(run, count), settings.control_images is None and settings.control_steps is None
     told = int(settings.model == "tiny-inception")
     of_network = settings.seeds * (1 if own else 2) + told + 3  # without a budget of its own "trained" is the run
-    extracted = 2 + told + int(images < count)  # untrained, conjugated; and trained, if its images are fewer
+    apart = images < count and (settings.stream or settings.store_images is not None)
+    extracted = 2 + told + int(apart)  # untrained, conjugated; and trained, if the run does not keep all its orbits
     radius = settings.mask_radius or run.model.geometry.max_mask_radius
     seconds = _made(run, images, per_image, per_step, extracted, of_network) + _made(
         run, images, _extraction_seconds(run, patches, mask_radius=radius),

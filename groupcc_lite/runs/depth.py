@@ -23,6 +23,7 @@ from groupcc_lite.models import BaseModel, load_model
 from groupcc_lite.orbits import (
     EquivarianceError,
     OrbitStore,
+    StoredOrbits,
     equivariance_error,
     local_equivariance_error,
     orbits_at,
@@ -242,7 +243,7 @@ def _fill(part: str, runs: list[Run], folders: tuple[Path, ...]) -> None:
     run.cache.get(run.recipes.orbits(part), make)
 
 
-def _of_coder(coder: GroupCrosscoder, frequency: Float[np.ndarray, " m"], held_out: OrbitStore,
+def _of_coder(coder: GroupCrosscoder, frequency: Float[np.ndarray, " m"], held_out: StoredOrbits,
               seed: int) -> dict[str, Any]:
     """What one coder says of its layer, by the fields of `LayerMeasures`."""
     G, census = coder.group, confirmed_census(coder, frequency, held_out, seed=seed)

@@ -53,8 +53,8 @@ from groupcc_lite.runs.recipes import (
     CODER_SETTINGS,
     FITTED_RIDGE,
     DictionaryRecipes,
-    FoldRecipes,
     LayerRecipes,
+    PartRecipes,
     action_address,
     coder_settings,
     curve_points,
@@ -156,8 +156,9 @@ class Run:
         "trained" is this run's own network, "untrained" its architecture with random weights, "patches" no network but
         pixels (`models.patch_model`), "told" the built-in network that was trained to report orientations. All have the
         profile's `control_images` and `control_steps`, so compare them with "trained" and not with this run, unless
-        these are None: then "trained" is this run. `changes`: profile fields, `images`, `action`. ValueError for an
-        unknown name, and for "told" where the network is not the built-in one.
+        these are None: then "trained" is this run. With fewer images its orbits are rows of this run's. `changes`:
+        profile fields, `images`, `action`. ValueError for an unknown name, and for "told" where the network is not the
+        built-in one.
 
         >>> Run("smoke").control("patches").model.name
         'patches'
@@ -173,7 +174,10 @@ class Run:
         elif name == "told":
             model = load_model("tiny-inception-told", self.model.layer, device=self.device)
         images = self._limited(self.all_images)
-        budget = dict(steps=self.profile.control_steps or self.profile.steps, mask_radius=self.profile.mask_radius)
+        steps = self.profile.control_steps or self.profile.steps
+        if name == "trained" and not changes and self._stores_all() and len(images) < len(self.all_images):
+            return FewerImages(self, steps=steps)
+        budget = dict(steps=steps, mask_radius=self.profile.mask_radius)
         if name == "patches":
             budget["mask_radius"] = self.profile.mask_radius or self.model.geometry.max_mask_radius
         given = dict(images=images, weights=weights, model=model, action=self.action) | budget | changes
@@ -249,6 +253,10 @@ class Run:
             return self.control(images=first), self.control(images=other), "the other half of the same images"
         other = self._limited(image_source(second, size))
         return self.control(), self.control(images=other), "given" if given else "BSDS photographs"
+
+    def _stores_all(self) -> bool:
+        """Whether orbits of every image are kept, so that others may take theirs from them."""
+        return not self.profile.stream and self.profile.store_images is None
 
     def _limited(self, images: ImageSource) -> ImageSource:
         """At most `control_images` of them, evenly spread."""
@@ -520,27 +528,20 @@ class Run:
         return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, image_names=names, **facts)
 
 
-class FoldRun(Run):
-    """A run of which other images are held out; `Run.fold` makes one. Its orbits are rows of the whole run's.
+class PartRun(Run):
+    """A run on some of another one's images, whose orbits are rows of that one's: nothing is read again.
 
-    >>> Run("smoke").fold(1)
-    Run('smoke', seed=0): D_4 on tiny-inception, fold 1 of 2
+    `part` says which images, and decides the keys of everything that is made from them. `FoldRun` and `FewerImages`
+    are such runs.
+
+    >>> isinstance(Run("smoke").fold(1), PartRun)
+    True
     """
 
-    def __init__(self, whole: Run, number: int, of: int, images: int | None = None):
-        profile = whole.profile
-        changes = dict(steps=profile.fold_steps, batch_size=profile.fold_batch, stream=False)
-        super().__init__(profile, whole.seed, images=whole.images, weights=whole.weights, work=whole.work,
+    def __init__(self, whole: Run, part: Mapping[str, int | None], **changes: Any):
+        super().__init__(whole.profile, whole.seed, images=whole.images, weights=whole.weights, work=whole.work,
                          model=whole._model, action=whole.action, device=whole.device, **changes)
-        self.whole, self.number, self.of, self.most = whole, number, of, images
-        count = sum(len(numbers) for numbers in self._stored_numbers)
-        if not 2 <= of <= count or not 0 <= number < of:
-            raise ValueError(f"fold is {number} of {of}; expected 0 to {of - 1} of 2 to {count}, the number of images")
-        if images is not None and images < 1:
-            raise ValueError(f"images is {images}; expected at least 1, or None for all other folds")
-
-    def __repr__(self) -> str:
-        return f"{self.whole!r}, fold {self.number} of {self.of}"
+        self.whole, self.part = whole, part
 
     @property
     def model(self) -> BaseModel:
@@ -562,15 +563,81 @@ class FoldRun(Run):
         """Those of the whole run."""
         return self.whole.stimulus_activations
 
+    @cached_property
+    def _stored_numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which of its images the whole run has stored orbits of, for each of its parts, in the order of its stores."""
+        train, held_out = (_numbers_in(self.whole._stored_source(part), self.whole.all_images) for part in PARTS)
+        return train, held_out
+
+    def _stored_source(self, part: str) -> ImageSource:
+        return self.source(part)
+
+    @cached_property
+    def recipes(self) -> PartRecipes:
+        """What each artefact of this part is made from."""
+        plain = self.whole.recipes
+        sources = {part: self.source(part).fingerprint for part in PARTS}
+        return PartRecipes(self.profile, self.seed, model=plain.model, images=sources, stored=sources,
+                           action=plain.action, whole=plain, of_whole=self.part)
+
+    def orbits(self, part: str = "train", **changes: Any) -> OrbitRows:
+        """Rows of the whole run's orbits whose images are in this part."""
+        _part(part)
+        key = self.recipes.orbits(part, **changes).key
+        if key not in self._stores:
+            wanted = _numbers_in(self.source(part), self.whole.all_images)
+            stores = [self.whole.orbits(name, **changes) for name in PARTS]
+            numbers = [found[store.image] for found, store in zip(self._stored_numbers, stores, strict=True)]
+            rows = [np.flatnonzero(np.isin(found, wanted)) for found in numbers]
+            images = [np.searchsorted(wanted, found[part]) for found, part in zip(numbers, rows, strict=True)]
+            self._stores[key] = OrbitRows(stores, rows, images)
+        return self._stores[key]
+
+
+class FewerImages(PartRun):
+    """A run on the images that controls get, evenly spread over all; `Run.control` makes one.
+
+    >>> Run("smoke", control_images=40).control()
+    Run('smoke', seed=0): D_4 on tiny-inception, 40 images
+    """
+
+    def __init__(self, whole: Run, **changes: Any):
+        self._few = whole._limited(whole.all_images)
+        super().__init__(whole, dict(images=len(self._few)), **changes)
+
+    def __repr__(self) -> str:
+        return f"{self.whole!r}, {len(self._few)} images"
+
+    @property
+    def all_images(self) -> ImageSource:
+        """The fewer ones."""
+        return self._few
+
+
+class FoldRun(PartRun):
+    """A run of which other images are held out; `Run.fold` makes one.
+
+    >>> Run("smoke").fold(1)
+    Run('smoke', seed=0): D_4 on tiny-inception, fold 1 of 2
+    """
+
+    def __init__(self, whole: Run, number: int, of: int, images: int | None = None):
+        profile = whole.profile
+        super().__init__(whole, dict(number=number, of=of, images=images), steps=profile.fold_steps,
+                         batch_size=profile.fold_batch, stream=False)
+        self.number, self.of, self.most = number, of, images
+        count = sum(len(numbers) for numbers in self._stored_numbers)
+        if not 2 <= of <= count or not 0 <= number < of:
+            raise ValueError(f"fold is {number} of {of}; expected 0 to {of - 1} of 2 to {count}, the number of images")
+        if images is not None and images < 1:
+            raise ValueError(f"images is {images}; expected at least 1, or None for all other folds")
+
+    def __repr__(self) -> str:
+        return f"{self.whole!r}, fold {self.number} of {self.of}"
+
     def control(self, name: str = "trained", **changes: Any) -> Run:
         """The same fold of a control."""
         return self.whole.control(name, **changes).fold(self.number, self.of, images=self.most)
-
-    @cached_property
-    def _stored_numbers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which of all images the whole run has stored orbits of, for each of its parts, in the order of its stores."""
-        train, held_out = (_numbers_in(self.whole._stored_source(part), self.all_images) for part in PARTS)
-        return train, held_out
 
     @cached_property
     def _split(self) -> tuple[ImageSource, ImageSource]:
@@ -581,31 +648,6 @@ class FoldRun(Run):
         if self.most is not None:
             train = np.sort(random.permutation(train)[:self.most])
         return ImageSubset(self.all_images, train.tolist()), ImageSubset(self.all_images, held_out.tolist())
-
-    def _stored_source(self, part: str) -> ImageSource:
-        return self.source(part)
-
-    @cached_property
-    def recipes(self) -> FoldRecipes:
-        """What each artefact of this fold is made from."""
-        plain = self.whole.recipes
-        sources = {part: self.source(part).fingerprint for part in PARTS}
-        return FoldRecipes(self.profile, self.seed, model=plain.model, images=sources, stored=sources,
-                           action=plain.action, whole=plain,
-                           fold=dict(number=self.number, of=self.of, images=self.most))
-
-    def orbits(self, part: str = "train", **changes: Any) -> OrbitRows:
-        """Rows of the whole run's orbits whose images are in this part of the fold."""
-        _part(part)
-        key = self.recipes.orbits(part, **changes).key
-        if key not in self._stores:
-            wanted = np.array(self.source(part).indices)
-            stores = [self.whole.orbits(name, **changes) for name in PARTS]
-            numbers = [found[store.image] for found, store in zip(self._stored_numbers, stores, strict=True)]
-            rows = [np.flatnonzero(np.isin(found, wanted)) for found in numbers]
-            images = [np.searchsorted(wanted, found[part]) for found, part in zip(numbers, rows, strict=True)]
-            self._stores[key] = OrbitRows(stores, rows, images)
-        return self._stores[key]
 
 
 class DictionaryRun(Run):

@@ -176,22 +176,22 @@ class DictionaryRecipes(LayerRecipes):
 
 
 @dataclass(frozen=True)
-class FoldRecipes(LayerRecipes):
-    """Recipes of a fold: its orbits are rows of the whole run's, all else is made from them as usual."""
+class PartRecipes(LayerRecipes):
+    """Recipes of a part of a run: its orbits are rows of the whole run's, all else is made from them as usual."""
 
     whole: LayerRecipes
-    fold: Mapping[str, int | None]
-    """Its `number`, `of` how many, and how many `images` to train on at most."""
+    of_whole: Mapping[str, int | None]
+    """Which images: `number` of a fold, `of` how many, and how many `images` at most."""
 
     def orbits(self, part: str, **changes: Any) -> Artefact:
         """Some rows of both parts of the whole run. They are never kept, but what is made from them has their key."""
         if part not in self.stored:
             raise ValueError(f"part is {part!r}; expected one of {', '.join(self.stored)}")
         made_from = {name: self.whole.orbits(name, **changes).key for name in self.whole.stored}
-        return Artefact("folds", VERSIONS["folds"], dict(self.fold) | dict(part=part), made_from)
+        return Artefact("folds", VERSIONS["folds"], dict(self.of_whole) | dict(part=part), made_from)
 
     def measured(self, name: str, version: int, seed: int, constants: Mapping[str, float | int]) -> Artefact:
-        """Numbers that one function gives for one coder of this fold; `constants` are the thresholds it judges by."""
+        """Numbers that one function gives for one coder of this part; `constants` are the thresholds it judges by."""
         made_from = dict(coder=self.coder(seed=seed).key, orbits=self.orbits("held-out").key,
                          train=self.orbits("train").key)
         return Artefact("measures", VERSIONS["measures"], dict(name=name, version=version, constants=dict(constants)),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from groupcc_lite.base import bootstrap, percentile_interval
 from groupcc_lite.coders import SecondMoments
-from groupcc_lite.orbits import OrbitStore
+from groupcc_lite.orbits import StoredOrbits
 
 Map = tuple[Float[Tensor, "d g d"], Float[Tensor, "g d"]]
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -82,7 +82,7 @@ def ceiling_curve(portions: Sequence[Iterable[Tensor]], held_out: Iterable[Tenso
     return torch.stack([test.fve(*each).float() for each in maps])
 
 
-def missed_by_image(fitted: Map, held_out: OrbitStore) -> tuple[Float[np.ndarray, "i g"], Float[np.ndarray, "i g"]]:
+def missed_by_image(fitted: Map, held_out: StoredOrbits) -> tuple[Float[np.ndarray, "i g"], Float[np.ndarray, "i g"]]:
     """Of each held-out image and element: squares that the map of `linear_map` misses, and squares about the mean.
 
     1 - missed / about, both summed over images, is the linear ceiling; images are what an interval must be taken over.

@@ -14,7 +14,7 @@ from torch import Tensor
 from groupcc_lite.base import interval_of
 from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup
-from groupcc_lite.orbits import OrbitStore, TensorOrbits
+from groupcc_lite.orbits import StoredOrbits, TensorOrbits
 from groupcc_lite.symmetry.encoder_side import confirmed, encoder_profile
 from groupcc_lite.symmetry.nulls import (
     DRAWS,
@@ -128,7 +128,7 @@ class ConfirmedCensus(NamedTuple):
 
 
 def confirmed_census(coder: GroupCrosscoder | FittedCrosscoder, frequency: Float[np.ndarray, " m"],
-                     orbits: OrbitStore | TensorOrbits, *, tau: float = TAU, rate: float = FALSE_RATE,
+                     orbits: StoredOrbits | TensorOrbits, *, tau: float = TAU, rate: float = FALSE_RATE,
                      draws: int = DRAWS, seed: int = 0) -> ConfirmedCensus:
     """Symmetries of a coder's living features, each with its false discovery rate and the encoder's word on it.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.base import bootstrap, digest, percentile_interval, permutation_p
-from groupcc_lite.orbits import OrbitSource, OrbitStore, TensorOrbits
+from groupcc_lite.orbits import OrbitSource, StoredOrbits, TensorOrbits
 from groupcc_lite.symmetry.block_action import act
 from groupcc_lite.symmetry.spectra import centred
 from groupcc_lite.symmetry.stabiliser import Stabiliser
@@ -242,7 +242,7 @@ class MovedOrbits(OrbitSource):
     """The orbits of images that were moved by h first: block g of the orbit of (hI, hp) is block gh of that of (I, p).
 
     So nothing is computed anew; the blocks get other numbers, and a crosscoder on these orbits reads what was block h.
-    A source of anything that `OrbitStore` and `TensorOrbits` offer. ValueError for a number that is no element.
+    A source of anything that `StoredOrbits` and `TensorOrbits` offer. ValueError for a number that is no element.
 
     >>> from groupcc_lite.groups import cyclic
     >>> x = torch.tensor([[[0.0], [1.0], [2.0]]])
@@ -250,7 +250,7 @@ class MovedOrbits(OrbitSource):
     [1.0, 2.0, 0.0]
     """
 
-    def __init__(self, source: OrbitStore | TensorOrbits, h: int):
+    def __init__(self, source: StoredOrbits | TensorOrbits, h: int):
         if not 0 <= h < source.group.order:
             raise ValueError(f"h is {h}; expected an element's number, 0 to {source.group.order - 1}")
         self.source, self.h = source, h

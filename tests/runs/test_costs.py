@@ -54,12 +54,14 @@ def test_coders_of_all_folds_are_counted(an_hour_each, tmp_path):
 
 
 def test_controls_and_coders_of_moved_images_are_counted(an_hour_each, tmp_path):
-    """Half an hour an image and an hour a step. With a budget of their own: 10 images for trained, untrained, patches,
-    told and the conjugated group, and 3 steps for 2 seeds of the first three, one of told, and 3 moved or conjugated.
-    Without: trained is the run itself, and all 20 images are read."""
+    """Half an hour an image and an hour a step. With a budget of their own: 10 images for untrained, patches, told and
+    the conjugated group, and 3 steps for 2 seeds of the first two and of trained, one of told, and 3 moved or
+    conjugated; trained has rows of the run's orbits, unless the run keeps none. Without: all 20 images are read."""
     few = layer_run(tmp_path, control_images=10, control_steps=3)
     assert costs._control_cost(few, 20, 1800.0, 3600.0) == {
-        "images": 10, "trainings": 10, "hours": pytest.approx(5 * 10 / 2 + 10 * 3)}
+        "images": 10, "trainings": 10, "hours": pytest.approx(4 * 10 / 2 + 10 * 3)}
+    partly = layer_run(tmp_path, control_images=10, control_steps=3, store_images=15)
+    assert costs._control_cost(partly, 20, 1800.0, 3600.0)["hours"] == pytest.approx(5 * 10 / 2 + 10 * 3)
     assert costs._control_cost(layer_run(tmp_path), 20, 1800.0, 3600.0) == {
         "images": 20, "trainings": 8, "hours": pytest.approx(4 * 20 / 2 + 8 * 7)}
     streamed = costs._control_cost(layer_run(tmp_path, stream=True), 20, 1800.0, 3600.0)["hours"]

@@ -10,7 +10,7 @@ from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import evaluate
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import OrbitStore, TensorOrbits
-from groupcc_lite.runs import Run, folds
+from groupcc_lite.runs import FewerImages, Run, folds
 from groupcc_lite.runs.folds import fold_measures, fold_seeds, fve_over_images, over_folds, uncertain
 
 TINY = dict(latents=24, k=4, steps=12, batch_size=32, points_per_image=8, mask_radius=7.0, folds=3, fold_seeds=2,
@@ -46,6 +46,43 @@ def test_the_orbits_are_the_images_of_the_fold(run):
             assert len(fold) == 8 * len(source) and (np.diff(fold.image) >= 0).all()
             for image, name in enumerate(source.names):
                 assert torch.equal(fold.rows(np.flatnonzero(fold.image == image)), of_name[name]), name
+
+
+def rows_by_name(some):
+    """Orbit vectors of every image, by its name."""
+    return {name: store.rows(np.flatnonzero(store.image == number)) for part in ("train", "held-out")
+            for store in [some.orbits(part)] for number, name in enumerate(some.source(part).names)}
+
+
+def test_fewer_images_of_the_same_network_take_their_orbits_from_the_run(run, monkeypatch):
+    """A control on 12 of 20 images, and its folds: split as a run on these images would be, and nothing is read."""
+    whole = Run("smoke", model=run.model, images=run.images, action=run.action, work=run.work, **TINY,
+                control_images=12, control_steps=5)
+    of_whole = rows_by_name(whole)
+    few, alone = whole.control(), Run("smoke", model=run.model, images=whole._limited(whole.all_images),
+                                      action=run.action, work=run.work, **TINY)
+    monkeypatch.setattr(OrbitStore, "make", None)
+    assert len(few.all_images) == 12 and few.profile.steps == 5 and few.keys()["orbits, train"] != whole.keys()[
+        "orbits, train"]
+    assert [few.source(part).names for part in ("train", "held-out")] == [
+        alone.source(part).names for part in ("train", "held-out")]
+    for name, rows in rows_by_name(few).items():
+        assert torch.equal(rows, of_whole[name]), name
+    fold = few.fold(1, of=2)
+    assert set(fold.source("train").names) | set(fold.source("held-out").names) == set(few.all_images.names)
+    for name, rows in rows_by_name(fold).items():
+        assert torch.equal(rows, of_whole[name]), name
+    assert few.coder().dictionary.shape == few.moved_coder(2).dictionary.shape
+    assert few.coder(seed=1).latents == 24 and few.evaluate(few.coder()).fve < 1
+    assert "12 images" in repr(few) and repr(fold).endswith("12 images, fold 1 of 2")
+
+
+def test_fewer_images_are_read_anew_where_the_run_does_not_keep_all_orbits_or_something_else_is_asked(run):
+    settings = dict(model=run.model, images=run.images, action=run.action, work=run.work, control_images=12, **TINY)
+    own = [Run("smoke", **settings, stream=True).control(), Run("smoke", **settings, store_images=6).control(),
+           Run("smoke", **settings).control(points_per_image=4), Run("smoke", **settings).control("patches")]
+    assert all(not isinstance(control, FewerImages) for control in own)
+    assert isinstance(Run("smoke", **settings).control(), FewerImages)
 
 
 def test_nothing_is_extracted_again_and_the_main_run_keeps_its_keys(run, tmp_path, monkeypatch):
