@@ -59,6 +59,7 @@ from groupcc_lite import figures
 from groupcc_lite.groups import rotations_of
 from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import (
+    TAU,
     block_cosines,
     centred,
     living_dictionary,
@@ -78,10 +79,11 @@ def moving(blocks):
     return blocks - blocks.mean(-2, keepdim=True)
 
 
-# Of the features with some symmetry, but not all, the one that says most of what
+# Of the features with a clear symmetry, but not all, the one that says most of what
 # turning changes at the held-out point where it fires most.
-partly = torch.tensor([k for k, s in enumerate(found) if 1 < s.subgroup.order < G.order]
-                      or range(len(D)))
+some = [k for k, s in enumerate(found) if 1 < s.subgroup.order < G.order]
+clear = [k for k in some if found[k].inside - found[k].outside > 0.2]
+partly = torch.tensor(clear or some or range(len(D)))
 with torch.no_grad():
     codes = torch.cat([coder.encode(x[:, 0]).cpu()[:, features]
                        for x in held_out.in_order()])[:, partly]
@@ -97,22 +99,25 @@ point = torch.as_tensor(held_out.points[row], dtype=torch.float32).view(1, 1, 2)
 # ## One feature, completely
 #
 # A network looks at an image. At some point of the image, one of its layers says something: a list of numbers, one for
-# each of its channels. The network knows nothing of turning. So: turn the image, follow the point, and listen again.
+# each of its channels. Nothing in the network's architecture is made for turning. So: turn the image, follow the point,
+# and listen again.
 #
-# 1. **Turn.** Take one image and all its turned and mirrored copies, 32 of them here: its *orbit*. The ring marks the
+# 1. **Turn.** Take one image and all its turned and mirrored copies, 32 of them here: its *orbit*. They are named $r^k$,
+#    turned by $k$ of 16 steps, and $s r^k$, then also mirrored left to right; $e$ is the upright one. The dot marks the
 #    point, which moves along.
 # 2. **Listen.** Write down what the layer says at the point of each copy, one row below the other. Each row is a
 #    *block* of the *orbit vector*.
 # 3. **Explain by few features.** A *group crosscoder* sees only the first row, the upright image. From it, it says which
-#    few of its *features* are present and how strongly. Each feature owns a table of the same shape, its *dictionary
-#    vector*, and the few tables, added up, must give all rows. Nobody tells it what a turn is: it has to learn what the
-#    layer will say to the other 31 copies.
+#    few of its *features* are present and how strongly; those *fire*. Each feature owns a table of the same shape, its
+#    *dictionary vector*, and the tables of those that fire, times their strength, must add up to all rows. The coder is
+#    shown the copies in a fixed order, but no rule that leads from one to the next: it has to learn what the layer will
+#    say to the other 31.
 # 4. **Compare the rows of one feature.** Rows that are alike mean that the feature is the same for both copies. All
 #    comparisons together are its *heatmap*. A dark line beside the diagonal is a symmetry.
 #
 # {numref}`fig-idea` shows all four steps for one feature.
 
-# %% mystnb={"figure": {"name": "fig-idea", "caption": "One feature of this page's network, from the image to its symmetry. Top: eight of the 32 copies of an image; the ring is the point. Below: what the layer says at the point of all copies, and what this one feature contributes to it (rows: copies, turned ones above, mirrored ones below; columns: the 40 channels that the feature moves most, in the order of the turn at which they are largest; what all copies have in common is left out). Bottom: the comparison of the feature's rows with each other, and how much each copy differs from the upright one. Chosen by a rule: of all features with some symmetry, but not all, the one that explains most at the held-out point where it fires most."}, "image": {"alt": "Eight turned copies of a drawing with a ring on one point; two striped tables side by side that resemble each other; a square heatmap with dark diagonals, and a line of cosines over the 32 elements."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-idea", "caption": "One feature of this page's network, from the image to its symmetry. Top: six of the 32 copies of an image that the coder was not trained on; the dot is the point. Middle: what the layer says at the point of all copies, and what this one feature contributes (rows: copies, turned ones above the line, mirrored ones below; columns: the 40 channels that the feature moves most, sorted by where the right table is largest; what all copies have in common is left out; orange is above zero, blue below). Bottom left: each row of the feature compared with each other row. Bottom right: the same as two curves, each point the mean over all pairs of rows that are one transformation apart, after what all rows share was taken out: 1 means the same, 0 unrelated. Chosen by a rule: of the features with a clear symmetry, but not all, the one that explains most at the point where it fires most."}, "image": {"alt": "Six turned copies of a drawing with a dot on one point; two striped tables side by side that resemble each other; a square heatmap with dark diagonals, and two curves of cosines over the 32 elements."}} tags=["hide-input"]
 block = moving(D[shown] * codes[row, best])
 channels = block.square().sum(0).topk(min(40, len(block.T))).indices
 channels = channels[block[:n, channels].argmax(0).argsort()]  # where they peak
@@ -122,10 +127,11 @@ views = A.images(image, size=model.input_size)
 places = A.points(point)
 with figures.house_style():
     fig = plt.figure(figsize=(7.6, 8.2))
-    rows = fig.add_gridspec(3, 1, height_ratios=[1, 2.6, 2.8], hspace=0.32)
-    top = rows[0].subgridspec(1, 8, wspace=0.08)
-    for k in range(8):
-        ax, g = fig.add_subplot(top[k]), k * G.order // 8
+    rows = fig.add_gridspec(3, 1, height_ratios=[1.3, 2.6, 2.8], hspace=0.3)
+    few = [0, n // 8, n // 4, n // 2, n, n + n // 4]
+    top = rows[0].subgridspec(1, len(few), wspace=0.08)
+    for k, g in enumerate(few):
+        ax = fig.add_subplot(top[k])
         figures.points_on_image(views[g][0], places[g][0], ax)
         ax.set_title(f"${G.latex[g].strip('$')}$", fontsize=10)
     middle = rows[1].subgridspec(1, 2, wspace=0.22)
@@ -140,25 +146,28 @@ with figures.house_style():
     left.set_title("its rows compared")
     figures.self_similarity_profile(c, G, right, n_rotations=n)
     right.legend(loc="lower center", fontsize=9)
-    right.set_title("with the first row, centred")
+    right.set_title("likeness to itself, moved")
     report.figure("idea", fig)
 
 # %% tags=["hide-input"]
-stabiliser = found[shown]
+stabiliser, none = found[shown], sum(s.subgroup.order == 1 for s in found)
+elements = ", ".join(f"${G.latex[h].strip('$')}$" for h in stabiliser.subgroup.elements)
+label = stabiliser.subgroup.label
 display(Markdown(
-    f"This is feature {features[shown]} of {len(D)}. What leaves it as it is: "
-    f"**{stabiliser.subgroup.label}**, that is, its *stabiliser* has the elements "
-    + ", ".join(f"${G.latex[h].strip('$')}$" for h in stabiliser.subgroup.elements)
-    + f". The least of their cosines is {stabiliser.inside:.2f}, the largest of all "
-    f"others {stabiliser.outside:.2f}."))
+    f"This is feature {features[shown]} of {len(D)}. The transformations that leave it "
+    f"as it is, its *stabiliser*, are {elements} (**{label}**): the lowest of their "
+    f"cosines is {stabiliser.inside:.2f}, the highest of all others "
+    f"{stabiliser.outside:.2f}, and one above {TAU:g} counts as the same. By this rule "
+    f"{none} of the {len(D)} features have no symmetry at all."))
 
 # %% [markdown]
-# How to read it. In the left table the bright band falls from the left to the right: turn the image a little, and the
-# neighbouring channels take over. Below the line, for mirrored copies, it climbs. The right table was predicted from the
-# first row alone and has the same bands. In the heatmap the dark line from corner to corner compares each row with
-# itself; the other dark lines compare a turned copy with a mirrored one that the feature cannot tell apart. A feature
-# that does not mind turning would be one even colour. Most features have no such line: symmetry is found here, and not
-# built in.
+# How to read it. Columns are sorted by the right table, so the band that falls in its upper half is there by
+# construction. The evidence is elsewhere. The left table was not sorted by itself, and has the same band: turn the image
+# a little, and other channels take over. And below the line, for mirrored copies, both bands climb. The pattern on the
+# right is the feature's own, learned from other images; the first row gave only its strength. In the heatmap the dark
+# line from corner to corner compares each row with itself. The other dark lines compare a turned copy with a mirrored
+# one that the feature cannot tell apart; paler ones are below the threshold. The heatmap of a feature that does not mind
+# turning is one even colour.
 #
 # That is the whole method. {doc}`Chapter 1 <01_groups>` says what a symmetry is, {doc}`2 <02_orbits>` how to follow a
 # point, {doc}`3 <03_training>` how the tables are learned, {doc}`4 <04_heatmaps>` what heatmaps show.
@@ -178,12 +187,12 @@ display(Markdown(
 #
 # A **sparse autoencoder** (SAE) looks for them {cite:p}`bricken2023monosemanticity,cunningham2023sparse`. It is two
 # matrices. The *encoder* turns an activation $x$ into many numbers, called *latents*, of which all but a few are set to
-# zero. The *decoder* adds up as many directions, each times its number:
+# zero. The *decoder* adds up one direction for each latent, times its number:
 #
 # $$ x \approx b + f_1 D_1 + f_2 D_2 + \dots + f_m D_m, \qquad \text{most } f_i = 0 . $$
 #
 # Both are trained so that the sum comes close to $x$. The directions $D_i$ are the *dictionary*. Nobody says what the
-# directions should be, but if few of them have to explain much, they had better be those that the network uses.
+# directions should be, but if few of them have to explain much, the best choice should be those that the network uses.
 # {numref}`fig-sum` takes one activation of this page's network apart.
 
 # %% tags=["hide-input"]
@@ -213,7 +222,7 @@ def examples(i, count=3):
             break
     return [seen(k) for k in best.values()]
 
-# %% mystnb={"figure": {"name": "fig-sum", "caption": "One activation as a sum. Top: the point in its image, and the activation there, all channels in a row, less the usual activation b. Below: the four latents with the largest shares. On the left the places in held-out images where each fires most, from different images; on the right what it adds to the activation here. Last row: all latents that are not zero, added up. All rows have the same colours."}, "image": {"alt": "Six rows. Each has small cut-outs of drawings on the left and a coloured strip on the right; the strips of four latents add up to one that resembles the first."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-sum", "caption": "One activation as a sum. Top: the surroundings of the point, and its activation less b, what the SAE says when all latents are zero; all channels in a row. Below: the four latents with the largest shares, where each fires most in three other images (the dot is the point), and what each adds here. Each adds little. Last row: all latents that are not zero, added up. Red is above zero, blue below, in all rows alike."}, "image": {"alt": "Six rows. Each has small cut-outs of drawings on the left and a coloured strip on the right; the last strip, the sum over all latents, resembles the first."}} tags=["hide-input"]
 with torch.no_grad():
     here = held_out.rows([row])[0, 0].cpu()
     codes = said[row]
@@ -222,7 +231,7 @@ with torch.no_grad():
     b = nothing[0, 0].cpu()  # what the SAE says where no feature is present
 strongest = (codes * norms).topk(4).indices.tolist()
 strips = [("", [seen(row)], here - b),
-          *((f"latent {i}: {float(codes[i]):.2f} ×", examples(i), parts[i])
+          *((f"latent {i}, strength {float(codes[i]):.2f}", examples(i), parts[i])
             for i in strongest),
           (f"all {int((codes > 0).sum())} together", [], parts.sum(0))]
 limit = float((here - b).abs().max())
@@ -233,7 +242,7 @@ with figures.house_style():
         for ax in line[:3]:
             ax.axis("off")
         for ax, picture in zip(line, pictures, strict=False):
-            ax.imshow(picture.permute(1, 2, 0).clamp(0, 1))
+            figures.points_on_image(picture.clamp(0, 1), np.zeros((1, 2)), ax)
         line[3].imshow(values[None], aspect="auto", cmap="RdBu_r", vmin=-limit,
                        vmax=limit)
         line[3].set(xticks=[], yticks=[])
@@ -243,8 +252,8 @@ with figures.house_style():
     report.figure("sum", fig)
 
 # %% [markdown]
-# What is where no feature is present, $b$, was taken away first. The places at which a latent fires say what it stands
-# for. Some answer to one thing, others to several: an SAE is no guarantee. Are the directions nearly perpendicular? {numref}`fig-many` compares all pairs.
+# First $b$ was taken away, what the SAE says when no feature is present. The places at which a latent fires say what it
+# stands for. Some answer to one thing, others to several: an SAE is no guarantee. Are the directions nearly perpendicular? {numref}`fig-many` compares all pairs.
 
 # %% mystnb={"figure": {"name": "fig-many", "caption": "Cosines between all pairs of this SAE's directions, and, dashed, between as many random directions of the same dimension. Perpendicular directions have cosine 0."}, "image": {"alt": "Two histograms with one narrow peak around zero each, which nearly coincide."}} tags=["hide-input"]
 def cosines(vectors):
@@ -265,6 +274,10 @@ with figures.house_style():
     ax.set(xlabel="cosine between two directions", ylabel="density")
     ax.legend(loc="upper right")
     report.figure("many", fig)
+
+# %% [markdown]
+# Yes: nearly all cosines are small. But random directions do as well, so this is no sign of a good dictionary. It only
+# shows that there is room for many more directions than channels.
 
 # %% tags=["hide-input"]
 near = float((np.abs(mine) < 0.25).mean())
@@ -287,7 +300,7 @@ display(Markdown("\n".join(f"- {number['note']}: {number['value']:.5g}"
 # | `tiny-inception` | The network of these pages: convolutions and two inception blocks, small enough to train on a laptop. It learned to name the 14 shapes of our drawings, in all orientations. It ships with the library; its layer `mixed3b` has 120 channels. |
 # | `tiny-vit` | Its sibling for {doc}`chapter 15 <15_depth>`: a small vision transformer, trained on the same drawings. |
 # | InceptionV1 | The network of the paper, and of our *reference run*: GoogLeNet as trained at Berkeley (BVLC), and not the paper's own weights. |
-# | profile | A set of settings with a name: `smoke` to see whether all runs, `book` for these pages, `inception` for the reference run, `paper` for the paper's size. |
+# | profile | A set of settings with a name: `smoke` to see whether everything runs, `book` for these pages, `inception` for the reference run, `paper` for the paper's size. |
 # | `Run` | One network, one layer, images, a group and a profile. It makes orbits and coders when they are first asked for, and keeps them on disk. |
 # | {term}`orbit vector` | What a layer says at one point of all copies of an image: one {term}`block` for each copy. |
 # | {term}`latent`, {term}`feature` | A number of a coder that is zero most of the time; the direction that belongs to it, and what it stands for. |
@@ -310,8 +323,8 @@ display(Markdown("\n".join(f"- {number['note']}: {number['value']:.5g}"
 # :class: dropdown
 #
 # The blob is the same for all copies, so all rows are alike, and the heatmap is one even dark colour. A line is the same
-# after half a turn, and after the mirrors along and across it. So there are four dark lines for every copy: in each
-# quarter of the heatmap two, half a turn apart.
+# after half a turn, and after the mirrors along and across it. So every row has four dark cells. In each quarter of the
+# heatmap they form two dark lines, half a turn apart.
 # ```
 
 # %% [markdown]

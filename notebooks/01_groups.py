@@ -27,9 +27,10 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *A group acts on images*, *Orbits and stabilisers* and *Lists with one entry per element*: half
-# an hour. The two sections on the paper's misprint explain a correction; come back to them when you implement the
-# method. *Cosets* belongs to {doc}`chapter 7 <07_symmetry>`.
+# Later chapters need *Transformations that compose and can be undone* to *Orbits and stabilisers*, then *Lists with
+# one entry per element*, and the first definition and proposition of *What it does to similarities*: 45 minutes.
+# *Cosets: why the product is always 32* can wait until {doc}`chapter 7 <07_symmetry>`. *The reflection that the paper
+# prints* is a correction; read it when you implement the method.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]

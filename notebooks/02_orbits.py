@@ -29,8 +29,10 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *The plan*, *Which points* and *A linear reference*: twenty minutes. The sections on
-# registration and interpolation show that points are followed correctly, and what it costs; believe it, or look.
+# Later chapters need *The plan*, *Which points* and *A linear reference*: twenty minutes. Two words come from the
+# rest: an element is *exact* if it moves pixels onto pixels, and *resampled* otherwise; activations are multiplied by
+# a `scale`. *What reading between cells changes* has the price: blocks are smoothed a little, so the shares explained
+# in all later chapters look better than they are. The other sections check where points are read.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]

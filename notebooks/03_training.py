@@ -29,8 +29,10 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *One block in, all blocks out*, *The objective*, *How good is it?* and *Does it depend on the
-# seed?*: half an hour. *What λ means* matters only for coders with an L1 term, which the other chapters do not use.
+# Later chapters need *One block in, all blocks out*, *The objective*, *How good is it?*, *Does it depend on the
+# seed?* and the definition at the head of *How sparse is it?*: half an hour. *What λ means* and *L1 or TopK?* are for
+# coders with an L1 term, which only {doc}`chapter 14 <14_answer_key>` has. *The trivial group* is one sentence: with
+# one element, all this is a sparse autoencoder.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]

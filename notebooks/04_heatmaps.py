@@ -28,8 +28,9 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need everything up to *From a matrix to a profile*, and *What the other half says*: twenty-five
-# minutes. *Does curvature predict the second diagonal?* is a negative result; *Figure 5* is for readers of the paper.
+# Later chapters need everything up to and including *Learned features*, and *What the other half says* as far as its
+# first subheading: twenty-five minutes. *Does curvature predict the second diagonal?* tests a claim of the paper, and
+# controls as well. *Figure 5: three in a row* is for readers of the paper.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]

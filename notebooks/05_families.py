@@ -28,7 +28,9 @@
 # :class: tip
 #
 # Later chapters need *The same feature, turned*, *How rare relatives are* and *Labels from drawings*: fifteen
-# minutes. *Features that nobody trained* is where the comparison with a sparse autoencoder is decided.
+# minutes. To compare with a sparse autoencoder, read on from *A map of all features* to *Features that nobody
+# trained*: the crosscoder is ahead of the autoencoder, but not of features that nobody trained. {doc}`Chapter 14
+# <14_answer_key>` uses its words.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]

@@ -28,8 +28,8 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need nothing of this one. To see pictures only: *Walk through the features*. To know what they prove:
-# *What does a picture prove?*
+# Later chapters need nothing of this one. To see pictures only: *Walk through the features* and *On InceptionV1*. To
+# know what they prove: *What does a picture prove?*
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]

@@ -28,8 +28,10 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *From profile to subgroup*, *The census* and *Does it emerge?*: half an hour. *Where the
-# threshold comes from* is for those who want to choose another one.
+# Later chapters need *From profile to subgroup*, *The census* and *Does it emerge?*: half an hour. *The census*
+# speaks of irreps, which {doc}`chapter 9 <09_spectra>` explains. Until then read: the *surrogate* has profiles as
+# broad as the real ones, and mirror axes at random. Look at the start of *Proved on drawings* for the shapes, which
+# come back. *Where the threshold comes from* is for those who want another one.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]

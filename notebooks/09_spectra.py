@@ -28,7 +28,8 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *The spectrum*: ten minutes. *Laws* and *Fast* are for those who know irreps.
+# Later chapters need *The spectrum*: ten minutes. For $D_n$ the type of an irrep is always 1; skip that word. *Laws*
+# says what stays the same when a feature is moved, and *Fast* is about computing time: both can be left out.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
