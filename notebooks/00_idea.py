@@ -43,7 +43,7 @@ if "google.colab" in sys.modules:
 
     prepare_colab("/content", keep_on_drive=keep_on_drive)
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "book"  # smoke, book, inception or paper
 seed = 0
 images = None  # folder of photographs; None: the profile's own images
@@ -151,7 +151,7 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 stabiliser, none = found[shown], sum(s.subgroup.order == 1 for s in found)
-elements = ", ".join(f"${G.latex[h].strip('$')}$" for h in stabiliser.subgroup.elements)
+elements = " and ".join(f"`{G.names[h]}`" for h in stabiliser.subgroup.elements)
 label = stabiliser.subgroup.label
 display(Markdown(
     f"This is feature {features[shown]} of {len(D)}. The transformations that leave it "

@@ -19,6 +19,7 @@ DRAWINGS = {
     "cayley_table": lambda ax: figures.cayley_table(G, ax),
     "arrangements": lambda ax: figures.arrangements(G.regular[:2], ["x", "r x"], G, ax),
     "block_heatmap": lambda ax: figures.block_heatmap(torch.eye(8), G, ax, colour_bar=True),
+    "block_table": lambda ax: figures.block_table(torch.eye(8)[:, :3], G, ax, n_rotations=4),
     "self_similarity_profile": lambda ax: figures.self_similarity_profile(NUMBERS, G, ax),
     "fve_per_block": lambda ax: figures.fve_per_block(NUMBERS, G, ax, ceiling=NUMBERS + 0.05, exact=[True] * 8),
     "tradeoff": lambda ax: figures.tradeoff(CURVE, ax),
@@ -61,6 +62,7 @@ def test_no_type_is_smaller_than_nine_points(ax):
 BAD = {
     "shape": (lambda ax: figures.block_heatmap(np.eye(5), G, ax), r"B has shape \(5, 5\); expected \(8, 8\)"),
     "nan": (lambda ax: figures.self_similarity_profile(np.full(8, np.nan), G, ax), "c holds NaN"),
+    "elements": (lambda ax: figures.block_table(np.eye(5), G, ax), r"table has shape \(5, 5\); expected \(8, "),
     "limit": (lambda ax: figures.block_heatmap(np.eye(8), G, ax, limit=0.0), "limit is 0"),
     "rotations": (lambda ax: figures.block_heatmap(np.eye(8), G, ax, n_rotations=3), "n_rotations is 3"),
     "no permutation": (lambda ax: figures.arrangements([[0] * 8], ["x"], G, ax), "no permutation"),
