@@ -89,6 +89,7 @@ def missed_by_image(fitted: Map, held_out: StoredOrbits) -> tuple[Float[np.ndarr
 
     >>> import tempfile
     >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import OrbitStore
     >>> x = torch.randn(100, 1, 5, generator=torch.Generator().manual_seed(0)).expand(-1, 2, -1)
     >>> store = OrbitStore.from_batches(tempfile.mkdtemp(), [x], cyclic(2))
     >>> missed, about = missed_by_image(linear_map(x.split(20)), store)
