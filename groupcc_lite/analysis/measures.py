@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from groupcc_lite.coders import GroupCrosscoder, Metrics, copy_fve, evaluate
 from groupcc_lite.orbits import OrbitRows, StoredOrbits
-from groupcc_lite.runs import FeatureTable, Run
+from groupcc_lite.runs import DictionaryRun, FeatureTable, Run
 from groupcc_lite.symmetry import FEWEST, ConfirmedCensus, Excess, confirmed_census, excess, linear_ceiling
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,10 @@ def _require_features(run: Run) -> None:
     """Train the coder; ValueError if hardly anything lives in it."""
     living = int((run.evaluate(run.coder()).frequency > 0).sum())
     if living < FEWEST:
+        advice = ("take another dictionary, or more images" if isinstance(run, DictionaryRun) else
+                  "take more latents, a larger k, or train longer: --set steps=2000")
         raise ValueError(f"{living} latents ever fire on held-out images, too few for families (at least {FEWEST}); "
-                         "take more latents, a larger k, or train longer: --set steps=2000")
+                         f"{advice}")
 
 
 def _as_many(train: StoredOrbits, count: int) -> OrbitRows:

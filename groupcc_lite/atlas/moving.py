@@ -65,24 +65,25 @@ def relatives_of(folder: str | Path, feature: int | None = None) -> MovingRelati
     if group["colours"] is not None:
         raise ValueError(f"the atlas in {folder} has a group that changes colours; only pictures that turn can be "
                          "shown moving")
-    drawn = table["picture"]
-    complete = (drawn >= 0) & (drawn[table["relatives"]] >= 0).all(1)
-    if not complete.any() or table["relatives"].shape[1] < AROUND:
+    drawn, (rows, elements, cosines) = table["picture"], (
+        table[key][:, :AROUND] for key in ("relatives", "relative_element", "relative_cosine"))
+    complete = (drawn >= 0) & (drawn[rows] >= 0).all(1)
+    if not complete.any() or rows.shape[1] < AROUND:
         raise ValueError(f"the atlas in {folder} has no feature with a picture and {AROUND} relatives with pictures; "
                          "make it with more of them (`groupcc atlas --features`)")
     numbers = np.asarray(table["features"])
     if feature is None:
-        row = int(np.where(complete, table["relative_cosine"].min(1), -np.inf).argmax())
+        row = int(np.where(complete, cosines.min(1), -np.inf).argmax())
     elif feature not in numbers[complete]:
         raise ValueError(f"feature is {feature}; expected one of the {int(complete.sum())} living features of the "
                          f"atlas in {folder} that have pictures, as have their relatives")
     else:
         row = int(np.flatnonzero(numbers == feature)[0])
-    rows = [row, *table["relatives"][row].tolist()]
+    shown = [row, *rows[row].tolist()]
     matrices = np.asarray(group["matrices"]).reshape(-1, 2, 2)
-    moved = [np.eye(2), *matrices[table["relative_element"][row]]]
-    images = np.stack([_picture(Path(folder), atlas, int(drawn[one]), table["picture_size"]) for one in rows])
-    return MovingRelatives(int(numbers[row]), images, np.stack(moved), table["relative_cosine"][row])
+    moved = [np.eye(2), *matrices[elements[row]]]
+    images = np.stack([_picture(Path(folder), atlas, int(drawn[one]), table["picture_size"]) for one in shown])
+    return MovingRelatives(int(numbers[row]), images, np.stack(moved), cosines[row])
 
 
 def _picture(folder: Path, atlas: dict[str, Any], place: int, size: int) -> UInt8[np.ndarray, "s s 3"]:
@@ -144,7 +145,7 @@ def write_moving(found: MovingRelatives, path: str | Path, *, still: str | Path 
     """Write an animated WebP: as they are, moving, in the feature's pose, and back, over and over; returns the path.
 
     `still`: where a picture that does not move is written as well, before and after side by side, for paper and for
-    readers who want no motion.
+    readers who want no motion. ValueError for a name that does not end in .webp.
 
     >>> import tempfile
     >>> grey = np.full((9, 8, 8, 3), 90, dtype=np.uint8)
@@ -152,6 +153,9 @@ def write_moving(found: MovingRelatives, path: str | Path, *, still: str | Path 
     >>> write_moving(found, Path(tempfile.mkdtemp()) / "moving.webp", tile=8).name
     'moving.webp'
     """
+    path = Path(path)
+    if path.suffix != ".webp":
+        raise ValueError(f"the picture is to be {path}; expected a name that ends in .webp, the only format it has")
     shares = [0.0, *(0.5 - 0.5 * np.cos(np.pi * k / STEPS) for k in range(1, STEPS)), 1.0]
     way = [Image.fromarray(frame(found, float(share), tile=tile)) for share in shares]
     frames = [*way, *reversed(way[1:-1])]
@@ -159,7 +163,6 @@ def write_moving(found: MovingRelatives, path: str | Path, *, still: str | Path 
     buffer = BytesIO()
     frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=lasting, loop=0, quality=50,
                    method=6)
-    path = Path(path)
     atomic_write(path, buffer.getvalue())
     if still is not None:
         gap = np.full((way[0].height, 4 * GAP, 3), BACKGROUND, dtype=np.uint8)
@@ -170,12 +173,10 @@ def write_moving(found: MovingRelatives, path: str | Path, *, still: str | Path 
     return path
 
 
-
-
 def moving_html(found: MovingRelatives, *, tile: int = 128) -> str:
-    """The square of nine as a piece of a page: it moves once by itself, and there and back when the button is pressed.
+    """The square of nine as a piece of a page: it moves once by itself, and there and back when the box is ticked.
 
-    Keyboards reach the button. On paper, and for readers who want no motion, before and after stand side by side. The
+    Keyboards reach the box. On paper, and for readers who want no motion, before and after stand side by side. The
     pictures are in it, so it needs no other file and no script.
 
     >>> grey = np.full((9, 8, 8, 3), 90, dtype=np.uint8)
@@ -190,13 +191,13 @@ def moving_html(found: MovingRelatives, *, tile: int = 128) -> str:
     spans = [_span(number, matrix) for number, matrix in enumerate(found.matrices)]
     square = "".join(spans[PLACES.index(place)] for place in range(9))
     style = (Path(__file__).parent / "web" / "relatives.css").read_text()
-    return (f"<style>\n{style}.relatives-square span {{ background-image: url(data:image/webp;base64,{data}); }}\n"
-            '</style>\n<div class="relatives"><input type="checkbox" id="relatives-moved">'
+    name = f"relatives-{found.feature}"
+    return (f"<style>\n{style}#{name}-square span {{ background-image: url(data:image/webp;base64,{data}); }}\n"
+            f'</style>\n<div class="relatives" id="{name}-square"><input type="checkbox" id="{name}">'
             f'<div class="relatives-squares" role="img" aria-label="{_said(found)}">'
             f'<div class="relatives-square relatives-before">{square}</div>'
             f'<div class="relatives-square relatives-after">{square}</div></div>'
-            '<label for="relatives-moved"><span class="there">Move them all</span>'
-            '<span class="back">Move them back</span></label></div>')
+            f'<label for="{name}">Move them all</label></div>')
 
 
 def _span(number: int, matrix: Float[np.ndarray, "2 2"]) -> str:

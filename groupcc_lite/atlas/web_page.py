@@ -165,7 +165,10 @@ def relatives_part(root: Path, profile: str, feature: int | None = None) -> str:
     found = book_data(root, profile)
     if found is None:
         return book_part(root, profile)
-    square = moving_html(relatives_of(found[0], feature if found[1] == "Reference run" else None))
+    try:
+        square = moving_html(relatives_of(found[0], feature if found[1] == "Reference run" else None))
+    except ValueError as why:  # few were drawn, or the group changes colours: a page without the square is a page
+        return f":::{{admonition}} No moving picture\n:class: note\n{html.escape(str(why))}.\n:::"
     return f"```{{raw}} html\n{square}\n```"
 
 

@@ -12,6 +12,7 @@ import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -199,12 +200,12 @@ def read_together(models: Sequence[BaseModel]) -> Callable[[Tensor], list[Float[
     [(1, 48, 24, 24), (1, 120, 24, 24)]
     """
     first, *others = models
-    alike = all((model.preprocess, model.input_size, model.device) == (first.preprocess, first.input_size, first.device)
-                for model in others)
+    alike = all(_reads_like(model) == _reads_like(first) for model in others)
     graph = None
     if others and alike:
         cuts = [model.network.network if isinstance(model.network, OnGrid) else model.network for model in models]
-        graph = joined(cuts, noise(first, first.input_size, first.input_channels))
+        images = noise(first.network, first.input_size, first.input_channels)
+        graph = joined(cuts, first._prepared(images, checked=True))
     if graph is None:
         return lambda images: [model(images, checked=True) for model in models]
 
@@ -214,6 +215,11 @@ def read_together(models: Sequence[BaseModel]) -> Callable[[Tensor], list[Float[
                 for model, output in zip(models, found, strict=True)]
 
     return read
+
+
+def _reads_like(model: BaseModel) -> tuple[Any, ...]:
+    """What models must have in common to be shown the same tensor."""
+    return model.preprocess, model.input_size, model.device, anchor(model.network).dtype
 
 
 def _on_grid(network: nn.Module, grid: TokenGrid | ChannelsLast | None, what: str, input_size: int,

@@ -183,6 +183,8 @@ def _load_timm(name: str, file: Path | None, published: bool, input_size: int | 
     except (urllib.error.URLError, OSError) as error:
         raise _no_connection("timm", name, error) from error
     except RuntimeError as error:
+        if not published:
+            raise
         raise ValueError(f"timm has no weights for {name!r} ({error}); give weights=FILE, or weights=\"random\" for an "
                          "untrained network") from error
     preprocess = Preprocess(mean=tuple(own.mean), std=tuple(own.std))

@@ -230,11 +230,17 @@ class _Chooser:
 
 
 def _sample(model: BaseModel, parts: Sequence[tuple[Tensor, Tensor]], image: Tensor) -> OrbitSample:
-    """One sample of the batches' blocks and points; ValueError for activations that are no numbers."""
+    """One sample of the batches' blocks and points; ValueError as by `_finite`."""
+    blocks, points = _finite(model, parts)
+    return OrbitSample(blocks, image.to(blocks.device), points.to(blocks.device))
+
+
+def _finite(model: BaseModel, parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Blocks and points of all batches; ValueError for activations that are no numbers."""
     blocks, points = (torch.cat(some) for some in zip(*parts, strict=True))
     if not torch.isfinite(blocks).all():
         raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
-    return OrbitSample(blocks, image.to(blocks.device), points.to(blocks.device))
+    return blocks, points
 
 
 @torch.no_grad()
@@ -260,7 +266,7 @@ def orbits_at(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"]
     parts = [_orbits_of_batch([model], read, action, images[first:first + batch_size], "image-centre", amp, slice(None),
                               [lambda _, first=first: points[first:first + batch_size]])[0]
              for first in range(0, len(images), batch_size)]
-    return _sample(model, parts, torch.arange(len(images))).blocks
+    return _finite(model, parts)[0]
 
 
 def _orbits_of_batch(models: Sequence[BaseModel], read: Callable[[Tensor], list[Tensor]], action: Action,

@@ -159,7 +159,7 @@ class LayerStudy:
             raise ValueError("\n".join(problems))
 
     def measure(self, which: Layer) -> LayerMeasures:
-        """Everything that is said of one layer; its orbits and coders are made on first use."""
+        """Everything that is said of one layer; its coders and the orbits of its stack are made on first use."""
         self._extract(which)
         run, held_out = self.run(which), self.run(which).orbits("held-out")
         coders = [run.coder(seed=self.seed + number) for number in range(self.profile.seeds)]
@@ -173,7 +173,9 @@ class LayerStudy:
         """Make the orbits of this layer and of all others of its stack, unless they are there, in one pass for all."""
         runs = [self.run(layer) for layer in self.stack(which.network, which.weights)]
         for part in PARTS:
-            _fill(part, [run for run in runs if not run.cache.has(run.recipes.orbits(part))], ())
+            lacking = {run.recipes.orbits(part).key: run for run in runs if not run.cache.has(run.recipes.orbits(part))}
+            # In one order for everybody, whatever that of the layers: or two studies would wait for each other.
+            _fill(part, [lacking[key] for key in sorted(lacking)], ())
 
     def _without_coder(self, run: Run) -> tuple[EquivarianceError, EquivarianceError]:
         p, source = self.profile, run.source("held-out")
@@ -231,14 +233,14 @@ def _fill(part: str, runs: list[Run], folders: tuple[Path, ...]) -> None:
     sampling = dict(runs[0].recipes.sampling) if runs else {}
     if len(folders) == len(runs):
         if runs:
-            OrbitStore.make_layers(folders, [run.model for run in runs], runs[0].action, runs[0].source(part),
+            OrbitStore.make_layers(folders, [run.model for run in runs], runs[0].action, runs[0]._stored_source(part),
                                    **sampling)
         return
     run = runs[len(folders)]
 
     def make(folder: Path) -> None:
         _fill(part, runs, (*folders, folder))
-        OrbitStore.make(folder, run.model, run.action, run.source(part), **sampling)
+        OrbitStore.make(folder, run.model, run.action, run._stored_source(part), **sampling)
 
     run.cache.get(run.recipes.orbits(part), make)
 

@@ -156,8 +156,9 @@ class Run:
         "trained" is this run's own network, "untrained" its architecture with random weights, "patches" no network but
         pixels (`models.patch_model`), "told" the built-in network that was trained to report orientations. All have the
         profile's `control_images` and `control_steps`, so compare them with "trained" and not with this run, unless
-        these are None: then "trained" is this run. With fewer images its orbits are rows of this run's. `changes`:
-        profile fields, `images`, `action`. ValueError for an unknown name, and for "told" where the network is not the
+        these are None: then "trained" is this run. With fewer images its orbits are rows of this run's, so its points
+        are others than those of a control that reads these images by itself. `changes`: profile fields, `images`,
+        `action`. ValueError for an unknown name, and for "told" where the network is not the
         built-in one.
 
         >>> Run("smoke").control("patches").model.name
@@ -422,7 +423,7 @@ class Run:
         """Held-out FVE of the best linear map from x[e] to each block."""
         def make(folder: Path) -> None:
             train, held_out = self.orbits("train"), self.orbits("held-out")
-            batches = (batch for batch in train.batches(min(1024, len(train) // 2)))
+            batches = (batch for batch in train.batches(max(1, min(1024, len(train) // 2))))
             write_json(folder / "fve.json", linear_ceiling(batches, held_out.in_order()).tolist())
 
         return np.array(read_json(self.cache.get(self.recipes.ceiling(), make) / "fve.json"), dtype=np.float64)
@@ -538,7 +539,7 @@ class PartRun(Run):
     True
     """
 
-    def __init__(self, whole: Run, part: Mapping[str, int | None], **changes: Any):
+    def __init__(self, whole: Run, part: Mapping[str, int | float | None], **changes: Any):
         super().__init__(whole.profile, whole.seed, images=whole.images, weights=whole.weights, work=whole.work,
                          model=whole._model, action=whole.action, device=whole.device, **changes)
         self.whole, self.part = whole, part
@@ -603,7 +604,7 @@ class FewerImages(PartRun):
 
     def __init__(self, whole: Run, **changes: Any):
         self._few = whole._limited(whole.all_images)
-        super().__init__(whole, dict(images=len(self._few)), **changes)
+        super().__init__(whole, dict(images=len(self._few), held_out=whole.profile.held_out), **changes)
 
     def __repr__(self) -> str:
         return f"{self.whole!r}, {len(self._few)} images"
@@ -612,6 +613,10 @@ class FewerImages(PartRun):
     def all_images(self) -> ImageSource:
         """The fewer ones."""
         return self._few
+
+    def control(self, name: str = "trained", **changes: Any) -> Run:
+        """That of the whole run, which has these images as well."""
+        return self.whole.control(name, **changes)
 
 
 class FoldRun(PartRun):
@@ -664,8 +669,8 @@ class DictionaryRun(Run):
         if not isinstance(sae, SparseAutoencoder):
             raise ValueError(f"the dictionary is a {type(sae).__name__}; expected a SparseAutoencoder, which reads and "
                              "writes one block")
-        if isinstance(plain, FoldRun):
-            raise ValueError("a fold has no dictionary of its own; give it to the whole run")
+        if isinstance(plain, PartRun):
+            raise ValueError("a part of a run has no dictionary of its own; give it to the whole run")
         super().__init__(dataclasses.replace(plain.profile, latents=sae.latents), plain.seed, images=plain.images,
                          weights=plain.weights, work=plain.work, model=plain._model, action=plain.action,
                          device=plain.device)

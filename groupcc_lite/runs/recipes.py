@@ -180,8 +180,9 @@ class PartRecipes(LayerRecipes):
     """Recipes of a part of a run: its orbits are rows of the whole run's, all else is made from them as usual."""
 
     whole: LayerRecipes
-    of_whole: Mapping[str, int | None]
-    """Which images: `number` of a fold, `of` how many, and how many `images` at most."""
+    of_whole: Mapping[str, int | float | None]
+    """Which images: `number` of a fold, `of` how many, and how many `images` at most; of fewer images, how many and
+    which share is `held_out`."""
 
     def orbits(self, part: str, **changes: Any) -> Artefact:
         """Some rows of both parts of the whole run. They are never kept, but what is made from them has their key."""

@@ -156,15 +156,40 @@ def test_the_square_moves_on_the_page_by_the_elements_of_the_group(tmp_path):
         page.keyboard.press("Space")
         page.evaluate("Promise.all(document.getAnimations().map(a => a.finish()))")
         assert np.allclose(transforms(page, "before"), expected, atol=1e-4)
-        assert page.locator("label").inner_text() == "Move them back"
         assert not page.locator(".relatives-after").is_visible()
         assert [url for url in asked if not url.startswith(("data:", address))] == []
         page.emulate_media(media="print")
         assert page.locator(".relatives-after").is_visible() and not page.locator("label, input").first.is_visible()
         assert np.allclose(transforms(page, "after"), expected, atol=1e-4)
+        assert np.allclose(transforms(page, "before"), [1, 0, 0, 1], atol=1e-5), "although the box is ticked"
 
         page = browser.new_page(reduced_motion="reduce")
         page.goto(address)
         assert page.evaluate("document.getAnimations().length") == 0
         assert page.locator(".relatives-after").is_visible() and not page.locator("label, input").first.is_visible()
         assert np.allclose(transforms(page, "before"), [1, 0, 0, 1], atol=1e-5)
+
+
+@pytest.mark.browser
+def test_two_squares_on_one_page_move_by_themselves(tmp_path):
+    squares = [moving.moving_html(moving.relatives_of(REFERENCE, number)) for number in (391, 91)]
+    (tmp_path / "page.html").write_text(f"<html lang='en'><title>x</title>{''.join(squares)}</html>")
+    with chromium() as browser:
+        page = browser.new_page(reduced_motion="no-preference")
+        page.goto((tmp_path / "page.html").as_uri())
+        page.locator("label").nth(1).click()
+        assert [box.is_checked() for box in page.locator("input").all()] == [False, True]
+        shown = "[...document.querySelectorAll('.relatives .self')].map(s => getComputedStyle(s).backgroundImage)"
+        assert len(set(page.evaluate(shown))) == 2
+
+
+def test_more_relatives_than_eight_and_atlases_that_cannot_be_shown(tmp_path, folder, monkeypatch):
+    few = storage.write_atlas(planted_atlas(tmp_path / "work"), tmp_path / "few")
+    monkeypatch.setattr(web_page, "book_data", lambda root, profile: (few, "This book's own run"))
+    part = web_page.relatives_part(tmp_path, "smoke")
+    assert "No moving picture" in part or "relatives-square" in part
+    monkeypatch.setattr(moving, "AROUND", 99)
+    assert "No moving picture" in web_page.relatives_part(tmp_path, "smoke")
+    with pytest.raises(ValueError, match="ends in .webp"):
+        moving.write_moving(moving.MovingRelatives(3, posed(np.stack([np.eye(2)] * 9)), np.stack([np.eye(2)] * 9),
+                                                   np.full(8, 0.5)), tmp_path / "moving.gif")

@@ -1,11 +1,15 @@
 """A base model lives where its network lives, and waits for the device once a call."""
 
+import dataclasses
+
 import pytest
 import torch
 from fake_device import DEVICE, DeviceTensor, FakeDevice
 from small import Stem
 from torch import nn
 
+from groupcc_lite.base import matrix_products
+from groupcc_lite.models.base import read_together
 from groupcc_lite.models.zoo import load_model, wrap_model
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -61,3 +65,29 @@ def test_pictures_have_the_networks_own_size_where_it_takes_no_other():
             return self.out(self.conv(x) + self.position)
 
     assert wrap_model(Fixed(), "out", input_size=32).usable_size(48) == 32
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["grey", "BGR", "in place"])
+def test_layers_read_together_are_those_read_alone(kind, amp):
+    channels = 1 if kind == "grey" else 3
+    network = torch.nn.Sequential(torch.nn.Conv2d(channels, 6, 5, padding=2), torch.nn.ReLU(inplace=kind == "in place"),
+                                  torch.nn.Conv2d(6, 4, 3, stride=2, padding=1))
+    models = [wrap_model(network, layer, input_size=32, channels=channels) for layer in ("0", "1", "2")]
+    if kind == "BGR":
+        for model in models:
+            model.preprocess = dataclasses.replace(model.preprocess, channels="BGR")
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with matrix_products(torch.device("cpu"), amp):
+        together, alone = read_together(models)(images), [model(images) for model in models]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_models_of_another_precision_run_by_themselves():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 5, padding=2), torch.nn.ReLU())
+    models = [wrap_model(network, "0", input_size=32), wrap_model(network, "1", input_size=32)]
+    models[1].double()
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for one, other in zip(read_together(models)(images), [model(images) for model in models], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

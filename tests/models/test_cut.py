@@ -156,17 +156,28 @@ class _InPlace(nn.Module):
         return self.second(self.first(x))
 
 
-def test_cuts_are_joined_unless_one_would_change_the_other():
-    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("second", [nn.ReLU(inplace=True), nn.Hardtanh(-0.1, 0.1, inplace=True), nn.ReLU()], ids=str)
+@pytest.mark.parametrize("scale", [1e-7, 1.0, 255.0])
+def test_joined_cuts_give_what_each_gives_alone_whatever_comes_after(second, scale):
+    """Also where an operation in place changes nothing for the images that they were compared on."""
     module = _InPlace()
-    first, second = (truncate(module, layer, input_size=16) for layer in ("first", "second"))
-    assert joined([first, second], images) is None
-    module.second = nn.ReLU()
+    module.second = second
+    with torch.no_grad():
+        module.first.bias += 10.0  # so that the comparison's outputs are positive, and not clipped
     cuts = [truncate(module, layer, input_size=16) for layer in ("first", "second")]
-    both = joined(cuts, images)
+    both = joined(cuts, torch.zeros(1, 3, 16, 16))
+    images = scale * torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) - 20 * scale
     assert all(torch.equal(one, cut(images)) for one, cut in zip(both(images), cuts, strict=True))
-    assert joined([cuts[0], second], images) is None, "other settings of a layer"
+
+
+def test_cuts_of_different_networks_are_not_joined():
+    images, module = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), _InPlace()
+    cuts = [truncate(module, layer, input_size=16) for layer in ("first", "second")]
+    assert joined(cuts, images) is not None
+    module.second = nn.ReLU()
+    other = truncate(module, "second", input_size=16)
     with torch.no_grad():
         cuts[0].first.weight += 1
     assert joined(cuts, images) is None, "other weights"
+    assert joined([other, truncate(_InPlace(), "second", input_size=16)], images) is None, "other weights and settings"
     assert joined([nn.Identity()], images) is None

@@ -76,34 +76,54 @@ def test_the_report_says_which_networks_were_compared(study):
     assert facts["model"] == "tiny-inception"
 
 
-def test_orbits_of_a_stack_are_made_in_one_pass_and_are_those_of_each_run(study, tmp_path, monkeypatch):
+def test_orbits_of_a_stack_are_made_in_one_pass_and_are_those_of_each_run(tmp_path, monkeypatch):
     passes = []
-    monkeypatch.setattr(OrbitStore, "make_layers",
-                        classmethod(lambda cls, folders, models, *a, made=OrbitStore.make_layers.__func__, **k:
-                                    passes.append(len(models)) or made(cls, folders, models, *a, **k)))
-    fresh = LayerStudy(SMALL, work=tmp_path)
+    made = OrbitStore.make_layers.__func__
+    monkeypatch.setattr(OrbitStore, "make_layers", classmethod(
+        lambda cls, folders, models, *a, **k: passes.append(len(models)) or made(cls, folders, models, *a, **k)))
+    fresh = LayerStudy(SMALL, work=tmp_path / "work")
     fresh._extract(fresh.layers[0])
     assert passes == [2, 1, 1] * 2, "all at once; then each sees that nothing is missing"
-    for which in fresh.stack("tiny-inception"):
-        alone = study.run(which).orbits("held-out")
-        assert torch.equal(fresh.run(which).orbits("held-out").rows(range(len(alone))), alone.rows(range(len(alone))))
-    assert passes[6:] == [1] * len(passes[6:]), "and nothing is made again by the runs"
+    runs = [fresh.run(which) for which in fresh.stack("tiny-inception")]
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    for number, run in enumerate(runs):
+        alone = OrbitStore.make(tmp_path / f"alone{number}", run.model, run.action, run.source("held-out"),
+                                **run.recipes.sampling)
+        rows = range(len(alone))
+        torch.testing.assert_close(run.orbits("held-out").rows(rows), alone.rows(rows), rtol=1e-3, atol=1e-4)
+    assert len(written) == 4 and all(path.stat().st_mtime_ns == then for path, then in written.items())
 
 
 def test_a_store_that_another_process_made_meanwhile_leaves_no_gap(tmp_path, monkeypatch):
-    study, first = LayerStudy(SMALL, work=tmp_path), []
+    study, asked = LayerStudy(SMALL, work=tmp_path), []
     get = Cache.get
 
     def other_process(self, artefact, make, **kwargs):
-        if first and artefact.kind == "orbits" and len(first) == 1:
-            first.append(artefact)  # the second layer's are there by the time they are asked for
-            run = study.run(study.layers[1])
-            get(self, artefact, lambda f: OrbitStore.make(f, run.model, run.action, run.source("train"),
-                                                          **run.recipes.sampling))
-        first.append(artefact)
+        asked.append(artefact.key)
+        if len(asked) == 2:  # what is asked for second is there by then
+            (run,) = (study.run(which) for which in study.stack("tiny-inception")
+                      if study.run(which).recipes.orbits("train").key == artefact.key)
+            get(self, artefact, lambda folder: OrbitStore.make(folder, run.model, run.action, run.source("train"),
+                                                               **run.recipes.sampling))
         return get(self, artefact, make, **kwargs)
 
     monkeypatch.setattr(Cache, "get", other_process)
     study._extract(study.layers[0])
     for which in study.stack("tiny-inception"):
-        assert len(study.run(which).orbits("train")) == 8 * SMALL.points_per_image
+        run = study.run(which)
+        store = OrbitStore(run.cache.folder(run.recipes.orbits("train")))  # as it lies there: nobody repairs it
+        assert len(store) == 8 * SMALL.points_per_image
+
+
+def test_layers_in_another_order_are_asked_for_in_the_same_and_one_named_twice_once(tmp_path, monkeypatch):
+    orders = []
+    for layers in (("conv2d0", "mixed3b"), ("mixed3b", "conv2d0"), ("mixed3b", "conv2d0", "mixed3b")):
+        asked, profile = [], get_depth_profile(SMALL, networks=(("tiny-inception", layers), SMALL.networks[1]))
+        study = LayerStudy(profile, work=tmp_path / "-".join(layers))
+        with monkeypatch.context() as patch:
+            get = Cache.get
+            patch.setattr(Cache, "get", lambda self, artefact, *a, asked=asked, get=get, **k: asked.append(
+                artefact.key) or get(self, artefact, *a, **k))
+            study._extract(study.layers[0])
+        orders.append(asked)
+    assert len(orders[0]) == 4 and orders[0] == orders[1] == orders[2]

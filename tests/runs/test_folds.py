@@ -7,7 +7,7 @@ from scipy.stats import t
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.coders import evaluate
+from groupcc_lite.coders import SparseAutoencoder, evaluate
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import OrbitStore, TensorOrbits
 from groupcc_lite.runs import FewerImages, Run, folds
@@ -75,6 +75,18 @@ def test_fewer_images_of_the_same_network_take_their_orbits_from_the_run(run, mo
     assert few.coder().dictionary.shape == few.moved_coder(2).dictionary.shape
     assert few.coder(seed=1).latents == 24 and few.evaluate(few.coder()).fve < 1
     assert "12 images" in repr(few) and repr(fold).endswith("12 images, fold 1 of 2")
+
+
+def test_fewer_images_split_in_another_way_have_other_keys(run):
+    """20 images, of which the run holds out four either way, and 12 of them, of which two or three are held out."""
+    settings = dict(model=run.model, images=run.images, action=run.action, work=run.work, control_images=12)
+    one, other = (Run("smoke", **settings, **TINY, held_out=share) for share in (0.2, 0.21))
+    assert one.recipes.orbits("train").key == other.recipes.orbits("train").key
+    assert len(one.control().source("held-out")) < len(other.control().source("held-out"))
+    assert one.control().recipes.coder().key != other.control().recipes.coder().key
+    assert one.control().control().keys() == one.control().keys()
+    with pytest.raises(ValueError, match="a part of a run has no dictionary of its own"):
+        one.control().with_dictionary(SparseAutoencoder(run.model.channels, 24))
 
 
 def test_fewer_images_are_read_anew_where_the_run_does_not_keep_all_orbits_or_something_else_is_asked(run):
