@@ -118,7 +118,7 @@ def test_what_cannot_be_asked_of_it(given, plain):
         plain.with_dictionary(dictionary(channels=5))
     with pytest.raises(ValueError, match="is a GroupCrosscoder; expected a SparseAutoencoder"):
         plain.with_dictionary(GroupCrosscoder(cyclic(4), CHANNELS, LATENTS))
-    with pytest.raises(ValueError, match="a fold has no dictionary of its own"):
+    with pytest.raises(ValueError, match="a part of a run has no dictionary of its own"):
         plain.fold(0).with_dictionary(dictionary())
     given.check()
 
