@@ -594,7 +594,8 @@ print(f"matched better than 99 % are by data points: {above.float().mean():.0%}"
 #
 # The same cells, run with `profile="inception"`, give the right-hand column. All coders of this chapter, *trained* too,
 # are made from 400 photographs there, of which a tenth is held out; only the seeds have all 800. The second set are 400
-# photographs of the Berkeley segmentation data set. What to look at: *left-right* against *each diagonal*, for
+# photographs of the Berkeley segmentation data set. Points of the conjugated group are others than those of *trained*.
+# What to look at: *left-right* against *each diagonal*, for
 # interpolation would treat them alike; *up-down* beside left-right, for gravity favours left-right only, and the many
 # level and upright edges of photographs would be a likelier cause of both; *untrained* and *patches*, for what
 # architecture and pixels have without any training; *samples that stay* and *that turn with the images*, for network or

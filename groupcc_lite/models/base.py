@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from groupcc_lite.models.cut import FAILURES, does_not_run, joined, noise
+from groupcc_lite.models.cut import FAILURES, does_not_run, noise
 from groupcc_lite.models.geometry import (
     DisagreeingGeometry,
     Geometry,
@@ -32,7 +32,7 @@ from groupcc_lite.models.geometry import (
     measure_geometry,
 )
 from groupcc_lite.models.grids import ChannelsLast, NoPlaces, OnGrid, TokenGrid, recognised
-from groupcc_lite.models.reading import StoppedNetwork
+from groupcc_lite.models.reading import StoppedNetwork, common_pass
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ def read_together(models: Sequence[BaseModel]) -> Callable[[Tensor], list[Float[
     """What several base models make of the same images; layers of one network in one pass, as far as it can be had.
 
     The images' values are not looked at (`BaseModel.check_values`). Where there is no common pass, as for different
-    networks and for layers that a hook reads, every model runs by itself.
+    networks and for a mixture of cuts and hooks, every model runs by itself.
 
     >>> from groupcc_lite.models import load_model
     >>> models = [load_model(layer=layer) for layer in ("conv2d2", "mixed3b")]
@@ -201,16 +201,16 @@ def read_together(models: Sequence[BaseModel]) -> Callable[[Tensor], list[Float[
     """
     first, *others = models
     alike = all(_reads_like(model) == _reads_like(first) for model in others)
-    graph = None
+    run = None
     if others and alike:
-        cuts = [model.network.network if isinstance(model.network, OnGrid) else model.network for model in models]
+        networks = [model.network.network if isinstance(model.network, OnGrid) else model.network for model in models]
         images = noise(first.network, first.input_size, first.input_channels)
-        graph = joined(cuts, first._prepared(images, checked=True))
-    if graph is None:
+        run = common_pass(networks, first._prepared(images, checked=True))
+    if run is None:
         return lambda images: [model(images, checked=True) for model in models]
 
     def read(images: Tensor) -> list[Tensor]:
-        found = graph(first._prepared(images, checked=True))
+        found = run(first._prepared(images, checked=True))
         return [model.network.grid.as_grid(output, model.input_size) if isinstance(model.network, OnGrid) else output
                 for model, output in zip(models, found, strict=True)]
 

@@ -11,13 +11,13 @@ import copy
 import hashlib
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from groupcc_lite.models.cut import Uncuttable, canonical, does_not_run, hooked, noise, truncate, unknown_layer
+from groupcc_lite.models.cut import Uncuttable, canonical, does_not_run, hooked, joined, noise, truncate, unknown_layer
 
 log = logging.getLogger(__name__)
 WAYS = ("auto", "cut", "hook")
@@ -92,6 +92,34 @@ def read_layer(module: nn.Module, layer: str, *, input_size: int, channels: int 
                 raise
             log.info("%s is read by a hook: %s", layer, error)
     return StoppedNetwork(copy.deepcopy(module).eval(), layer, input_size=input_size, channels=channels)
+
+
+def common_pass(networks: Sequence[nn.Module], images: Tensor) -> Callable[[Tensor], Sequence[Tensor]] | None:
+    """One pass over the images that gives what each of several networks gives; None if they have none in common.
+
+    They are cuts of one network (`cut.joined`), or are all read by hooks from copies of one. `images`: a test batch.
+
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    >>> stopped = [read_layer(network, layer, input_size=16, way="hook") for layer in "01"]
+    >>> [tuple(one.shape) for one in common_pass(stopped, torch.rand(1, 3, 16, 16))(torch.rand(2, 3, 16, 16))]
+    [(2, 4, 14, 14), (2, 4, 14, 14)]
+    """
+    if not all(isinstance(network, StoppedNetwork) for network in networks):
+        return joined(networks, images)
+    first, *others = networks
+    if not all(_same_module(first, other) for other in others):
+        return None
+    layers = [network.layers for network in networks]
+    together = StoppedNetwork(first.module, list(dict.fromkeys(layers)), input_size=images.shape[-1],
+                              channels=images.shape[1])
+    return lambda x: [found[layer] for found in [together(x)] for layer in layers]
+
+
+def _same_module(one: StoppedNetwork, other: StoppedNetwork) -> bool:
+    """Whether both stop copies of one network."""
+    ours, theirs = one.module.state_dict(), other.module.state_dict()
+    return (ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+            and one.description() == other.description())
 
 
 def layer_name(module: nn.Module, layer: str | nn.Module) -> str:

@@ -175,7 +175,8 @@ class LayerStudy:
         for part in PARTS:
             lacking = {run.recipes.orbits(part).key: run for run in runs if not run.cache.has(run.recipes.orbits(part))}
             # In one order for everybody, whatever that of the layers: or two studies would wait for each other.
-            _fill(part, [lacking[key] for key in sorted(lacking)], ())
+            if lacking:
+                _fill(part, [lacking[key] for key in sorted(lacking)], ())
 
     def _without_coder(self, run: Run) -> tuple[EquivarianceError, EquivarianceError]:
         p, source = self.profile, run.source("held-out")
@@ -230,11 +231,10 @@ def _fill(part: str, runs: list[Run], folders: tuple[Path, ...]) -> None:
 
     Should another process make one of them first, nothing further in is made; so each sees to its own folder last.
     """
-    sampling = dict(runs[0].recipes.sampling) if runs else {}
+    sampling = runs[0].recipes.sampling
     if len(folders) == len(runs):
-        if runs:
-            OrbitStore.make_layers(folders, [run.model for run in runs], runs[0].action, runs[0]._stored_source(part),
-                                   **sampling)
+        OrbitStore.make_layers(folders, [run.model for run in runs], runs[0].action, runs[0]._stored_source(part),
+                               **sampling)
         return
     run = runs[len(folders)]
 

@@ -158,8 +158,7 @@ class Run:
         profile's `control_images` and `control_steps`, so compare them with "trained" and not with this run, unless
         these are None: then "trained" is this run. With fewer images its orbits are rows of this run's, so its points
         are others than those of a control that reads these images by itself. `changes`: profile fields, `images`,
-        `action`. ValueError for an unknown name, and for "told" where the network is not the
-        built-in one.
+        `action`. ValueError for an unknown name, and for "told" where the network is not the built-in one.
 
         >>> Run("smoke").control("patches").model.name
         'patches'

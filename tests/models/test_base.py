@@ -9,7 +9,7 @@ from small import Stem
 from torch import nn
 
 from groupcc_lite.base import matrix_products
-from groupcc_lite.models.base import read_together
+from groupcc_lite.models.base import BaseModel, read_together
 from groupcc_lite.models.zoo import load_model, wrap_model
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -68,18 +68,23 @@ def test_pictures_have_the_networks_own_size_where_it_takes_no_other():
 
 
 @pytest.mark.parametrize("amp", [False, True], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("kind", ["grey", "BGR", "in place"])
-def test_layers_read_together_are_those_read_alone(kind, amp):
+@pytest.mark.parametrize("kind", ["grey", "BGR", "in place", "hook"])
+def test_layers_read_together_are_those_read_alone(kind, amp, monkeypatch):
     channels = 1 if kind == "grey" else 3
     network = torch.nn.Sequential(torch.nn.Conv2d(channels, 6, 5, padding=2), torch.nn.ReLU(inplace=kind == "in place"),
                                   torch.nn.Conv2d(6, 4, 3, stride=2, padding=1))
-    models = [wrap_model(network, layer, input_size=32, channels=channels) for layer in ("0", "1", "2")]
+    way = "hook" if kind == "hook" else "auto"
+    models = [wrap_model(network, layer, input_size=32, channels=channels, way=way) for layer in ("0", "1", "2")]
     if kind == "BGR":
         for model in models:
             model.preprocess = dataclasses.replace(model.preprocess, channels="BGR")
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    read = read_together(models)
     with matrix_products(torch.device("cpu"), amp):
-        together, alone = read_together(models)(images), [model(images) for model in models]
+        alone = [model(images) for model in models]
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseModel, "forward", None)  # nobody runs a model by itself
+            together = read(images)
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -91,3 +96,14 @@ def test_models_of_another_precision_run_by_themselves():
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for one, other in zip(read_together(models)(images), [model(images) for model in models], strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_cut_and_a_hook_and_hooks_of_other_weights_run_by_themselves():
+    network, images = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()), torch.rand(1, 3, 16, 16)
+    first = wrap_model(network, "0", input_size=16, way="hook")
+    with torch.no_grad():
+        network[0].weight += 1
+    for way in ("cut", "hook"):
+        second = wrap_model(network, "1", input_size=16, way=way)
+        for one, model in zip(read_together([first, second])(images), (first, second), strict=True):
+            torch.testing.assert_close(one, model(images), rtol=0, atol=0)
