@@ -91,7 +91,8 @@ top = codes.argmax(0)  # for each of these features the point where it fires mos
 x = held_out.rows(top.numpy()) * coder.scale
 shares = torch.cosine_similarity(moving(x).flatten(1), moving(D[partly]).flatten(1))
 best = int(shares.argmax())
-shown, row, x = int(partly[best]), int(top[best]), x[best]
+shown, row, x, alike = int(partly[best]), int(top[best]), x[best], float(shares[best])
+assert profile != "book" or alike > 0.4  # both tables have the band
 image = run.source("held-out").load([int(held_out.image[row])])
 point = torch.as_tensor(held_out.points[row], dtype=torch.float32).view(1, 1, 2)
 
@@ -280,10 +281,13 @@ with figures.house_style():
 # shows that there is room for many more directions than channels.
 
 # %% tags=["hide-input"]
-near = float((np.abs(mine) < 0.25).mean())
+near, near_chance = (float((np.abs(some) < 0.25).mean()) for some in (mine, chance))
+assert min(near, near_chance) > 0.9  # nearly all, and random ones as well
 report.number("directions", len(directions), note="directions that are ever used")
 report.number("channels", len(here), note="channels of the layer")
 report.number("near", near, note="pairs with a cosine between −0.25 and 0.25, share")
+report.number("near_chance", near_chance, note="the same of random directions")
+report.number("alike", alike, note="cosine of the two tables above, what is common left out")
 report.save()
 display(Markdown("\n".join(f"- {number['note']}: {number['value']:.5g}"
                            for number in report.numbers.values())))
