@@ -287,7 +287,8 @@ report.number("directions", len(directions), note="directions that are ever used
 report.number("channels", len(here), note="channels of the layer")
 report.number("near", near, note="pairs with a cosine between −0.25 and 0.25, share")
 report.number("near_chance", near_chance, note="the same of random directions")
-report.number("alike", alike, note="cosine of the two tables above, what is common left out")
+report.number("alike", alike,
+              note="cosine of the two tables above, what is common left out")
 report.save()
 display(Markdown("\n".join(f"- {number['note']}: {number['value']:.5g}"
                            for number in report.numbers.values())))
