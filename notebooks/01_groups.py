@@ -9,12 +9,17 @@
 # %% [markdown]
 # # Groups and their actions
 #
+# The {doc}`front page <../book/index>` shows eight features of {term}`InceptionV1` that are the same curve in eight
+# poses. *The same in another pose* is a phrase that a group makes exact.
+#
 # **You will learn**
 #
 # - what a group is, and why a finite one is nothing but a multiplication table,
 # - how a group acts on images, on points, and on lists that have one entry per element,
 # - how the symmetry of a thing is measured: orbits, stabilisers, cosets,
-# - why the reflection printed in the group crosscoder paper is not a reflection, and what the correct one is.
+# - how lists are compared when one of them may be transformed,
+# - in the appendices: why the reflection printed in the group crosscoder paper is not a reflection, and what the correct
+#   one is.
 #
 # **You need** a little Python and the idea of a matrix. No group theory, no trained network: everything here is
 # computed from drawings.
@@ -28,9 +33,8 @@
 # :class: tip
 #
 # Later chapters need *Transformations that compose and can be undone* to *Orbits and stabilisers*, then *Lists with
-# one entry per element*, and the first definition and proposition of *What it does to similarities*: 45 minutes.
-# *Cosets: why the product is always 32* can wait until {doc}`chapter 7 <07_symmetry>`. *The reflection that the paper
-# prints* is a correction; read it when you implement the method.
+# one entry per element* and *When are two lists alike?*: 40 minutes. *Cosets: why the product is always 32* can wait
+# until {doc}`chapter 7 <07_symmetry>`. The appendices correct a misprint; read them when you implement the method.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -167,7 +171,8 @@ assert (line_responses - half_turn).abs().max() < 1e-4
 #
 # A group {term}`crosscoder` {cite:p}`gorton2024group` asks the same questions about {term}`features <feature>` that
 # nobody had to guess as templates. Everything it does with its {term}`dictionary` is an action from this chapter.
-#
+
+# %% [markdown]
 # ## Transformations that compose and can be undone
 #
 # Take a square sheet of paper. Turn it by a quarter. Turn it over. Whatever you do, as long as the sheet fills
@@ -605,8 +610,146 @@ assert G4.regular[s].tolist() == [4, 7, 6, 5, 0, 3, 2, 1]
 # Why both? Block $r^k$ of $s \cdot x$ is $x[r^k s] = x[sr^{-k}]$, and block $sr^k$ is $x[sr^ks] = x[r^{-k}]$.
 # The minus sign is in both halves. It is our equation $rs = sr^{-1}$ again: seen in a mirror, everything turns
 # the other way.
+
+# %% [markdown]
+# ## When are two lists alike?
 #
-# ## The reflection that the paper prints
+# Two features belong to one family when one is a transformed copy of the other. So dictionary vectors, which are such
+# lists, are compared by their largest cosine over the group.
+#
+# ```{prf:definition} Similarity over the group
+# :label: def-similarity
+#
+# The {term}`similarity <similarity over the group>` of two dictionary vectors is their largest cosine when one of them
+# may be transformed,
+#
+# $$ S_{ij} = \max_{h \in G} \cos(F_i, h \cdot F_j) . $$ (eq-similarity)
+# ```
+#
+# ```{prf:proposition} Similarity is symmetric
+# :label: prop-symmetric
+#
+# $S_{ij} = S_{ji}$ for every group $G$.
+# ```
+#
+# *Because* $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is in the group as well.
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Two groups with eight elements
+# :label: ex-eight
+#
+# $D_4$ and $C_4 \times C_2$ both have eight elements. Are they the same group under other names? Find a
+# property of the tables that decides it.
+# ```
+#
+# ```{solution-start} ex-eight
+# :class: dropdown
+# ```
+
+# %%
+for group in (G4, C4xC2):
+    print(group, sorted(group.element_orders.tolist()))
+assert C4xC2.is_abelian and not G4.is_abelian
+
+# %% [markdown]
+# No. Renaming elements changes neither their orders nor whether they commute. $D_4$ has five elements of order
+# 2 (four mirrors and the half turn), $C_4 \times C_2$ has three.
+
+# %%
+assert (G4.element_orders == 2).sum() == 5
+assert (C4xC2.element_orders == 2).sum() == 3
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} The other side
+# :label: ex-left
+#
+# Someone writes the block action as $(h \cdot x)[g] = x[hg]$, multiplying from the left. Which law of an action
+# fails? For which groups does nobody notice? Check your answer with the table of $D_4$.
+# ```
+#
+# ```{solution-start} ex-left
+# :class: dropdown
+# ```
+#
+# $(h_1 \cdot (h_2 \cdot x))[g] = (h_2 \cdot x)[h_1 g] = x[h_2 h_1 g]$, which is the action of $h_2 h_1$ instead
+# of $h_1 h_2$. Nobody notices when the group is abelian, for example with rotations only.
+
+# %%
+left, swapped = G4.table, 0  # x[left[h]] has x[hg] in place g
+for g in elements:
+    for h in elements:
+        gh, hg = G4.multiply(g, h), G4.multiply(h, g)
+        twice = x[left[h]][left[g]]
+        assert torch.equal(twice, x[left[hg]])
+        swapped += not torch.equal(twice, x[left[gh]])
+print(swapped, "products are wrong, as with the tempting action on images")
+assert swapped == 24
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} A shape of your own
+# :label: ex-shape
+#
+# Paint a picture with `paint` whose stabiliser in $D_{16}$ has exactly two elements, $e$ and the half turn
+# $r^8$. How many different images does it have? Check with `orbit_cosines`.
+# ```
+#
+# ```{solution-start} ex-shape
+# :class: dropdown
+# ```
+#
+# The letters S, N and Z have a half turn and no mirror. Two curves that open to opposite sides make an S. By
+# {prf:ref}`thm-orbit-stabiliser` it has $32 / 2 = 16$ images.
+
+# %%
+letter = NIGHT.expand(1, 3, 96, 96)
+for sign in (1, -1):
+    turn = math.pi / 4 + sign * math.pi / 2
+    letter = paint(letter, SUN, "tight curve", turn, position=(0, 8 * sign))
+C = orbit_cosines(letter)
+assert [G.names[g] for g in range(32) if C[0, g] > 0.95] == ["e", "r^8"]
+assert len({tuple(row) for row in (C > 0.95).tolist()}) == 16
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+
+# %% [markdown]
+# ## Summary
+#
+# - A finite group is its Cayley table. $D_{16}$ (the paper's $D_{32}$) has 16 rotations and 16 reflections, and
+#   $rs = sr^{-1}$.
+# - It acts on images by {eq}`eq-act-image`, on points by matrices, and on orbit vectors and dictionary vectors by
+#   $(h \cdot x)[g] = x[gh]$ ({prf:ref}`def-block-action`). The last rule needs no assumption about the network.
+# - The symmetry of a thing is its stabiliser $H$ ({prf:ref}`def-orbit`). Its orbit has $\lvert G\rvert / \lvert
+#   H\rvert$ members, one for each left coset of $H$.
+# - In block order, $r$ shifts both halves to the left, and $s$ swaps the halves and reverses both. The paper
+#   reverses only one. That map has order 4, generates 512 arrangements, and makes the similarity of features
+#   depend on their order (both appendices).
+
+# %% [markdown]
+# ## Limits
+#
+# Turning by 22.5° is a stand-in for turning by any angle, and only 8 of the 32 elements move pixels onto
+# pixels. Translations are left out; a convolutional network takes care of them. And nothing here says that a
+# *trained network* turns its features along with the image. Our templates do so because we drew them in all
+# orientations.
+
+# %% [markdown]
+# ## What next
+#
+# {doc}`02_orbits` follows real points through the 32 images of a scene and reads a network's activations there.
+# Getting the place right to a fraction of a pixel takes more care than one would think.
+
+# %% [markdown]
+# ## Appendix: the reflection that the paper prints
 #
 # Section 2.3.2 of the paper describes the same two operations on a dictionary vector. The rotation agrees with
 # ours. The reflection does not: it swaps the halves and then reverses the order *within the new second half
@@ -704,30 +847,11 @@ inside = sum(then(f, g) in papers_set for f in papers_set for g in papers_set)
 print(inside, "of 1024 products stay inside")
 
 # %% [markdown]
-# ## What it does to similarities
+# ## Appendix: what the misprint does to similarities
 #
-# Two features belong to one family when one is a transformed copy of the other. So the paper compares
-# dictionary vectors by their largest cosine over the group.
-#
-# ```{prf:definition} Similarity over the group
-# :label: def-similarity
-#
-# The {term}`similarity <similarity over the group>` of two dictionary vectors is their largest cosine when one of them
-# may be transformed,
-#
-# $$ S_{ij} = \max_{h \in G} \cos(F_i, h \cdot F_j) . $$ (eq-similarity)
-# ```
-#
-# ```{prf:proposition} Similarity is symmetric
-# :label: prop-symmetric
-#
-# $S_{ij} = S_{ji}$ for every group $G$.
-# ```
-#
-# *Because* $\cos(F_i, h \cdot F_j) = \cos(h^{-1} \cdot F_i, F_j)$, and $h^{-1}$ is in the group as well. Without
-# inverses the argument breaks: `printed_similarity` is the largest cosine over the arrangements that the paper's $S$
-# leads to. Let us take 100 random dictionary vectors, and as twins their mirror images. A twin
-# should have similarity 1.
+# {prf:ref}`prop-symmetric` needs inverses, and without them the argument breaks: `printed_similarity` is the largest
+# cosine over the arrangements that the paper's $S$ leads to. Let us take 100 random dictionary vectors, and as twins
+# their mirror images. A twin should have similarity 1.
 
 # %%
 D = torch.randn(100, 32, 4, generator=generator)
@@ -825,64 +949,7 @@ report.save()
 display(Markdown(report.compare()))
 
 # %% [markdown]
-# ## Exercises
-#
-# ```{exercise} Two groups with eight elements
-# :label: ex-eight
-#
-# $D_4$ and $C_4 \times C_2$ both have eight elements. Are they the same group under other names? Find a
-# property of the tables that decides it.
-# ```
-#
-# ```{solution-start} ex-eight
-# :class: dropdown
-# ```
-
-# %%
-for group in (G4, C4xC2):
-    print(group, sorted(group.element_orders.tolist()))
-assert C4xC2.is_abelian and not G4.is_abelian
-
-# %% [markdown]
-# No. Renaming elements changes neither their orders nor whether they commute. $D_4$ has five elements of order
-# 2 (four mirrors and the half turn), $C_4 \times C_2$ has three.
-
-# %%
-assert (G4.element_orders == 2).sum() == 5
-assert (C4xC2.element_orders == 2).sum() == 3
-
-# %% [markdown]
-# ```{solution-end}
-# ```
-#
-# ```{exercise} The other side
-# :label: ex-left
-#
-# Someone writes the block action as $(h \cdot x)[g] = x[hg]$, multiplying from the left. Which law of an action
-# fails? For which groups does nobody notice? Check your answer with the table of $D_4$.
-# ```
-#
-# ```{solution-start} ex-left
-# :class: dropdown
-# ```
-#
-# $(h_1 \cdot (h_2 \cdot x))[g] = (h_2 \cdot x)[h_1 g] = x[h_2 h_1 g]$, which is the action of $h_2 h_1$ instead
-# of $h_1 h_2$. Nobody notices when the group is abelian, for example with rotations only.
-
-# %%
-left, swapped = G4.table, 0  # x[left[h]] has x[hg] in place g
-for g in elements:
-    for h in elements:
-        gh, hg = G4.multiply(g, h), G4.multiply(h, g)
-        twice = x[left[h]][left[g]]
-        assert torch.equal(twice, x[left[hg]])
-        swapped += not torch.equal(twice, x[left[gh]])
-print(swapped, "products are wrong, as with the tempting action on images")
-assert swapped == 24
-
-# %% [markdown]
-# ```{solution-end}
-# ```
+# ### An exercise on the misprint
 #
 # ```{exercise} How large does it get?
 # :label: ex-512
@@ -915,54 +982,3 @@ for n, count in counts.items():
 #
 # ```{solution-end}
 # ```
-#
-# ```{exercise} A shape of your own
-# :label: ex-shape
-#
-# Paint a picture with `paint` whose stabiliser in $D_{16}$ has exactly two elements, $e$ and the half turn
-# $r^8$. How many different images does it have? Check with `orbit_cosines`.
-# ```
-#
-# ```{solution-start} ex-shape
-# :class: dropdown
-# ```
-#
-# The letters S, N and Z have a half turn and no mirror. Two curves that open to opposite sides make an S. By
-# {prf:ref}`thm-orbit-stabiliser` it has $32 / 2 = 16$ images.
-
-# %%
-letter = NIGHT.expand(1, 3, 96, 96)
-for sign in (1, -1):
-    turn = math.pi / 4 + sign * math.pi / 2
-    letter = paint(letter, SUN, "tight curve", turn, position=(0, 8 * sign))
-C = orbit_cosines(letter)
-assert [G.names[g] for g in range(32) if C[0, g] > 0.95] == ["e", "r^8"]
-assert len({tuple(row) for row in (C > 0.95).tolist()}) == 16
-
-# %% [markdown]
-# ```{solution-end}
-# ```
-#
-# ## Summary
-#
-# - A finite group is its Cayley table. $D_{16}$ (the paper's $D_{32}$) has 16 rotations and 16 reflections, and
-#   $rs = sr^{-1}$.
-# - It acts on images by {eq}`eq-act-image`, on points by matrices, and on orbit vectors and dictionary vectors by
-#   $(h \cdot x)[g] = x[gh]$ ({prf:ref}`def-block-action`). The last rule needs no assumption about the network.
-# - The symmetry of a thing is its stabiliser $H$ ({prf:ref}`def-orbit`). Its orbit has $\lvert G\rvert / \lvert
-#   H\rvert$ members, one for each left coset of $H$.
-# - In block order, $r$ shifts both halves to the left, and $s$ swaps the halves and reverses both. The paper
-#   reverses only one. That map has order 4, generates 512 arrangements, and makes the similarity of features
-#   depend on their order.
-#
-# ## Limits
-#
-# Turning by 22.5° is a stand-in for turning by any angle, and only 8 of the 32 elements move pixels onto
-# pixels. Translations are left out; a convolutional network takes care of them. And nothing here says that a
-# *trained network* turns its features along with the image. Our templates do so because we drew them in all
-# orientations.
-#
-# ## What next
-#
-# {doc}`02_orbits` follows real points through the 32 images of a scene and reads a network's activations there.
-# Getting the place right to a fraction of a pixel takes more care than one would think.

@@ -9,14 +9,26 @@
 # %% [markdown]
 # # Sampling orbits
 #
+# **On {term}`InceptionV1`** a fixed matrix for each turn or mirror predicts about half of the variance of what a layer
+# says to the transformed photograph. Random weights are easier to predict, and pixels easiest
+# ({numref}`fig-learning-inception`). So such a number is no measure of what a network has learned. It is a reference,
+# and this chapter makes it, and the data for all that follows.
+#
+# ```{figure} ../book/reference/02_orbits/learning.png
+# :alt: A rising line that ends at one half, and three dashed levels: patches highest, then untrained, then trained.
+# :name: fig-learning-inception
+#
+# InceptionV1, mixed3b, reference run: how much of the response to a transformed photograph a matrix predicts, against
+# the number of photographs that it was fitted on; dashed, the same with the controls.
+# ```
+#
 # **You will learn**
 #
 # - how a point of an image is followed through all transformed images, and read from a network,
-# - why the activation grid is not centred on the image, and what it costs to ignore this,
-# - how to find out *from the network itself* whether points are read in the right place,
-# - how much is lost by interpolation, and what it takes to lose nothing,
 # - what a linear map can say about the turned image, and why that is no measure of what a network has learned,
-# - how the data set for training is stored, checked and resumed.
+# - in the appendices: why the activation grid is not centred on the image, and what it costs to ignore this; how to find
+#   out *from the network itself* whether points are read in the right place; how much is lost by interpolation, and what
+#   it takes to lose nothing; how the data set is stored, checked and resumed.
 #
 # **You need** {doc}`01_groups`: the group $D_n$, its action on images and points, and orbit vectors.
 #
@@ -29,10 +41,9 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *The plan*, *Which points* and *A linear reference*: twenty minutes. Two words come from the
-# rest: an element is *exact* if it moves pixels onto pixels, and *resampled* otherwise; activations are multiplied by
-# a `scale`. *What reading between cells changes* has the price: blocks are smoothed a little, so the shares explained
-# in all later chapters look better than they are. The other sections check where points are read.
+# Later chapters need all sections before the exercises: half an hour. The appendices are for those who sample orbits
+# themselves. They check where points are read, measure what reading between cells changes, and show how orbits are kept
+# on disk.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -176,7 +187,219 @@ print(f"input {S} px, receptive field {geometry.receptive_field} px; {len(inside
       f"{geometry.grid ** 2} cells lie in the mask")
 
 # %% [markdown]
-# ## The grid is not centred
+# ## Exactly where, and how exactly
+#
+# ```{prf:definition} Exact and resampled elements
+# :label: def-exact
+#
+# An element is **{term}`exact <exact element>`** if it moves pixels onto pixels, and **resampled** if its pixels have
+# to be interpolated.
+# ```
+#
+# The elements of $D_4$, quarter turns and their mirrors, are exact. For all others pixels are resampled, which blurs a
+# little.
+#
+# And where is $gp$ among the cells of the layer? Turn the point about the middle of the *image*, because there the
+# image turns; convert to cells last; read between cells with bilinear weights. The middle of the grid of cells is not
+# the middle of the image: a program that turns about the middle of the *grid* reads beside the point. And reading
+# between cells smooths the blocks, so the shares explained in all later chapters look better than they are. The
+# appendix *Where a point is read* proves the one and measures both.
+
+# %% [markdown]
+# ## Making the data set
+#
+# Now the same for all images. `run.orbits()` goes through them once and stores the blocks, 16 bits per number.
+
+# %%
+store = run.orbits("train")
+print(f"{len(store)} orbits of {store.group.order} blocks, {store.channels} channels, "
+      f"scale {store.scale:.4g}")
+assert len(store) == len(run.source("train")) * run.profile.points_per_image
+
+# %% [markdown]
+# The `scale` brings the mean squared norm of a block to the number of channels ({doc}`chapter 3 <03_training>` says
+# why).
+
+# %% [markdown]
+# ## A linear reference
+#
+# If the network were {term}`equivariant`, then for each $g$ a fixed matrix $\rho(g)$ would turn $x[e]$ into $x[g]$. Now
+# that we have orbits of all images, we can fit the best such matrix well: on the training images, tested on the
+# held-out ones.
+#
+# ```{prf:definition} Linear ceiling
+# :label: def-ceiling
+#
+# The **{term}`linear ceiling`** of an element $g$ is the share of the variance of $x[g]$ on held-out images that is
+# explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted by ridge regression on training images.
+# ```
+#
+# The name says what it is for: a {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does
+# not determine. But it is a *reference* and no bound. It bounds what $x[e]$ determines from below: a nonlinear reader
+# may know more, and so may the same reader after more images.
+#
+# Compare it with a copy of $x[e]$, as if the response did not change at all ({numref}`fig-equivariance`).
+
+# %%
+held_out = run.orbits("held-out")
+copied = torch.as_tensor(copy_fve(held_out.in_order()))
+linear = torch.tensor(run.ceiling())
+others = torch.arange(G.order) > 0
+print(f"variance of x[g] explained by a copy of x[e] {copied[others].mean():.3f}, "
+      f"by a linear map {linear[others].mean():.3f}")
+assert linear[others].mean() > copied[others].mean()
+
+# %% mystnb={"figure": {"name": "fig-equivariance", "caption": "How much of the response to a transformed image is settled by the response to the untransformed one, on held-out images of this run. Orange: copy it. Blue: the best linear map, one for each element. Below zero a copy is worse than the mean."}, "image": {"alt": "Two lines over the elements of the group. The line for the linear map stays high everywhere. The line for copying starts at one for the identity and falls far below the other."}} tags=["hide-input"]
+with figures.house_style():
+    fig, ax = plt.subplots(figsize=(7.4, 3.4))
+    figures.element_lines({"linear map": linear, "copy": copied}, G, ax,
+                          ylabel="variance explained")
+    ax.axhline(0, color="0.5", linewidth=0.8)
+    ax.set_ylim(max(-1, 1.1 * float(copied.min())), 1.03)
+    report.figure("equivariance", fig)
+
+# %% [markdown]
+# The network's response changes thoroughly: a copy explains far less, for many elements not even as much as the mean
+# does. And yet a large part can be predicted, with one fixed matrix per element. Has the network *learned* this? Two
+# questions come first. Does the number depend on how many images we have? And what do networks get that have learned
+# nothing? We ask the controls of this book, with the same images: the network with random weights, raw pixels (patches
+# about as large as a receptive field, without any network), and the same network trained otherwise.
+
+# %%
+def judged(way):
+    """By held-out image and element: squares the map misses, squares about the mean."""
+    train = way.orbits("train")
+    fitted = linear_map(train.batches(min(1024, len(train) // 2)))
+    return missed_by_image(fitted, way.orbits("held-out"))
+
+
+def explains(missed, about):
+    return float((1 - missed.sum(0) / about.sum(0))[1:].mean())
+
+# %%
+controls = ["trained", "untrained", "patches"]
+controls += ["told"] if run.profile.model == "tiny-inception" else []
+columns = {name: judged(run.control(name)) for name in controls}
+for name, sums in columns.items():
+    low, high = interval_over_images(explains, *sums)
+    report.number(f"ceiling_{name}", explains(*sums), interval=(low, high),
+                  n=len(sums[0]), over="held-out images",
+                  note=f"linear ceiling, {name}, the same images")
+    print(f"{name:9s}  {explains(*sums):.3f}, 95 % over images {low:.3f} to {high:.3f}")
+scores = {name: explains(*sums) for name, sums in columns.items()}
+if profile == "book":
+    assert scores["patches"] > scores["untrained"] > scores["trained"]
+
+# %%
+order = np.random.default_rng(seed).permutation(np.unique(store.image))
+counts = [len(order) // part for part in (16, 8, 4, 2, 1)]
+
+
+def portion(first, last):
+    rows = np.flatnonzero(np.isin(store.image, order[first:last]))
+    rows = np.random.default_rng(seed).permutation(rows)
+    return map(store.rows, np.array_split(rows, max(5, len(rows) // 1024)))
+
+
+portions = [portion(*ends) for ends in zip([0, *counts[:-1]], counts, strict=True)]
+grown = ceiling_curve(portions, held_out.in_order())[:, 1:].mean(1)
+print("images:", counts, " explained:", [round(float(v), 3) for v in grown])
+report.number("ceiling_half_the_images", float(grown[-2]),
+              note="linear ceiling, fitted on half of the images")
+
+# %% mystnb={"figure": {"name": "fig-learning", "caption": "The linear ceiling, averaged over all blocks but the first, against the number of images that the map was fitted on (blue); dashed, what the controls reach with all images. Random weights and raw pixels are easier to predict than the trained network."}, "image": {"alt": "A rising line that flattens towards the right. Dashed levels: raw patches near one, the untrained network below, the trained ones lowest."}} tags=["hide-input"]
+with figures.house_style():
+    fig, ax = plt.subplots(figsize=(7.4, 3.2))
+    ax.plot(counts, grown, "o-", color=BLUE, label="this network")
+    for number, (name, value) in enumerate(scores.items()):
+        ax.axhline(value, linestyle="--", color=figures.PALETTE[number + 1], label=name)
+    ax.set(xscale="log", xlabel="images to fit on", ylabel="variance explained",
+           ylim=(min(0.3, float(grown.min()) - 0.05), 1.03))
+    ax.set_xticks(counts, counts)
+    ax.minorticks_off()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
+    report.figure("learning", fig)
+
+# %% [markdown]
+# The curve still rises a little where our images end. So the reference is a lower bound of itself, too: a crosscoder
+# that reaches some share of it has reached a smaller share of what more images would give.
+#
+# The controls say more. **Random weights score higher than the trained network, and raw pixels highest.** For pixels
+# that is no wonder: a turned patch *is* a fixed linear map of the patch, but for the corners of the square and the
+# interpolation. Random filters keep much of this, and the trained network's activations are harder to predict (those of
+# *told* less so). So a high linear ceiling is no sign that a network has learned to be equivariant. It says how much a
+# linear reader has to work with, and in {doc}`chapter 3 <03_training>` it serves as that. What training adds to
+# symmetry must show in something that random weights and pixels do not have.
+#
+# And training asked for some of it. The drawings on which the built-in network learned to name shapes show every shape
+# in all orientations equally often, which works like augmentation by all rotations (*told* was asked for the
+# orientation as well). InceptionV1 was trained with photographs mirrored left to right at random.
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} The blocks shift
+# :label: ex-shift-blocks
+#
+# Turning an image only rearranges the blocks of its orbit vectors, says {prf:ref}`prop-rearrange`. Turn the image of
+# {numref}`fig-follow` by a quarter, begin anew at the turned point, and compare. Does it hold for any network?
+# ```
+#
+# ```{solution-start} ex-shift-blocks
+# :class: dropdown
+# ```
+
+# %%
+def orbit_at(picture, point):
+    views, spots = action.images(picture, S)[:, 0], action.points(point)
+    return read_at(activations(views), geometry.cells(spots))[:, 0]
+
+
+spot, quarter = example.points[:1].cpu(), n // 4  # a quarter turn, as an element
+x = orbit_at(image, spot)
+(turned_image,) = action.images(image, image.shape[-1], elements=[quarter])
+again = orbit_at(turned_image, action.points(spot, elements=[quarter])[0])
+assert torch.allclose(again, act(x, G, quarter), atol=1e-4 * float(x.max()))
+
+# %% [markdown]
+# It holds for any function of the image: the same pictures pass through it, in another order.
+#
+# ```{solution-end}
+# ```
+
+# %% [markdown]
+# ## Summary
+#
+# - An orbit vector follows one point of one image through all transformed images. Points are chosen once, inside a
+#   circular mask, with probability proportional to the activation's length.
+# - Points live in pixels from the image centre and become cell coordinates last. A layer's grid is not centred on
+#   the image. Turning about the grid's own middle misplaces points, most at half a turn ({prf:ref}`prop-misplaced`).
+# - The network itself can tell whether the registration is right: response strengths agree best near the place
+#   where we read.
+# - Two interpolations lose something: resampled pixels, for all but the elements of $D_4$, and reading between cells.
+#   Patch-centred orbits ({prf:ref}`def-patch-centred`) take the second one away. Blocks then vary more and are harder
+#   to predict: smoothing had made variance explained look better.
+# - A linear map predicts a large part of the response to a transformed image from the response to the untransformed
+#   one ({prf:ref}`def-ceiling`). It is a reference and no bound, it still grows with the number of images, and random
+#   weights and raw pixels score higher: it does not measure what a network has learned.
+# - Stores are cut into checksummed shards: they resume after a crash and repair themselves.
+
+# %% [markdown]
+# ## Limits
+#
+# The mask leaves the outer part of the image unused. A turned image shows a square receptive field a turned square:
+# what lies in its corners is not the same. Points of one image resemble each other, so everything is tested on whole
+# images that were kept out.
+
+# %% [markdown]
+# ## What next
+#
+# {doc}`03_training` trains a group crosscoder on these orbits and holds it against the linear map.
+
+# %% [markdown]
+# ## Appendix: where a point is read
+#
+# ### The grid is not centred
 #
 # To read an activation we must know where the cells are. A layer's cells form a grid. Cell number $k$ is centred
 # on pixel
@@ -193,7 +416,7 @@ middle_of_grid = geometry.first + geometry.stride * (geometry.grid - 1) / 2
 assert geometry.centre_offset == middle_of_grid - (S - 1) / 2 != 0
 
 # %% [markdown]
-# ## Two registrations
+# ### Two registrations
 #
 # ```{prf:definition} Registration
 # :label: def-registration
@@ -236,8 +459,9 @@ assert harmless == [0, n + 3 * n // 4]
 # %% [markdown]
 # One mirror is harmless: the one on the diagonal. The offset is the same along $x$ and $y$, so it lies on that
 # diagonal, and $go = o$.
-#
-# ## Ask the network
+
+# %% [markdown]
+# ### Ask the network
 #
 # Is our own bookkeeping right? How *strongly* a network responds to a spot depends on what is there, and little on its
 # orientation. So compare the length of the activation at $p$ in
@@ -288,8 +512,9 @@ with figures.house_style():
 # %% [markdown]
 # The hill is broad: receptive fields are large, and neighbouring spots respond alike. So the test cannot tell a pixel
 # or two. It can tell that the naive way reads beside the top.
-#
-# ## What the naive way costs
+
+# %% [markdown]
+# ### What the naive way costs
 #
 # A crosscoder has to predict $x[g]$ from $x[e]$. How well can the best *linear* map do it? Fit it on most of the
 # {term}`held-out images <held-out images>`, test it on the rest, and take the share of variance that it misses.
@@ -331,18 +556,11 @@ with figures.house_style():
 # way reads a *neighbouring* spot, always on the same side, and a linear map can guess part of what lies beside a spot.
 # And the naive way maps cells to cells when $g$ is a quarter turn, so it never reads between cells. We do. What does
 # that cost?
+
+# %% [markdown]
+# ### The interpolation floor
 #
-# ## The interpolation floor
-#
-# ```{prf:definition} Exact and resampled elements
-# :label: def-exact
-#
-# An element is **{term}`exact <exact element>`** if it moves pixels onto pixels, and **resampled** if its pixels have
-# to be interpolated.
-# ```
-#
-# **Pixels.** The elements of $D_4$, quarter turns and their mirrors, are exact. For all others
-# pixels are resampled, which blurs a little. To see how much, turn an image *there and back* and compare the
+# **Pixels.** Resampling blurs a little. To see how much, turn an image *there and back* and compare the
 # activations with those of the untouched image. This resamples twice, and an orbit resamples once, so it is an
 # upper bound. We do it with $D_{16}$ under every profile.
 
@@ -424,175 +642,9 @@ assert reading > 0.01 and kept["read"][1:].mean() < kept["patch"][1:].mean()
 # Reading between cells touches exact elements too. It smooths: a mean of four activations varies less than each of
 # them, so a share of the variance is gone, and most of it is back in patch-centred orbits. What follows for all that is
 # built on orbits, we ask at the end of the chapter.
-#
-# ## Making the data set
-#
-# Now the same for all images. `run.orbits()` goes through them once and stores the blocks, 16 bits per number.
-
-# %%
-store = run.orbits("train")
-print(f"{len(store)} orbits of {store.group.order} blocks, {store.channels} channels, "
-      f"scale {store.scale:.4g}")
-assert len(store) == len(run.source("train")) * run.profile.points_per_image
 
 # %% [markdown]
-# The `scale` brings the mean squared norm of a block to the number of channels ({doc}`chapter 3 <03_training>` says
-# why).
-#
-# Extraction can take hours and must survive a crash. The store is cut into shards. A shard is written under another
-# name and renamed when it is whole, and its checksum is written last. Let us pull the plug on a small one, for $D_4$,
-# at the third of four images.
-
-# %%
-class PulledPlug(ImageSubset):
-    def load(self, indices):
-        if 2 in indices:
-            raise KeyboardInterrupt
-        return super().load(indices)
-
-
-eight, train, four = PlanarAction(dihedral(4)), run.source("train"), range(4)
-workshop = tempfile.TemporaryDirectory()
-folder = Path(workshop.name) / "orbits"
-settings = dict(points_per_image=4, images_per_shard=1, seed=seed, progress=False)
-try:
-    OrbitStore.make(folder, model, eight, PulledPlug(train, four), **settings)
-except KeyboardInterrupt:
-    print("killed; on disk:", sorted(path.name for path in folder.iterdir()))
-
-# %% [markdown]
-# Two shards are there, nothing half written. The same call again makes the missing ones, the same to the last bit:
-
-# %%
-def checksums(folder):
-    return {path.name: sha256_of(path) for path in sorted(folder.glob("*.npy"))}
-
-
-OrbitStore.make(folder, model, eight, ImageSubset(train, four), **settings)
-never_stopped = OrbitStore.make(Path(workshop.name) / "second", model, eight,
-                                ImageSubset(train, four), **settings)
-assert checksums(folder) == checksums(never_stopped.folder)
-assert len(checksums(folder)) == 4
-workshop.cleanup()
-
-# %% [markdown]
-# A shard that was damaged later is noticed by its checksum, and the same call makes it again. `OrbitStream` computes
-# the same rows when they are needed and writes nothing, for data that fit no disk.
-#
-# ## A linear reference
-#
-# If the network were {term}`equivariant`, then for each $g$ a fixed matrix $\rho(g)$ would turn $x[e]$ into $x[g]$. Now
-# that we have orbits of all images, we can fit the best such matrix well: on the training images, tested on the
-# held-out ones.
-#
-# ```{prf:definition} Linear ceiling
-# :label: def-ceiling
-#
-# The **{term}`linear ceiling`** of an element $g$ is the share of the variance of $x[g]$ on held-out images that is
-# explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted by ridge regression on training images.
-# ```
-#
-# The name says what it is for: a {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does
-# not determine. But it is a *reference* and no bound. It bounds what $x[e]$ determines from below: a nonlinear reader
-# may know more, and so may the same reader after more images.
-#
-# Compare it with a copy of $x[e]$, as if the response did not change at all ({numref}`fig-equivariance`).
-
-# %%
-copied = torch.as_tensor(copy_fve(right_store.in_order()))
-linear = torch.tensor(run.ceiling())
-others = torch.arange(G.order) > 0
-print(f"variance of x[g] explained by a copy of x[e] {copied[others].mean():.3f}, "
-      f"by a linear map {linear[others].mean():.3f}")
-assert linear[others].mean() > copied[others].mean()
-
-# %% mystnb={"figure": {"name": "fig-equivariance", "caption": "How much of the response to a transformed image is settled by the response to the untransformed one, on held-out images of this run. Orange: copy it. Blue: the best linear map, one for each element. Below zero a copy is worse than the mean."}, "image": {"alt": "Two lines over the elements of the group. The line for the linear map stays high everywhere. The line for copying starts at one for the identity and falls far below the other."}} tags=["hide-input"]
-with figures.house_style():
-    fig, ax = plt.subplots(figsize=(7.4, 3.4))
-    figures.element_lines({"linear map": linear, "copy": copied}, G, ax,
-                          ylabel="variance explained")
-    ax.axhline(0, color="0.5", linewidth=0.8)
-    ax.set_ylim(max(-1, 1.1 * float(copied.min())), 1.03)
-    report.figure("equivariance", fig)
-
-# %% [markdown]
-# The network's response changes thoroughly: a copy explains far less, for many elements not even as much as the mean
-# does. And yet a large part can be predicted, with one fixed matrix per element. Has the network *learned* this? Two
-# questions come first. Does the number depend on how many images we have? And what do networks get that have learned
-# nothing? We ask the controls of this book, with the same images: the network with random weights, raw pixels (patches
-# about as large as a receptive field, without any network), and the same network trained otherwise.
-
-# %%
-def judged(way):
-    """By held-out image and element: squares the map misses, squares about the mean."""
-    train = way.orbits("train")
-    fitted = linear_map(train.batches(min(1024, len(train) // 2)))
-    return missed_by_image(fitted, way.orbits("held-out"))
-
-
-def explains(missed, about):
-    return float((1 - missed.sum(0) / about.sum(0))[1:].mean())
-
-# %%
-controls = ["trained", "untrained", "patches"]
-controls += ["told"] if run.profile.model == "tiny-inception" else []
-columns = {name: judged(run.control(name)) for name in controls}
-for name, sums in columns.items():
-    low, high = interval_over_images(explains, *sums)
-    report.number(f"ceiling_{name}", explains(*sums), interval=(low, high),
-                  n=len(sums[0]), over="held-out images",
-                  note=f"linear ceiling, {name}, the same images")
-    print(f"{name:9s}  {explains(*sums):.3f}, 95 % over images {low:.3f} to {high:.3f}")
-scores = {name: explains(*sums) for name, sums in columns.items()}
-if profile == "book":
-    assert scores["patches"] > scores["untrained"] > scores["trained"]
-
-# %%
-order = np.random.default_rng(seed).permutation(np.unique(store.image))
-counts = [len(order) // part for part in (16, 8, 4, 2, 1)]
-
-
-def portion(first, last):
-    rows = np.flatnonzero(np.isin(store.image, order[first:last]))
-    rows = np.random.default_rng(seed).permutation(rows)
-    return map(store.rows, np.array_split(rows, max(5, len(rows) // 1024)))
-
-
-portions = [portion(*ends) for ends in zip([0, *counts[:-1]], counts, strict=True)]
-grown = ceiling_curve(portions, right_store.in_order())[:, 1:].mean(1)
-print("images:", counts, " explained:", [round(float(v), 3) for v in grown])
-report.number("ceiling_half_the_images", float(grown[-2]),
-              note="linear ceiling, fitted on half of the images")
-
-# %% mystnb={"figure": {"name": "fig-learning", "caption": "The linear ceiling, averaged over all blocks but the first, against the number of images that the map was fitted on (blue); dashed, what the controls reach with all images. Random weights and raw pixels are easier to predict than the trained network."}, "image": {"alt": "A rising line that flattens towards the right. Dashed levels: raw patches near one, the untrained network below, the trained ones lowest."}} tags=["hide-input"]
-with figures.house_style():
-    fig, ax = plt.subplots(figsize=(7.4, 3.2))
-    ax.plot(counts, grown, "o-", color=BLUE, label="this network")
-    for number, (name, value) in enumerate(scores.items()):
-        ax.axhline(value, linestyle="--", color=figures.PALETTE[number + 1], label=name)
-    ax.set(xscale="log", xlabel="images to fit on", ylabel="variance explained",
-           ylim=(min(0.3, float(grown.min()) - 0.05), 1.03))
-    ax.set_xticks(counts, counts)
-    ax.minorticks_off()
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
-    report.figure("learning", fig)
-
-# %% [markdown]
-# The curve still rises a little where our images end. So the reference is a lower bound of itself, too: a crosscoder
-# that reaches some share of it has reached a smaller share of what more images would give.
-#
-# The controls say more. **Random weights score higher than the trained network, and raw pixels highest.** For pixels
-# that is no wonder: a turned patch *is* a fixed linear map of the patch, but for the corners of the square and the
-# interpolation. Random filters keep much of this, and the trained network's activations are harder to predict (those of
-# *told* less so). So a high linear ceiling is no sign that a network has learned to be equivariant. It says how much a
-# linear reader has to work with, and in {doc}`chapter 3 <03_training>` it serves as that. What training adds to
-# symmetry must show in something that random weights and pixels do not have.
-#
-# And training asked for some of it. The drawings on which the built-in network learned to name shapes show every shape
-# in all orientations equally often, which works like augmentation by all rotations (*told* was asked for the
-# orientation as well). InceptionV1 was trained with photographs mirrored left to right at random.
-#
-# ## What reading between cells changes
+# ### What reading between cells changes
 #
 # The same points, sampled both ways, *read* between cells and *patch*-centred: what becomes of the linear ceiling, of a
 # crosscoder, and of what later chapters read from its dictionary? The coders are small and their training is short,
@@ -703,33 +755,7 @@ for key, value, note in (
 _ = report.save()
 
 # %% [markdown]
-# ## On InceptionV1
-#
-# The same chapter with the {term}`profile` `inception`: BVLC GoogLeNet's {term}`mixed3b`, the group $D_{16}$, and
-# photographs. Both ways to sample are compared on 240 photographs with 5 points each.
-
-# %% tags=["hide-input"]
-both = ("read", "patch")
-known = {key: key.partition("_") for key in report.comparable()}
-apart = [key for key, (way, _, _) in known.items() if way not in both]
-display(Markdown(report.compare(*apart, "patch_change")))
-rows = dict.fromkeys(row for key, (way, _, row) in known.items()
-                     if way in both and key != "patch_change")
-there = figures.published_numbers("02_orbits")
-display(Markdown(table_by_column(there, rows, both, key="{column}_{key}")))
-for key, caption, alt in (
-        ("where", "where a point has gone after half a turn", "A heat map, one hill."),
-        ("registration", "pixels and variance lost by the naive registration",
-         "Two plots, the naive line above ours."),
-        ("equivariance", "what a copy and a linear map explain", "Two lines."),
-        ("learning", "the linear ceiling by the number of images, and its controls",
-         "A rising line and dashed levels."),
-        ("patch", "both ways to sample", "Three plots of two lines each.")):
-    caption = f"InceptionV1, mixed3b, reference run: {caption}."
-    display(HTML(figures.published("02_orbits", key, caption=caption, alt=alt)))
-
-# %% [markdown]
-# ## Exercises
+# ### An exercise on grids
 #
 # ```{exercise} A centred grid
 # :label: ex-centred
@@ -755,58 +781,70 @@ assert even and S not in even and set(np.diff(even)) <= {geometry.stride}
 #
 # ```{solution-end}
 # ```
-#
-# ```{exercise} The blocks shift
-# :label: ex-shift-blocks
-#
-# Turning an image only rearranges the blocks of its orbit vectors, says {prf:ref}`prop-rearrange`. Turn the image of
-# {numref}`fig-follow` by a quarter, begin anew at the turned point, and compare. Does it hold for any network?
-# ```
-#
-# ```{solution-start} ex-shift-blocks
-# :class: dropdown
-# ```
-
-# %%
-def orbit_at(picture, point):
-    views, spots = action.images(picture, S)[:, 0], action.points(point)
-    return read_at(activations(views), geometry.cells(spots))[:, 0]
-
-
-spot, quarter = example.points[:1].cpu(), n // 4  # a quarter turn, as an element
-x = orbit_at(image, spot)
-(turned_image,) = action.images(image, image.shape[-1], elements=[quarter])
-again = orbit_at(turned_image, action.points(spot, elements=[quarter])[0])
-assert torch.allclose(again, act(x, G, quarter), atol=1e-4 * float(x.max()))
 
 # %% [markdown]
-# It holds for any function of the image: the same pictures pass through it, in another order.
+# ## Appendix: a store that survives
 #
-# ```{solution-end}
-# ```
+# Extraction can take hours and must survive a crash. The store is cut into shards. A shard is written under another
+# name and renamed when it is whole, and its checksum is written last. Let us pull the plug on a small one, for $D_4$,
+# at the third of four images.
+
+# %%
+class PulledPlug(ImageSubset):
+    def load(self, indices):
+        if 2 in indices:
+            raise KeyboardInterrupt
+        return super().load(indices)
+
+
+eight, train, four = PlanarAction(dihedral(4)), run.source("train"), range(4)
+workshop = tempfile.TemporaryDirectory()
+folder = Path(workshop.name) / "orbits"
+settings = dict(points_per_image=4, images_per_shard=1, seed=seed, progress=False)
+try:
+    OrbitStore.make(folder, model, eight, PulledPlug(train, four), **settings)
+except KeyboardInterrupt:
+    print("killed; on disk:", sorted(path.name for path in folder.iterdir()))
+
+# %% [markdown]
+# Two shards are there, nothing half written. The same call again makes the missing ones, the same to the last bit:
+
+# %%
+def checksums(folder):
+    return {path.name: sha256_of(path) for path in sorted(folder.glob("*.npy"))}
+
+
+OrbitStore.make(folder, model, eight, ImageSubset(train, four), **settings)
+never_stopped = OrbitStore.make(Path(workshop.name) / "second", model, eight,
+                                ImageSubset(train, four), **settings)
+assert checksums(folder) == checksums(never_stopped.folder)
+assert len(checksums(folder)) == 4
+workshop.cleanup()
+
+# %% [markdown]
+# A shard that was damaged later is noticed by its checksum, and the same call makes it again. `OrbitStream` computes
+# the same rows when they are needed and writes nothing, for data that fit no disk.
+
+# %% [markdown]
+# ## On InceptionV1
 #
-# ## Summary
-#
-# - An orbit vector follows one point of one image through all transformed images. Points are chosen once, inside a
-#   circular mask, with probability proportional to the activation's length.
-# - Points live in pixels from the image centre and become cell coordinates last. A layer's grid is not centred on
-#   the image. Turning about the grid's own middle misplaces points, most at half a turn ({prf:ref}`prop-misplaced`).
-# - The network itself can tell whether the registration is right: response strengths agree best near the place
-#   where we read.
-# - Two interpolations lose something: resampled pixels, for all but the elements of $D_4$, and reading between cells.
-#   Patch-centred orbits ({prf:ref}`def-patch-centred`) take the second one away. Blocks then vary more and are harder
-#   to predict: smoothing had made variance explained look better.
-# - A linear map predicts a large part of the response to a transformed image from the response to the untransformed
-#   one ({prf:ref}`def-ceiling`). It is a reference and no bound, it still grows with the number of images, and random
-#   weights and raw pixels score higher: it does not measure what a network has learned.
-# - Stores are cut into checksummed shards: they resume after a crash and repair themselves.
-#
-# ## Limits
-#
-# The mask leaves the outer part of the image unused. A turned image shows a square receptive field a turned square:
-# what lies in its corners is not the same. Points of one image resemble each other, so everything is tested on whole
-# images that were kept out.
-#
-# ## What next
-#
-# {doc}`03_training` trains a group crosscoder on these orbits and holds it against the linear map.
+# The same chapter with the {term}`profile` `inception`: BVLC GoogLeNet's {term}`mixed3b`, the group $D_{16}$, and
+# photographs. Both ways to sample are compared on 240 photographs with 5 points each.
+
+# %% tags=["hide-input"]
+both = ("read", "patch")
+known = {key: key.partition("_") for key in report.comparable()}
+apart = [key for key, (way, _, _) in known.items() if way not in both]
+display(Markdown(report.compare(*apart, "patch_change")))
+rows = dict.fromkeys(row for key, (way, _, row) in known.items()
+                     if way in both and key != "patch_change")
+there = figures.published_numbers("02_orbits")
+display(Markdown(table_by_column(there, rows, both, key="{column}_{key}")))
+for key, caption, alt in (
+        ("where", "where a point has gone after half a turn", "A heat map, one hill."),
+        ("registration", "pixels and variance lost by the naive registration",
+         "Two plots, the naive line above ours."),
+        ("equivariance", "what a copy and a linear map explain", "Two lines."),
+        ("patch", "both ways to sample", "Three plots of two lines each.")):
+    caption = f"InceptionV1, mixed3b, reference run: {caption}."
+    display(HTML(figures.published("02_orbits", key, caption=caption, alt=alt)))

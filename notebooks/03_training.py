@@ -9,14 +9,27 @@
 # %% [markdown]
 # # Training a group crosscoder
 #
+# **On {term}`InceptionV1`** a dictionary of 1,024 features explains about half of the variance of what a layer says to
+# a photograph in 32 poses, and reads only the first one ({numref}`fig-blocks-inception`). That is as much as a dense
+# matrix for each pose does. But with another seed it is another dictionary: about a twentieth of the features come back
+# more clearly than by chance.
+#
+# ```{figure} ../book/reference/03_training/blocks.png
+# :alt: A bar for each element of D16 with a black tick for the linear map. The first bar is the highest.
+# :name: fig-blocks-inception
+#
+# InceptionV1, mixed3b, reference run: variance explained for each pose on held-out photographs (bars), and what a
+# matrix for each pose explains (ticks).
+# ```
+#
 # **You will learn**
 #
 # - what a group crosscoder computes, and what every term of its objective is for,
-# - why the sparsity weight $\lambda$ means nothing without the scale of the activations,
 # - how to judge a crosscoder: variance explained per block, beside a linear map; L0; dead latents,
-# - how ReLU with an L1 penalty compares with TopK,
 # - that a sparse autoencoder is the crosscoder of the trivial group,
-# - how far such numbers can be trusted, and whether features come back in another training.
+# - how far such numbers can be trusted, and whether features come back in another training,
+# - in the appendices: why the sparsity weight $\lambda$ means nothing without the scale of the activations, and how ReLU
+#   with an L1 penalty compares with TopK.
 #
 # **You need** {doc}`02_orbits`: orbit vectors, exact and resampled elements, the linear ceiling.
 #
@@ -30,9 +43,9 @@
 # :class: tip
 #
 # Later chapters need *One block in, all blocks out*, *The objective*, *How good is it?*, *Does it depend on the
-# seed?* and the definition at the head of *How sparse is it?*: half an hour. *What λ means* and *L1 or TopK?* are for
-# coders with an L1 term, which only {doc}`chapter 14 <14_answer_key>` has. *The trivial group* is one sentence: with
-# one element, all this is a sparse autoencoder.
+# seed?* and the definition at the head of *How sparse is it?*: half an hour. *The trivial group* is one sentence: with
+# one element, all this is a sparse autoencoder. The appendices are for coders with an L1 term, which only
+# {doc}`chapter 14 <14_answer_key>` has.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -208,53 +221,6 @@ assert torch.equal(active[0].nonzero()[:, 0],
                    contribution[0].topk(8).indices.sort().values)
 
 # %% [markdown]
-# ## What λ means
-#
-# The paper trains with $\lambda = 3 \cdot 10^{-7}$. Can we use that number?
-#
-# ```{prf:proposition} λ has the unit of an activation
-# :label: prop-unit
-#
-# For every coder there is one whose loss on doubled activations is
-#
-# $$ L(2x;\, 2\lambda) = 4\, L(x;\, \lambda) , $$ (eq-scale)
-#
-# so the best coder for $(2x, 2\lambda)$ is the best one for $(x, \lambda)$, written in other units.
-# ```
-#
-# *Because* one can double $f$, $b$, $b_e$ and $b_d$, and leave $W_e$ and $W_d$ as they are: then all reconstructions
-# double. The first term of {eq}`eq-loss` is multiplied by 4, and the second one, with $2\lambda$, by 4 as well. Without
-# the scale of the activations a value of $\lambda$ says nothing.
-
-# %%
-def doubled(coder):
-    twin = GroupCrosscoder(coder.group, coder.channels, coder.latents,
-                           scale=2 * float(coder.scale))
-    in_units = ("b", "b_e", "b_d", "scale")
-    twin.load_state_dict({name: value * (2 if name in in_units else 1)
-                          for name, value in coder.state_dict().items()})
-    return twin
-
-
-fresh.begin(x)
-for ratio in (1, 2, 4):
-    ours, theirs = (doubled(fresh).loss(x, sparsity=ratio * strength)[0],
-                    fresh.loss(x, sparsity=strength)[0])
-    quotient = (ours / theirs).item()
-    print(f"activations doubled, {ratio} λ: loss is multiplied by {quotient:.3f}")
-    assert (abs(quotient - 4) < 1e-3) == (ratio == 2)
-
-# %% [markdown]
-# That is an identity, so nothing has to be trained to believe it. (A short training finds it only nearly: Adam takes
-# steps of the same size in whatever unit, so biases that have to go twice as far are late.) So the library multiplies
-# activations by the `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the
-# scale in the saved file. Then a $\lambda$ can be carried from model to model.
-#
-# From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
-# $\lvert G\rvert$ times as many summands. The norm of a vector that writes equally into all blocks grows by
-# $\sqrt{\lvert G\rvert}$ only. So the same sparsity needs a $\lambda$ that is about $\sqrt{\lvert G\rvert}$ times
-# larger.
-#
 # ## Training
 #
 # The default of this book is BatchTopK. `run.coder()` trains it with Adam, with a short warm-up and a decay of the
@@ -444,7 +410,8 @@ display(Markdown("\n".join(rows)))
 # the images, and in these short trainings few features have a supported symmetry. Labels, axes and purity are the
 # subject of chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and {doc}`8 <08_axes>`; here see only how far to
 # trust them.
-#
+
+# %% [markdown]
 # ## How sparse is it?
 #
 # ```{prf:definition} L0, dead latents, firing frequency
@@ -483,63 +450,6 @@ with figures.house_style():
     report.figure("frequencies", fig)
 
 # %% [markdown]
-# ## L1 or TopK?
-#
-# The two activations trade sparsity against reconstruction in different ways. A single pair of numbers says little, so
-# train at several $\lambda$ and several $k$, all with the same short budget, and draw the curve
-# ({numref}`fig-tradeoff`). Up and to the left is better.
-
-# %%
-curve = run.curve()
-print("activation   setting       L0     variance explained")
-for row in curve:
-    setting = f"λ = {row['sparsity']:g}" if row["k"] is None else f"k = {row['k']}"
-    print(f"{row['activation']:10}   {setting:8}   {row['l0']:6.1f}   {row['fve']:.3f}")
-by_k = [row["fve"] for row in curve if row["activation"] == "topk"]
-# more latents, better reconstruction
-assert by_k == sorted(by_k) or profile == "inception"
-
-# %% mystnb={"figure": {"name": "fig-tradeoff", "caption": "Variance explained on held-out images of this run against L0, for ReLU with an L1 penalty and for TopK. Every point is a short training with the same number of samples. The dashed line is the linear reference, averaged over all blocks; it bounds no crosscoder."}, "image": {"alt": "Two lines of points. The TopK line rises from left to right with its k. The points of ReLU with L1 form a line of their own at larger L0. A dashed horizontal line marks the linear map."}} tags=["hide-input"]
-with figures.house_style():
-    fig, ax = plt.subplots(figsize=(6.4, 4))
-    figures.tradeoff(curve, ax)
-    ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2,
-               label="linear reference")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    report.figure("tradeoff", fig)
-
-# %% [markdown]
-# Why does L1 lose variance? It charges for *size*. Every active latent is pulled towards zero, also those that are
-# needed, and the reconstruction comes out too short. We can measure it: by which factor should the reconstruction
-# (about the mean) be stretched to fit best?
-#
-# $$ s = \frac{\sum \langle x - b_d,\, \hat x - b_d \rangle}{\sum \lVert \hat x - b_d \rVert^2} $$ (eq-shrink)
-
-# %%
-@torch.no_grad()
-def stretch(coder):
-    agreement = length = 0.0
-    mean = (coder.b_d / coder.scale).detach().cpu()
-    for x in held_out.in_order():
-        guess = coder(x.to(run.device)).reconstruction.cpu() - mean
-        agreement += float(((x - mean) * guess).sum())
-        length += float(guess.square().sum())
-    return agreement / length
-
-
-steps, (small, *_, large) = settings.curve_steps, settings.l1_sparsities
-lasso = stretch(run.coder(activation="relu", sparsity=large, steps=steps))
-topk = stretch(run.coder(activation="topk", k=settings.topk_ks[-1], sparsity=0.0,
-                         steps=steps))
-print(f"the reconstruction should be longer by a factor of {lasso:.2f} (L1, λ = "
-      f"{large:g}), {topk:.2f} (TopK)")
-assert lasso > topk
-
-# %% [markdown]
-# This is **{term}`shrinkage`**. TopK has no penalty, hence next to no shrinkage. It has the number of active latents
-# under control as well, which is why its batch version is our default. What L1 has to offer: it is the paper's choice,
-# and it lets the number of active latents follow the sample.
-#
 # ## The trivial group
 #
 # For the group with one element, {prf:ref}`def-crosscoder` and {prf:ref}`def-objective` read and write one block. That
@@ -680,6 +590,199 @@ for name, found in zip(what, over_parts, strict=True):
 # {cite:p}`paulo2025different`. So a single feature proves little. What can be claimed are statements about a whole
 # dictionary, checked with several seeds and several sets of images, and this is how the next chapters proceed.
 
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} The other norm
+# :label: ex-norm
+#
+# Compare the norm of the whole dictionary vector with the sum of its blocks' norms. Show that the ratio of the second
+# to the first lies between 1 and $\sqrt{\lvert G\rvert}$. When does it reach either end? What is it for the trained
+# coder?
+# ```
+#
+# ```{solution-start} ex-norm
+# :class: dropdown
+# ```
+
+# %%
+D = coder.dictionary.detach().cpu()[torch.tensor(alive)]
+blocks = D.norm(dim=2)
+ratio = blocks.sum(dim=1) / blocks.square().sum(dim=1).sqrt()
+print(f"ratio {ratio.min():.2f} to {ratio.max():.2f}, median {ratio.median():.2f}; "
+      f"√|G| = {G.order ** 0.5:.2f}")
+assert (ratio >= 0.999).all() and (ratio <= 1.001 * G.order ** 0.5).all()
+assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
+
+# %% [markdown]
+# It is 1 if one block holds everything, and $\sqrt{\lvert G\rvert}$ if all blocks are equally long (Cauchy-Schwarz).
+# A trained coder is near the upper end: its features write into all blocks with nearly the same strength. A feature
+# that is strong in only one orientation would stand out here.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Cheating the penalty
+# :label: ex-cheat
+#
+# Divide a coder's encoder ($W_e$, $b_e$) by 10 and multiply $W_d$ by 10. What happens to the two parts of
+# {eq}`eq-loss`? And what would happen to a penalty $\lambda \sum_i f_i$ without the norm?
+# ```
+#
+# ```{solution} ex-cheat
+# :class: dropdown
+#
+# Neither part changes: every $f_i$ falls to a tenth, and every $\lVert W_{d,i} \rVert$ grows tenfold. A penalty without
+# the norm would fall to a tenth at the same reconstruction, and training would go on shrinking it. Keeping all
+# $\lVert W_{d,i} \rVert = 1$ forbids that; multiplying by the norm makes it pointless.
+# ```
+
+# %% [markdown]
+# ## Summary
+#
+# - A group crosscoder ({prf:ref}`def-crosscoder`) reads the response to an image and reconstructs the responses to all
+#   its transformations. Its dictionary vectors have one block per element of the group.
+# - The objective is the squared error over all blocks and the summed lengths of the latents' contributions, or TopK in
+#   place of the second.
+# - $\lambda$ has the unit of an activation ({prf:ref}`prop-unit`): doubled activations need twice the $\lambda$. So fix
+#   the scale, and save it.
+# - Judge a coder on held-out images, block by block, beside a linear map and beside the same network untrained. A plain
+#   share of variance says little, and none of it says that a symmetry was learned.
+# - Uncertainty is over images as well as seeds: coders of several folds, and the folds are what is counted.
+# - A best match needs its nulls: the same dictionary, data points, disjoint images, an untrained network.
+# - L1 shrinks what it reconstructs; TopK does not.
+# - A sparse autoencoder is the crosscoder of the trivial group.
+
+# %% [markdown]
+# ## Limits
+#
+# The trainings of this book are short, and go over few images several times. The paper takes ten points of every image
+# and goes over a large data set once. Rare features need many images, and many latents.
+#
+# Variance explained rewards what is large and common. It does not say whether a latent means anything, and a coder
+# with a worse score may have better features. The linear reference is no upper bound for a nonlinear encoder. And the
+# same images that teach the crosscoder how features transform also decide which features it finds.
+
+# %% [markdown]
+# ## What next
+#
+# We have a dictionary with one block per transformation. {doc}`04_heatmaps` looks inside: how do a feature's blocks
+# relate to each other, and what does that say about its symmetry?
+
+# %% [markdown]
+# ## Appendix: what λ means
+#
+# The paper trains with $\lambda = 3 \cdot 10^{-7}$. Can we use that number?
+#
+# ```{prf:proposition} λ has the unit of an activation
+# :label: prop-unit
+#
+# For every coder there is one whose loss on doubled activations is
+#
+# $$ L(2x;\, 2\lambda) = 4\, L(x;\, \lambda) , $$ (eq-scale)
+#
+# so the best coder for $(2x, 2\lambda)$ is the best one for $(x, \lambda)$, written in other units.
+# ```
+#
+# *Because* one can double $f$, $b$, $b_e$ and $b_d$, and leave $W_e$ and $W_d$ as they are: then all reconstructions
+# double. The first term of {eq}`eq-loss` is multiplied by 4, and the second one, with $2\lambda$, by 4 as well. Without
+# the scale of the activations a value of $\lambda$ says nothing.
+
+# %%
+def doubled(coder):
+    twin = GroupCrosscoder(coder.group, coder.channels, coder.latents,
+                           scale=2 * float(coder.scale))
+    in_units = ("b", "b_e", "b_d", "scale")
+    twin.load_state_dict({name: value * (2 if name in in_units else 1)
+                          for name, value in coder.state_dict().items()})
+    return twin
+
+
+fresh.begin(x)
+for ratio in (1, 2, 4):
+    ours, theirs = (doubled(fresh).loss(x, sparsity=ratio * strength)[0],
+                    fresh.loss(x, sparsity=strength)[0])
+    quotient = (ours / theirs).item()
+    print(f"activations doubled, {ratio} λ: loss is multiplied by {quotient:.3f}")
+    assert (abs(quotient - 4) < 1e-3) == (ratio == 2)
+
+# %% [markdown]
+# That is an identity, so nothing has to be trained to believe it. (A short training finds it only nearly: Adam takes
+# steps of the same size in whatever unit, so biases that have to go twice as far are late.) So the library multiplies
+# activations by the `scale` of {doc}`chapter 2 <02_orbits>`, which makes a typical number about one, and keeps the
+# scale in the saved file. Then a $\lambda$ can be carried from model to model.
+#
+# From group to group it needs one more factor. With $\lvert G\rvert$ blocks the first term of {eq}`eq-loss` has
+# $\lvert G\rvert$ times as many summands. The norm of a vector that writes equally into all blocks grows by
+# $\sqrt{\lvert G\rvert}$ only. So the same sparsity needs a $\lambda$ that is about $\sqrt{\lvert G\rvert}$ times
+# larger.
+
+# %% [markdown]
+# ## Appendix: L1 or TopK?
+#
+# The two activations trade sparsity against reconstruction in different ways. A single pair of numbers says little, so
+# train at several $\lambda$ and several $k$, all with the same short budget, and draw the curve
+# ({numref}`fig-tradeoff`). Up and to the left is better.
+
+# %%
+curve = run.curve()
+print("activation   setting       L0     variance explained")
+for row in curve:
+    setting = f"λ = {row['sparsity']:g}" if row["k"] is None else f"k = {row['k']}"
+    print(f"{row['activation']:10}   {setting:8}   {row['l0']:6.1f}   {row['fve']:.3f}")
+by_k = [row["fve"] for row in curve if row["activation"] == "topk"]
+# more latents, better reconstruction
+assert by_k == sorted(by_k) or profile == "inception"
+
+# %% mystnb={"figure": {"name": "fig-tradeoff", "caption": "Variance explained on held-out images of this run against L0, for ReLU with an L1 penalty and for TopK. Every point is a short training with the same number of samples. The dashed line is the linear reference, averaged over all blocks; it bounds no crosscoder."}, "image": {"alt": "Two lines of points. The TopK line rises from left to right with its k. The points of ReLU with L1 form a line of their own at larger L0. A dashed horizontal line marks the linear map."}} tags=["hide-input"]
+with figures.house_style():
+    fig, ax = plt.subplots(figsize=(6.4, 4))
+    figures.tradeoff(curve, ax)
+    ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2,
+               label="linear reference")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    report.figure("tradeoff", fig)
+
+# %% [markdown]
+# Why does L1 lose variance? It charges for *size*. Every active latent is pulled towards zero, also those that are
+# needed, and the reconstruction comes out too short. We can measure it: by which factor should the reconstruction
+# (about the mean) be stretched to fit best?
+#
+# $$ s = \frac{\sum \langle x - b_d,\, \hat x - b_d \rangle}{\sum \lVert \hat x - b_d \rVert^2} $$ (eq-shrink)
+
+# %%
+@torch.no_grad()
+def stretch(coder):
+    agreement = length = 0.0
+    mean = (coder.b_d / coder.scale).detach().cpu()
+    for x in held_out.in_order():
+        guess = coder(x.to(run.device)).reconstruction.cpu() - mean
+        agreement += float(((x - mean) * guess).sum())
+        length += float(guess.square().sum())
+    return agreement / length
+
+
+steps, (small, *_, large) = settings.curve_steps, settings.l1_sparsities
+lasso = stretch(run.coder(activation="relu", sparsity=large, steps=steps))
+topk = stretch(run.coder(activation="topk", k=settings.topk_ks[-1], sparsity=0.0,
+                         steps=steps))
+print(f"the reconstruction should be longer by a factor of {lasso:.2f} (L1, λ = "
+      f"{large:g}), {topk:.2f} (TopK)")
+assert lasso > topk
+
+# %% [markdown]
+# This is **{term}`shrinkage`**. TopK has no penalty, hence next to no shrinkage. It has the number of active latents
+# under control as well, which is why its batch version is our default. What L1 has to offer: it is the paper's choice,
+# and it lets the number of active latents follow the sample.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The same chapter with the {term}`profile` `inception`: BVLC GoogLeNet's {term}`mixed3b`, the group $D_{16}$, and
+# photographs. {numref}`fig-blocks-inception`, {numref}`fig-tradeoff-inception`, {numref}`fig-frequency-inception` and
+# {numref}`fig-history-inception` are the counterparts of this run's figures. GoogLeNet was trained with random mirror
+# images, so that left and right look alike to it was asked for.
+
 # %% tags=["hide-input"]
 for key, value, note in (
         ("fve_identity", metrics.fve_identity, "untransformed block"),
@@ -757,28 +860,12 @@ for row in curve:  # drawn in the figure of the trade-off, and printed above
     report.number(f"{key}_l0", row["l0"], note="L0", internal=True)
 _ = report.save()
 
-# %% [markdown]
-# ## On InceptionV1
-#
-# The same chapter with the {term}`profile` `inception`: BVLC GoogLeNet's {term}`mixed3b`, the group $D_{16}$, and
-# photographs. {numref}`fig-blocks-inception`, {numref}`fig-tradeoff-inception`, {numref}`fig-frequency-inception` and
-# {numref}`fig-history-inception` are the counterparts of the figures above. GoogLeNet was trained with random mirror
-# images, so that left and right look alike to it was asked for.
-
 # %% tags=["hide-input"]
 shown = report.comparable()
 shown = sorted(shown, key=lambda key: key.startswith("folds_"))  # these come last
 display(Markdown(report.compare(*shown)))
 
 # %% [markdown]
-# ```{figure} ../book/reference/03_training/blocks.png
-# :alt: A bar for each element of D16 with a black tick for the linear map. The first bar is the highest.
-# :name: fig-blocks-inception
-#
-# InceptionV1, mixed3b, reference run (profile `inception`): variance explained for each block on held-out
-# photographs, and the linear reference, as in {numref}`fig-fve-blocks`.
-# ```
-#
 # ```{figure} ../book/reference/03_training/tradeoff.png
 # :alt: Variance explained against L0 for ReLU with L1 and for TopK, with a dashed line for the linear map.
 # :name: fig-tradeoff-inception
@@ -805,79 +892,3 @@ display(HTML(figures.published(
     "03_training", "replication",
     caption="InceptionV1, reference run: how well features come back.",
     alt="Curves of best matches beside their nulls.", width="900px")))
-
-# %% [markdown]
-# ## Exercises
-#
-# ```{exercise} The other norm
-# :label: ex-norm
-#
-# Compare the norm of the whole dictionary vector with the sum of its blocks' norms. Show that the ratio of the second
-# to the first lies between 1 and $\sqrt{\lvert G\rvert}$. When does it reach either end? What is it for the trained
-# coder?
-# ```
-#
-# ```{solution-start} ex-norm
-# :class: dropdown
-# ```
-
-# %%
-D = coder.dictionary.detach().cpu()[torch.tensor(alive)]
-blocks = D.norm(dim=2)
-ratio = blocks.sum(dim=1) / blocks.square().sum(dim=1).sqrt()
-print(f"ratio {ratio.min():.2f} to {ratio.max():.2f}, median {ratio.median():.2f}; "
-      f"√|G| = {G.order ** 0.5:.2f}")
-assert (ratio >= 0.999).all() and (ratio <= 1.001 * G.order ** 0.5).all()
-assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
-
-# %% [markdown]
-# It is 1 if one block holds everything, and $\sqrt{\lvert G\rvert}$ if all blocks are equally long (Cauchy-Schwarz).
-# A trained coder is near the upper end: its features write into all blocks with nearly the same strength. A feature
-# that is strong in only one orientation would stand out here.
-#
-# ```{solution-end}
-# ```
-#
-# ```{exercise} Cheating the penalty
-# :label: ex-cheat
-#
-# Divide a coder's encoder ($W_e$, $b_e$) by 10 and multiply $W_d$ by 10. What happens to the two parts of
-# {eq}`eq-loss`? And what would happen to a penalty $\lambda \sum_i f_i$ without the norm?
-# ```
-#
-# ```{solution} ex-cheat
-# :class: dropdown
-#
-# Neither part changes: every $f_i$ falls to a tenth, and every $\lVert W_{d,i} \rVert$ grows tenfold. A penalty without
-# the norm would fall to a tenth at the same reconstruction, and training would go on shrinking it. Keeping all
-# $\lVert W_{d,i} \rVert = 1$ forbids that; multiplying by the norm makes it pointless.
-# ```
-#
-# ## Summary
-#
-# - A group crosscoder ({prf:ref}`def-crosscoder`) reads the response to an image and reconstructs the responses to all
-#   its transformations. Its dictionary vectors have one block per element of the group.
-# - The objective is the squared error over all blocks and the summed lengths of the latents' contributions, or TopK in
-#   place of the second.
-# - $\lambda$ has the unit of an activation ({prf:ref}`prop-unit`): doubled activations need twice the $\lambda$. So fix
-#   the scale, and save it.
-# - Judge a coder on held-out images, block by block, beside a linear map and beside the same network untrained. A plain
-#   share of variance says little, and none of it says that a symmetry was learned.
-# - Uncertainty is over images as well as seeds: coders of several folds, and the folds are what is counted.
-# - A best match needs its nulls: the same dictionary, data points, disjoint images, an untrained network.
-# - L1 shrinks what it reconstructs; TopK does not.
-# - A sparse autoencoder is the crosscoder of the trivial group.
-#
-# ## Limits
-#
-# The trainings of this book are short, and go over few images several times. The paper takes ten points of every image
-# and goes over a large data set once. Rare features need many images, and many latents.
-#
-# Variance explained rewards what is large and common. It does not say whether a latent means anything, and a coder
-# with a worse score may have better features. The linear reference is no upper bound for a nonlinear encoder. And the
-# same images that teach the crosscoder how features transform also decide which features it finds.
-#
-# ## What next
-#
-# We have a dictionary with one block per transformation. {doc}`04_heatmaps` looks inside: how do a feature's blocks
-# relate to each other, and what does that say about its symmetry?

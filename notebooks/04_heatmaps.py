@@ -9,6 +9,18 @@
 # %% [markdown]
 # # Symmetry heatmaps
 #
+# **On {term}`InceptionV1`** symmetry can be seen ({numref}`fig-three-inception`). Each square compares what one feature
+# writes for one pose with what it writes for another. A line across a quarter is a symmetry. The drawings above have
+# the symmetry that the squares show. This chapter says how to read them, and when not to trust them.
+#
+# ```{figure} ../book/reference/04_heatmaps/three_confirmed.png
+# :alt: Three square heat maps with diagonal stripes, a small drawing above each: two arcs and a line.
+# :name: fig-three-inception
+#
+# InceptionV1, mixed3b, reference run: three features whose decoder, encoder and preferred drawing agree about the
+# symmetry, and the drawing that excites them most.
+# ```
+#
 # **You will learn**
 #
 # - how to draw the symmetry of one feature as a picture, the paper's Figure 5,
@@ -239,7 +251,8 @@ for a in range(n):
 # - **Bottom right** repeats top left, **bottom left** repeats top right, *if* the network treats a mirrored
 #   image as it treats the image. If the quarters differ, it does not.
 # - **The width of a stripe** says how fast the feature changes: a sharp stripe is tuned finely to orientation.
-#
+
+# %% [markdown]
 # ## When B depends on the difference only
 #
 # For the pixels, turning the image moves every pixel value to another place. Lengths and angles between images
@@ -316,7 +329,8 @@ show(*of_drawings)
 # In the book's run the trained network follows $g^{-1}h$ more closely than random weights do, and pixels, which are
 # equivariant by construction, more closely than either. So training made this network more equivariant, on drawings
 # like those on which it was trained, in all orientations.
-#
+
+# %% [markdown]
 # ## From a matrix to a profile
 #
 # If a heatmap depends on $g^{-1}h$ only, it holds just $\lvert G\rvert$ numbers. Here is a route to them that needs no
@@ -418,7 +432,8 @@ show(*of_features)
 # A {term}`surrogate` says how much of a count of mirrors chance would give ({doc}`07_symmetry`). It can refute neither
 # an invariant feature nor a half turn: both are settled by the powers of the irreps and by the rotations, which it
 # keeps. For those the other half of the coder is the witness.
-#
+
+# %% [markdown]
 # ## What the other half says
 #
 # The heatmap looks at the decoder only. The encoder is a separate matrix, and it can be asked separately: show it the
@@ -712,42 +727,6 @@ with figures.house_style():
                                                  [doubt(i) for i in doubtful], G))
 
 # %% [markdown]
-# ## On InceptionV1
-#
-# The right-hand column is the run with `profile="inception"`: {term}`InceptionV1` in the BVLC training (GoogLeNet), not
-# the paper's, with images as they are and mirrored left to right. Read the two correlations with curvature side by
-# side: the first is the paper's claim, the second is not.
-#
-# Three things are other than above. A curve's $c'(180°)$ is below that of another feature somewhat more often than not.
-# **Random weights follow $g^{-1}h$ more closely than the trained network** on features (on drawings too, but there the
-# intervals overlap), so what training did to the built-in network it did not do here. And invariant features are rarest
-# in pixels; random weights have more of them than the trained network, as above.
-
-# %% tags=["hide-input"]
-report.save()
-alone = ("living_count", "halfturn_p", "halfturn_auc_seeds", *two_sorts,
-         *curved, "invariant_count",
-         "three_witnesses", "three_witnesses_shuffled")
-display(Markdown(report.compare(*alone)))
-
-# %% [markdown]
-# InceptionV1 with its controls, which have fewer photographs and steps; *trained* has as few.
-
-# %% tags=["hide-input"]
-with_controls = (*of_drawings, *of_features, "encoder_rank_correlation", *unchanged,
-                 *meaning, *curved)
-there = {k: v for k, v in figures.published_numbers("04_heatmaps").items() if "n" in v}
-display(Markdown(table_by_column(there, with_controls, ("InceptionV1", *CONTROLS),
-                                 first="InceptionV1")))
-for key, caption, alt in (
-        ("three_confirmed", "features chosen by the rule of this chapter, and the "
-         "drawings that they prefer", "Square heat maps, a small drawing above each."),
-        ("two_halves", "half a turn by decoder and encoder", "A scatter plot."),
-        ("doubted", "three doubtful features", "Three square heat maps.")):
-    caption = f"InceptionV1, reference run: {caption}."
-    display(HTML(figures.published("04_heatmaps", key, caption=caption, alt=alt)))
-
-# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} A cross
@@ -793,7 +772,8 @@ print(int(propellers.sum()), "features with a half turn and no mirror, confirmed
 # %% [markdown]
 # ```{solution-end}
 # ```
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - The block heatmap $B[g, h] = \cos(F[g], F[h])$ shows a feature's symmetry as stripes: rotations along falling
@@ -806,14 +786,50 @@ print(int(propellers.sum()), "features with a half turn and no mirror, confirmed
 #   corners. Random weights give the same, and no threshold separates the two sorts.
 # - Decoder and encoder agree about half a turn, and invariant features are read as they are written. They are rarer
 #   after the network's training than before.
-#
+
+# %% [markdown]
 # ## Limits
 #
 # A heatmap shows the symmetry of what the decoder writes, averaged over everything the feature fires for. It
 # does not say what the feature looks for; {doc}`06_seeing` does. Preferred shapes are taken at the image centre, so
 # features that look beside it are named badly. Intervals treat the features of one dictionary as independent; another
 # seed finds other features ({doc}`03_training`).
-#
+
+# %% [markdown]
 # ## What next
 #
 # {doc}`05_families` compares features with *each other* instead of with themselves.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The right-hand column is the run with `profile="inception"`: {term}`InceptionV1` in the BVLC training (GoogLeNet), not
+# the paper's, with images as they are and mirrored left to right. Read the two correlations with curvature side by
+# side: the first is the paper's claim, the second is not.
+#
+# Three things are other than above. A curve's $c'(180°)$ is below that of another feature somewhat more often than not.
+# **Random weights follow $g^{-1}h$ more closely than the trained network** on features (on drawings too, but there the
+# intervals overlap), so what training did to the built-in network it did not do here. And invariant features are rarest
+# in pixels; random weights have more of them than the trained network, as above.
+
+# %% tags=["hide-input"]
+report.save()
+alone = ("living_count", "halfturn_p", "halfturn_auc_seeds", *two_sorts,
+         *curved, "invariant_count",
+         "three_witnesses", "three_witnesses_shuffled")
+display(Markdown(report.compare(*alone)))
+
+# %% [markdown]
+# InceptionV1 with its controls, which have fewer photographs and steps; *trained* has as few.
+
+# %% tags=["hide-input"]
+with_controls = (*of_drawings, *of_features, "encoder_rank_correlation", *unchanged,
+                 *meaning, *curved)
+there = {k: v for k, v in figures.published_numbers("04_heatmaps").items() if "n" in v}
+display(Markdown(table_by_column(there, with_controls, ("InceptionV1", *CONTROLS),
+                                 first="InceptionV1")))
+for key, caption, alt in (
+        ("two_halves", "half a turn by decoder and encoder", "A scatter plot."),
+        ("doubted", "three doubtful features", "Three square heat maps.")):
+    caption = f"InceptionV1, reference run: {caption}."
+    display(HTML(figures.published("04_heatmaps", key, caption=caption, alt=alt)))

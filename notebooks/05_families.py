@@ -9,6 +9,19 @@
 # %% [markdown]
 # # Feature families
 #
+# **On {term}`InceptionV1`** features that like the same drawing lie nearer to each other in a dictionary trained on
+# orbits than in that of a sparse autoencoder. But data points and centres of clusters, which nobody trained to be
+# features, lie nearer still ({numref}`fig-scores-inception`). And close relatives are rare: fewer than a tenth of the
+# features have one at a cosine of one half.
+#
+# ```{figure} ../book/reference/05_families/scores.png
+# :alt: Dots for eight kinds of features and three ways to compare them. K-means and data points lie furthest to the right, random directions at zero.
+# :name: fig-scores-inception
+#
+# InceptionV1, mixed3b, reference run: how often a feature's nearest neighbours like the same drawing as it does,
+# corrected for chance. Three seeds each.
+# ```
+#
 # **You will learn**
 #
 # - how to compare features so that turned copies of each other count as the same, and how rare such relatives are,
@@ -194,7 +207,8 @@ display(Markdown("\n".join(rows)))
 # {prf:ref}`def-family` wants them, they are rare. In the book's run three quarters of the features have a relative with
 # $S \ge 0.5$ and fewer than one in ten with $S \ge 0.7$, and raw data points have far more of both. What this chapter
 # calls families are therefore loose ones, and it asks for clusters and nearest neighbours.
-#
+
+# %% [markdown]
 # ## It has to be symmetric
 #
 # {term}`UMAP` wants a distance, and $1 - S_{ij}$ can only be one if $S_{ij} = S_{ji}$. It is, by
@@ -231,7 +245,8 @@ else:
 # %% [markdown]
 # In the book's run few pairs change, and yet more than a third of the features get another nearest neighbour. Rotations
 # are treated correctly, and a feature that is its own mirror image needs no reflection to find its relatives.
-#
+
+# %% [markdown]
 # ## Labels from drawings
 #
 # The paper judges its map by eye. We want numbers, so we need another source. We show each feature clean drawings of
@@ -279,7 +294,8 @@ display(Markdown("\n".join(rows)))
 # Far above chance, and far from certain: in the book's run more than four fifths of the labels survive thinner strokes
 # or a little blur, and only half of them a shift by three pixels in both directions. A name depends on where the
 # drawing lies under the cell. No score below can be expected to reach 1 with labels like these.
-#
+
+# %% [markdown]
 # ## A map of all features
 #
 # The recipe of the paper: UMAP {cite:p}`mcinnes2018umap` from the distances $1 - S$ to four dimensions, then to two
@@ -678,60 +694,6 @@ with figures.house_style():
     report.figure("ring", fig)
 
 # %% [markdown]
-# ## On InceptionV1
-#
-# The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's. It was trained with random mirrors, and on photographs, not on these
-# drawings. {numref}`fig-map-crosscoder-inception`, {numref}`fig-map-sae-inception` and the two
-# pictures below them are the counterparts of the figures above.
-#
-# Relatives are rarer still: fewer than one feature in ten has one with $S \ge 0.5$ and none has one with
-# $S \ge 0.7$, while two fifths of the data points have the first. The crosscoder's neighbours are purer than the SAE's,
-# but with averaged orbits the intervals overlap. K-means centres have purer ones again.
-
-# %% tags=["hide-input"]
-report.save()
-shown = report.comparable()
-subjects = {
-    "Relatives, labels and the misprint": r"(relatives|label|erratum|correct).*",
-    "Order inside a family": r"angle.*", "Purity, corrected": r".*purity_corrected"}
-for title, words in subjects.items():
-    mine = [key for key in shown if re.fullmatch(words, key)]
-    display(Markdown(f"**{title}**\n\n{report.compare(*mine)}"))
-    shown = [key for key in shown if key not in mine]
-display(Markdown(f"**Maps and fidelity**\n\n{report.compare(*shown)}"))
-
-# %% [markdown]
-# ```{figure} ../book/reference/05_families/map_crosscoder.png
-# :alt: Scatter plot of InceptionV1 features found by the group crosscoder, with their preferred drawn shapes.
-# :name: fig-map-crosscoder-inception
-#
-# InceptionV1, mixed3b, reference run (profile `inception`): map of the group crosscoder's features. Compare with
-# Figure 3 of the paper.
-# ```
-#
-# ```{figure} ../book/reference/05_families/map_sae.png
-# :alt: Scatter plot of InceptionV1 features found by a sparse autoencoder, with their preferred drawn shapes.
-# :name: fig-map-sae-inception
-#
-# InceptionV1, reference run: map of the sparse autoencoder's features. Compare with Figure 4 of the paper.
-# ```
-
-# %% tags=["hide-input"]
-display(HTML(figures.published(
-    "05_families", "scores",
-    caption="InceptionV1, reference run: the scores of coders and of features that "
-            "nobody trained.",
-    alt="Scores of trained coders and controls on InceptionV1.")))
-
-# %% tags=["hide-input"]
-display(HTML(figures.published(
-    "05_families", "ring",
-    caption="InceptionV1, reference run: the angle inside families. Look at the "
-            "number of pairs in the table first.",
-    alt="Two measures of the angle between InceptionV1 features against each other.")))
-
-# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} Why the maximum?
@@ -791,7 +753,8 @@ assert nothing.clusters > 1 or profile == "smoke"
 #
 # ```{solution-end}
 # ```
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - The largest cosine over the group makes turned copies neighbours. It is symmetric because a group has inverses
@@ -805,14 +768,63 @@ assert nothing.clusters > 1 or profile == "smoke"
 #   nobody trained**: raw data points reach them, and k-means centres exceed them.
 # - The group element that maps one member onto another predicts by how much their preferred patterns are turned, the
 #   better the closer they are.
-#
+
+# %% [markdown]
 # ## Limits
 #
 # The labels know fourteen shapes, drawn at the centre, and the built-in network was trained to name them; natural
 # features that prefer textures or colours get none, or a wrong one. The seeds are those of coders: network and images
 # are the same for all. Labels and similarities are read from two halves of one coder. And the SAE here is trained on
 # the same samples as the crosscoder, with the same number of latents; the paper's had more of both.
-#
+
+# %% [markdown]
 # ## What next
 #
 # {doc}`06_seeing` looks at what the features look for.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The same cells, run with `profile="inception"`, gave the right-hand column. The weights are the BVLC training of
+# InceptionV1 (GoogLeNet), not the paper's. It was trained with random mirrors, and on photographs, not on these
+# drawings. {numref}`fig-map-crosscoder-inception`, {numref}`fig-map-sae-inception` and the
+# picture below them are the counterparts of the figures above, and so is {numref}`fig-scores-inception`.
+#
+# Relatives are rarer still: fewer than one feature in ten has one with $S \ge 0.5$ and none has one with
+# $S \ge 0.7$, while two fifths of the data points have the first. The crosscoder's neighbours are purer than the SAE's,
+# but with averaged orbits the intervals overlap. K-means centres have purer ones again.
+
+# %% tags=["hide-input"]
+report.save()
+shown = report.comparable()
+subjects = {
+    "Relatives, labels and the misprint": r"(relatives|label|erratum|correct).*",
+    "Order inside a family": r"angle.*", "Purity, corrected": r".*purity_corrected"}
+for title, words in subjects.items():
+    mine = [key for key in shown if re.fullmatch(words, key)]
+    display(Markdown(f"**{title}**\n\n{report.compare(*mine)}"))
+    shown = [key for key in shown if key not in mine]
+display(Markdown(f"**Maps and fidelity**\n\n{report.compare(*shown)}"))
+
+# %% [markdown]
+# ```{figure} ../book/reference/05_families/map_crosscoder.png
+# :alt: Scatter plot of InceptionV1 features found by the group crosscoder, with their preferred drawn shapes.
+# :name: fig-map-crosscoder-inception
+#
+# InceptionV1, mixed3b, reference run (profile `inception`): map of the group crosscoder's features. Compare with
+# Figure 3 of the paper.
+# ```
+#
+# ```{figure} ../book/reference/05_families/map_sae.png
+# :alt: Scatter plot of InceptionV1 features found by a sparse autoencoder, with their preferred drawn shapes.
+# :name: fig-map-sae-inception
+#
+# InceptionV1, reference run: map of the sparse autoencoder's features. Compare with Figure 4 of the paper.
+# ```
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "05_families", "ring",
+    caption="InceptionV1, reference run: the angle inside families. Look at the "
+            "number of pairs in the table first.",
+    alt="Two measures of the angle between InceptionV1 features against each other.")))

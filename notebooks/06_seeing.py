@@ -9,6 +9,18 @@
 # %% [markdown]
 # # Seeing features
 #
+# **On {term}`InceptionV1`** a picture can be drawn for every feature ({numref}`fig-gallery-inception`). Turn a
+# feature's picture by the element that the dictionary predicts, and it excites the feature's relatives more than three
+# quarters of the other turns do; by chance it would be half.
+#
+# ```{figure} ../book/reference/06_seeing/gallery.png
+# :alt: Twenty-four feature visualisations in colour, among them furry snouts, lattices, spirals and spots.
+# :name: fig-gallery-inception
+#
+# InceptionV1, mixed3b, reference run: every so many features by number, drawn from their encoder directions. The
+# pictures come from the weights alone; no photograph is involved.
+# ```
+#
 # **You will learn**
 #
 # - how to draw what a feature looks for: an objective, a parameterisation, and random transformations,
@@ -223,7 +235,8 @@ with figures.house_style():
 # of a direction off, the gradient is zero and the image would stay noise for ever. The library lets the
 # gradient pass through such units, for those images that have no other. Lucent knows this trick too, but
 # switches it for a whole batch at once.
-#
+
+# %% [markdown]
 # ## A whole family
 #
 # {doc}`Chapter 5 <05_families>` measured how {term}`similar <similarity over the group>` two features are when one may
@@ -411,7 +424,8 @@ with figures.house_style():
 # belong to one coder, so that relatives by the one are relatives by the other is what training should give; here it
 # does. It is no sign that training found the families: data points, which nobody trained, have more and closer
 # relatives ({doc}`chapter 5 <05_families>`).
-#
+
+# %% [markdown]
 # ## What does a picture prove?
 #
 # A picture is the end of an optimisation. Three questions keep us honest.
@@ -502,40 +516,8 @@ print(f"crosscoder {louder_than_all.mean():.2f} of {len(drawn)}, SAE {wins.mean(
 # %% [markdown]
 # In the book's run every picture of either coder does. So they are as easy to draw, as far as a share at its upper end
 # can tell: a difference of a tenth could go unseen among so few.
-#
-# ## On InceptionV1
-#
-# The right-hand column comes from the same cells, run with `profile="inception"`. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's. The family below and {numref}`fig-gallery-inception` are the
-# counterparts of figures above.
-
-# %% tags=["hide-input"]
-report.save()
-shown_here = report.comparable()
-display(Markdown(report.compare(*shown_here)))
-
-# %% tags=["hide-input"]
-display(HTML(figures.published(
-    "06_seeing", "family",
-    caption="InceptionV1, mixed3b, reference run: the most complete family, the best "
-            "of its kind. Above each picture stands the rotation by which its feature"
-            " agrees best with the first one, and the similarity. What holds for all "
-            "features, the table says.",
-    alt="Sixteen feature visualisations. Most show an arc or an edge through the "
-        "centre, in different orientations.")))
 
 # %% [markdown]
-# Such a family depends on the run: another number of threads changes rounding, training then ends at other features,
-# and the rule chooses another family. Trust the distribution over all features.
-#
-# ```{figure} ../book/reference/06_seeing/gallery.png
-# :alt: Twenty-four feature visualisations in colour, among them furry snouts, lattices, spirals and spots.
-# :name: fig-gallery-inception
-#
-# InceptionV1, mixed3b, reference run: every so many features by number, drawn from their encoder directions. The
-# pictures come from the weights alone; no photograph is involved.
-# ```
-#
 # ## Exercises
 #
 # ```{exercise} The opposite
@@ -592,7 +574,8 @@ assert alike < 0.999
 #
 # ```{solution-end}
 # ```
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - A feature is drawn by maximising {eq}`eq-visualise`, in Fourier coefficients and decorrelated colours, under
@@ -601,15 +584,43 @@ assert alike < 0.999
 # - The dictionary vectors predict by which element the picture of a relative must be moved. Over all features with
 #   enough relatives the predictions are better than shuffled ones, which are near chance.
 # - Whether pictures come as easily as for a sparse autoencoder is a comparison with one, at the same settings.
-#
+
+# %% [markdown]
 # ## Limits
 #
 # A picture shows one maximum of one direction. It says nothing about weak responses, which are most of what a
 # feature does; it mixes what several features like; and its colours and textures are those of the optimiser
 # as much as of the feature. On the small network of this book, whose features look for a few strokes,
 # pictures are coarser than on InceptionV1.
-#
+
+# %% [markdown]
 # ## What next
 #
 # {doc}`07_symmetry` lets the computer read off the symmetry of every feature. {doc}`../book/replication` collects what
 # was confirmed and what was not.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The right-hand column comes from the same cells, run with `profile="inception"`. The weights are the BVLC training of
+# InceptionV1 (GoogLeNet), not the paper's. The family below and {numref}`fig-gallery-inception` are the
+# counterparts of figures above.
+
+# %% tags=["hide-input"]
+report.save()
+shown_here = report.comparable()
+display(Markdown(report.compare(*shown_here)))
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "06_seeing", "family",
+    caption="InceptionV1, mixed3b, reference run: the most complete family, the best "
+            "of its kind. Above each picture stands the rotation by which its feature"
+            " agrees best with the first one, and the similarity. What holds for all "
+            "features, the table says.",
+    alt="Sixteen feature visualisations. Most show an arc or an edge through the "
+        "centre, in different orientations.")))
+
+# %% [markdown]
+# Such a family depends on the run: another number of threads changes rounding, training then ends at other features,
+# and the rule chooses another family. Trust the distribution over all features.

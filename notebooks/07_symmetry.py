@@ -9,6 +9,18 @@
 # %% [markdown]
 # # Symmetry, automatically
 #
+# **On {term}`InceptionV1`** about a fifth of the features are invariant, and many have one mirror
+# ({numref}`fig-census-inception`). A tenth have a mirror that is clearer than chance, and random weights hardly any.
+# This chapter finds the symmetry of every feature without looking, and says what chance is.
+#
+# ```{figure} ../book/reference/07_symmetry/census.png
+# :alt: The lattice of subgroups of D_16 with the number of features in each box. Most are in none, one mirror, and all.
+# :name: fig-census-inception
+#
+# InceptionV1, mixed3b, reference run: how many features have which symmetry, before asking what chance would give.
+# Lines lead from a subgroup to the next larger ones.
+# ```
+#
 # **You will learn**
 #
 # - how to get from a heatmap to a subgroup, by rule, with a margin, and what the margin is worth,
@@ -198,7 +210,8 @@ with figures.house_style():
 # together with $H$ does not. Invariance is a matter of power and not of the rest of the profile, which has a mean of
 # zero; so it has its own condition, and the whole book uses this one. (The margin of an invariant feature is
 # $\min c - \tfrac12$.)
-#
+
+# %% [markdown]
 # ## Proved on drawings
 #
 # Before this rule meets learned features, it meets features whose symmetry we know. We need an *exactly*
@@ -307,7 +320,8 @@ for key, shapes in (("network_negative", [s.margin < 0 for s in through]),
 # Cross, square and checks come out as invariant: the network's response to them at the centre changes so little that
 # $c(h)$ stays above one half. And all margins are negative but those of the shapes that come out as invariant: the
 # activations are tuned so broadly that a small turn passes as well.
-#
+
+# %% [markdown]
 # ## Where the threshold comes from
 #
 # A learned vector has errors.
@@ -429,7 +443,8 @@ show(planted)
 # We stay above all the same. Planted features are unrelated to their turned copies unless a symmetry makes them alike;
 # learned ones are broadly tuned, and what a lower threshold adds among them is mostly what the next section finds in
 # its null as well.
-#
+
+# %% [markdown]
 # ## The census
 #
 # Now all living features of the trained {term}`crosscoder`, each with the stabiliser of {prf:ref}`def-stabiliser`. Two
@@ -733,37 +748,6 @@ for key, name, note in (("exact", "axis_exact", "same mirror in decoder and enco
 # 0, and one half is asked for. Only the columns beside each other say anything.) Finally, what was trained here
 # has seen every orientation equally often. That symmetric features emerge *although nothing asks for them* is not what
 # this comparison says.
-#
-# ## On InceptionV1
-#
-# The right-hand column is the run with `profile="inception"`: {term}`InceptionV1` in the BVLC training (GoogLeNet), not
-# the paper's. In the comparison with controls all columns, the trained one too, have fewer photographs and steps. A
-# label is worth what the tables say about it: how many the surrogate has, and how many the encoder confirms.
-#
-# Here both criteria are met: the intervals of the differences to random weights and to pixels lie above zero, by the
-# strict criterion and by the excess. The strict one had been fixed before, and the built-in network had left it
-# undecided. The share itself is small, and it rests on one trained network and one draw of random weights.
-
-# %% tags=["hide-input"]
-report.save()
-shares = (*words, "emergence", "excess")
-apart = {f"{a}_{b}" for a, b in (*product(worth, kinds_of), *product(shares, CONTROLS))}
-display(Markdown(report.compare(*(key for key in report.comparable()
-                                  if key not in apart.union(planted)))))
-there = figures.published_numbers("07_symmetry")
-show(kinds_of, worth, there, key="{column}_{key}")
-show(shares, tuple(CONTROLS), there)
-
-# %% tags=["hide-input"]
-for key, caption, alt in (
-        ("census", "the census of the group crosscoder's features",
-         "The lattice of subgroups of D_16 with numbers of features."),
-        ("axes_agree", "decoder against encoder, half turn and mirror",
-         "A cloud of points, and a histogram with its null."),
-        ("sweep", "the count and its null against the threshold",
-         "Two falling lines over the threshold.")):
-    caption = f"InceptionV1, mixed3b, reference run: {caption}."
-    display(HTML(figures.published("07_symmetry", key, caption=caption, alt=alt)))
 
 # %% [markdown]
 # ## Exercises
@@ -816,7 +800,8 @@ print(sum(each not in whole_sets for each in passing), "of", len(passing), "sets
 #
 # ```{solution-end}
 # ```
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - The stabiliser ({prf:ref}`def-stabiliser`) is the largest subgroup on which the centred profile
@@ -827,7 +812,8 @@ print(sum(each not in whole_sets for each in passing), "of", len(passing), "sets
 # - A count of symmetries means something beside its surrogate, which has the same spectra and unrelated axes. A single
 #   label means something if the encoder has it too ({prf:ref}`def-encoder-profile`).
 # - Whether training made the symmetry is a third question, and random weights and pixels are its null.
-#
+
+# %% [markdown]
 # ## Limits
 #
 # Symmetries that lie between the group's elements are not seen at all: the axis of a curve can only be named if it is
@@ -836,9 +822,40 @@ print(sum(each not in whole_sets for each in passing), "of", len(passing), "sets
 # says that a label is true of the feature, not that another training would find the feature. The surrogate says
 # nothing about symmetries without mirrors, and nothing at all in commutative groups. Seeds are those of the coder; the
 # network and the images are the same.
-#
+
+# %% [markdown]
 # ## What next
 #
 # {doc}`08_axes` asks which mirrors these are. A stabiliser is all or nothing; {doc}`09_spectra` looks at the same
 # profiles without a threshold, as spectra, and asks how equivariant the network is. {doc}`14_answer_key` asks how well
 # each *method* recovers planted features in the first place; here only the rule was put to the test on them.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The right-hand column is the run with `profile="inception"`: {term}`InceptionV1` in the BVLC training (GoogLeNet), not
+# the paper's. In the comparison with controls all columns, the trained one too, have fewer photographs and steps. A
+# label is worth what the tables say about it: how many the surrogate has, and how many the encoder confirms.
+#
+# Here both criteria are met: the intervals of the differences to random weights and to pixels lie above zero, by the
+# strict criterion and by the excess. The strict one had been fixed before, and the built-in network had left it
+# undecided. The share itself is small, and it rests on one trained network and one draw of random weights.
+
+# %% tags=["hide-input"]
+report.save()
+shares = (*words, "emergence", "excess")
+apart = {f"{a}_{b}" for a, b in (*product(worth, kinds_of), *product(shares, CONTROLS))}
+display(Markdown(report.compare(*(key for key in report.comparable()
+                                  if key not in apart.union(planted)))))
+there = figures.published_numbers("07_symmetry")
+show(kinds_of, worth, there, key="{column}_{key}")
+show(shares, tuple(CONTROLS), there)
+
+# %% tags=["hide-input"]
+for key, caption, alt in (
+        ("axes_agree", "decoder against encoder, half turn and mirror",
+         "A cloud of points, and a histogram with its null."),
+        ("sweep", "the count and its null against the threshold",
+         "Two falling lines over the threshold.")):
+    caption = f"InceptionV1, mixed3b, reference run: {caption}."
+    display(HTML(figures.published("07_symmetry", key, caption=caption, alt=alt)))

@@ -9,6 +9,18 @@
 # %% [markdown]
 # # Which way is up?
 #
+# **On {term}`InceptionV1`** mirrors of features prefer the upright axis, which swaps left and right
+# ({numref}`fig-rose-inception`). Train on turned photographs, and the preference turns along: it is the photographs',
+# as far as the dictionary goes. The network has one of its own as well.
+#
+# ```{figure} ../book/reference/08_axes/rose.png
+# :alt: Roses of mirror axes. For the trained network the upright petal is by far the longest; surrogates have no preference.
+# :name: fig-rose-inception
+#
+# InceptionV1, mixed3b, reference run: axes of mirrors (above) and mean leaning to each axis (below), for the trained
+# network and its controls. A petal's direction is the axis on the screen.
+# ```
+#
 # **You will learn**
 #
 # - which line each mirror of the group is about, and how to draw a layer's mirrors as a rose of axes,
@@ -338,7 +350,8 @@ for name in names:
 # In the book's run the agreement of supported mirrors is far above chance, with random weights as well, and it is
 # lowest for the told network; the numbers of mirrors are printed above. So it says that a coder's two halves agree on
 # an axis, and nothing about what the network learned.
-#
+
+# %% [markdown]
 # ## Images, network, or pixels?
 #
 # Suppose a layer prefers the upright axis. The images that the coder saw may be to blame, or the network, in whose
@@ -439,7 +452,8 @@ with figures.house_style():
 # %% [markdown]
 # For the built-in network this is a negative control: with flat roses every angle is as good as another, and the
 # samples must scatter widely. If they agreed on an angle, the method would make preferences up.
-#
+
+# %% [markdown]
 # ## Without a coder
 #
 # The {term}`linear ceiling` asks no dictionary: how well does the best linear map predict the block of the mirrored
@@ -589,47 +603,6 @@ print(f"matched better than 99 % are by data points: {above.float().mean():.0%}"
 # dictionary. In the book's run both sets are explained about as well by either coder, and yet hardly any feature of the
 # one is found again in the other: the median match is no higher than that with data points. Another seed alone does the
 # same ({doc}`chapter 3 <03_training>`), so this says nothing about the images; nor do two roses that are both flat.
-#
-# ## On InceptionV1
-#
-# The same cells, run with `profile="inception"`, give the right-hand column. All coders of this chapter, *trained* too,
-# are made from 400 photographs there, of which a tenth is held out; only the seeds have all 800. The second set are 400
-# photographs of the Berkeley segmentation data set. Points of the conjugated group are others than those of *trained*.
-# What to look at: *left-right* against *each diagonal*, for
-# interpolation would treat them alike; *up-down* beside left-right, for gravity favours left-right only, and the many
-# level and upright edges of photographs would be a likelier cause of both; *untrained* and *patches*, for what
-# architecture and pixels have without any training; *samples that stay* and *that turn with the images*, for network or
-# images.
-#
-# Supported mirrors of the trained network are left-right most often, up-down next, and diagonal hardly ever, which
-# interpolation does not explain. A second set of photographs gives the same order. Turned photographs take the
-# preference along by nearly their whole turn, while a turned group leaves it where it is: the dictionary's preference
-# is that of the images it was trained on. The linear ceilings stay where they were, so the layer has one of its own.
-# Random weights and pixels have hardly any supported mirrors; features of random weights lean to the same two axes, if
-# less.
-
-# %% tags=["hide-input"]
-report.save()
-parts = {"Conditions": ("_turned", "_conjugated", "_both"),
-         "The second set": ("_second", "second_"),
-         "Without a coder": ("ceiling_", "alike_"),
-         "Controls": ("_untrained", "_patches", "_told", "_surrogate"),
-         "The trained network": ("",)}
-left = report.comparable()
-shown = []
-for title, marks in parts.items():
-    keys = [key for key in left if any(mark in key for mark in marks)
-            and (title != "Conditions" or not key.startswith("ceiling_"))]
-    left = [key for key in left if key not in keys]
-    shown.append(f"**{title}**\n\n" + report.compare(*keys))
-display(Markdown("\n\n".join(reversed(shown))))
-for key, caption, alt in (
-        ("rose", "roses of mirror axes, with the controls", "Rows of roses."),
-        ("turned", "mean leaning by axis under the four conditions", "Four lines."),
-        ("ceilings", "linear ceilings of mirrors by axis", "Lines with peaks.")):
-    caption = f"InceptionV1, mixed3b, reference run: {caption}."
-    display(HTML(figures.published("08_axes", key, caption=caption, alt=alt,
-                                   width="900px")))
 
 # %% [markdown]
 # ## Exercises
@@ -684,7 +657,8 @@ for q in (0.0, 0.1, 0.2, 0.3, 0.4):
 #
 # ```{solution-end}
 # ```
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - Every mirror $s r^k$ has an axis {eq}`eq-axis`; votes and leanings of features make a rose, and random shifts test
@@ -694,14 +668,57 @@ for q in (0.0, 0.1, 0.2, 0.3, 0.4):
 #   So a preference that turns with the images is in the images as the coder has them, and one that stays is in the
 #   network or its pixel grid; the conjugated group tells which.
 # - Conjugating the group by half a step takes all exact mirrors away; by a whole step it only renames them.
-#
+
+# %% [markdown]
 # ## Limits
 #
 # Gravity and mirrored training point the same way on photographs. No experiment on one trained network separates them;
 # that takes networks trained without mirrors, or on turned photographs {cite:p}`henderson2021biased`. Near copies of a
 # feature count as one in p values, but not in the intervals over features, which are somewhat too short; the seeds and
 # the second set are the better guide. And an axis is read from one layer, at sixteen directions.
-#
+
+# %% [markdown]
 # ## What next
 #
 # Axes are one aspect of a profile. {doc}`09_spectra` takes all of it apart into irreps.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The same cells, run with `profile="inception"`, give the right-hand column. All coders of this chapter, *trained* too,
+# are made from 400 photographs there, of which a tenth is held out; only the seeds have all 800. The second set are 400
+# photographs of the Berkeley segmentation data set. Points of the conjugated group are others than those of *trained*.
+# What to look at: *left-right* against *each diagonal*, for
+# interpolation would treat them alike; *up-down* beside left-right, for gravity favours left-right only, and the many
+# level and upright edges of photographs would be a likelier cause of both; *untrained* and *patches*, for what
+# architecture and pixels have without any training; *samples that stay* and *that turn with the images*, for network or
+# images.
+#
+# Supported mirrors of the trained network are left-right most often, up-down next, and diagonal hardly ever, which
+# interpolation does not explain. A second set of photographs gives the same order. Turned photographs take the
+# preference along by nearly their whole turn, while a turned group leaves it where it is: the dictionary's preference
+# is that of the images it was trained on. The linear ceilings stay where they were, so the layer has one of its own.
+# Random weights and pixels have hardly any supported mirrors; features of random weights lean to the same two axes, if
+# less.
+
+# %% tags=["hide-input"]
+report.save()
+parts = {"Conditions": ("_turned", "_conjugated", "_both"),
+         "The second set": ("_second", "second_"),
+         "Without a coder": ("ceiling_", "alike_"),
+         "Controls": ("_untrained", "_patches", "_told", "_surrogate"),
+         "The trained network": ("",)}
+left = report.comparable()
+shown = []
+for title, marks in parts.items():
+    keys = [key for key in left if any(mark in key for mark in marks)
+            and (title != "Conditions" or not key.startswith("ceiling_"))]
+    left = [key for key in left if key not in keys]
+    shown.append(f"**{title}**\n\n" + report.compare(*keys))
+display(Markdown("\n\n".join(reversed(shown))))
+for key, caption, alt in (
+        ("turned", "mean leaning by axis under the four conditions", "Four lines."),
+        ("ceilings", "linear ceilings of mirrors by axis", "Lines with peaks.")):
+    caption = f"InceptionV1, mixed3b, reference run: {caption}."
+    display(HTML(figures.published("08_axes", key, caption=caption, alt=alt,
+                                   width="900px")))

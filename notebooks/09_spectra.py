@@ -9,12 +9,24 @@
 # %% [markdown]
 # # Spectra and equivariance
 #
+# **On {term}`InceptionV1`** features of the trained network turn along with the image less well than those of random
+# weights ({numref}`fig-equivariance-inception`). Equivariance is no sign of training. This chapter measures it, and
+# splits every feature into waves.
+#
+# ```{figure} ../book/reference/09_spectra/equivariance.png
+# :alt: Histograms of the equivariance score. Shuffled blocks lie near zero, trained features at 0.8, untrained ones at 0.9.
+# :name: fig-equivariance-inception
+#
+# InceptionV1, mixed3b, reference run: equivariance score of features, for the trained network, its controls, shuffled
+# blocks, and drawn shapes.
+# ```
+#
 # **You will learn**
 #
 # - how the information of a profile looks as a spectrum over frequencies, without a threshold,
 # - how to measure how far the network itself is equivariant, and that this is another matter,
 # - how the symmetries that a sparse autoencoder finds compare with those of the crosscoder,
-# - which laws hold for all of these numbers, and how they are computed fast.
+# - in the appendix: which laws hold for all of these numbers, and how they are computed fast.
 #
 # **You need** the stabilisers of {doc}`07_symmetry`, the profile $c(h)$ and the block heatmap from {doc}`04_heatmaps`,
 # and sparse autoencoders from {doc}`03_training`. Irreps are explained as they come up.
@@ -28,8 +40,8 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *The spectrum*: ten minutes. For $D_n$ the type of an irrep is always 1; skip that word. *Laws*
-# says what stays the same when a feature is moved, and *Fast* is about computing time: both can be left out.
+# Later chapters need *The spectrum*: ten minutes. For $D_n$ the type of an irrep is always 1; skip that word. The
+# appendix says what stays the same when a feature is moved, and how fast all this can be computed.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -348,7 +360,8 @@ with figures.house_style():
 # with one network of each kind, how much of the rest is due to training stays open. Single features tell more: those of
 # pixels and of random weights scatter widely, those of the trained network do not. On InceptionV1 random weights are
 # ahead of both.
-#
+
+# %% [markdown]
 # ## The same for an SAE
 #
 # An ordinary {term}`sparse autoencoder <sparse autoencoder (SAE)>` has seen no transformed image, so it has no blocks
@@ -446,8 +459,85 @@ for name, vectors in own.items():
 # It does not: on the built-in network random weights leave more power alone than trained ones, and raw patches about as
 # much. Against random weights, training made these features *change* with turns. On InceptionV1 trained and random
 # weights leave about as much alone, and patches less.
+
+# %% [markdown]
+# ## Exercises
 #
-# ## Laws
+# ```{exercise} The spectrum of a cross
+# :label: ex-cross-spectrum
+#
+# Which irreps may a feature use that comes back after every quarter turn? Predict, then check with the drawn cross.
+# ```
+#
+# ```{solution-start} ex-cross-spectrum
+# :class: dropdown
+# ```
+
+# %%
+multiples = torch.tensor([irrep.frequency % 4 == 0 for irrep in G.irreps()])
+cross = P_drawn[SHAPE_NAMES.index("cross")]
+print({irrep.name: round(p, 3)
+       for irrep, p in zip(G.irreps(), cross.tolist(), strict=True)})
+assert n % 4 or cross[~multiples].sum() < 1e-4
+
+# %% [markdown]
+# A quarter turn multiplies frequency $k$ by $i^k$, so only multiples of four stay. The cross also has a mirror, so it
+# has no power in A2.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} The spectrum of noise
+# :label: ex-noise-spectrum
+#
+# The blocks of a random vector have nothing to do with each other. Which spectrum does it have on average? Predict it
+# from {eq}`eq-spectrum`, then check it with `noise`.
+# ```
+#
+# ```{solution-start} ex-noise-spectrum
+# :class: dropdown
+# ```
+
+# %%
+expected = torch.tensor([irrep.dim**2 / (irrep.kind * G.order) for irrep in G.irreps()])
+measured = irrep_power(noise, G).mean(0)
+for irrep, wanted, power in zip(G.irreps(), expected, measured, strict=True):
+    print(f"{irrep.name:>3}  predicted {wanted:.3f}, measured {power:.3f}")
+assert torch.allclose(measured, expected, atol=0.01) and abs(expected.sum() - 1) < 1e-6
+
+# %% [markdown]
+# For unrelated blocks $c(h)$ is about 0 unless $h = e$. What is left of {eq}`eq-spectrum` is the term of $e$, where the
+# trace is $d$: $p_\rho = d^2 / (e \lvert G\rvert)$. So a large irrep gets much power for being large. A spectrum says
+# something where it differs from this one: a trivial share far above $1 / \lvert G\rvert$, for instance.
+#
+# ```{solution-end}
+# ```
+
+# %% [markdown]
+# ## Summary
+#
+# - Power over irreps ({prf:ref}`def-irrep-power`) is a view without a threshold, and a transform of the profile
+#   ({prf:ref}`prop-spectrum`). Odd frequencies measure the missing half turn, exactly.
+# - How far the network itself is equivariant is another number, the equivariance score
+#   ({prf:ref}`def-equivariance-score`); random weights and pixels are its null.
+# - An SAE with blocks fitted afterwards has a census as well, and it can be set beside the crosscoder's.
+# - Moving a feature along the group conjugates its stabiliser and leaves spectrum and score alone
+#   ({prf:ref}`prop-laws`).
+
+# %% [markdown]
+# ## Limits
+#
+# As in {doc}`07_symmetry`, all of this reads the dictionary vector, which is what a feature *writes*. Errors in its
+# blocks add power everywhere, also at frequencies that the feature does not have. The blocks of the SAE come from a
+# fit: what they show depends on the fit as well as on the SAE.
+
+# %% [markdown]
+# ## What next
+#
+# Rotations and mirrors were an example. {doc}`10_any_group` takes the same functions to other groups, and to colours.
+
+# %% [markdown]
+# ## Appendix: laws, and how fast
 #
 # Stabilisers, spectra and scores are computed for hundreds of features, so they should be tested on more than
 # examples.
@@ -576,75 +666,3 @@ display(HTML(figures.published(
 # lifts a profile, and an SAE's is another than a crosscoder's; centring takes that away. On InceptionV1 the SAE still
 # has fewer mirrors than the crosscoder, and fewer beyond its surrogate. But there the encoder bears out as large a
 # share of the SAE's labels as of the crosscoder's, of which chance would give more.
-#
-# ## Exercises
-#
-# ```{exercise} The spectrum of a cross
-# :label: ex-cross-spectrum
-#
-# Which irreps may a feature use that comes back after every quarter turn? Predict, then check with the drawn cross.
-# ```
-#
-# ```{solution-start} ex-cross-spectrum
-# :class: dropdown
-# ```
-
-# %%
-multiples = torch.tensor([irrep.frequency % 4 == 0 for irrep in G.irreps()])
-cross = P_drawn[SHAPE_NAMES.index("cross")]
-print({irrep.name: round(p, 3)
-       for irrep, p in zip(G.irreps(), cross.tolist(), strict=True)})
-assert n % 4 or cross[~multiples].sum() < 1e-4
-
-# %% [markdown]
-# A quarter turn multiplies frequency $k$ by $i^k$, so only multiples of four stay. The cross also has a mirror, so it
-# has no power in A2.
-#
-# ```{solution-end}
-# ```
-#
-# ```{exercise} The spectrum of noise
-# :label: ex-noise-spectrum
-#
-# The blocks of a random vector have nothing to do with each other. Which spectrum does it have on average? Predict it
-# from {eq}`eq-spectrum`, then check it with `noise`.
-# ```
-#
-# ```{solution-start} ex-noise-spectrum
-# :class: dropdown
-# ```
-
-# %%
-expected = torch.tensor([irrep.dim**2 / (irrep.kind * G.order) for irrep in G.irreps()])
-measured = irrep_power(noise, G).mean(0)
-for irrep, wanted, power in zip(G.irreps(), expected, measured, strict=True):
-    print(f"{irrep.name:>3}  predicted {wanted:.3f}, measured {power:.3f}")
-assert torch.allclose(measured, expected, atol=0.01) and abs(expected.sum() - 1) < 1e-6
-
-# %% [markdown]
-# For unrelated blocks $c(h)$ is about 0 unless $h = e$. What is left of {eq}`eq-spectrum` is the term of $e$, where the
-# trace is $d$: $p_\rho = d^2 / (e \lvert G\rvert)$. So a large irrep gets much power for being large. A spectrum says
-# something where it differs from this one: a trivial share far above $1 / \lvert G\rvert$, for instance.
-#
-# ```{solution-end}
-# ```
-#
-# ## Summary
-#
-# - Power over irreps ({prf:ref}`def-irrep-power`) is a view without a threshold, and a transform of the profile
-#   ({prf:ref}`prop-spectrum`). Odd frequencies measure the missing half turn, exactly.
-# - How far the network itself is equivariant is another number, the equivariance score
-#   ({prf:ref}`def-equivariance-score`); random weights and pixels are its null.
-# - An SAE with blocks fitted afterwards has a census as well, and it can be set beside the crosscoder's.
-# - Moving a feature along the group conjugates its stabiliser and leaves spectrum and score alone
-#   ({prf:ref}`prop-laws`).
-#
-# ## Limits
-#
-# As in {doc}`07_symmetry`, all of this reads the dictionary vector, which is what a feature *writes*. Errors in its
-# blocks add power everywhere, also at frequencies that the feature does not have. The blocks of the SAE come from a
-# fit: what they show depends on the fit as well as on the SAE.
-#
-# ## What next
-#
-# Rotations and mirrors were an example. {doc}`10_any_group` takes the same functions to other groups, and to colours.

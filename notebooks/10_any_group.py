@@ -9,6 +9,18 @@
 # %% [markdown]
 # # Any group
 #
+# **On {term}`InceptionV1`** nearly all features write much the same when all colours of a photograph are turned around
+# the wheel, and some of them are colourful all the same ({numref}`fig-colours-inception`). The hue is a group as good
+# as the turns, and so is any other.
+#
+# ```{figure} ../book/reference/10_any_group/colour_features.png
+# :alt: Three rows of six feature visualisations; from row to row the hue is turned, and the share of the response that is left stands above.
+# :name: fig-colours-inception
+#
+# InceptionV1, mixed3b, reference run: features with the power that hues leave alone (top), and their pictures with the
+# hue turned, with the share of the response that is left.
+# ```
+#
 # **You will learn**
 #
 # - that nothing about stabilisers and spectra is special to rotations and mirrors,
@@ -529,41 +541,6 @@ with figures.house_style():
     report.figure("colour_features", fig)
 
 # %% [markdown]
-# ## On InceptionV1
-#
-# The same cells, run with `profile="inception"`, gave the right-hand column, as in {doc}`07_symmetry`.
-# The picture below is the counterpart of {numref}`fig-colour-invariance`.
-
-# %% tags=["hide-input"]
-report.save()
-columns = ["trained", "untrained", "patches"]
-display(Markdown(report.compare(
-    *(f"hue_{what}{ENDS[name]}" for what in ("change", "invariant")
-      for name in columns),
-    *(f"turn_invariant{ENDS[name]}" for name in columns))))
-
-# %% [markdown]
-# The rest of what was measured:
-
-# %% tags=["hide-input"]
-display(Markdown(report.compare(
-    *(f"turn_{what}{ENDS[name]}" for what in ("change", "power") for name in columns),
-    *(f"hue_power{ENDS[name]}" for name in columns))))
-display(Markdown(report.compare(
-    "hue_turn_rank", "turn_encoder_rank", "hue_encoder_rank", "hue_kept_least",
-    "hue_kept_most", "hue_outside", "any_swap", "any_product",
-    *(key for key in report.comparable() if key.startswith("any_") and key not in (
-        "any_swap", "any_product")))))
-
-# %% tags=["hide-input"]
-display(HTML(figures.published(
-    "10_any_group", "colour_invariance",
-    caption="InceptionV1, reference run: invariance to hue and to turns. How far to "
-            "the right a network lies says how little of the hue it keeps.",
-    alt="Scatter plot of invariance to hue against invariance to quarter turns, "
-        "trained and untrained network.")))
-
-# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} A curve under five mirrors
@@ -624,7 +601,8 @@ assert have_them == {"half red, half blue line", "red and blue cross"}
 #
 # ```{solution-end}
 # ```
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - Only the Cayley table enters. The rule of {prf:ref}`def-stabiliser` is right for 13 of 14 drawn shapes under
@@ -632,15 +610,52 @@ assert have_them == {"half red, half blue line", "red and blue cross"}
 # - A colour swap is as good as a mirror, and a turn of the hue as good as one of the image.
 # - A feature is colour-invariant if every turn of the hue leaves it as it is ({prf:ref}`def-invariant-share`). Raw
 #   patches have many such features too. In the built-in network training does not make features more invariant to turns.
-#
+
+# %% [markdown]
 # ## Limits
 #
 # The colour census counts thirds of the hue circle, so a feature that repeats after every third of it would pass as
 # colour-invariant. Its crosscoders are trained on few images. And hue is an angle about the grey axis of RGB here, not
 # as people see it: for the eye, yellow is lighter than blue, and turning one into the other changes more than hue.
-#
+
+# %% [markdown]
 # ## What next
 #
 # {doc}`11_one_matrix` turns to another method: autoencoders that are made invariant, and one matrix that turns what
 # they write. Its dictionaries have blocks like a crosscoder's, so the functions of the last three chapters apply to
 # them.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The same cells, run with `profile="inception"`, gave the right-hand column, as in {doc}`07_symmetry`.
+# The picture below is the counterpart of {numref}`fig-colour-invariance`.
+
+# %% tags=["hide-input"]
+report.save()
+columns = ["trained", "untrained", "patches"]
+display(Markdown(report.compare(
+    *(f"hue_{what}{ENDS[name]}" for what in ("change", "invariant")
+      for name in columns),
+    *(f"turn_invariant{ENDS[name]}" for name in columns))))
+
+# %% [markdown]
+# The rest of what was measured:
+
+# %% tags=["hide-input"]
+display(Markdown(report.compare(
+    *(f"turn_{what}{ENDS[name]}" for what in ("change", "power") for name in columns),
+    *(f"hue_power{ENDS[name]}" for name in columns))))
+display(Markdown(report.compare(
+    "hue_turn_rank", "turn_encoder_rank", "hue_encoder_rank", "hue_kept_least",
+    "hue_kept_most", "hue_outside", "any_swap", "any_product",
+    *(key for key in report.comparable() if key.startswith("any_") and key not in (
+        "any_swap", "any_product")))))
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "10_any_group", "colour_invariance",
+    caption="InceptionV1, reference run: invariance to hue and to turns. How far to "
+            "the right a network lies says how little of the hue it keeps.",
+    alt="Scatter plot of invariance to hue against invariance to quarter turns, "
+        "trained and untrained network.")))

@@ -9,6 +9,18 @@
 # %% [markdown]
 # # Invariant and probed
 #
+# **In the reference run** a linear probe on 32 latents answers questions about a scene with one or two mistakes in a
+# hundred, whichever coder the latents are from ({numref}`fig-probes-reference`). On most of the questions the coders of
+# the paper cannot be told apart.
+#
+# ```{figure} ../book/reference/12_probes/probes.png
+# :alt: Dots with intervals on a logarithmic axis, for the MLP above and the CNN below: 1 - F1 by kind of question and coder.
+# :name: fig-probes-reference
+#
+# Reference run: mistakes of probes by kind of question (S: shape, O: orientation, P: position), from 32 latents and
+# from reconstructions, for each coder.
+# ```
+#
 # **You will learn**
 #
 # - how an autoencoder is trained to write the same for all images of an orbit,
@@ -218,7 +230,8 @@ with figures.house_style():
 # forced by the size and not by the loss, and the paper's own size is far on the other side. Two cautions: with $k$
 # latents of 32 active, different scenes have similar latents too, so read both cosines; and the paper trains for 500
 # passes, the book's run for 10 and the reference run for 75 at most.
-#
+
+# %% [markdown]
 # ## Seeing what turns
 #
 # The dictionary vectors of the equivariant SAE belong to canonical images. $M^p D$ is the dictionary for images turned
@@ -497,7 +510,8 @@ for probe, values in by_probe.items():
 # And the element that comes from outside? Here it does no harm. The reconstruction that fits best nearly always belongs
 # to the true element, so probes do as well with the element inferred. Without $M$, orientation is lost, but not
 # completely, for the latents are not as invariant as they were meant to be: they still betray how the image lay.
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} A linear encoder
@@ -574,6 +588,31 @@ record(report, coder_rows(invariances, splices, canonical, sweep) | probed_rows
 _ = report.save()
 
 # %% [markdown]
+# ## Summary
+#
+# - The invariance loss ({prf:ref}`def-invariance`) makes the *reconstruction* invariant. It does not make the latents
+#   so, and given enough latents nothing in it could ({prf:ref}`prop-not-enforced`). With about as many latents as there
+#   are building blocks they are invariant, and the reconstruction is worse.
+# - The equivariant SAE can lead on the invariant questions of {prf:ref}`def-tasks` where few latents are kept. With
+#   enough of them, well trained coders answer nearly everything, and most comparisons are ties.
+# - Boosted trees beat the paper's logistic regression by far, and one that has converged hardly or not.
+# - A reconstruction that is turned by the true element holds an answer that the activations did not give. Here the
+#   element can be inferred as well.
+
+# %% [markdown]
+# ## Limits
+#
+# Scenes are small: four choices out of eight, no clutter, no noise, one object size. A coder that finds the few dozen
+# building blocks has found everything ({prf:ref}`prop-few-dimensions`), and so comparisons saturate. Coders and probes
+# were trained with three seeds for one $k$ of the reference run and with one for the others.
+
+# %% [markdown]
+# ## What next
+#
+# {doc}`13_relations` goes on with $M$: what the relation $M^4 = I$ costs, a second generator, and a real network's
+# layer.
+
+# %% [markdown]
 # ## The reference run
 
 # %% tags=["hide-input"]
@@ -600,25 +639,3 @@ display(Markdown(report.compare(
 #
 # Reference run: the base models with a coder in their middle, as in {numref}`fig-splice` and the paper's Figure 4.
 # ```
-#
-# ## Summary
-#
-# - The invariance loss ({prf:ref}`def-invariance`) makes the *reconstruction* invariant. It does not make the latents
-#   so, and given enough latents nothing in it could ({prf:ref}`prop-not-enforced`). With about as many latents as there
-#   are building blocks they are invariant, and the reconstruction is worse.
-# - The equivariant SAE can lead on the invariant questions of {prf:ref}`def-tasks` where few latents are kept. With
-#   enough of them, well trained coders answer nearly everything, and most comparisons are ties.
-# - Boosted trees beat the paper's logistic regression by far, and one that has converged hardly or not.
-# - A reconstruction that is turned by the true element holds an answer that the activations did not give. Here the
-#   element can be inferred as well.
-#
-# ## Limits
-#
-# Scenes are small: four choices out of eight, no clutter, no noise, one object size. A coder that finds the few dozen
-# building blocks has found everything ({prf:ref}`prop-few-dimensions`), and so comparisons saturate. Coders and probes
-# were trained with three seeds for one $k$ of the reference run and with one for the others.
-#
-# ## What next
-#
-# {doc}`13_relations` goes on with $M$: what the relation $M^4 = I$ costs, a second generator, and a real network's
-# layer.

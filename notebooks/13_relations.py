@@ -9,6 +9,17 @@
 # %% [markdown]
 # # Relations, mirrors, a real layer
 #
+# **In the reference run** a matrix with $M^4 = I$ exactly costs next to nothing on clean activations, and nothing at
+# all where it is used, on reconstructions ({numref}`fig-use-reference`). On single points of {term}`InceptionV1` no
+# single matrix will do.
+#
+# ```{figure} ../book/reference/13_relations/in_use.png
+# :alt: Two panels of dots on a logarithmic axis, clean and in use, for six ways to find the matrix.
+# :name: fig-use-reference
+#
+# Reference run: what the matrix misses of clean activations, and what the equivariant SAE misses with it in use.
+# ```
+#
 # **You will learn**
 #
 # - what the relation $M^4 = I$ costs, and how to have it exactly,
@@ -231,7 +242,8 @@ with figures.house_style():
 # exact less than one on the MLP and nothing on the CNN. With a ridge chosen for the task, the closed form is the best
 # of all, and the exact one is as good to a few thousandths. So *exactly and cheaply* holds, of a matrix that was shrunk
 # for its use.
-#
+
+# %% [markdown]
 # ## Open question: a second generator
 #
 # The paper's $M$ is one matrix, for groups with one {term}`generator`. A dihedral group has two: $M_r$ for the turn,
@@ -258,7 +270,8 @@ for base in bases:
 # Two generators are no harder than one: least squares explains mirrored activations as well as turned ones, and the
 # closest representation of $D_4$ obeys all three relations. It had to be so where quadrants do not interact, for
 # {prf:ref}`prop-additive` holds for any group that permutes the tokens.
-#
+
+# %% [markdown]
 # ## Open question: a real network
 #
 # Scenes are simple, and the activations above are of whole images. In {doc}`02_orbits` and the chapters after it an
@@ -299,7 +312,8 @@ with figures.house_style():
 # identity and has few steps here; on InceptionV1 it explains less than least squares after one step and more after half
 # a turn, and both explain less than a direct map. The activation at a turned point is only partly a function of the one
 # before, and a matrix for each *step* pays for that at every step. A crosscoder's blocks do not.
-#
+
+# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} A hundred quarter turns
@@ -368,6 +382,28 @@ record(report, relation_rows(far, relation_errors, pairs, in_use)
 _ = report.save()
 
 # %% [markdown]
+# ## Summary
+#
+# - $M^4 = I$ can be had exactly ({prf:ref}`prop-exact`). Then powers stay right for ever. On clean activations it costs
+#   next to nothing.
+# - In use, on reconstructions, the order of methods changes: on the MLP plain least squares loses its lead. A ridge
+#   chosen on training scenes mends that, and then the exact $M$ is as good.
+# - Where the predictions are right, the relation holds by itself; elsewhere it need not ({prf:ref}`prop-order`).
+# - Two generators with their relations are fitted as well as one.
+# - On single points of InceptionV1 (reference run), powers of one matrix fall behind a map fitted for each angle.
+
+# %% [markdown]
+# ## Limits
+#
+# Scenes are small and their quadrants hardly interact ({prf:ref}`prop-additive`), which makes relations cheap.
+# The layer is one layer of one network, and Adam's $M$ had 300 steps there.
+
+# %% [markdown]
+# ## What next
+#
+# {doc}`14_answer_key` sets the equivariant SAE beside all other methods, on data whose true features are known.
+
+# %% [markdown]
 # ## The reference run
 
 # %% tags=["hide-input"]
@@ -385,22 +421,3 @@ display(Markdown(report.compare(digits=4)))
 # InceptionV1 (BVLC weights), mixed3b, reference run: how well the activation at a point predicts the one after a
 # rotation, as in {numref}`fig-linearity`.
 # ```
-#
-# ## Summary
-#
-# - $M^4 = I$ can be had exactly ({prf:ref}`prop-exact`). Then powers stay right for ever. On clean activations it costs
-#   next to nothing.
-# - In use, on reconstructions, the order of methods changes: on the MLP plain least squares loses its lead. A ridge
-#   chosen on training scenes mends that, and then the exact $M$ is as good.
-# - Where the predictions are right, the relation holds by itself; elsewhere it need not ({prf:ref}`prop-order`).
-# - Two generators with their relations are fitted as well as one.
-# - On single points of InceptionV1 (reference run), powers of one matrix fall behind a map fitted for each angle.
-#
-# ## Limits
-#
-# Scenes are small and their quadrants hardly interact ({prf:ref}`prop-additive`), which makes relations cheap.
-# The layer is one layer of one network, and Adam's $M$ had 300 steps there.
-#
-# ## What next
-#
-# {doc}`14_answer_key` sets the equivariant SAE beside all other methods, on data whose true features are known.

@@ -9,6 +9,17 @@
 # %% [markdown]
 # # An answer key
 #
+# **In the reference run** the true features are known, because we planted them. A group crosscoder finds nearly all of
+# them, with their symmetries and families, and so does a sparse autoencoder that is given blocks afterwards
+# ({numref}`fig-standard-reference`).
+#
+# ```{figure} ../book/reference/14_answer_key/standard.png
+# :alt: Four panels of dots for nine methods: cosine, stabilisers, families and variance explained.
+# :name: fig-standard-reference
+#
+# Reference run, three seeds: planted features of standard difficulty, and what each method finds of them.
+# ```
+#
 # **You will learn**
 #
 # - how to test a dictionary method on data whose true features are known, with their symmetries and their families,
@@ -337,7 +348,8 @@ for m, seconds in step.items():
 # has everything a crosscoder has. At this difficulty, that is; we shall make it harder.
 #
 # **The equivariant SAE fails,** although its $M$ is perfect here. The next section says why.
-#
+
+# %% [markdown]
 # ## Upright, or in any pose
 #
 # An {term}`equivariant SAE` ({prf:ref}`def-equivariant-sae`) reconstructs $x[e]$ from every $x[g]$. So it must know
@@ -550,7 +562,8 @@ display(Markdown("\n".join(rows)))
 # share a latent, or none comes to them. Told twice the true $k$, the SAE loses even more, the crosscoder less. The rest
 # costs little, and the two methods change places from row to row. So the scores of this chapter are those of large
 # enough dictionaries with the right $k$, and nobody can say this of a dictionary for a network.
-#
+
+# %% [markdown]
 # ## Drawings
 #
 # Random directions are nearly orthogonal, shapes are not. A line resembles the same line turned by one step. So we take
@@ -582,7 +595,8 @@ dots(drawn, drawn_methods, "drawings")
 # it explains least. Methods with a fixed number leave features out. A likely reason: the poses of a shape overlap, so
 # that one latent for two neighbouring poses is a good bargain. What is recovered keeps most of its families; even the
 # truth does not reach 1, because some shapes resemble each other more than the clustering allows.
-#
+
+# %% [markdown]
 # ## In the network
 #
 # Now the layer of the profile's network, where no truth is known. The paper's claim is that group crosscoders separate
@@ -685,46 +699,6 @@ print("of the crosscoder's advantage as the paper compares, an SAE with fitted b
 # Read along a row. Latents that are active together are often relatives, so averaging, which mixes them, makes
 # relatives more alike, and fitting takes that away. And dividing by a covariance that is nearly singular amplifies
 # noise, which a ridge damps before it mixes much.
-#
-# ## On InceptionV1
-#
-# The same cells, run with `profile="inception"`, gave the right-hand column. The planted problems and drawings there
-# have more seeds and levels and the larger group $D_{16}$; the network is the BVLC training of InceptionV1
-# (GoogLeNet), not the paper's. Read by averages or by own dictionaries, data points are purer than the crosscoder's
-# latents there; in the other columns the intervals hold zero. The pictures below are the counterparts of
-# {numref}`fig-standard`, {numref}`fig-sweeps` and {numref}`fig-drawings`.
-
-# %% tags=["hide-input"]
-report.save()
-SHORT = ["features", "standard_crosscoder_topk_cosine",
-         "standard_crosscoder_topk_stabiliser_of_all",
-         "standard_sae_all_poses_blocks_fitted_cosine", "read_own_dictionary_sae",
-         "read_fitted_sae", "read_fitted_crosscoder", "read_fitted_data_points",
-         "lead_fitted_sae", "lead_fitted_data_points"]
-display(Markdown(report.compare(*SHORT)))
-shown = report.comparable()
-display(Markdown("All other numbers (for the sweeps, see the figures):\n\n"
-                 + report.compare(*(key for key in shown if key not in SHORT))))
-
-# %% tags=["hide-input"]
-display(HTML(figures.published(
-    "14_answer_key", "sweeps",
-    caption="Reference run, three seeds and more levels: where each method breaks.",
-    alt="Nine line plots of three scores against three difficulties, four methods "
-        "with bands over seeds.")))
-
-# %% tags=["hide-input"]
-display(HTML(figures.published(
-    "14_answer_key", "standard",
-    caption="Reference run, three seeds: the planted problem of standard difficulty.",
-    alt="Four panels of dots for eight methods, three seeds each, at standard "
-        "difficulty.")))
-
-# %% tags=["hide-input"]
-display(HTML(figures.published(
-    "14_answer_key", "drawings",
-    caption="Reference run, three seeds: drawn shapes.",
-    alt="Four panels of dots for six methods, three seeds each, on drawn shapes.")))
 
 # %% [markdown]
 # ## Exercises
@@ -773,7 +747,8 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 # group: $\lvert H\rvert / \lvert G\rvert$. The more symmetric the features, the more an equivariant SAE can write in
 # any pose.
 # ```
-#
+
+# %% [markdown]
 # ## Summary
 #
 # - A planted problem ({prf:ref}`def-planted`) turns "does the method work?" into numbers ({prf:ref}`def-scores`):
@@ -790,14 +765,50 @@ for name, dictionary in (("random", random), ("shuffled", shuffled)):
 #   purity. Read alike, the crosscoder's latents are purer than the SAE's in the book's run, and **no purer than
 #   features that nobody trained**: data points are level with them.
 # - A dictionary of noise is right about every feature without symmetry: a score needs a control.
-#
+
+# %% [markdown]
 # ## Limits
 #
 # Planted features are independent and linear; a network's are not. The SAE of all poses is set beside the others on
 # planted data and drawings; {doc}`05_families` has its purity in the network. Each method was run with one setting,
 # tuned lightly at standard difficulty; one that loses here might win with another learning rate. And the planted orbits
 # of a family are all equally common, which is the hard case for the equivariant SAE and the easy one for the rest.
-#
+
+# %% [markdown]
 # ## What next
 #
 # The {doc}`../book/replication` lists every claim of both papers with what we measured.
+
+# %% [markdown]
+# ## On InceptionV1
+#
+# The same cells, run with `profile="inception"`, gave the right-hand column. The planted problems and drawings there
+# have more seeds and levels and the larger group $D_{16}$; the network is the BVLC training of InceptionV1
+# (GoogLeNet), not the paper's. Read by averages or by own dictionaries, data points are purer than the crosscoder's
+# latents there; in the other columns the intervals hold zero. {numref}`fig-standard-reference` and
+# the pictures below are the counterparts of {numref}`fig-standard`, {numref}`fig-sweeps` and {numref}`fig-drawings`.
+
+# %% tags=["hide-input"]
+report.save()
+SHORT = ["features", "standard_crosscoder_topk_cosine",
+         "standard_crosscoder_topk_stabiliser_of_all",
+         "standard_sae_all_poses_blocks_fitted_cosine", "read_own_dictionary_sae",
+         "read_fitted_sae", "read_fitted_crosscoder", "read_fitted_data_points",
+         "lead_fitted_sae", "lead_fitted_data_points"]
+display(Markdown(report.compare(*SHORT)))
+shown = report.comparable()
+display(Markdown("All other numbers (for the sweeps, see the figures):\n\n"
+                 + report.compare(*(key for key in shown if key not in SHORT))))
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "14_answer_key", "sweeps",
+    caption="Reference run, three seeds and more levels: where each method breaks.",
+    alt="Nine line plots of three scores against three difficulties, four methods "
+        "with bands over seeds.")))
+
+# %% tags=["hide-input"]
+display(HTML(figures.published(
+    "14_answer_key", "drawings",
+    caption="Reference run, three seeds: drawn shapes.",
+    alt="Four panels of dots for six methods, three seeds each, on drawn shapes.")))

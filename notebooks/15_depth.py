@@ -426,6 +426,30 @@ for step in (1.0, 2.0, 4.0):
 _ = report.save()
 
 # %% [markdown]
+# ## Summary
+#
+# - The {prf:ref}`local equivariance error <def-local-error>` needs no coder and no group. Training makes it larger.
+# - In the convolutional network more features are symmetric in later layers than in the first, beyond surrogates and
+#   random weights. In the transformer tokens change less with depth, but it ends with fewer symmetric features than
+#   random weights have.
+# - The power that no element changes is no smaller in random networks.
+# - A quarter of the convolutional network's features have a {prf:ref}`counterpart <def-counterpart>` in the
+#   transformer, if random weights are the null. Images that do not belong together are too weak a null.
+
+# %% [markdown]
+# ## Limits
+#
+# One trained network of each kind, and one draw of random weights. The transformer names 59 % of the shapes; a better
+# one might have more symmetric features. Counterparts are found by correlation, which a
+# common cause explains as well as a common mechanism. The transformer's geometry is nominal: reading a token at its
+# patch's middle is a choice.
+
+# %% [markdown]
+# ## What next
+#
+# {doc}`../book/your_own` analyses one layer of your network. To compare several, give all the same `mask_radius`.
+
+# %% [markdown]
 # ## The reference run
 
 # %% tags=["hide-input"]
@@ -440,24 +464,3 @@ display(Markdown(report.compare(*pairs)))
 # The profile `inception` compares five layers of GoogLeNet with four of EfficientNet-Lite0 on 400 photographs. That run
 # has not been made yet. A first one had 90 photographs, which were too few: from the third layer on, linear ceilings of
 # GoogLeNet on held-out photographs were below 0. It says nothing about depth, and is not shown.
-#
-# ## Summary
-#
-# - The {prf:ref}`local equivariance error <def-local-error>` needs no coder and no group. Training makes it larger.
-# - In the convolutional network more features are symmetric in later layers than in the first, beyond surrogates and
-#   random weights. In the transformer tokens change less with depth, but it ends with fewer symmetric features than
-#   random weights have.
-# - The power that no element changes is no smaller in random networks.
-# - A quarter of the convolutional network's features have a {prf:ref}`counterpart <def-counterpart>` in the
-#   transformer, if random weights are the null. Images that do not belong together are too weak a null.
-#
-# ## Limits
-#
-# One trained network of each kind, and one draw of random weights. The transformer names 59 % of the shapes; a better
-# one might have more symmetric features. Counterparts are found by correlation, which a
-# common cause explains as well as a common mechanism. The transformer's geometry is nominal: reading a token at its
-# patch's middle is a choice.
-#
-# ## What next
-#
-# {doc}`../book/your_own` analyses one layer of your network. To compare several, give all the same `mask_radius`.
