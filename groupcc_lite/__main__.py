@@ -29,7 +29,8 @@ def _profiles(options: argparse.Namespace) -> None:
 def _cost(options: argparse.Namespace) -> None:
     from groupcc_lite.runs import cost
 
-    stages = cost(options.profile, images=options.images)
+    stages = cost(options.profile, images=options.images, progress=True)
+    stages["all of these"] = {"hours": sum(facts.get("hours", 0.0) for facts in stages.values())}
     say(f"Profile {options.profile}, estimated on this machine:")
     rows = []
     for stage, facts in stages.items():

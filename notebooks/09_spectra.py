@@ -14,7 +14,7 @@
 # splits every feature into waves.
 #
 # ```{figure} ../book/reference/09_spectra/equivariance.png
-# :alt: Histograms of the equivariance score. Shuffled blocks lie near zero, trained features at 0.8, untrained ones at 0.9.
+# :alt: Histograms of the equivariance score. Shuffled blocks lie near zero, trained features to the left of untrained ones.
 # :name: fig-equivariance-inception
 #
 # InceptionV1, mixed3b, reference run: equivariance score of features, for the trained network, its controls, shuffled

@@ -29,13 +29,14 @@ def test_profiles_lists_every_setting_of_every_profile(capsys):
 
 def test_cost_shows_every_stage_with_its_facts(capsys):
     stages = cost("smoke")
-    first, *table = said(capsys, "cost", "--profile", "smoke").splitlines()
+    first, *table, last = said(capsys, "cost", "--profile", "smoke").splitlines()
     assert first == "Profile smoke, estimated on this machine:"
     named = [line for line in table if not line.startswith(" ")]
     assert len(named) == len(stages) > 5
     for line, stage in zip(named, stages, strict=True):
         assert line.startswith(stage)
     assert len(table) == sum(len(facts) for facts in stages.values())
+    assert last.startswith("all of these") and last.split()[-1] in ("s", "min")
 
 
 @pytest.mark.parametrize("arguments, message", [

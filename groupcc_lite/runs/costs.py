@@ -2,78 +2,100 @@
 
 from __future__ import annotations
 
-import math
-import os
-import time
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from groupcc_lite import symmetry
-from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, standard
-from groupcc_lite.base import digest, matrix_products
-from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, Trainable, TransformMatrix
-from groupcc_lite.groups import cyclic
-from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, BaseModel, ImageAutoencoder, load_model, patch_model
+from groupcc_lite.base import progress_bar
+from groupcc_lite.coders import GroupCrosscoder, TransformMatrix
+from groupcc_lite.models import TINY_MODELS, BaseModel, load_model, patch_model
 from groupcc_lite.orbits import sample_orbits
-from groupcc_lite.runs.answer_plan import answer_studies
+from groupcc_lite.runs import timed_steps
 from groupcc_lite.runs.layer_run import Run
-from groupcc_lite.runs.profiles import KeyProfile, SceneProfile, get_key_profile, get_scene_profile
-from groupcc_lite.runs.recipes import TURNING, LayerRecipes
-from groupcc_lite.runs.scene_run import SceneRun
-from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes
+from groupcc_lite.runs.profiles import Profile, get_depth_profile, get_key_profile, get_scene_profile
+from groupcc_lite.runs.recipes import LayerRecipes
+from groupcc_lite.runs.study_costs import depth_cost, key_cost, scene_cost
+from groupcc_lite.stimuli import IMAGE_SUFFIXES
 
 IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
 SAMPLE_PHOTOS = 800
-SCENE_CHANNELS = 256  # width of the base models of scenes
 
 
-def cost(profile: str = "book", *, images: str | Path | None = None) -> dict[str, dict[str, Any]]:
-    """Disk, memory and time of a profile's main artefacts, by stage: {"orbits": {...}, "training": {...}, ...}.
+def cost(profile: str = "book", *, images: str | Path | None = None,
+         progress: bool = False) -> dict[str, dict[str, Any]]:
+    """Disk, memory and time of a profile's main artefacts, by stage: {"orbits": {...}, "crosscoder": {...}, ...}.
 
-    Times are extrapolated from timed extractions of two images and single timed training steps; untrained weights do,
-    since only shapes matter, so neither weights nor photographs nor network are needed.
+    Times are of one process, extrapolated from timed extractions of two images and single timed training steps;
+    untrained weights do, since only shapes matter, so neither weights nor photographs nor network are needed. What is
+    shared is counted once, and with the stage that comes first. `progress`: a bar over the stages, which take up to a
+    minute together.
 
     >>> cost("large")
     Traceback (most recent call last):
     ValueError: profile is 'large'; expected one of smoke, book, inception, paper
     """
-    model_name = Run(profile).profile.model
-    run = Run(profile, model=load_model(model_name, Run(profile).profile.layer, weights="random"))
-    settings, group, device = run.profile, run.group, run.device
-    count = _image_count(settings.model, settings.drawings, images)
-    rows = round(count * (1 - settings.held_out)) * settings.points_per_image
-    per_image = _extraction_seconds(run, run.model)
-    coder = _crosscoder(run, run.model)
-    per_step = _crosscoder_seconds(run, run.model, settings.batch_size)
+    layer = Run(profile).profile.layer
+    run = Run(profile, model=load_model(Run(profile).profile.model, layer, weights="random"))
+    stages = _stages(run, _image_count(run.profile.model, run.profile.drawings, images))
+    found = {}
+    with progress_bar(progress, iterable=stages.items(), desc="timing a step of each", unit="stage") as bar:
+        for name, measure in bar:
+            bar.set_postfix_str(name)
+            found[name] = measure()
+    return found
+
+
+def _stages(run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What is measured under each name, in the order of the chapters."""
+    settings = run.profile
     curve = len(settings.l1_sparsities) + len(settings.topk_ks)
-    row_bytes = group.order * run.model.channels * 2
+    per_image = functools.cache(lambda: _extraction_seconds(run, run.model))
+    per_step = functools.cache(lambda: _crosscoder_seconds(run, run.model, settings.batch_size))
+    return {
+        "images": lambda: {"count": count, "points each": settings.points_per_image,
+                           "training orbits": _training_orbits(settings, count)},
+        "orbits": lambda: _orbits_cost(run, count, per_image()),
+        "crosscoder": lambda: _crosscoder_cost(run, count, per_step()),
+        "trade-off curve": lambda: {"trainings": curve, "hours": per_step() * settings.curve_steps * curve / 3600},
+        "comparison over seeds": lambda: {"trainings": settings.seeds - 1,
+                                          "hours": per_step() * settings.steps * (settings.seeds - 1) / 3600},
+        "folds": lambda: _fold_cost(run),
+        "controls": lambda: _control_cost(run, count, per_image(), per_step()),
+        "second set": lambda: _second_set_cost(run, count, per_image(), per_step()),
+        "patch-centred pair": lambda: _pair_cost(run, count, per_image()),
+        "feature atlas": lambda: _atlas_cost(run),
+        "one matrix for the layer": lambda: _layer_transform_cost(run),
+        "equivariant SAEs": lambda: scene_cost(get_scene_profile(settings.name), run.device),
+        "answer key": lambda: key_cost(get_key_profile(settings.name), run.device),
+        "layers of two networks": lambda: depth_cost(get_depth_profile(settings.name), run.device),
+    }
+
+
+def _training_orbits(settings: Profile, count: int) -> int:
+    return round(count * (1 - settings.held_out)) * settings.points_per_image
+
+
+def _orbits_cost(run: Run, count: int, per_image: float) -> dict[str, Any]:
+    """Orbits that are kept, and if the run streams, those of every batch of every coder."""
+    settings, curve = run.profile, len(run.profile.l1_sparsities) + len(run.profile.topk_ks)
     trained = settings.steps * settings.seeds * 2 + settings.curve_steps * curve  # both kinds of coder, every seed
     stored = _stored(count, settings.held_out, settings.store_images)
     passes = stored + (trained * settings.batch_size / settings.points_per_image if settings.stream else 0)
-    return {
-        "images": {"count": count, "points each": settings.points_per_image, "training orbits": rows},
-        "orbits": {"forward passes": round(passes * group.order), "hours": per_image * passes / 3600,
-                   "disk GB": stored * settings.points_per_image * row_bytes / 1e9},
-        "crosscoder": {"parameters": sum(p.numel() for p in coder.parameters()), "steps": settings.steps,
-                       "epochs": settings.steps * settings.batch_size / rows, "hours": per_step * settings.steps / 3600,
-                       "disk GB": 4 * sum(p.numel() for p in coder.parameters()) * (settings.seeds + curve) / 1e9},
-        "trade-off curve": {"trainings": curve, "hours": per_step * settings.curve_steps * curve / 3600},
-        "comparison over seeds": {"trainings": settings.seeds - 1,
-                                  "hours": per_step * settings.steps * (settings.seeds - 1) / 3600},
-        "folds": _fold_cost(run),
-        "controls": _control_cost(run, count, per_image, per_step),
-        "second set": _second_set_cost(run, count, per_image, per_step),
-        "patch-centred pair": _pair_cost(run, count, per_image),
-        "feature atlas": _atlas_cost(run),
-        "one matrix for the layer": _layer_transform_cost(run),
-        "equivariant SAEs": _scene_cost(get_scene_profile(settings.name), device),
-        "answer key": _key_cost(get_key_profile(settings.name), device),
-    }
+    row_bytes = run.group.order * run.model.channels * 2
+    return {"forward passes": round(passes * run.group.order), "hours": per_image * passes / 3600,
+            "disk GB": stored * settings.points_per_image * row_bytes / 1e9}
+
+
+def _crosscoder_cost(run: Run, count: int, per_step: float) -> dict[str, Any]:
+    settings, curve = run.profile, len(run.profile.l1_sparsities) + len(run.profile.topk_ks)
+    parameters = sum(p.numel() for p in _crosscoder(run, run.model).parameters())
+    return {"parameters": parameters, "steps": settings.steps,
+            "epochs": settings.steps * settings.batch_size / _training_orbits(settings, count),
+            "hours": per_step * settings.steps / 3600, "disk GB": 4 * parameters * (settings.seeds + curve) / 1e9}
 
 
 def run_cost(run: Run) -> dict[str, float]:
@@ -153,7 +175,7 @@ def _extraction_seconds(run: Run, model: BaseModel, **changes: Any) -> float:
     settings = run.profile
     given = {name: getattr(settings, name) for name in ("mask_radius", "registration", "points_per_image")} | changes
     noise = torch.rand(2, 3, *[run.action.source_size(model.input_size)] * 2)
-    return _seconds(lambda: sample_orbits(model, run.action, noise, **given)) / 2
+    return timed_steps.seconds(lambda: sample_orbits(model, run.action, noise, **given)) / 2
 
 
 def _crosscoder(run: Run, model: BaseModel) -> GroupCrosscoder:
@@ -164,7 +186,7 @@ def _crosscoder(run: Run, model: BaseModel) -> GroupCrosscoder:
 def _crosscoder_seconds(run: Run, model: BaseModel, batch: int) -> float:
     """Of one training step."""
     x = torch.randn(batch, run.group.order, model.channels)
-    return _seconds(_training_step(_crosscoder(run, model).to(run.device), x, run.profile.amp))
+    return timed_steps.seconds(timed_steps.training_step(_crosscoder(run, model).to(run.device), x, run.profile.amp))
 
 
 def _atlas_cost(run: Run) -> dict[str, Any]:
@@ -172,8 +194,8 @@ def _atlas_cost(run: Run) -> dict[str, Any]:
     settings, steps, size = run.profile, 8, run.model.usable_size(run.profile.atlas_size)
     batch = max(1, min(16, (16 * 64**2) // size**2))  # about as many pixels whatever the size
     directions = torch.randn(batch, run.model.channels)
-    seconds = _seconds(lambda: symmetry.render_features(run.model, directions, size=size, steps=steps, batch=batch,
-                                                        progress=False))
+    seconds = timed_steps.seconds(lambda: symmetry.render_features(run.model, directions, size=size, steps=steps,
+                                                                   batch=batch, progress=False))
     pictures = 2 * settings.latents
     return {"pictures": pictures, "hours": seconds / (batch * steps) * pictures * settings.atlas_steps / 3600}
 
@@ -185,87 +207,7 @@ def _layer_transform_cost(run: Run) -> dict[str, Any]:
     x = torch.randn(training["batch_size"], group.order, run.model.channels)
     model = TransformMatrix(group, run.model.channels).to(run.device)
     return {"steps": training["steps"],
-            "hours": _seconds(_training_step(model, x, amp=False)) * training["steps"] / 3600}
-
-
-def _key_cost(settings: KeyProfile, device: str) -> dict[str, Any]:
-    """The answer key, from a few steps of a crosscoder and of the wide SAE; other methods cost at most as much."""
-    budget = Budget(orbits=1024)
-    whole = standard(group=settings.group, channels=settings.channels)
-    part = standard(group=settings.sweep_group, channels=settings.sweep_channels)
-
-    def step(method: str, problem: Problem) -> float:
-        return seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1, device=device)
-
-    wide, large, small = (step("wide SAE", whole), step("crosscoder, TopK", whole), step("crosscoder, TopK", part))
-    trainings, seconds = 0, 0.0
-    for name, study in answer_studies(settings).items():
-        for trial in study.trials:
-            each = wide if trial.method == "wide SAE" else large if name in ("standard", "drawings") else small
-            trainings, seconds = trainings + 1, seconds + each * study.budget.steps
-    return {"trainings": trainings, "hours": seconds / 3600}
-
-
-def _scene_cost(settings: SceneProfile, device: str) -> dict[str, Any]:
-    """Base models, M, coders and probes of the chapters on equivariant SAEs: a step of each kind, times its steps."""
-    made = list(SceneRun(settings).artefacts().values())
-    kinds = {kind: [artefact.settings for artefact in made if artefact.kind == kind]
-             for kind in ("base-models", "scene-transforms", "scene-coders", "probes")}
-    batches = math.ceil(len(canonical_scenes()) * (1 - settings.held_out)) // settings.base_batch
-    base = sum(_base_step(kind, settings, device) * batches * settings.base_epochs * settings.seeds
-               for kind in settings.base_models)
-    # probes of a few latents cost next to nothing
-    fits = sum(len(probe["tasks"]) for probe in kinds["probes"] if probe["view"] != "latents")
-    training = {kind: _hours(kinds[kind], step, settings, device)
-                for kind, step in (("scene-transforms", _transform_step), ("scene-coders", _coder_step))}
-    return {"base models": len(kinds["base-models"]), "matrices M": len(kinds["scene-transforms"]),
-            "coders": len(kinds["scene-coders"]), "probing tasks": fits, "hours": sum(training.values()) + (
-                base + _probe_seconds(settings) * fits / (os.cpu_count() or 1)) / 3600}
-
-
-def _hours(trainings: list[Mapping[str, Any]], step: Callable[..., float], settings: SceneProfile,
-           device: str) -> float:
-    """Of trainings with these settings; a step is timed once for all that differ in seed and steps only."""
-    seconds: dict[str, float] = {}
-    total = 0.0
-    for training in trainings:
-        kind = digest({key: value for key, value in training.items() if key not in ("seed", "steps")})
-        if kind not in seconds:
-            seconds[kind] = step(training, settings, device)
-        total += seconds[kind] * training["steps"]
-    return total / 3600
-
-
-def _base_step(kind: str, settings: SceneProfile, device: str) -> float:
-    images = torch.rand(settings.base_batch, *IMAGE_SHAPE)
-    return _seconds(_training_step(ImageAutoencoder(kind).to(device), images, settings.base_amp))
-
-
-def _transform_step(training: Mapping[str, Any], settings: SceneProfile, device: str) -> float:
-    group = cyclic(4)
-    x = torch.randn(training["batch_size"], group.order, SCENE_CHANNELS)
-    model = TransformMatrix(group, SCENE_CHANNELS).to(device)
-    return _seconds(_training_step(model, x, amp=False, relations=training["relations"]))
-
-
-def _coder_step(training: Mapping[str, Any], settings: SceneProfile, device: str) -> float:
-    """Of one of `scene_run.CODERS`; those with M read whole orbits, a quarter as many."""
-    build: dict[str, Any] = dict(activation="topk", k=training["k"], hidden=training["hidden"])
-    order, coder = 1, SparseAutoencoder(SCENE_CHANNELS, training["latents"], **build)
-    if training["name"] in TURNING:
-        group = cyclic(4)
-        order, coder = group.order, EquivariantSAE(group, SCENE_CHANNELS, training["latents"], **build,
-                                                   transform=TransformMatrix(group, SCENE_CHANNELS))
-    x = torch.randn(max(1, training["batch_size"] // order), order, SCENE_CHANNELS)
-    return _seconds(_training_step(coder.to(device), x, training["amp"]))
-
-
-def _probe_seconds(settings: SceneProfile) -> float:
-    """Of one task."""
-    shape = (settings.probe_train + settings.probe_test, SCENE_CHANNELS)
-    features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    labels, split = features[:, 0] > 0, np.split(np.arange(len(features)), [settings.probe_train])
-    return _seconds(lambda: probe_task(*(features[part] for part in split), *(labels[part] for part in split)))
+            "hours": timed_steps.seconds(timed_steps.training_step(model, x, amp=False)) * training["steps"] / 3600}
 
 
 def _stored(count: int, held_out: float, limit: int | None) -> int:
@@ -281,31 +223,3 @@ def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
             raise ValueError(f"no image in {images}; give a folder of photographs")
         return len(files)
     return drawings if model in TINY_MODELS else IMAGENET_TRAIN if model == "inceptionv1" else SAMPLE_PHOTOS
-
-
-def _training_step(model: Trainable, x: Tensor, amp: bool, **terms: float) -> Callable[[], None]:
-    optimiser = torch.optim.Adam(model.parameters(), fused=True)
-    x = x.to(model.device)
-
-    def step() -> None:
-        with matrix_products(x.device, amp):
-            loss, _ = model.loss(x, **terms)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-
-    return step
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    work()  # the first call allocates and compiles
-    began = _clock()
-    work()
-    return _clock() - began
-
-
-def _clock() -> float:
-    """Seconds, read when the GPU has finished what it was given before."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
