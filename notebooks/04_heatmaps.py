@@ -219,7 +219,7 @@ with figures.house_style():
 figures.feature_stack(frames, [G.names[g] for g in stops], [
     f"A line and a curve moved by {G.names[g]}, and their heatmaps, filled from the "
     f"top to the row of {G.names[g]}."
-    for g in stops], description="rows up to", width="440px")
+    for g in stops], description="rows up to", start=-1, plays=True)
 
 # %% [markdown]
 # ## How to read it

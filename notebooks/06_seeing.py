@@ -263,14 +263,27 @@ print(f"relatives at {len(relatives)} of {n - 1} rotations, similarity "
       f"{min(S[example, j] for j in relatives.values()):.2f} to "
       f"{max(S[example, j] for j in relatives.values()):.2f}")
 
-# %% mystnb={"figure": {"name": "fig-family", "caption": "The example feature e and, for each rotation, its most similar relative. The number is the cosine of the dictionary vectors after the rotation named above it. If families are real, the picture marked r to the k, turned by r to the k, looks like the first. Shown is the receptive field of one cell."}, "image": {"alt": "A grid of feature pictures in the order of rotations. From one to the next, the pattern in the middle turns clockwise where the cosine is high."}} tags=["hide-input"]
+# %% [markdown]
+# Do they look like turns of one picture? Nobody turns sixteen pictures in the head, so the lower rows do it: each
+# relative's picture, moved by its $h$ into the pose of the first.
+
+# %%
+source = torch.as_tensor(family[1:].transpose(0, 3, 1, 2).copy())
+turned = run.action.images(source, elements=range(n))  # (rotation, relative, 3, s, s)
+in_pose = turned[list(relatives), range(len(relatives))].permute(0, 2, 3, 1).numpy()
+
+# %% mystnb={"figure": {"name": "fig-family", "caption": "Above: the example feature e and, for each rotation, its most similar relative. The number is the cosine of the dictionary vectors after the rotation named above it. Below: the same pictures, moved by these rotations into the pose of the first. If families are real, they look like the first. Shown is the receptive field of one cell."}, "image": {"alt": "Two grids of feature pictures. In the upper one the pattern in the middle turns from one to the next where the cosine is high. In the lower one the patterns point the same way."}} tags=["hide-input"]
 names = ["$e$", *(f"{G.latex[h]}  {S[example, j]:.2f}" for h, j in relatives.items())]
+rows = -(-len(members) // 8)
 with figures.house_style():
-    fig, ax = plt.subplots(figsize=(7.5, 3.6 if len(members) > 6 else 2.2))
-    figures.feature_grid(family[:, field, field], ax, names,
-                         columns=min(8, len(members)))
-    report.figure("family", fig, caption="A family in the order of rotations",
-                  alt="Pictures of a feature family")
+    fig, (above, below) = plt.subplots(2, 1, figsize=(7.5, 2.2 + 3.0 * rows))
+    for ax, shown, title in ((above, family, "as they are"),
+                             (below, [family[0], *in_pose], "moved into one pose")):
+        figures.feature_grid(np.stack(list(shown))[:, field, field], ax, names,
+                             columns=min(8, len(members)))
+        ax.set_title(title, loc="left")
+    report.figure("family", fig, caption="A family in the order of rotations, and moved",
+                  alt="Pictures of a feature family, as they are and in one pose")
 
 # %% [markdown]
 # The rule takes the feature with the most complete family, so this is the best of its kind and proves nothing about the
@@ -279,8 +292,6 @@ with figures.house_style():
 # rotations. {numref}`fig-turned` shows all answers.
 
 # %%
-source = torch.as_tensor(family[1:].transpose(0, 3, 1, 2).copy())
-turned = run.action.images(source, elements=range(n))  # (rotation, relative, 3, s, s)
 pixels = turned.flatten(0, 1).permute(0, 2, 3, 1).numpy()
 heard = picture_responses(run.model, pixels, W[[example]]).view(n, len(relatives))
 chosen = heard[list(relatives), range(len(relatives))]

@@ -425,7 +425,7 @@ with figures.house_style():
     frames = [figures.png(step_card(p)) for p in steps]
 figures.feature_stack(frames, [f"p = {p}" for p in steps],
                       [DESCRIBED.format(p=p) for p in steps],
-                      description="quarter turns", width="520px")
+                      description="quarter turns", start=-1, plays=True)
 
 # %% [markdown]
 # First column: the image, turned. Second: what the base model makes of it. Third: what it makes of $M^p\psi(x)$, which

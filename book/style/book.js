@@ -56,11 +56,56 @@
     }
   }
 
+  // A slider over the steps of a process goes through them once, when it comes into sight, and ends where it began.
+  // Whoever touches it, or wants no motion, has it for himself.
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  function play(widget) {
+    const track = widget.querySelector(".noUi-target");
+    if (still.matches || !track || !track.noUiSlider) {
+      return;
+    }
+    const slider = track.noUiSlider;
+    const home = Number(slider.get());
+    const { min, max } = slider.options.range;
+    let step = min;
+    const timer = setInterval(() => {
+      slider.set(step > max ? home : step);
+      step += 1;
+      if (step > max + 1) {
+        clearInterval(timer);
+      }
+    }, 600);
+    for (const touch of ["pointerdown", "keydown"]) {
+      widget.addEventListener(touch, () => clearInterval(timer), { once: true, capture: true });
+    }
+  }
+
+  const inSight = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) {
+        inSight.unobserve(target);
+        play(target);
+      }
+    }
+  }, { threshold: 0.8 });
+
+  const awaited = new WeakSet();
+  function awaitSight(widget) {
+    if (!awaited.has(widget) && widget.querySelector(".noUi-target")) {
+      awaited.add(widget);
+      inSight.observe(widget);
+    }
+  }
+
   window.addEventListener("load", () => {
-    const nameAll = () => document.querySelectorAll(".widget-slider").forEach(nameSlider);
-    nameAll();
+    const tend = () => {
+      document.querySelectorAll(".widget-slider").forEach(nameSlider);
+      document.querySelectorAll(".jupyter-widgets.plays").forEach(awaitSight);
+    };
+    tend();
     for (const output of document.querySelectorAll(".cell_output")) {
-      new MutationObserver(nameAll).observe(output, {
+      new MutationObserver(tend).observe(output, {
         subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ["aria-valuetext"],
       });
     }

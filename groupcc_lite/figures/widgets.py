@@ -28,11 +28,13 @@ _WIDTH = "560px"
 
 
 def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: Sequence[str], *,
-                  description: str = "feature", start: int = 0, width: str = _WIDTH) -> Any:
+                  description: str = "feature", start: int = 0, plays: bool = False, width: str = _WIDTH) -> Any:
     """A slider over pictures that works without a kernel, an `ipywidgets.VBox`.
 
     `frames`: PNG bytes, or figures, which are rendered and closed. `labels`: what the slider says at each. `alt`: each
-    picture's description for those who cannot see it. `width` is the largest width; narrow screens shrink it.
+    picture's description for those who cannot see it. `start`: the frame shown first, counted from the end if negative.
+    `plays`: the frames are steps of one process; a page of the book then goes through them once, when the slider comes
+    into sight, unless its reader wants no motion. `width` is the largest width; narrow screens shrink it.
     ValueError for no frames, for other numbers of labels or alt texts, and for empty or repeated ones.
 
     >>> figures = [Figure(), Figure()]
@@ -41,6 +43,7 @@ def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: 
     ('3', '7')
     """
     _check(frames, labels, alt, start)
+    start %= len(frames)
     ipywidgets = _ipywidgets()
     tags = [_image_tag(png(frame), text, width) for frame, text in zip(frames, alt, strict=True)]
     slider = _slider(labels, description, width, index=start, continuous_update=True)
@@ -49,7 +52,8 @@ def feature_stack(frames: Sequence[bytes | Figure], labels: Sequence[str], alt: 
     stack = ipywidgets.Stack([ipywidgets.HTML(tag) for tag in tags], selected_index=start)
     slider.tooltip = description  # otherwise a page without a kernel shows "null" as one
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
-    return ipywidgets.VBox([slider, stack], layout=ipywidgets.Layout(overflow="hidden"))
+    box = ipywidgets.VBox([slider, stack], layout=ipywidgets.Layout(overflow="hidden"))
+    return box.add_class("plays") if plays else box
 
 
 def explorer(callback: Callable[[Any], Figure], options: Mapping[str, Any] | Sequence[Any], *,
@@ -145,5 +149,5 @@ def _check(frames: Sequence[Any], labels: Sequence[str], alt: Sequence[str], sta
         raise ValueError(f"the label {repeated[0]!r} occurs more than once; the slider needs distinct labels")
     if not all(text.strip() for text in alt):
         raise ValueError("an alt text is empty; describe every picture for readers who cannot see it")
-    if not 0 <= start < len(frames):
-        raise ValueError(f"start is {start}; expected 0 to {len(frames) - 1}")
+    if not -len(frames) <= start < len(frames):
+        raise ValueError(f"start is {start}; expected {-len(frames)} to {len(frames) - 1}")

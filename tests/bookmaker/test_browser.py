@@ -131,6 +131,15 @@ def changed(page, widget, before: list[str]) -> list[str]:
     return widget.evaluate(STATE)
 
 
+def at_home(page, widget, handle) -> list[str]:
+    """The state of a widget with its slider, which has the focus, on the left."""
+    before = widget.evaluate(STATE)
+    if float(handle.get_attribute("aria-valuenow")) == 0:
+        return before
+    page.keyboard.press("Home")
+    return changed(page, widget, before)
+
+
 def sliders(page) -> list:
     """The widgets of a page, each of which must hold one slider; no other kind is known here."""
     widgets = page.query_selector_all(".widget-subarea > .jupyter-widgets, .cell_output > .jupyter-widgets")
@@ -154,7 +163,7 @@ def test_every_widget_follows_the_keyboard(readers, with_widgets, view):
             last = round(float(handle.get_attribute("aria-valuemax")))
             assert handle.get_attribute("aria-label").strip() and last > 0
             handle.focus()
-            first = widget.evaluate(STATE)
+            first = at_home(page, widget, handle)
             page.keyboard.press("End")
             seen = [changed(page, widget, first)]
             for key in ["Home"] + ["ArrowRight"] * last:
@@ -175,8 +184,9 @@ def test_every_widget_follows_the_mouse(readers, with_widgets, view):
             track, handle = (widget.query_selector(part) for part in (".noUi-base", ".noUi-handle"))
             track.hover()  # in sight, and standing still
             box = track.bounding_box()
+            handle.focus()
+            first = at_home(page, widget, handle)
             left, right = {"x": 2, "y": box["height"] / 2}, {"x": box["width"] - 2, "y": box["height"] / 2}
-            first = widget.evaluate(STATE)
             track.click(position=right, force=True)
             last = changed(page, widget, first)
             page.wait_for_selector(".noUi-state-tap", state="detached")  # the handle glides there
@@ -188,6 +198,41 @@ def test_every_widget_follows_the_mouse(readers, with_widgets, view):
             assert middle != first, name
             track.click(position=left, force=True)
             assert changed(page, widget, middle) == first, name
+
+
+# Everything that a slider says from now on, in order, each once.
+LISTEN = """widget => {
+  const readout = widget.querySelector(".widget-readout");
+  widget.said = [readout.innerText.trim()];
+  new MutationObserver(() => {
+    const text = readout.innerText.trim();
+    if (widget.said.at(-1) !== text) widget.said.push(text);
+  }).observe(readout, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+def test_steps_of_a_process_are_shown_once_unless_motion_is_unwanted(readers, with_widgets):
+    """In sight, the slider goes from its first step to its last, and is then where it was; a key stops it."""
+    reader, played = readers["desk"], 0
+    for name in with_widgets:
+        for motion in ("reduce", "no-preference"):
+            reader.page.emulate_media(reduced_motion=motion)
+            page = reader.open(name)
+            for widget in page.query_selector_all(".jupyter-widgets.plays"):
+                widget.evaluate(LISTEN)
+                last = round(float(widget.query_selector("[role=slider]").get_attribute("aria-valuemax")))
+                widget.scroll_into_view_if_needed()
+                page.wait_for_timeout(1500)
+                if motion == "reduce":
+                    assert len(widget.evaluate("widget => widget.said")) == 1
+                    continue
+                page.wait_for_function("([widget, count]) => widget.said.length >= count", arg=[widget, last + 2])
+                page.wait_for_timeout(1500)
+                said = widget.evaluate("widget => widget.said")
+                assert len(said) == last + 2 and said[0] == said[-1] and len(set(said)) == last + 1
+                played += 1
+        reader.page.emulate_media(reduced_motion="reduce")
+    assert played == 2  # chapters 4 and 11
 
 
 @pytest.mark.parametrize("view", ["desk", "phone"])
