@@ -76,7 +76,7 @@ def test_a_click_shows_everything_about_the_feature(visit, site):
     assert f"Margin {table['margin'][row]:.2f}" in text and "doubtful" not in text
     assert f"inside {table['inside'][row]:.2f}" in text.replace("−", "-")
     shown = page.locator("#detail dd").all_inner_texts()
-    assert shown[0] == f"{number + 1}.0 %" and shown[3] == f"{table['equivariance'][row]:.2f}"
+    assert shown[0] == f"{number + 1}.0 %" and shown[3] == f"{table['equivariance'][row]:.2f}?"
     # The relatives, best first, with the elements that carry them over.
     names = [page.evaluate("(name) => pretty(name)", site.numbers["group"]["elements"][h])
              for h in table["relative_element"][row]]
@@ -346,6 +346,42 @@ def test_filters_by_symmetry_family_and_number(visit, site):
     page.fill("#number", "five")
     assert page.get_attribute("#number", "aria-invalid") == "true"
     assert len(page.evaluate(shown, "crosscoder")) == len(labels)
+
+
+def test_a_symmetry_shows_its_features_beside_the_maps(visit, site):
+    """Whatever was chosen before; and Clear filters leads back to the introduction."""
+    table = site.numbers["tables"]["crosscoder"]
+    labels = [site.numbers["subgroups"][str(k)]["label"] for k in table["subgroup"]]
+    page = visit(f"{site.url}#f/{table['features'][0]}")
+    wait_for_title(page, f"Feature {table['features'][0]}")
+    page.click(".chip[data-label='one mirror']")
+    rows = [row for row, label in enumerate(labels) if label == "one mirror"]
+    wait_for_title(page, f"{len(rows)} features")
+    listed = {int(link.get_attribute("href")[3:]): "doubtful" in link.inner_text()
+              for link in page.locator(".examples a").all()}
+    assert listed == {table["features"][row]: bool(table["margin"][row] < 0.05) for row in rows}
+    page.locator(".examples a").first.click()
+    wait_for_title(page, f"Feature {next(iter(listed))}")
+    page.keyboard.press("Escape")
+    wait_for_title(page, f"{len(rows)} features")
+    page.click("#reset")
+    wait_for_title(page, "Every feature, and how it turns")
+
+
+def test_doubtful_labels_are_hollow_and_numbers_explain_themselves(visit, site):
+    page = visit(site.url)
+    table = site.numbers["tables"]["crosscoder"]
+    hollow = [page.evaluate("(row) => maps.crosscoder.look(row).hollow", row) for row in range(len(table["features"]))]
+    assert hollow == [bool(margin < 0.05) for margin in table["margin"]] and set(hollow) == {True, False}
+    page.select_option("#colour", "drawing")
+    assert not page.evaluate("maps.crosscoder.look(0).hollow")
+    page = visit(f"{site.url}#f/{table['features'][0]}")
+    assert page.locator(".help").count() == 3
+    for mark in page.locator(".help").all():
+        assert not mark.locator("span").is_visible()
+        mark.locator("summary").focus()
+        page.keyboard.press("Enter")
+        assert len(mark.locator("span").inner_text()) > 60
 
 
 def test_colours_follow_the_menu(visit, site):

@@ -57,6 +57,8 @@ class Table {
       : { profile: this.part(this.centred, row), plain, name: "c′", tau, whole };
   }
 
+  doubtful(row) { return this.hasBlocks && this.margin[row] < DOUBTFUL; }
+
   drawn(row) { return this.drawing[row] < 0 ? null : this.facts.shapes[this.drawing[row]]; }
 
   part(values, row) {
@@ -122,6 +124,11 @@ const SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉";
 const pretty = (text) => text.replace(/\^(-?)(\d+)/g, (_, minus, digits) => (
   (minus ? "⁻" : "") + [...digits].map((digit) => SUPERSCRIPTS[digit]).join("")))
   .replace(/_(\d+)/g, (_, digits) => [...digits].map((digit) => SUBSCRIPTS[digit]).join("")).replace(/ x /g, " × ");
+/* A symmetry's label as it is shown: "all" alone would read like a filter that is off. */
+const named = (label) => label === "all" ? "all elements" : pretty(label);
+/* "C4" and "C2 x C2" say nothing to most readers; such labels stand with what they mean. */
+const isTechnical = (label) => /^[A-Z]\d/.test(label);
+const DOUBTFUL = 0.05;  // a margin below it could as well be another label
 const percent = (share) => share === 0 ? "0 %" : `${(100 * share).toFixed(share < 0.00995 ? 2 : 1)} %`;
 const decimals = (value, digits = 2) => value.toFixed(digits).replace(/^-(?=0\.?0*$)/, "").replace("-", "−");
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;

@@ -39,6 +39,15 @@ function hidden(image) {
   return image;
 }
 
+const HELP = {
+  Margin: "How far the deciding cosine lies from the threshold. Near zero, a slightly different threshold would give another label; below zero, a cosine outside the stabiliser passes it as well.",
+  Equivariance: "1 if the cosine of two blocks depends only on the element that leads from one to the other, as it does where everything turns with the image. Near 0, the blocks follow no such rule.",
+  "Power in each irrep": "The feature split into waves over the group. A1 is what no element changes; E1 goes round once in a full turn, E2 twice, and so on; A2 changes its sign under mirrors.",
+};
+
+/* A question mark that says what a number means when it is opened. */
+const help = (term) => make("details", { class: "help" }, make("summary", { "aria-label": `What is this: ${term}` }, "?"), make("span", {}, HELP[term]));
+
 /* ------------------------------------------------------------------------------------------------- the profile */
 
 /* One circle: cosines as distances from the centre, at the angle of h. Mirrors have an axis, and an axis two ends. */
@@ -167,7 +176,7 @@ function spectrum(table, row) {
   line.append("text").attr("class", "value").attr("x", (_, k) => 48 + x(shares[k])).attr("y", 10.5)
     .text((_, k) => `${(100 * shares[k]).toFixed(0)} %`);
   line.append("title").text((irrep) => `${irrep.name}: ${irrep.meaning}`);
-  return make("figure", { class: "powers" }, svg.node(), make("figcaption", {}, "Power in each irrep"));
+  return make("figure", { class: "powers" }, svg.node(), make("figcaption", {}, "Power in each irrep", help("Power in each irrep")));
 }
 
 /* Where the cosines lie about the threshold: a label with a small margin is to be doubted. */
@@ -198,7 +207,7 @@ function worth(table, row) {
   const chance = "features with the same spectrum and unrelated axes";
   if (whole) lines.push(line("untested", "Not tested against chance:", "what would be compared with it is as invariant."));
   else if (table.supported[row] === table.subgroup[row]) lines.push(line("supported", "Supported:", `${chance} are rarely so symmetric. ${measured}`));
-  else if (found.elements.length > 1) lines.push(line("partly", `Supported only: ${pretty(found.label)}.`, measured));
+  else if (found.elements.length > 1) lines.push(line("partly", `Supported only: ${named(found.label)}.`, measured));
   else if (!own.testable) lines.push(line("untested", "Not tested against chance:", `${chance} have the same cosines here.`));
   else lines.push(line("unsupported", "Not supported:", `${chance} are too often so symmetric. ${measured}`));
   const cosine = `Its smallest cosine there is ${decimals(table.encoder[row])}.`;

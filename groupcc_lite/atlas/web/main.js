@@ -23,6 +23,8 @@ async function begin() {
   theme.listeners.push(() => { sayTheme(); recolourMaps(); showDetail(); });
   window.addEventListener("hashchange", follow);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !event.target.matches("input, select")) release(); });
+  // A link to a feature opens at its details, also where they lie below the maps.
+  state.fromMap = location.hash !== "" && !framed;
   follow();
 }
 
@@ -72,7 +74,7 @@ function follow() {
 
 function summary(table, row) {
   const parts = [`${table.hasBlocks ? "feature" : "SAE feature"} ${table.features[row]}`];
-  if (table.hasBlocks) parts.push(`symmetry: ${table.label(row)}`);
+  if (table.hasBlocks) parts.push(`symmetry: ${named(table.label(row))}${table.doubtful(row) ? ", doubtful" : ""}`);
   if (table.drawn(row)) parts.push(`prefers ${table.drawn(row)}`);
   parts.push(`fires on ${percent(table.frequency[row])}`);
   return parts.join(", ");
@@ -89,7 +91,7 @@ function hover(map, row, x, y) {
   if (card.dataset.shows !== key) {
     card.dataset.shows = key;
     card.replaceChildren(picture(table, row, 132), make("strong", {}, `${table.hasBlocks ? "" : "SAE "}${table.features[row]}`),
-      make("span", {}, [table.label(row) && pretty(table.label(row)), table.drawn(row)].filter(Boolean).join(" · ")),
+      make("span", {}, [table.label(row) && named(table.label(row)), table.drawn(row)].filter(Boolean).join(" · ")),
       make("span", {}, `fires on ${percent(table.frequency[row])}`));
   }
   const box = map.box.getBoundingClientRect(), right = box.left + x + 30 + card.offsetWidth < innerWidth;
@@ -102,7 +104,9 @@ function hover(map, row, x, y) {
 
 function showDetail() {
   const { table, row } = state;
-  at("detail").replaceChildren(...(row < 0 ? introduction() : table.hasBlocks ? feature(table, row) : saeFeature(table, row)));
+  at("detail").replaceChildren(...(row >= 0 ? (table.hasBlocks ? feature : saeFeature)(table, row)
+    : isFiltered() ? filtered() : introduction()));
+  at("detail").scrollTop = 0;
 }
 
 function heading(table, row) {
@@ -143,8 +147,8 @@ function feature(table, row) {
   };
   slider.addEventListener("input", () => turn(Number(slider.value)));
   queueMicrotask(() => turn(0));
-  const doubtful = table.margin[row] < 0.05 ? make("span", { class: "doubt" }, "doubtful") : null;
-  const symmetry = make("span", {}, make("small", {}, "Stabiliser"), make("strong", {}, pretty(subgroup.label)),
+  const doubtful = table.doubtful(row) ? make("span", { class: "doubt" }, "doubtful") : null;
+  const symmetry = make("span", {}, make("small", {}, "Stabiliser"), make("strong", {}, named(subgroup.label)),
     subgroup.label === "none" ? "No element but the identity leaves it as it is." : `Left as it is by ${subgroup.words}.`);
   return [heading(table, row),
     make("div", { class: "first" },
@@ -152,13 +156,16 @@ function feature(table, row) {
         make("label", { for: "element" }, "Move it by ", says), slider),
       make("div", {},
         make("p", { class: "kept" }, symmetry, marginScale(table, row),
-          make("small", {}, `Margin ${decimals(table.margin[row])}`, doubtful)),
-        list([...common(table, row), ["Equivariance", decimals(table.equivariance[row])]]))),
+          make("small", {}, `Margin ${decimals(table.margin[row])}`, help("Margin"), doubtful)),
+        list([...common(table, row),
+              ["Equivariance", make("span", {}, decimals(table.equivariance[row]), help("Equivariance"))]]))),
+    ...relativesOf(table, row),
+    make("h3", {}, "How sure is the label?"),
     worth(table, row),
+    make("h3", {}, "Under every element"),
     make("div", { class: "pair" }, ...profiles(table, row, turn)),
     make("p", { class: "aside", id: "reads" }, readsProfile(table, row)),
-    make("div", { class: "pair uneven" }, heatmap(table, row), spectrum(table, row)),
-    ...relativesOf(table, row)].filter(Boolean);
+    make("div", { class: "pair uneven" }, heatmap(table, row), spectrum(table, row))].filter(Boolean);
 }
 
 /* What the plot of the profile shows. */
@@ -189,20 +196,46 @@ function introduction() {
     const label = table.label(row), score = table.margin[row] + (table.picture[row] >= 0 ? 4 : 0) + proofs(table, row);
     if (score > (best.get(label)?.score ?? -9)) best.set(label, { row, score });
   }
-  const alike = (row) => table.picture[row] < 0 ? -1 : d3.mean(table.part(table.relative_cosine, row).subarray(0, 4));
-  const closest = d3.maxIndex(d3.range(table.count), alike);
+  const closest = withClosestRelatives(table);
   const example = (row, text) => make("li", {}, make("a", { href: table.hash(row) },
     hidden(picture(table, row, 64, "small")), make("span", { class: "unseen" }, `Feature ${table.features[row]}: `), make("span", {}, text)));
-  const examples = symmetryLabels().map((label) => example(best.get(label).row, pretty(label)));
+  const examples = symmetryLabels().map((label) => example(best.get(label).row, named(label)));
   return [make("h2", {}, "Every feature, and how it turns"),
     make("p", {}, `Each point is a feature. In the map of the crosscoder, features lie close when they are alike after one of them was moved by an element of ${pretty(facts.group.name)}. In that of the autoencoder they must be alike as they are.`),
     make("p", {}, "Point at a feature to see what it looks for in an image. Choose it to see how its blocks compare, which elements leave it as it is, how often it fires, and which other features are the same one, moved."),
+    make("p", {}, "The colour of a point is its symmetry. Hollow points have one that is doubtful."),
     make("h3", {}, "To begin with"),
     make("p", { class: "aside" }, "The feature with the closest relatives, and for each symmetry the one whose label is surest."),
     make("ul", { class: "relatives examples" }, example(closest, "relatives"), ...examples)];
 }
 
+function withClosestRelatives(table) {
+  const alike = (row) => table.picture[row] < 0 ? -1 : d3.mean(table.part(table.relative_cosine, row).subarray(0, 4));
+  return d3.maxIndex(d3.range(table.count), alike);
+}
+
+const LISTED = 60;  // more pictures than that nobody looks at
+
+/* While filters are on and nothing is chosen: the features that are left, the surest first. */
+function filtered() {
+  return Object.values(maps).flatMap(({ table, shown }) => {
+    const sure = (row) => (table.picture[row] >= 0 ? 8 : 0) + (table.hasBlocks ? 2 * proofs(table, row) + table.margin[row] : table.frequency[row]);
+    const rows = d3.range(table.count).filter((row) => shown[row]).sort((a, b) => sure(b) - sure(a));
+    if (!rows.length || rows.length === table.count) return [];  // nothing, or nothing was filtered out
+    const item = (row) => make("li", {}, make("a", { href: table.hash(row) }, hidden(picture(table, row, 64, "small")),
+      make("span", { class: "unseen" }, `${table.hasBlocks ? "Feature" : "SAE feature"} `), make("span", { class: "number" }, String(table.features[row])),
+      table.doubtful(row) ? make("span", { class: "doubt" }, "doubtful") : null));
+    const doubtful = rows.filter((row) => table.doubtful(row)).length;
+    const more = rows.length > LISTED ? ` The first ${LISTED}:` : "";
+    return [make("h2", {}, `${plural(rows.length, table.hasBlocks ? "feature" : "SAE feature")}`),
+      table.hasBlocks ? make("p", { class: "aside" }, `The surest first; ${doubtful} of them doubtful.${more}`) : make("p", { class: "aside" }, `The most frequent first.${more}`),
+      make("ul", { class: "relatives examples" }, ...rows.slice(0, LISTED).map(item))];
+  });
+}
+
 /* -------------------------------------------------------------------------------------------- filters and colours */
+
+const isFiltered = () => state.symmetries.size > 0 || state.family !== "" || state.wanted !== null;
 
 /* Labels of the stabilisers that occur, small subgroups first. */
 function symmetryLabels() {
@@ -216,20 +249,23 @@ function controls() {
   at("symmetry").replaceChildren(...symmetryLabels().map((label) => {
     const button = make("button", { type: "button", class: "chip", "aria-pressed": "false", "data-label": label,
                                     title: wordsOf(label) },
-      make("span", { class: "sign" }), pretty(label), make("small", {}, String(counts.get(label) ?? 0)));
+      make("span", { class: "sign" }), named(label), isTechnical(label) ? make("small", {}, wordsOf(label)) : null,
+      make("small", {}, String(counts.get(label) ?? 0)));
     button.addEventListener("click", () => {
       if (!state.symmetries.delete(label)) state.symmetries.add(label);
       applyFilters();
+      release();  // the panel shows the features that are left
     });
     return button;
   }));
   const option = (value, text) => make("option", { value }, text);
-  at("family").replaceChildren(option("", "all"), ...Object.values(maps).map(({ table: { kind, family } }) => {
+  at("family").replaceChildren(option("", "any"), ...Object.values(maps).map(({ table: { kind, family } }) => {
     const sizes = d3.rollup(family, (members) => members.length, (number) => number);
     const numbers = [...sizes.keys()].sort((a, b) => (a < 0) - (b < 0) || a - b);
     return make("optgroup", { label: kind === "sae" ? "Sparse autoencoder" : "Crosscoder" }, ...numbers.map((number) => (
       option(`${kind}/${number}`, `${number < 0 ? "none" : number} (${sizes.get(number)})`))));
   }));
+  at("number").placeholder = `${table.features[withClosestRelatives(table)]}, or 300–320`;
   at("family").addEventListener("change", () => showFamily(at("family").value));
   at("number").addEventListener("input", readNumbers);
   at("number").addEventListener("keydown", (event) => {
@@ -287,6 +323,7 @@ function applyFilters() {
     counts.push(`${table.hasBlocks ? "" : "SAE "}${d3.sum(map.shown)} of ${table.count}`);
   }
   at("count").textContent = counts.join(" · ");
+  if (state.row < 0) showDetail();
 }
 
 /* A feature's class under the colour that was chosen: a number, or -1 for none. */
@@ -319,7 +356,8 @@ function recolourMaps() {
       map.look = (row) => ({ colour: scale(map.table.frequency[row]), symbol: 0 });
     } else {
       const classOf = classes(map.table), looks = new Map();
-      map.look = (row) => looks.get(classOf(row)) ?? looks.set(classOf(row), classLook(classOf(row))).get(classOf(row));
+      const lookOf = (number) => looks.get(number) ?? looks.set(number, classLook(number)).get(number);
+      map.look = (row) => ({ ...lookOf(classOf(row)), hollow: mode === "symmetry" && map.table.doubtful(row) });
     }
     map.redraw();
   }

@@ -205,10 +205,11 @@ class FeatureMap {
     context.translate(x, y);
     context.scale(size, size);
     context.globalAlpha = this.shown[row] ? 0.9 : 0.28;
-    context.fillStyle = this.shown[row] ? look.colour : this.ink.muted;
+    const hollow = look.hollow && this.shown[row];
+    context.fillStyle = hollow ? this.ink.panel : this.shown[row] ? look.colour : this.ink.muted;
     context.fill(this.symbols[look.symbol]);
-    context.lineWidth = 0.8;
-    context.strokeStyle = this.ink.panel;
+    context.lineWidth = hollow ? 1.6 : 0.8;
+    context.strokeStyle = hollow ? look.colour : this.ink.panel;
     if (this.shown[row]) context.stroke(this.symbols[look.symbol]);
     context.restore();
   }
