@@ -185,11 +185,13 @@ print("shapes, blocks, pixels:", tuple(drawn.shape))
 
 # %%
 three = [SHAPE_NAMES.index(name) for name in ("blob", "line", "curve")]
+shown = torch.cat([A.images(drawing(SHAPES[i]), small, elements=[0])[0] for i in three])
 
-# %% mystnb={"figure": {"name": "fig-drawn-heatmaps", "caption": "Block heatmaps of three drawings, computed from their pixels; no network. A blob is the same under everything. A line comes back after half a turn, so there is a second diagonal beside the main one. A curve comes back only after a full turn."}, "image": {"alt": "Three square heat maps, each cut into four quarters. The blob's is uniformly dark orange. The line's quarters are crossed by two stripes each, the curve's by one."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-drawn-heatmaps", "caption": "Three drawings and their block heatmaps, computed from their pixels; no network. A blob is the same under everything. A line comes back after half a turn, so there is a second diagonal beside the main one. A curve comes back only after a full turn."}, "image": {"alt": "Three square heat maps, each cut into four quarters. The blob's is uniformly dark orange. The line's quarters are crossed by two stripes each, the curve's by one."}} tags=["hide-input"]
 with figures.house_style():
     fig = figures.heatmap_row(block_cosines(drawn[three]),
-                              [SHAPE_NAMES[i] for i in three], G)
+                              [SHAPE_NAMES[i] for i in three], G,
+                              pictures=shown)
     report.figure("drawn", fig)
 
 # %% [markdown]
@@ -301,7 +303,8 @@ seen = seen - seen.mean((0, 1))
 # %% mystnb={"figure": {"name": "fig-network-heatmaps", "caption": "The same three drawings, now as activations of the profile's network at the image centre. Stripes are where they should be, as they would be for any function of these images; between the stripes they are less even than for pixels."}, "image": {"alt": "Three square heat maps like the ones for pixels: uniform for the blob, two stripes in each quarter for the line, one for the curve, with blue, negative areas between the stripes."}} tags=["hide-input"]
 with figures.house_style():
     fig = figures.heatmap_row(block_cosines(seen[three]),
-                              [SHAPE_NAMES[i] for i in three], G)
+                              [SHAPE_NAMES[i] for i in three], G,
+                              pictures=shown)
     report.figure("network", fig)
 
 # %% [markdown]
@@ -721,10 +724,11 @@ def doubt(i):
     return (f"f/{features[i]}, share {share[i]:.2f}\ndictionary {half[i]:.2f}\n"
             f"encoder {e[i, HALF]:.2f}")
 
-# %% mystnb={"figure": {"name": "fig-doubtful", "caption": "Three doubtful features, chosen by rule. Above each: half a turn by dictionary vector and by encoder, and the share of the heatmap that g⁻¹h explains. Left: the decoder has a half turn, and the encoder has least of it. Middle: on the threshold. Right: a symmetry is there on average, but the heatmap is patchy."}, "image": {"alt": "Three square heat maps: many parallel diagonals, one faint beside a clear one, and patches."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-doubtful", "caption": "Three doubtful features, chosen by rule. Above each: the drawing that excites its encoder most, half a turn by dictionary vector and by encoder, and the share of the heatmap that g⁻¹h explains. Left: the decoder has a half turn, and the encoder has least of it. Middle: on the threshold. Right: a symmetry is there on average, but the heatmap is patchy."}, "image": {"alt": "Three square heat maps, a small drawing above each: many parallel diagonals, one faint beside a clear one, and patches."}} tags=["hide-input"]
 with figures.house_style():
-    report.figure("doubted", figures.heatmap_row(B[doubtful],
-                                                 [doubt(i) for i in doubtful], G))
+    fig = figures.heatmap_row(B[doubtful], [doubt(i) for i in doubtful], G,
+                              pictures=drawings.images[best[doubtful]])
+    report.figure("doubted", fig)
 
 # %% [markdown]
 # ## Exercises

@@ -98,7 +98,7 @@ from groupcc_lite.base import interval_of, percentile_interval
 from groupcc_lite.coders import NOBODY, moments, untrained_features
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.runs import Run, mean_spread
-from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES
+from groupcc_lite.stimuli import SHAPE_NAMES, SHAPES, draw
 from groupcc_lite.symmetry import (
     act,
     max_cosine,
@@ -321,10 +321,11 @@ def show_map(found):
     with figures.house_style():
         fig, axes = plt.subplots(3, 5, figsize=(8, 5.6))
         two = found.embedding.two
-        figures.label_facets(two, labels, SHAPE_NAMES, axes, notes=notes)
+        figures.label_facets(two, labels, SHAPE_NAMES, axes, notes=notes,
+                             pictures=[draw(shape, 0.0, 32)[0, 0] for shape in SHAPES])
     return fig
 
-# %% mystnb={"figure": {"name": "fig-map-crosscoder", "caption": "Map of the group crosscoder's features, after the paper's Figure 3: UMAP of the largest cosine over the group. Each panel shows the same map and, in blue, the features that prefer one drawn shape; the map has not seen the labels. Below each name: neighbour purity of that label, corrected for chance, and how many features have it."}, "image": {"alt": "Fourteen copies of one scatter plot. In each the features with one label are blue, all others grey. Some labels lie together, most are spread over several islands."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-map-crosscoder", "caption": "Map of the group crosscoder's features, after the paper's Figure 3: UMAP of the largest cosine over the group. Each panel shows the same map and, in blue, the features that prefer one drawn shape, which stands in the corner; the map has not seen the labels. Below each name: neighbour purity of that label, corrected for chance, and how many features have it."}, "image": {"alt": "Fourteen copies of one scatter plot. In each the features with one label are blue, all others grey. Some labels lie together, most are spread over several islands."}} tags=["hide-input"]
 _ = report.figure("map_crosscoder", show_map(found))
 
 # %% mystnb={"figure": {"name": "fig-map-sae", "caption": "Map of a sparse autoencoder's features with the plain cosine, after the paper's Figure 4. Same layer, same number of latents and of training samples, same labels by drawings."}, "image": {"alt": "Fourteen copies of one scatter plot of an autoencoder's features. In each the features with one label are blue and spread over most of the map."}} tags=["hide-input"]

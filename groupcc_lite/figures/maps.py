@@ -75,12 +75,14 @@ def _labelled(xy: np.ndarray, labels: np.ndarray, names: Sequence[str] | None, a
 
 
 def label_facets(xy: Float[Array, "m 2"], labels: Int[Array, " m"] | Sequence[int], names: Sequence[str],
-                 axes: Sequence[Axes] | np.ndarray, *, notes: Sequence[str] | None = None, size: float = 9.0,
+                 axes: Sequence[Axes] | np.ndarray, *, notes: Sequence[str] | None = None,
+                 pictures: Float[Array, "k h w"] | None = None, size: float = 9.0,
                  colour: str = BLUE) -> Sequence[Axes] | np.ndarray:
     """The same map once for each label: its features in colour, all others grey.
 
-    Eye and legend cannot keep fourteen colours apart; panels can. `notes` go below the names, such as a score of each.
-    Axes that are left over are switched off. ValueError for fewer axes than names.
+    Eye and legend cannot keep fourteen colours apart; panels can. `notes` go below the names, such as a score of each,
+    and `pictures` of what the labels mean into a corner. Axes that are left over are switched off. ValueError for fewer
+    axes than names.
 
     >>> from matplotlib.figure import Figure
     >>> axes = label_facets(np.eye(3, 2), [0, 1, -1], ["bar", "ring"], Figure().subplots(1, 3))
@@ -103,5 +105,10 @@ def label_facets(xy: Float[Array, "m 2"], labels: Int[Array, " m"] | Sequence[in
         ax.scatter(*xy[~mine].T, color=FAINT, s=0.5 * size, linewidths=0)
         ax.scatter(*xy[mine].T, color=colour, s=size, linewidths=0)
         ax.set_aspect("equal", adjustable="datalim")
+        if pictures is not None:
+            corner = ax.inset_axes((0.0, 0.0, 0.24, 0.24))
+            corner.imshow(pictures[k], cmap="gray", vmin=0, vmax=1)
+            bare(corner)
+            corner.set(xticks=[], yticks=[])
         ax.set_title(names[k] if notes is None else f"{names[k]}\n{notes[k]}", fontsize=SMALL, pad=3)
     return axes

@@ -19,7 +19,11 @@ def axes():
 
 def test_each_panel_shows_all_features_and_marks_those_of_one_label(axes):
     xy, labels = np.random.default_rng(0).random((10, 2)), np.array([0, 0, 0, 1, 1, 2, -1, -1, -1, -1])
-    assert label_facets(xy, labels, ["a", "b", "c"], axes, notes=["x", "y", "z"]) is axes
+    pictures = np.arange(48.0).reshape(3, 4, 4) / 48
+    assert label_facets(xy, labels, ["a", "b", "c"], axes, notes=["x", "y", "z"], pictures=pictures) is axes
+    corners = [child for ax in axes.flat for child in ax.child_axes]
+    assert [(corner.images[0].get_array() == picture).all() for corner, picture in zip(corners, pictures, strict=True)
+            ] == [True] * 3
     for k, ax in enumerate(axes.flat[:3]):
         grey, blue = ax.collections
         assert len(grey.get_offsets()) == 10 - (labels == k).sum()
