@@ -319,9 +319,11 @@ with figures.house_style():
         points = {name: {k_row: [(s.loss / s.base_loss, s.l1)
                                  for s in splices[of, name, k_row]] for k_row in ks}
                   for name in coders}
-        figures.splice_curves(points, ax, base=1.0, legend=of == bases[-1])
+        figures.splice_curves(points, ax, base=1.0, legend=False)
         ax.set(title=of.upper(), ylabel="")
     axes[0, 0].set_ylabel("L1 norm of the latents")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center",
+               ncols=3)
     report.figure("splice", fig)
 
 # %% [markdown]

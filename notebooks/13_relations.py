@@ -301,7 +301,9 @@ with figures.house_style():
     curves = {name: [float(v) for v in values[1:n]]
               for name, values in linearity.items()}
     angles = [f"{360 * p / n:g}°" if n <= 8 or p % 2 == 0 else "" for p in range(1, n)]
-    figures.power_curves(curves, ax, labels=angles, ylabel="$R^2$ about the mean")
+    figures.power_curves(curves, ax, labels=angles, ylabel="$R^2$ about the mean",
+                         legend=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     lowest = min(min(c) for c in curves.values())
     ax.set(xlabel="rotation", ylim=(max(-1, lowest - 0.05), 1))
     report.figure("linearity", fig)
