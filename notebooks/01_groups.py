@@ -847,6 +847,41 @@ inside = sum(then(f, g) in papers_set for f in papers_set for g in papers_set)
 print(inside, "of 1024 products stay inside")
 
 # %% [markdown]
+# ### An exercise on the misprint
+#
+# ```{exercise} How large does it get?
+# :label: ex-512
+#
+# The paper's $S$ makes 512 arrangements for $n = 16$ rotations. How many for other $n$? Compute some, guess a
+# formula, and explain it. *Hint:* what do $R$ and $SRS^{-1}$ do to the two halves?
+# ```
+#
+# ```{solution-start} ex-512
+# :class: dropdown
+# ```
+
+# %%
+def arrangements_for(n):
+    blocks, group = torch.arange(2 * n)[None, :, None], dihedral(n)
+    moves = act(blocks, group, 1), paper_reflection(blocks, group)
+    return permutation_group([arrangement(move) for move in moves]).order
+
+
+counts = {n: arrangements_for(n) for n in range(3, 13)}
+print(counts)
+for n, count in counts.items():
+    assert count == (4 * n**2 if n % 2 else 2 * n**2)
+
+# %% [markdown]
+# $4n^2$ for odd $n$ and $2n^2$ for even $n$. $R$ shifts both halves by $+1$. $SRS^{-1}$ shifts one half by $+1$
+# and the other by $-1$, because $S$ has reversed only one of them. Together they shift the halves by any $(a,
+# b)$ with $a + b$ even: all $n^2$ pairs if $n$ is odd, half of them if $n$ is even. On top of every such pair
+# come the four powers of $S$.
+#
+# ```{solution-end}
+# ```
+
+# %% [markdown]
 # ## Appendix: what the misprint does to similarities
 #
 # {prf:ref}`prop-symmetric` needs inverses, and without them the argument breaks: `printed_similarity` is the largest
@@ -947,38 +982,3 @@ from IPython.display import Markdown, display
 
 report.save()
 display(Markdown(report.compare()))
-
-# %% [markdown]
-# ### An exercise on the misprint
-#
-# ```{exercise} How large does it get?
-# :label: ex-512
-#
-# The paper's $S$ makes 512 arrangements for $n = 16$ rotations. How many for other $n$? Compute some, guess a
-# formula, and explain it. *Hint:* what do $R$ and $SRS^{-1}$ do to the two halves?
-# ```
-#
-# ```{solution-start} ex-512
-# :class: dropdown
-# ```
-
-# %%
-def arrangements_for(n):
-    blocks, group = torch.arange(2 * n)[None, :, None], dihedral(n)
-    moves = act(blocks, group, 1), paper_reflection(blocks, group)
-    return permutation_group([arrangement(move) for move in moves]).order
-
-
-counts = {n: arrangements_for(n) for n in range(3, 13)}
-print(counts)
-for n, count in counts.items():
-    assert count == (4 * n**2 if n % 2 else 2 * n**2)
-
-# %% [markdown]
-# $4n^2$ for odd $n$ and $2n^2$ for even $n$. $R$ shifts both halves by $+1$. $SRS^{-1}$ shifts one half by $+1$
-# and the other by $-1$, because $S$ has reversed only one of them. Together they shift the halves by any $(a,
-# b)$ with $a + b$ even: all $n^2$ pairs if $n$ is odd, half of them if $n$ is even. On top of every such pair
-# come the four powers of $S$.
-#
-# ```{solution-end}
-# ```

@@ -641,7 +641,7 @@ assert reading > 0.01 and kept["read"][1:].mean() < kept["patch"][1:].mean()
 # %% [markdown]
 # Reading between cells touches exact elements too. It smooths: a mean of four activations varies less than each of
 # them, so a share of the variance is gone, and most of it is back in patch-centred orbits. What follows for all that is
-# built on orbits, we ask at the end of the chapter.
+# built on orbits, we ask next.
 
 # %% [markdown]
 # ### What reading between cells changes

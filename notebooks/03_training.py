@@ -10,9 +10,9 @@
 # # Training a group crosscoder
 #
 # **On {term}`InceptionV1`** a dictionary of 1,024 features explains about half of the variance of what a layer says to
-# a photograph in 32 poses, and reads only the first one ({numref}`fig-blocks-inception`). That is as much as a dense
-# matrix for each pose does. But with another seed it is another dictionary: about a twentieth of the features come back
-# more clearly than by chance.
+# a photograph in 32 poses, and reads only the first one ({numref}`fig-blocks-inception`). A dense matrix for each pose
+# explains a little more, and so does a sparse autoencoder that is given blocks afterwards. With another seed it is
+# another dictionary: at best a twentieth of the features come back more clearly than by chance.
 #
 # ```{figure} ../book/reference/03_training/blocks.png
 # :alt: A bar for each element of D16 with a black tick for the linear map. The first bar is the highest.

@@ -10,8 +10,8 @@
 # # Symmetry heatmaps
 #
 # **On {term}`InceptionV1`** symmetry can be seen ({numref}`fig-three-inception`). Each square compares what one feature
-# writes for one pose with what it writes for another. A line across a quarter is a symmetry. The drawings above have
-# the symmetry that the squares show. This chapter says how to read them, and when not to trust them.
+# writes for one pose with what it writes for another. Every line but the main diagonal is a symmetry. The drawing above
+# each square has the symmetry that the square shows. This chapter says how to read them, and when not to trust them.
 #
 # ```{figure} ../book/reference/04_heatmaps/three_confirmed.png
 # :alt: Three square heat maps with diagonal stripes, a small drawing above each: two arcs and a line.

@@ -9,17 +9,18 @@
 # %% [markdown]
 # # Feature families
 #
-# **On {term}`InceptionV1`** features that like the same drawing lie nearer to each other in a dictionary trained on
-# orbits than in that of a sparse autoencoder. But data points and centres of clusters, which nobody trained to be
-# features, lie nearer still ({numref}`fig-scores-inception`). And close relatives are rare: fewer than a tenth of the
-# features have one at a cosine of one half.
+# **On {term}`InceptionV1`** do features that like the same drawing lie near each other? In a dictionary trained on
+# orbits more than in that of a sparse autoencoder; but once both are compared by the same responses, the difference is
+# within the intervals. Data points and centres of clusters, which nobody trained to be features, then do better than
+# either ({numref}`fig-scores-inception`). And close relatives are rare: fewer than a tenth of the features have one at
+# a cosine of one half.
 #
 # ```{figure} ../book/reference/05_families/scores.png
 # :alt: Dots for eight kinds of features and three ways to compare them. K-means and data points lie furthest to the right, random directions at zero.
 # :name: fig-scores-inception
 #
 # InceptionV1, mixed3b, reference run: how often a feature's nearest neighbours like the same drawing as it does,
-# corrected for chance. Three seeds each.
+# corrected for chance. One dot a seed.
 # ```
 #
 # **You will learn**

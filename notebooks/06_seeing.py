@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Seeing features
 #
-# **On {term}`InceptionV1`** a picture can be drawn for every feature ({numref}`fig-gallery-inception`). Turn a
-# feature's picture by the element that the dictionary predicts, and it excites the feature's relatives more than three
-# quarters of the other turns do; by chance it would be half.
+# **On {term}`InceptionV1`** a picture can be drawn for every feature ({numref}`fig-gallery-inception`). A feature
+# answers to a relative's picture, moved as the dictionary predicts, more strongly than to about three quarters of the
+# other ways to move it; by chance it would be half.
 #
 # ```{figure} ../book/reference/06_seeing/gallery.png
 # :alt: Twenty-four feature visualisations in colour, among them furry snouts, lattices, spirals and spots.
@@ -40,7 +40,7 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need nothing of this one. To see pictures only: *Walk through the features* and *On InceptionV1*. To
+# Later chapters need nothing of this one. To see pictures only: the figure above and *Walk through the features*. To
 # know what they prove: *What does a picture prove?*
 # ```
 
@@ -268,19 +268,27 @@ print(f"relatives at {len(relatives)} of {n - 1} rotations, similarity "
 # relative's picture, moved by its $h$ into the pose of the first.
 
 # %%
-source = torch.as_tensor(family[1:].transpose(0, 3, 1, 2).copy())
-turned = run.action.images(source, elements=range(n))  # (rotation, relative, 3, s, s)
-in_pose = turned[list(relatives), range(len(relatives))].permute(0, 2, 3, 1).numpy()
+source = torch.as_tensor(family.transpose(0, 3, 1, 2).copy())
+# (rotation, member, 3, s, s); smaller than the pictures, so that no corner is empty
+moved = run.action.images(source, elements=range(n))
+turned = moved[:, 1:]  # the relatives
+in_pose = moved[[0, *relatives], range(len(members))]
 
-# %% mystnb={"figure": {"name": "fig-family", "caption": "Above: the example feature e and, for each rotation, its most similar relative. The number is the cosine of the dictionary vectors after the rotation named above it. Below: the same pictures, moved by these rotations into the pose of the first. If families are real, they look like the first. Shown is the receptive field of one cell."}, "image": {"alt": "Two grids of feature pictures. In the upper one the pattern in the middle turns from one to the next where the cosine is high. In the lower one the patterns point the same way."}} tags=["hide-input"]
+
+def window(pictures):
+    """The middle of pictures (k, 3, s, s), as much of it as the central cell can see."""
+    side = min(pictures.shape[-1], run.model.geometry.receptive_field)
+    cut = (pictures.shape[-1] - side) // 2
+    return pictures[..., cut:cut + side, cut:cut + side]
+
+# %% mystnb={"figure": {"name": "fig-family", "caption": "Above: the example feature e and, for each rotation, its most similar relative. The number is the cosine of the dictionary vectors after the rotation named above it. Below: the same pictures, moved by these rotations into the pose of the first. If families are real, they look like the first. Shown is the receptive field of one cell."}, "image": {"alt": "Two grids of feature pictures. In the upper one the pattern in the middle turns from one to the next where the cosine is high. In the lower one each is turned back."}} tags=["hide-input"]
 names = ["$e$", *(f"{G.latex[h]}  {S[example, j]:.2f}" for h, j in relatives.items())]
 rows = -(-len(members) // 8)
 with figures.house_style():
     fig, (above, below) = plt.subplots(2, 1, figsize=(7.5, 2.2 + 3.0 * rows))
-    for ax, shown, title in ((above, family, "as they are"),
-                             (below, [family[0], *in_pose], "moved into one pose")):
-        figures.feature_grid(np.stack(list(shown))[:, field, field], ax, names,
-                             columns=min(8, len(members)))
+    for ax, shown, title in ((above, moved[0], "as they are"),
+                             (below, in_pose, "moved into one pose")):
+        figures.feature_grid(window(shown), ax, names, columns=min(8, len(members)))
         ax.set_title(title, loc="left")
     report.figure("family", fig, caption="A family in the order of rotations, and moved",
                   alt="Pictures of a feature family, as they are and in one pose")
@@ -614,8 +622,8 @@ assert alike < 0.999
 # ## On InceptionV1
 #
 # The right-hand column comes from the same cells, run with `profile="inception"`. The weights are the BVLC training of
-# InceptionV1 (GoogLeNet), not the paper's. The family below and {numref}`fig-gallery-inception` are the
-# counterparts of figures above.
+# InceptionV1 (GoogLeNet), not the paper's. The family below, as it is, and
+# {numref}`fig-gallery-inception` are counterparts of figures above.
 
 # %% tags=["hide-input"]
 report.save()

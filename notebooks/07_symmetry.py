@@ -10,8 +10,9 @@
 # # Symmetry, automatically
 #
 # **On {term}`InceptionV1`** about a fifth of the features are invariant, and many have one mirror
-# ({numref}`fig-census-inception`). A tenth have a mirror that is clearer than chance, and random weights hardly any.
-# This chapter finds the symmetry of every feature without looking, and says what chance is.
+# ({numref}`fig-census-inception`). A tenth have a mirror that is clearer than chance. Trained for as long on the same
+# images, the network has ten times as many of these as random weights. This chapter finds the symmetry of every feature
+# without looking, and says what chance is.
 #
 # ```{figure} ../book/reference/07_symmetry/census.png
 # :alt: The lattice of subgroups of D_16 with the number of features in each box. Most are in none, one mirror, and all.

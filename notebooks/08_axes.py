@@ -10,11 +10,12 @@
 # # Which way is up?
 #
 # **On {term}`InceptionV1`** mirrors of features prefer the upright axis, which swaps left and right
-# ({numref}`fig-rose-inception`). Train on turned photographs, and the preference turns along: it is the photographs',
-# as far as the dictionary goes. The network has one of its own as well.
+# ({numref}`fig-rose-inception`); features of random weights lean the same way, if less. Train on turned photographs,
+# and the preference turns along: it is the photographs', as far as the dictionary goes. The network has one of its own
+# as well.
 #
 # ```{figure} ../book/reference/08_axes/rose.png
-# :alt: Roses of mirror axes. For the trained network the upright petal is by far the longest; surrogates have no preference.
+# :alt: Roses of mirror axes. For the trained network the upright petal is by far the longest, for random weights it is the longest, surrogates have no preference.
 # :name: fig-rose-inception
 #
 # InceptionV1, mixed3b, reference run: axes of mirrors (above) and mean leaning to each axis (below), for the trained

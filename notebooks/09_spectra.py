@@ -17,8 +17,8 @@
 # :alt: Histograms of the equivariance score. Shuffled blocks lie near zero, trained features to the left of untrained ones.
 # :name: fig-equivariance-inception
 #
-# InceptionV1, mixed3b, reference run: equivariance score of features, for the trained network, its controls, shuffled
-# blocks, and drawn shapes.
+# InceptionV1, mixed3b, reference run: centred equivariance score of features, for the trained network, its controls,
+# shuffled blocks, and drawn shapes (medians, lines).
 # ```
 #
 # **You will learn**

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Relations, mirrors, a real layer
 #
-# **In the reference run** a matrix with $M^4 = I$ exactly costs next to nothing on clean activations, and nothing at
-# all where it is used, on reconstructions ({numref}`fig-use-reference`). On single points of {term}`InceptionV1` no
-# single matrix will do.
+# **In the reference run** a matrix with $M^4 = I$ exactly costs next to nothing, on clean activations as well as in
+# use, on reconstructions ({numref}`fig-use-reference`). On single points of {term}`InceptionV1` no single matrix will
+# do.
 #
 # ```{figure} ../book/reference/13_relations/in_use.png
 # :alt: Two panels of dots on a logarithmic axis, clean and in use, for six ways to find the matrix.

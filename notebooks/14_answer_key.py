@@ -9,9 +9,9 @@
 # %% [markdown]
 # # An answer key
 #
-# **In the reference run** the true features are known, because we planted them. A group crosscoder finds nearly all of
-# them, with their symmetries and families, and so does a sparse autoencoder that is given blocks afterwards
-# ({numref}`fig-standard-reference`).
+# **In the reference run** the true features are known, because we planted them. A group crosscoder with TopK finds
+# nearly all of them, with their symmetries and families, and so does a sparse autoencoder that is given blocks
+# afterwards ({numref}`fig-standard-reference`).
 #
 # ```{figure} ../book/reference/14_answer_key/standard.png
 # :alt: Four panels of dots for nine methods: cosine, stabilisers, families and variance explained.

@@ -57,7 +57,7 @@
   }
 
   // A slider over the steps of a process goes through them once, when it comes into sight, and ends where it began.
-  // Whoever touches it, or wants no motion, has it for himself.
+  // Not for a reader who wants no motion, and no longer once somebody has touched it.
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
   function play(widget) {
@@ -76,25 +76,31 @@
         clearInterval(timer);
       }
     }, 600);
-    for (const touch of ["pointerdown", "keydown"]) {
-      widget.addEventListener(touch, () => clearInterval(timer), { once: true, capture: true });
-    }
+    widget.addEventListener("touched", () => clearInterval(timer), { once: true });
   }
 
   const inSight = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (isIntersecting) {
         inSight.unobserve(target);
-        play(target);
+        play(target.closest(".plays"));
       }
     }
-  }, { threshold: 0.8 });
+  });
 
   const awaited = new WeakSet();
   function awaitSight(widget) {
-    if (!awaited.has(widget) && widget.querySelector(".noUi-target")) {
-      awaited.add(widget);
-      inSight.observe(widget);
+    const picture = [...widget.querySelectorAll("img")].find((image) => image.offsetParent !== null);
+    if (awaited.has(widget) || !picture || !widget.querySelector(".noUi-target")) {
+      return;
+    }
+    awaited.add(widget);
+    inSight.observe(picture);
+    for (const touch of ["pointerdown", "keydown"]) {
+      widget.addEventListener(touch, () => {
+        inSight.unobserve(picture);
+        widget.dispatchEvent(new Event("touched"));
+      }, { once: true, capture: true });
     }
   }
 

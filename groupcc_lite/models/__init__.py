@@ -12,11 +12,11 @@ from groupcc_lite.models.geometry import Geometry, derive_geometry
 from groupcc_lite.models.networks import GoogLeNet, randomise
 from groupcc_lite.models.tiny_training import TINY_STEPS, VIT_STEPS, train_tiny, train_vit
 from groupcc_lite.models.weight_files import TINY_MODELS, TINY_WEIGHTS, TOLD_WEIGHTS, VIT_WEIGHTS, weights_file
-from groupcc_lite.models.zoo import load_model, patch_model, wrap_model
+from groupcc_lite.models.zoo import load_model, patch_model, reinitialised, wrap_model
 
 __all__ = [
     "AUTOENCODER_FORMAT", "BaseModel", "Geometry", "GoogLeNet", "IMAGE_SHAPE", "ImageAutoencoder", "SceneImages",
     "TINY_MODELS", "TINY_STEPS", "TINY_WEIGHTS", "TOLD_WEIGHTS", "VIT_STEPS", "VIT_WEIGHTS", "activations",
-    "derive_geometry", "load_model", "patch_model", "randomise", "read_together", "train_tiny", "train_vit",
-    "truncate", "weights_file", "wrap_model",
+    "derive_geometry", "load_model", "patch_model", "randomise", "read_together", "reinitialised", "train_tiny",
+    "train_vit", "truncate", "weights_file", "wrap_model",
 ]

@@ -277,6 +277,8 @@ def _geometry_of(network: nn.Module, input_size: int, channels: int) -> Geometry
             raise ValueError(f"{unclear}. Measured: {unmeasured}") from unclear
         if isinstance(unclear, DisagreeingGeometry):
             log.warning("%s. Measured, and used from here on: %s", unclear, geometry)
+        else:
+            log.info("%s. Measured instead of derived: %s", unclear, geometry)
     return geometry
 
 

@@ -529,16 +529,12 @@ def measure_geometry(network: nn.Module, input_size: int, *, trials: int = 24, s
     """Geometry by impulses alone, for networks whose layers `derive_geometry` does not know.
 
     Compares the pixels that move two neighbouring cells in the middle. Raises ValueError if these touch the border
-    of the input, as they do when a layer looks at the whole image, or if they do not describe a square grid.
+    of the input, as they do when a layer looks at the whole image, or if they do not describe a square grid; and if
+    cells away from the middle sit elsewhere than the grid says, as they do after upsampling.
     """
     grid = _grid_of(network, input_size, channels)
-    boxes = []
-    for cell in (grid // 2 - 1, grid // 2):
-        for found in _impulses(network, input_size, cell, trials, seed, channels):
-            if found[0][0] <= 0 and found[0][1] >= input_size - 1:  # it sees all rows: more trials would say the same
-                break
-        boxes.append(found)
-    (before, columns_before), (after, columns_after) = boxes
+    (before, columns_before), (after, columns_after) = (
+        _seen_by(network, input_size, cell, trials, seed, channels) for cell in (grid // 2 - 1, grid // 2))
     stride = after[0] - before[0]
     inside = before[0] > 0 and after[1] < input_size - 1
     if inside and (before != columns_before or after != columns_after):
@@ -551,8 +547,33 @@ def measure_geometry(network: nn.Module, input_size: int, *, trials: int = 24, s
         raise UnclearGeometry(f"two neighbouring cells in the middle see rows {before} and {after}, columns "
                               f"{columns_before} and {columns_after} of {input_size} px: no grid of receptive fields "
                               "inside the image")
-    return Geometry(stride=stride, first=first, input_size=input_size,
-                    receptive_field=before[1] - before[0] + 1, grid=grid)
+    geometry = Geometry(stride=stride, first=first, input_size=input_size,
+                        receptive_field=before[1] - before[0] + 1, grid=grid)
+    _check_spread(network, geometry, trials, seed, channels)
+    return geometry
+
+
+def _check_spread(network: nn.Module, geometry: Geometry, trials: int, seed: int, channels: int) -> None:
+    """Two neighbours cannot tell half a pixel a cell from one. ValueError unless cells a quarter from each end agree,
+    to half a stride: by then an error in the stride has added up to more."""
+    for cell in sorted({geometry.grid // 4, geometry.grid - 1 - geometry.grid // 4}):
+        low, high = geometry.box(cell)
+        rows, _ = _seen_by(network, geometry.input_size, cell, trials, seed, channels)
+        clipped = low <= 0 or high >= geometry.input_size - 1  # the image cuts off a side, so its middle says nothing
+        beside = max(low - rows[0], rows[1] - high) if clipped else abs(low + high - rows[0] - rows[1]) / 2
+        if beside > geometry.stride / 2:
+            raise ValueError(f"by the two middle cells, cell {cell} of {geometry.grid} would see pixels {low} to "
+                             f"{high}, but it sees {rows[0]} to {rows[1]}: the cells are no even grid of whole pixels, "
+                             "as after upsampling; choose a layer before it")
+
+
+def _seen_by(network: nn.Module, input_size: int, cell: int, trials: int, seed: int,
+             channels: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The rows and columns that move a cell on the diagonal."""
+    for found in _impulses(network, input_size, cell, trials, seed, channels):
+        if found[0][0] <= 0 and found[0][1] >= input_size - 1:  # it sees all rows: more trials would say the same
+            break
+    return found
 
 
 def _impulses(network: nn.Module, input_size: int, cell: int, trials: int, seed: int,

@@ -6,12 +6,15 @@ Face (`libraries`); `wrap_model` takes your own module. All become a `BaseModel`
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from groupcc_lite.base import near_matches, require
 from groupcc_lite.models.base import BaseModel, Preprocess
@@ -33,6 +36,10 @@ from groupcc_lite.models.weight_files import (
     verified_file,
 )
 from groupcc_lite.stimuli import SHAPES
+
+log = logging.getLogger(__name__)
+
+Numbers = Sequence[float] | np.ndarray | Tensor
 
 _NAMES = ("tiny-inception", "tiny-inception-told", "tiny-vit", "googlenet", "inceptionv1", "efficientnet-lite0",
           "torchvision/<name>/<layer>", "timm/<name>/<layer>", "hf/<owner>/<name>/<layer>")
@@ -93,8 +100,8 @@ def load_model(name: str = "tiny-inception", layer: str | None = None, *, weight
     return model.to(device)
 
 
-def wrap_model(module: nn.Module, layer: str | nn.Module, *, input_size: int, mean: Sequence[float] | None = None,
-               std: Sequence[float] | None = None, channels: int | None = None, way: str = "auto",
+def wrap_model(module: nn.Module, layer: str | nn.Module, *, input_size: int, mean: Numbers | None = None,
+               std: Numbers | None = None, channels: int | None = None, way: str = "auto",
                grid: TokenGrid | ChannelsLast | None = None, name: str | None = None) -> BaseModel:
     """Your own network as a base model that ends at `layer`: a name from `module.named_modules()`, or the submodule.
 
@@ -115,7 +122,10 @@ def wrap_model(module: nn.Module, layer: str | nn.Module, *, input_size: int, me
     """
     if not isinstance(input_size, int) or input_size < 1:
         raise ValueError(f"input_size is {input_size!r}; expected the side of square images in pixels, such as 224")
-    given = [len(tuple(values)) for values in (mean, std) if isinstance(values, Sequence)]
+    given = [len(values) for values in (mean, std) if hasattr(values, "__len__")]
+    if mean is None and std is None:
+        log.warning("no mean and std are given for %s: its images go in as they are, from 0 to 1. If it was trained on "
+                    "normalised images, say mean=(...), std=(...)", name or type(module).__name__)
     count = channels or (given[0] if given else 3)
     preprocess = Preprocess(mean=_numbers("mean", mean, 0.0, count), std=_numbers("std", std, 1.0, count))
     return _read(module, layer_name(module, layer), name or type(module).__name__, input_size, preprocess, grid=grid,
@@ -140,10 +150,42 @@ def patch_model(like: BaseModel, *, side: int = 8) -> BaseModel:
                       std=(0.25,) * count, name="patches")
 
 
-def _numbers(what: str, value: Sequence[float] | None, default: float, count: int) -> tuple[float, ...]:
+def reinitialised(model: BaseModel, *, seed: int = 0) -> BaseModel:
+    """A copy of a model whose every weight is drawn anew, as PyTorch draws it when such a layer is made.
+
+    The null for what training has done, for a network that no library knows by name. Each part with weights of its own
+    is asked for its `reset_parameters`. ValueError that names those that have none: draw a new network yourself and
+    wrap it.
+
+    >>> model = load_model()
+    >>> untrained = reinitialised(model)
+    >>> untrained.layer == model.layer, untrained.fingerprint == model.fingerprint
+    (True, False)
+    """
+    twin = copy.deepcopy(model)
+    own = [(name, part) for name, part in twin.network.named_modules() if next(part.parameters(recurse=False), None)
+           is not None]
+    resets = {name: getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None)) for name, part in own}
+    lacking = [f"{name or 'itself'} ({type(part).__name__})" for name, part in own if resets[name] is None]
+    if lacking:
+        raise ValueError(f"weights of {', '.join(lacking)} cannot be drawn anew: no reset_parameters there. Make a new "
+                         "network with random weights and give it: model=wrap_model(new_network, layer, ...)")
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for reset in resets.values():
+            reset()
+    twin.fingerprint = twin._fingerprint()
+    return twin
+
+
+def _numbers(what: str, value: Numbers | None, default: float, count: int) -> tuple[float, ...]:
+    if hasattr(value, "tolist"):  # a tensor or an array
+        value = value.tolist()
     if value is not None and not isinstance(value, Sequence):
         raise ValueError(f"{what} is {value!r}; expected {count} numbers, one for each channel")
     numbers = tuple(float(v) for v in value) if value is not None else (default,) * count
+    if max(map(abs, numbers), default=0) > 2:
+        raise ValueError(f"{what} is {tuple(numbers)}, which is for bytes; images go in as 0 to 1, so divide by 255")
     if len(numbers) != count or (what == "std" and min(numbers) <= 0):
         raise ValueError(f"{what} is {value}; expected {count} numbers{' for R, G, B' if count == 3 else ''}"
                          + (", all positive" if what == "std" else ""))

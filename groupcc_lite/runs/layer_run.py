@@ -37,7 +37,7 @@ from groupcc_lite.coders import (
     least_squares,
 )
 from groupcc_lite.groups import FiniteGroup, parse_group
-from groupcc_lite.models import TINY_MODELS, BaseModel, load_model, patch_model
+from groupcc_lite.models import TINY_MODELS, BaseModel, load_model, patch_model, reinitialised
 from groupcc_lite.orbits import (
     IdentityBlocks,
     OrbitRows,
@@ -108,8 +108,12 @@ class Run:
         if isinstance(model, str):
             changes, model = changes | dict(model=model), None
         _require_base_model(model)
+        if changes.get("group", "") is None and action is not None:
+            del changes["group"]  # the action has one
         if "group" in changes:
             changes["group"] = _group_name(changes["group"])
+            if action is not None and parse_group(changes["group"]).name != action.group.name:
+                raise ValueError(f"group is {changes['group']}, and action has {action.group.name}; give one of them")
         self.profile = get_profile(profile, **changes)
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is {seed!r}; expected a non-negative integer")
@@ -184,13 +188,13 @@ class Run:
         return Run(self.profile, self.seed, work=self.work, device=self.device, **given)
 
     def _untrained_model(self) -> BaseModel:
-        """The model's architecture with random weights, for images of the same size; ValueError if nobody knows it."""
+        """The model's architecture with random weights, for images of the same size: a library's, or a copy of the
+        model with its weights drawn anew. ValueError if neither can be had."""
         name, layer, size = self.model.name, self.model.layer, self.model.input_size
         try:
             model = load_model(name, layer, weights="random", device=self.device, input_size=size)
-        except ValueError as error:
-            raise ValueError(f"no untrained copy of {name!r} can be made ({error}); make one yourself and give it: "
-                             "run.control(model=wrap_model(...))") from error
+        except ValueError:
+            return reinitialised(self.model)
         if model.preprocess != self.model.preprocess:
             raise ValueError(f"{name!r} with random weights expects images prepared in another way than this model; "
                              "make an untrained copy yourself and give it: run.control(model=wrap_model(...))")

@@ -20,7 +20,7 @@ from groupcc_lite.orbits import sample_layers
 from groupcc_lite.runs import timed_steps
 from groupcc_lite.runs.answer_plan import answer_studies
 from groupcc_lite.runs.depth import WEIGHTS
-from groupcc_lite.runs.profiles import DepthProfile, KeyProfile, SceneProfile
+from groupcc_lite.runs.profiles import DepthProfile, KeyProfile, SceneProfile, get_profile
 from groupcc_lite.runs.recipes import TURNING
 from groupcc_lite.runs.scene_run import SceneRun
 from groupcc_lite.stimuli import canonical_scenes
@@ -127,11 +127,11 @@ def depth_cost(settings: DepthProfile, device: str) -> dict[str, Any]:
 
 
 def _coder_seconds(models: Sequence[BaseModel], settings: DepthProfile, device: str) -> float:
-    """Of the coders of all layers; a step takes as long as the layer has channels, so the widest one says it of all."""
+    """Of the coders of all layers. A step's time grows with the channels, so the widest layer says it of all."""
     group, channels = parse_group(settings.group), [model.channels for model in models]
     coder = GroupCrosscoder(group, max(channels), settings.latents, activation="batchtopk", k=settings.k).to(device)
     x = torch.randn(settings.batch_size, group.order, max(channels))
-    step = timed_steps.seconds(timed_steps.training_step(coder, x, amp=False))
+    step = timed_steps.seconds(timed_steps.training_step(coder, x, get_profile("book").amp))
     return step * sum(channels) / max(channels) * settings.steps * settings.seeds
 
 

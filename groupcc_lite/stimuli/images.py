@@ -185,7 +185,8 @@ class TensorImages(ImageSource):
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or not len(images):
             raise ValueError(f"images have shape {tuple(images.shape)}; expected (b, 3, size, size) with b > 0")
         if not torch.isfinite(images).all() or images.min() < 0 or images.max() > 1:
-            raise ValueError("images must be finite RGB values in [0, 1]; divide bytes by 255")
+            raise ValueError("images must be finite RGB values in [0, 1], before any normalisation (the model has its "
+                             "mean and std); divide bytes by 255")
         self.images, self.size = images.float(), images.shape[-1]
         self.names = list(names) if names is not None else [f"image-{i}" for i in range(len(images))]
         if len(self.names) != len(images):
@@ -200,11 +201,14 @@ def image_source(images: Any, size: int) -> ImageSource:
     """Whatever somebody has as images -> a source of them, square and of `size` pixels where that can be chosen.
 
     - a folder (path): its photographs, see `PhotoFolder`;
-    - a tensor (b, 3, s, s) or a numpy array (b, s, s, 3) or (b, 3, s, s): bytes, or floats in [0, 1];
-    - a list of Pillow images, or of single images as tensors or arrays: Pillow images are scaled and cropped to `size`;
-    - an `ImageSource`: itself.
+    - a tensor or numpy array of images, (b, 3, h, w), (b, h, w, 3), or grey (b, h, w), (b, 1, h, w): bytes, or floats
+      in [0, 1];
+    - a list of Pillow images, or of single images as tensors or arrays;
+    - an `ImageSource`: itself, as it is.
 
-    ValueError that names what was given for anything else.
+    All but the last are cut to squares and scaled to `size` pixels, but for arrays that are at most 15 % larger, of
+    which the middle will be used. Images under `size` are enlarged, which the log says. ValueError for images under
+    half of that, and for anything else, by what was given.
 
     >>> import numpy as np
     >>> image_source(np.zeros((5, 64, 64, 3), np.uint8), size=64).load([0]).shape
@@ -216,14 +220,44 @@ def image_source(images: Any, size: int) -> ImageSource:
         return images
     if isinstance(images, str | Path):
         return PhotoFolder(images, size)
-    if isinstance(images, Sequence) and len(images):
+    if isinstance(images, Sequence) and not len(images):
+        raise ValueError("images is an empty list; expected at least two images")
+    if isinstance(images, Sequence):
+        shorts = [min(image.size) if isinstance(image, Image.Image) else size for image in images]
+        _say_small(shorts, size)
         images = torch.stack([_one_tensor(image, size) for image in images])
     if isinstance(images, np.ndarray):
         images = torch.from_numpy(np.ascontiguousarray(images))
     if not isinstance(images, Tensor):
         raise ValueError(f"images is {type(images).__name__}; expected a folder, a tensor or array (b, 3, size, size), "
                          "a list of images, or an ImageSource")
-    return TensorImages(_channels_first(images))
+    return TensorImages(_fitted(_channels_first(images), size))
+
+
+_SLACK = 1.15  # arrays up to so much larger than wanted are used as they are, from the middle
+
+
+def _fitted(images: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c s s"]:
+    """Squares from the middle, scaled to `size` unless they are hardly larger."""
+    short = min(images.shape[-2:])
+    top, left = ((side - short) // 2 for side in images.shape[-2:])
+    squares = images[..., top:top + short, left:left + short]
+    if size <= short <= _SLACK * size:
+        return squares
+    _say_small([short] * len(images), size)
+    return torch.nn.functional.interpolate(squares.float(), (size, size), mode="bilinear", antialias=True,
+                                           align_corners=False).clamp(squares.min(), squares.max())
+
+
+def _say_small(shorts: Sequence[int], size: int) -> None:
+    """The log's line about enlarged images; ValueError if some are under half of what is wanted."""
+    tiny = [number for number, short in enumerate(shorts) if short < size // 2]
+    if tiny:
+        raise ValueError(f"image {tiny[0]} has a short side of {shorts[tiny[0]]} px, and {size} px are wanted, so that "
+                         f"turned images have no empty corners; give images of at least {size // 2} px, or scale them "
+                         "yourself")
+    _say_some("enlarged", [f"image {number} (short side {short} px, {size} wanted)"
+                           for number, short in enumerate(shorts) if short < size], len(shorts))
 
 
 def _one_tensor(image: Any, size: int) -> Tensor:
@@ -232,15 +266,21 @@ def _one_tensor(image: Any, size: int) -> Tensor:
     if isinstance(image, str | Path):
         raise ValueError(f"images holds the path {str(image)!r}; give the folder itself, or opened images")
     one = torch.as_tensor(np.asarray(image))
-    if one.ndim != 3:
-        raise ValueError(f"images holds one of shape {tuple(one.shape)}; expected (3, size, size) or (size, size, 3)")
-    return _channels_first(one[None])[0]
+    if one.ndim not in (2, 3):
+        raise ValueError(f"images holds one of shape {tuple(one.shape)}; expected (3, h, w), (h, w, 3) or grey (h, w)")
+    return _fitted(_channels_first(one[None]), size)[0]
 
 
 def _channels_first(images: Tensor) -> Tensor:
-    """Bytes as floats in [0, 1], and channels before rows."""
-    if images.ndim == 4 and images.shape[-1] == 3 != images.shape[1]:
+    """Bytes as floats in [0, 1], channels before rows, grey as three equal channels; ValueError for other shapes."""
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim == 4 and images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
         images = images.permute(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"images have shape {tuple(images.shape)}; expected (b, 3, h, w), (b, h, w, 3), or grey "
+                         "(b, h, w) or (b, 1, h, w), with b > 0")
+    images = images.expand(-1, 3, -1, -1)
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 

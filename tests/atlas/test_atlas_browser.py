@@ -71,7 +71,7 @@ def test_a_click_shows_everything_about_the_feature(visit, site):
     page.wait_for_selector(".heatmap[data-ready=yes]")
     assert page.url.endswith(f"#f/{number}") and title(page) == f"Feature {number}"
     subgroup = site.numbers["subgroups"][str(table["subgroup"][row])]
-    text = page.locator("p.kept").inner_text()
+    text = page.locator("div.kept").inner_text()
     assert subgroup["words"].replace("nothing but the identity", "No element but the identity") in text
     assert f"Margin {table['margin'][row]:.2f}" in text and "doubtful" not in text
     assert f"inside {table['inside'][row]:.2f}" in text.replace("−", "-")
@@ -134,7 +134,7 @@ def test_an_invariant_feature_is_shown_as_it_is_with_its_own_threshold(visit, si
     assert page.locator(".circle .threshold").first.get_attribute("r") == str(82 * (INVARIANT + 1) / 2)
     text = page.inner_text("#reads")
     assert "not centred" in text and f"threshold {INVARIANT}" in text
-    assert "outside" not in page.inner_text("p.kept") and f"threshold {INVARIANT}" in page.inner_text("p.kept")
+    assert "outside" not in page.inner_text("div.kept") and f"threshold {INVARIANT}" in page.inner_text("div.kept")
     assert page.locator(".stage output").inner_text().startswith("e   c = 1")
 
 
@@ -176,7 +176,7 @@ def test_old_data_are_shown_as_they_were_made(visit, site):
     row = COPIES * 3 + 1
     page = visit(f"{folder.as_uri()}/index.html#f/{table['features'][row]}")
     label = numbers["subgroups"][str(table["subgroup"][row])]["label"].replace(" x ", " × ")
-    assert page.locator("p.kept strong").inner_text() == label
+    assert page.locator("div.kept strong").inner_text() == label
     assert all(radius == pytest.approx(82 * (table["profile"][row][h] + 1) / 2, abs=0.1) for h, radius in radii(page))
     assert page.locator(".circle .threshold").first.get_attribute("r") == str(82 * 1.7 / 2)
     assert page.locator(".worth").count() == 0 and "onfirmed" not in page.inner_text("#detail")
@@ -187,7 +187,7 @@ def test_old_data_are_shown_as_they_were_made(visit, site):
                  if numbers["subgroups"][str(k)]["label"] == "all")
     page.evaluate("(number) => { location.hash = `#f/${number}`; }", whole)
     wait_for_title(page, f"Feature {whole}")
-    assert "threshold 0.7" in page.inner_text("p.kept") and "threshold 0.7" in page.inner_text("#reads")
+    assert "threshold 0.7" in page.inner_text("div.kept") and "threshold 0.7" in page.inner_text("#reads")
 
 
 def test_the_map_zooms_and_shows_more_pictures(visit, site):
@@ -364,19 +364,40 @@ def test_a_symmetry_shows_its_features_beside_the_maps(visit, site):
     wait_for_title(page, f"Feature {next(iter(listed))}")
     page.keyboard.press("Escape")
     wait_for_title(page, f"{len(rows)} features")
+    page.locator(".examples a").first.click()
+    wait_for_title(page, f"Feature {next(iter(listed))}")
     page.click("#reset")
+    wait_for_title(page, "Every feature, and how it turns")
+
+
+def test_every_filter_leads_to_a_list_and_an_empty_one_says_so(visit, site):
+    page = visit(f"{site.url}#f/5")
+    wait_for_title(page, "Feature 5")
+    page.select_option("#family", "crosscoder/1")
+    count = sum(int(k) == 1 for k in site.numbers["tables"]["crosscoder"]["family"])
+    wait_for_title(page, f"{count} features")
+    page.fill("#number", "99999")
+    wait_for_title(page, "No feature is left")
+    page.click("#reset")
+    page.fill("#number", "0-99999")  # nothing is filtered out
     wait_for_title(page, "Every feature, and how it turns")
 
 
 def test_doubtful_labels_are_hollow_and_numbers_explain_themselves(visit, site):
     page = visit(site.url)
     table = site.numbers["tables"]["crosscoder"]
-    page.evaluate("() => { maps.crosscoder.table.margin[1] = 0.04; recolourMaps(); }")
-    hollow = [page.evaluate("(row) => maps.crosscoder.look(row).hollow", row) for row in range(len(table["features"]))]
-    assert hollow == [row == 1 or bool(margin < 0.05) for row, margin in enumerate(table["margin"])]
-    assert not all(hollow)
+    labels = [site.numbers["subgroups"][str(k)]["label"] for k in table["subgroup"]]
+    plain, symmetric = labels.index("none"), labels.index("one mirror")
+    page.evaluate("(rows) => { for (const row of rows) maps.crosscoder.table.margin[row] = 0.04; recolourMaps(); }",
+                  [plain, symmetric])
+    look = "(row) => maps.crosscoder.look(row).hollow"
+    assert [row for row in range(len(labels)) if page.evaluate(look, row)] == [symmetric]
+    page.click(".chip[data-label='one mirror']")
+    tagged = [link.get_attribute("href") for link in page.locator(".examples a").all()
+              if "doubtful" in link.inner_text()]
+    assert tagged == [f"#f/{table['features'][symmetric]}"]
     page.select_option("#colour", "drawing")
-    assert not page.evaluate("maps.crosscoder.look(0).hollow")
+    assert not page.evaluate(look, symmetric)
     page = visit(f"{site.url}#f/{table['features'][0]}")
     assert page.locator(".help").count() == 3
     for mark in page.locator(".help").all():

@@ -130,3 +130,15 @@ def test_bad_options_are_one_clear_error():
         explorer(figure, [], alt=str)
     with pytest.raises(ValueError, match="frames is 0"):
         explorer(figure, [1.0], alt=str, live=False, frames=0)
+
+
+@pytest.mark.parametrize("start, index", [(-1, 2), (-3, 0), (1, 1)])
+def test_a_start_may_be_counted_from_the_end(start, index):
+    slider, shown = parts(feature_stack([picture()] * 3, ["a", "b", "c"], ["one", "two", "three"], start=start))
+    assert slider.index == shown.selected_index == index
+
+
+def test_steps_of_a_process_are_marked_for_the_page():
+    settings = [picture()] * 2, ["a", "b"], ["one", "two"]
+    assert "plays" in feature_stack(*settings, plays=True)._dom_classes
+    assert "plays" not in feature_stack(*settings)._dom_classes

@@ -247,3 +247,26 @@ def test_impulse_test_notices_wrong_geometry(change):
     check_geometry(model.network, model.geometry)
     with pytest.raises(ValueError, match="impulse test failed"):
         check_geometry(model.network, replace(model.geometry, **change))
+
+
+@pytest.mark.parametrize("network, size", [
+    (nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ConvTranspose2d(8, 8, 2, 2)), 32),
+    (nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.ConvTranspose2d(8, 8, 2, 2)), 32),
+    (nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Upsample(scale_factor=2)), 48)])
+def test_a_layer_after_upsampling_is_refused(network, size):
+    """Neighbouring cells share windows, so the two in the middle alone look like a coarser grid, at wrong places."""
+    with pytest.raises(ValueError, match="as after upsampling; choose a layer before it|no grid of receptive fields"):
+        measure_geometry(network, size)
+    with pytest.raises(ValueError, match="Measured: .*upsampling|choose an input_size"):
+        wrap_model(network, "1" if len(network) == 2 else "3", input_size=size)
+
+
+def test_a_measured_geometry_is_said_to_be_measured(caplog):
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x.flip(-1).flip(-1)
+
+    with caplog.at_level(logging.INFO, logger="groupcc_lite"):
+        model = wrap_model(nn.Sequential(nn.Conv2d(3, 4, 3), Odd()), "1", input_size=24)
+    assert model.geometry == Geometry(1, 1.0, 3, 24, 22)
+    assert "Measured instead of derived" in caplog.text

@@ -2,6 +2,7 @@
 
 import urllib.error
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from groupcc_lite.models import weight_files, zoo
 from groupcc_lite.models.base import BaseModel
 from groupcc_lite.models.cut import truncate
 from groupcc_lite.models.weight_files import TINY_WEIGHTS, weights_file
-from groupcc_lite.models.zoo import load_model, load_tiny, patch_model, wrap_model
+from groupcc_lite.models.zoo import load_model, load_tiny, patch_model, reinitialised, wrap_model
 
 
 @pytest.fixture(scope="module")
@@ -378,3 +379,63 @@ def test_patches_have_the_colours_that_the_network_sees(count):
     assert pixels.input_channels == count and pixels.channels == 4 * count
     expected = (images[..., :4, :4].mean((2, 3)) - 0.5) / 0.25
     torch.testing.assert_close(pixels(images)[0, ::4, 0, 0], expected[0])
+
+
+class Branch(nn.Module):
+    """A layer that the graph cannot show, so that it is read by a hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6)
+
+    def forward(self, x):
+        return self.norm(self.conv(x)).relu() if x.sum() > -1e9 else x
+
+
+@pytest.mark.parametrize("network, layer", [
+    (nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 3)), "3"), (Branch(), "norm")])
+def test_a_copy_with_new_weights(network, layer):
+    """Every weight is drawn anew, the running means are forgotten, the network that was given stays as it is."""
+    norm = next(part for part in network.modules() if isinstance(part, nn.BatchNorm2d))
+    norm.running_mean += 7
+    model = wrap_model(network, layer, input_size=24, mean=(0.5,) * 3, std=(0.2,) * 3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    twin, again, other = (reinitialised(model, seed=seed) for seed in (0, 0, 1))
+    images = torch.rand(2, 3, 24, 24)
+    assert twin.fingerprint == again.fingerprint != other.fingerprint and twin.fingerprint != model.fingerprint
+    assert torch.equal(twin(images), again(images)) and not torch.equal(twin(images), model(images))
+    assert twin.geometry == model.geometry and twin.preprocess == model.preprocess
+    drawn = twin.network.state_dict()
+    assert all(value.abs().max() == 0 for name, value in drawn.items() if name.endswith("running_mean"))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_weights_that_nobody_can_draw_are_named():
+    class Gain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return x * self.gain
+
+    model = wrap_model(nn.Sequential(nn.Conv2d(3, 4, 3), Gain()), "1", input_size=16, mean=(0.5,) * 3, std=(0.2,) * 3)
+    with pytest.raises(ValueError, match=r"weights of 1 .* cannot be drawn anew: .*wrap_model\(new_network"):
+        reinitialised(model)
+
+
+@pytest.mark.parametrize("mean, message", [
+    ((123.7, 116.8, 103.9), "for bytes; images go in as 0 to 1, so divide by 255"),
+    ((0.5, 0.5), r"std is \(0.2, 0.2, 0.2\); expected 2 numbers")])
+def test_means_that_do_not_fit_are_refused(mean, message):
+    with pytest.raises(ValueError, match=message):
+        wrap_model(nn.Conv2d(3, 4, 3), "", input_size=16, mean=mean, std=(0.2,) * 3)
+
+
+def test_mean_and_std_may_be_arrays_and_their_absence_is_said(caplog):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    given = wrap_model(network, "0", input_size=16, mean=np.full(3, 0.5), std=torch.full((3,), 0.25))
+    assert given.preprocess == wrap_model(network, "0", input_size=16, mean=(0.5,) * 3, std=(0.25,) * 3).preprocess
+    assert "mean" not in caplog.text
+    wrap_model(network, "0", input_size=16)
+    assert "no mean and std are given for Sequential: its images go in as they are" in caplog.text

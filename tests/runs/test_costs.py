@@ -21,6 +21,19 @@ def test_cost_is_measured_without_weights_or_images():
     assert stages["one matrix for the layer"]["steps"] == 20
     with pytest.raises(ValueError, match="no image in"):
         costs.cost("smoke", images="tests")
+    assert costs._image_count("inceptionv1", 0, None) == costs.IMAGENET_TRAIN
+    assert costs._image_count("googlenet", 0, None) == costs.SAMPLE_PHOTOS
+
+
+def test_a_stage_that_needs_an_extra_says_so_and_the_others_are_measured(monkeypatch):
+    def lacking(settings, device):
+        raise ModuleNotFoundError("other people's networks need 'timm', which is not installed")
+
+    monkeypatch.setattr(costs, "depth_cost", lacking)
+    stages = costs.cost("smoke")
+    assert stages.pop("layers of two networks") == {"not measured": "other people's networks need 'timm', which is not "
+                                                                    "installed"}
+    assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.base import described
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Training, train
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
+from groupcc_lite.models import wrap_model
 from groupcc_lite.orbits import IdentityBlocks, OrbitStream
 from groupcc_lite.runs.layer_run import Run
 from groupcc_lite.symmetry import max_cosine, stabilisers
@@ -416,3 +417,21 @@ def test_a_table_survives_the_way_through_a_file(run, tmp_path):
     back = pandas.read_csv(tmp_path / "features.csv", index_col="latent", dtype={"confirmed": "boolean"},
                            keep_default_na=False, na_values=[""])
     assert back.symmetry.tolist() == frame.symmetry.tolist() and back.confirmed.equals(frame.confirmed)
+
+
+def test_a_group_and_another_groups_action_are_refused(tmp_path):
+    action = PlanarAction(cyclic(8))
+    with pytest.raises(ValueError, match="group is C_4, and action has C_8; give one of them"):
+        Run("smoke", group="C_4", action=action, work=tmp_path)
+    assert Run("smoke", group=None, action=action, work=tmp_path).group == cyclic(8)
+    assert Run("smoke", group=cyclic(8), action=action, work=tmp_path).group == cyclic(8)
+
+
+def test_a_network_that_no_library_knows_has_an_untrained_control(tmp_path):
+    """A copy with new weights, on the same images."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU())
+    model = wrap_model(network, "1", input_size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
+    run = Run("smoke", group="C_4", model=model, images=torch.rand(8, 3, 32, 32), work=tmp_path)
+    untrained = run.control("untrained")
+    assert untrained.model.fingerprint != model.fingerprint and untrained.model.geometry == model.geometry
+    assert untrained.all_images.fingerprint == run.all_images.fingerprint

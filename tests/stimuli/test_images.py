@@ -98,11 +98,38 @@ def test_whatever_somebody_has_becomes_a_source(tmp_path):
 
 
 @pytest.mark.parametrize("images, message", [
-    (7, "images is int; expected a folder"), ([], "images is list"), (["a.png"], "give the folder itself"),
-    ([np.zeros((4, 4))], "one of shape"), (np.full((1, 8, 8, 3), 2.0), "divide bytes by 255")])
+    (7, "images is int; expected a folder"), ([], "images is an empty list"), (["a.png"], "give the folder itself"),
+    ([np.zeros(4)], "one of shape"), (np.zeros((2, 5, 8, 8)), r"expected \(b, 3, h, w\)"),
+    (np.full((1, 8, 8, 3), 2.0), "divide bytes by 255")])
 def test_what_is_no_image_is_named(images, message):
     with pytest.raises(ValueError, match=message):
         image_source(images, 8)
+
+
+def test_arrays_are_scaled_as_pictures_are_unless_they_are_hardly_larger(caplog):
+    """Not cut to their middle, of which most users would never hear."""
+    large = np.random.default_rng(0).integers(0, 256, (1, 6, 12, 3)).repeat(20, 1).repeat(20, 2).astype(np.uint8)
+    picture = image_source([Image.fromarray(large[0])], 48).load([0])
+    for form in (large, torch.from_numpy(large), [large[0]], large.transpose(0, 3, 1, 2) / 255):
+        found = image_source(form, 48).load([0])
+        assert found.shape == (1, 3, 48, 48) and (found - picture).abs().mean() < 0.02  # bilinear against bicubic
+    almost = torch.rand(2, 3, 54, 54)
+    assert torch.equal(image_source(almost, 48).load([0, 1]), almost)
+    assert not caplog.text
+    assert image_source(torch.rand(2, 3, 30, 40), 48).load([0]).shape == (1, 3, 48, 48)
+    assert "enlarged 2 of 2 images: image 0 (short side 30 px, 48 wanted)" in caplog.text
+
+
+@pytest.mark.parametrize("form", [torch.rand(4, 3, 20, 20), [Image.new("RGB", (60, 20))] * 2])
+def test_images_under_half_the_size_are_refused_in_lists_too(form):
+    with pytest.raises(ValueError, match="image 0 has a short side of 20 px, and 48 px are wanted"):
+        image_source(form, 48)
+
+
+def test_grey_arrays_become_three_equal_channels():
+    grey = torch.rand(3, 24, 24)
+    for form in (grey, grey[:, None], grey[..., None].numpy(), [one.numpy() for one in grey]):
+        assert torch.equal(image_source(form, 24).load(range(3)), grey[:, None].expand(-1, 3, -1, -1))
 
 
 def test_small_photographs_are_enlarged_and_the_log_says_how_many(tmp_path, caplog):

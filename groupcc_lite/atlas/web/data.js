@@ -57,7 +57,8 @@ class Table {
       : { profile: this.part(this.centred, row), plain, name: "c′", tau, whole };
   }
 
-  doubtful(row) { return this.hasBlocks && this.margin[row] < DOUBTFUL; }
+  /* Whether its symmetry is to be doubted; of "none" there is nothing to doubt. */
+  doubtful(row) { return this.hasBlocks && this.label(row) !== "none" && this.margin[row] < DOUBTFUL; }
 
   drawn(row) { return this.drawing[row] < 0 ? null : this.facts.shapes[this.drawing[row]]; }
 

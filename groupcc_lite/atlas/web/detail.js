@@ -42,11 +42,12 @@ function hidden(image) {
 const HELP = {
   Margin: "How far the deciding cosine lies from the threshold. Near zero, a slightly different threshold would give another label; below zero, a cosine outside the stabiliser passes it as well.",
   Equivariance: "1 if the cosine of two blocks depends only on the element that leads from one to the other, as it does where everything turns with the image. Near 0, the blocks follow no such rule.",
-  "Power in each irrep": "The feature split into waves over the group. A1 is what no element changes; E1 goes round once in a full turn, E2 twice, and so on; A2 changes its sign under mirrors.",
+  "Power in each irrep": "The feature split into waves over the group, and the share of its squared length in each.",
 };
 
 /* A question mark that says what a number means when it is opened. */
-const help = (term) => make("details", { class: "help" }, make("summary", { "aria-label": `What is this: ${term}` }, "?"), make("span", {}, HELP[term]));
+const help = (term, more = "") => make("details", { class: "help" }, make("summary", { "aria-label": `What is this: ${term}` }, "?"),
+  make("span", {}, `${HELP[term]} ${more}`));
 
 /* ------------------------------------------------------------------------------------------------- the profile */
 
@@ -176,7 +177,8 @@ function spectrum(table, row) {
   line.append("text").attr("class", "value").attr("x", (_, k) => 48 + x(shares[k])).attr("y", 10.5)
     .text((_, k) => `${(100 * shares[k]).toFixed(0)} %`);
   line.append("title").text((irrep) => `${irrep.name}: ${irrep.meaning}`);
-  return make("figure", { class: "powers" }, svg.node(), make("figcaption", {}, "Power in each irrep", help("Power in each irrep")));
+  return make("figure", { class: "powers" }, svg.node(), make("figcaption", {}, "Power in each irrep"),
+    help("Power in each irrep", irreps.map((irrep) => `${irrep.name}: ${irrep.meaning}.`).join(" ")));
 }
 
 /* Where the cosines lie about the threshold: a label with a small margin is to be doubted. */

@@ -91,7 +91,7 @@ function hover(map, row, x, y) {
   if (card.dataset.shows !== key) {
     card.dataset.shows = key;
     card.replaceChildren(picture(table, row, 132), make("strong", {}, `${table.hasBlocks ? "" : "SAE "}${table.features[row]}`),
-      make("span", {}, [table.label(row) && named(table.label(row)), table.drawn(row)].filter(Boolean).join(" · ")),
+      make("span", {}, [table.label(row) && named(table.label(row)), table.doubtful(row) && "doubtful", table.drawn(row)].filter(Boolean).join(" · ")),
       make("span", {}, `fires on ${percent(table.frequency[row])}`));
   }
   const box = map.box.getBoundingClientRect(), right = box.left + x + 30 + card.offsetWidth < innerWidth;
@@ -155,7 +155,7 @@ function feature(table, row) {
       make("div", { class: "stage" }, make("div", { class: "frame" }, image),
         make("label", { for: "element" }, "Move it by ", says), slider),
       make("div", {},
-        make("p", { class: "kept" }, symmetry, marginScale(table, row),
+        make("div", { class: "kept" }, symmetry, marginScale(table, row),
           make("small", {}, `Margin ${decimals(table.margin[row])}`, help("Margin"), doubtful)),
         list([...common(table, row),
               ["Equivariance", make("span", {}, decimals(table.equivariance[row]), help("Equivariance"))]]))),
@@ -203,7 +203,7 @@ function introduction() {
   return [make("h2", {}, "Every feature, and how it turns"),
     make("p", {}, `Each point is a feature. In the map of the crosscoder, features lie close when they are alike after one of them was moved by an element of ${pretty(facts.group.name)}. In that of the autoencoder they must be alike as they are.`),
     make("p", {}, "Point at a feature to see what it looks for in an image. Choose it to see how its blocks compare, which elements leave it as it is, how often it fires, and which other features are the same one, moved."),
-    make("p", {}, "The colour of a point is its symmetry. Hollow points have one that is doubtful."),
+    make("p", {}, "The colour of a point is its symmetry. Hollow points, and pictures with a broken ring, have one that is doubtful."),
     make("h3", {}, "To begin with"),
     make("p", { class: "aside" }, "The feature with the closest relatives, and for each symmetry the one whose label is surest."),
     make("ul", { class: "relatives examples" }, example(closest, "relatives"), ...examples)];
@@ -218,17 +218,20 @@ const LISTED = 60;  // more pictures than that nobody looks at
 
 /* While filters are on and nothing is chosen: the features that are left, the surest first. */
 function filtered() {
+  const left = Object.values(maps).map(({ table, shown }) => [d3.sum(shown), table.count]);
+  if (left.every(([some]) => some === 0)) return [make("h2", {}, "No feature is left"), make("p", {}, "None passes all filters at once.")];
+  if (left.every(([some, all]) => some === all)) return introduction();
   return Object.values(maps).flatMap(({ table, shown }) => {
     const sure = (row) => (table.picture[row] >= 0 ? 8 : 0) + (table.hasBlocks ? 2 * proofs(table, row) + table.margin[row] : table.frequency[row]);
     const rows = d3.range(table.count).filter((row) => shown[row]).sort((a, b) => sure(b) - sure(a));
-    if (!rows.length || rows.length === table.count) return [];  // nothing, or nothing was filtered out
+    if (!rows.length || rows.length === table.count) return [];  // the filter is about the other map
     const item = (row) => make("li", {}, make("a", { href: table.hash(row) }, hidden(picture(table, row, 64, "small")),
       make("span", { class: "unseen" }, `${table.hasBlocks ? "Feature" : "SAE feature"} `), make("span", { class: "number" }, String(table.features[row])),
       table.doubtful(row) ? make("span", { class: "doubt" }, "doubtful") : null));
     const doubtful = rows.filter((row) => table.doubtful(row)).length;
     const more = rows.length > LISTED ? ` The first ${LISTED}:` : "";
     return [make("h2", {}, `${plural(rows.length, table.hasBlocks ? "feature" : "SAE feature")}`),
-      table.hasBlocks ? make("p", { class: "aside" }, `The surest first; ${doubtful} of them doubtful.${more}`) : make("p", { class: "aside" }, `The most frequent first.${more}`),
+      table.hasBlocks ? make("p", { class: "aside" }, `The surest first; ${doubtful} doubtful.${more}`) : make("p", { class: "aside" }, `The most frequent first.${more}`),
       make("ul", { class: "relatives examples" }, ...rows.slice(0, LISTED).map(item))];
   });
 }
@@ -249,12 +252,11 @@ function controls() {
   at("symmetry").replaceChildren(...symmetryLabels().map((label) => {
     const button = make("button", { type: "button", class: "chip", "aria-pressed": "false", "data-label": label,
                                     title: wordsOf(label) },
-      make("span", { class: "sign" }), named(label), isTechnical(label) ? make("small", {}, wordsOf(label)) : null,
+      make("span", { class: "sign" }), named(label), isTechnical(label) && wordsOf(label) ? make("small", {}, wordsOf(label)) : null,
       make("small", {}, String(counts.get(label) ?? 0)));
     button.addEventListener("click", () => {
       if (!state.symmetries.delete(label)) state.symmetries.add(label);
-      applyFilters();
-      release();  // the panel shows the features that are left
+      refilter();
     });
     return button;
   }));
@@ -266,8 +268,8 @@ function controls() {
       option(`${kind}/${number}`, `${number < 0 ? "none" : number} (${sizes.get(number)})`))));
   }));
   at("number").placeholder = `${table.features[withClosestRelatives(table)]}, or 300–320`;
-  at("family").addEventListener("change", () => showFamily(at("family").value));
-  at("number").addEventListener("input", readNumbers);
+  at("family").addEventListener("change", () => { showFamily(at("family").value); release(); });
+  at("number").addEventListener("input", () => { readNumbers(); release(); });
   at("number").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !state.wanted) return;
     const map = Object.values(maps).find(({ shown }) => shown.includes(1));
@@ -279,6 +281,7 @@ function controls() {
     at("number").value = "";
     readNumbers();
     showFamily("");
+    release();
   });
   const modes = ["auto", "light", "dark"];
   at("theme").addEventListener("click", () => theme.choose(modes[(modes.indexOf(theme.mode) + 1) % 3]));
@@ -286,8 +289,17 @@ function controls() {
   applyFilters();
 }
 
+/* What a label means; nothing where subgroups of that name hold different elements. */
 function wordsOf(label) {
-  return Object.values(facts.subgroups).find((subgroup) => subgroup.label === label).words;
+  const words = new Set(Object.values(facts.subgroups).filter((subgroup) => subgroup.label === label).map(({ words: own }) => own));
+  return words.size === 1 ? pretty([...words][0]) : "";
+}
+
+/* After a filter was set by hand the panel shows the features that are left. */
+function refilter() {
+  applyFilters();
+  release();
+  say(`Shown: ${at("count").textContent}`);
 }
 
 function sayTheme() { at("theme").textContent = `Theme: ${theme.mode === "auto" ? "automatic" : theme.mode}`; }

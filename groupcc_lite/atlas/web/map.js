@@ -229,7 +229,9 @@ class FeatureMap {
       context.drawImage(sheet.image, sheet.x, sheet.y, sheet.size, sheet.size, x - side / 2, y - side / 2, side, side);
       context.restore();
     }
-    context.strokeStyle = this.look(row).colour;
+    const look = this.look(row);
+    context.strokeStyle = look.colour;
+    if (look.hollow) context.setLineDash([3, 3]);
     context.stroke();
     context.restore();
   }
