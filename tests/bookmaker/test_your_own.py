@@ -57,6 +57,26 @@ def affordable(monkeypatch):
         monkeypatch.setattr(place, "load_model", partial(load_model, weights="random", input_size=SIDE))
 
 
+class Gain(torch.nn.Module):
+    """A network with a weight of its own that nothing can draw anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), Scale())
+
+    def forward(self, x):
+        return self.gain(x)
+
+
+class Scale(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return x * self.scale
+
+
 @pytest.mark.slow
 def test_the_recipe_runs_as_printed(photographs, affordable, capsys):
     recipe, names = code_blocks(PAGE.read_text())[0], {}
@@ -105,9 +125,20 @@ def test_a_network_of_the_readers_own_is_wrapped_as_printed(capsys):
     assert re.match(r"6 Geometry\(stride=4, ", capsys.readouterr().out)
 
 
+@pytest.mark.slow
+def test_a_network_of_the_readers_own_gets_its_report_as_printed(photographs, monkeypatch):
+    few = dict(steps=6, batch_size=32, latents=64, k=8, points_per_image=6, held_out=0.25, mask_radius=20.0,
+               atlas_size=32, atlas_steps=1)
+    monkeypatch.setitem(profiles.PROFILES, "book", dataclasses.replace(profiles.PROFILES["book"], **few))
+    names = {"my_network": Stem(), "Run": Run}
+    for block in code_blocks(PAGE.read_text())[3:5]:
+        exec(compile(block, str(PAGE), "exec"), names)
+    assert names["run"].group.name == "C_4" and Path("report/index.html").is_file()
+
+
 def test_the_transformer_on_the_page_runs_as_printed(affordable, photographs, capsys):
     names = {"load_model": zoo.load_model, "Run": Run}
-    exec(compile(code_blocks(PAGE.read_text())[4], str(PAGE), "exec"), names)
+    exec(compile(code_blocks(PAGE.read_text())[5], str(PAGE), "exec"), names)
     assert capsys.readouterr().out == "True 40.0\n"
     assert names["run"].coder().dictionary.shape == (1024, 8, 192)
 
@@ -120,7 +151,7 @@ def test_layers_are_compared_as_printed(affordable, photographs, monkeypatch, ca
                         dataclasses.replace(profiles.DEPTH_PROFILES["book"], **small))
     monkeypatch.setattr(depth, "load_model", lambda name, layer, weights=None: load_model(
         f"{name}/{layer}", weights="random", input_size=SIDE))
-    exec(compile(code_blocks(PAGE.read_text())[5], str(PAGE), "exec"), {})
+    exec(compile(code_blocks(PAGE.read_text())[6], str(PAGE), "exec"), {})
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 8 and said[0].startswith("torchvision/resnet18/layer1/trained: linear ceiling ")
 
@@ -144,6 +175,14 @@ def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, 
         "group is": lambda: Run("book", group="dihedral(8)"),
         "model is a bare": lambda: Run("book", model=pooled),
         "images is`, `images have shape": lambda: Run("book", images=torch.zeros(2, 5, 8, 8)).source(),
+        "has a short side of": lambda: Run("book", images=torch.zeros(2, 3, 8, 8)).source(),
+        "a split needs at least 2 images": lambda: Run("book", images=torch.zeros(1, 3, 160, 160)).source(),
+        "as after upsampling": lambda: zoo.wrap_model(torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ConvTranspose2d(8, 8, 2, 2)), "1", input_size=32),
+        "cannot say which pixels": lambda: zoo.wrap_model(torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3), torch.nn.AdaptiveAvgPool2d(1)), "1", input_size=32),
+        "cannot be drawn anew": lambda: Run("book", images="photographs", model=zoo.wrap_model(
+            Gain(), "gain", input_size=32)).control("untrained"),
         "batch_size is": lambda: Run("book", model=zoo.wrap_model(pooled, "layer1", input_size=96),
                                      images="photographs", batch_size=4000).coder(),
         "cannot download torchvision's weights": lambda: load_model("torchvision/resnet18/layer2")}
