@@ -133,6 +133,10 @@ class GroupCrosscoder(SavedModule):
         read = x0 * self.scale - self.b
         return read if self.hidden is None else nn.functional.linear(read, self.W_h, self.b_h).relu()
 
+    def extra_repr(self) -> str:
+        sparsity = f"{self.activation}, k={self.k}" if self.k is not None else self.activation
+        return f"{self.group.name}, channels={self.channels}, latents={self.latents}, {sparsity}"
+
     def encode(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
         """Latents of untransformed activations x0 (the model's units); in training mode BatchTopK's of this batch."""
         pre = self.preactivations(x0)

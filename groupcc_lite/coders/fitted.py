@@ -106,7 +106,7 @@ def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *,
 
 
 @torch.no_grad()
-def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6,
+def fit_blocks(sae: GroupCrosscoder, source: OrbitSource | Tensor, *, ridge: float = 1e-6,
                batch_size: int = 1024) -> FittedCrosscoder:
     """Least squares from an autoencoder's latents of x[e] to all blocks of x, over a source of orbits.
 
@@ -126,6 +126,9 @@ def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6
     if not isinstance(sae, SparseAutoencoder):
         raise ValueError(f"the coder belongs to {sae.group.name} and has its blocks already; expected a sparse "
                          "autoencoder, which reads and writes one block")
+    if not hasattr(source, "group"):
+        raise ValueError(f"source is {type(source).__name__}, which does not say its group; give TensorOrbits(x, group) "
+                         "with x of shape (samples, group elements, channels)")
     found, summed = FittedCrosscoder(sae, source.group).to(sae.device), moments(sae, source, batch_size=batch_size)
     weights, scale = summed.blocks(ridge), float(sae.scale)
     found.W_d.copy_((weights * scale).view_as(found.W_d))

@@ -39,7 +39,7 @@ class Metrics:
     """Mean number of active latents."""
     dead: float
     """Fraction of latents that never fire on these data."""
-    frequency: Float[np.ndarray, " m"]
+    frequency: Float[np.ndarray, " m"] = dataclasses.field(repr=False)
     """Fraction of samples on which each latent fires."""
 
     def row(self) -> dict[str, float | int]:

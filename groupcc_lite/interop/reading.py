@@ -42,7 +42,10 @@ def load_dictionary(path: str | Path, format: str | None = None, *, scale: float
     """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"{path} does not exist; expected a folder with a saved dictionary, or a file")
+        raise ValueError(f"{path} does not exist; expected a folder with a saved dictionary, or a file. A dictionary "
+                         "of SAELens that has a name: from_module(SAE.from_pretrained(release, sae_id))")
+    if path.suffix == ".json":
+        raise ValueError(f"{path} holds settings; give the folder that it is in, {path.parent}")
     if format is not None and format not in FORMATS:
         raise ValueError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
     format = format or _recognised(path)

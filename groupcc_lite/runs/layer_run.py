@@ -412,9 +412,14 @@ class Run:
         return _rows(self._coder_folder(kind, **changes) / "metrics.jsonl")
 
     def evaluate(self, coder: GroupCrosscoder | FittedCrosscoder) -> coders.Metrics:
-        """Metrics on the held-out images."""
+        """Metrics on the held-out images; a warning in the log if the coder explains nothing of them."""
         held_out = self.orbits("held-out")
-        return coders.evaluate(coder, IdentityBlocks(held_out) if coder.group.order == 1 else held_out)
+        found = coders.evaluate(coder, IdentityBlocks(held_out) if coder.group.order == 1 else held_out)
+        if found.fve < 0:
+            log.warning("on held-out images this coder is worse than their mean (fve %.2f): nothing that is read from "
+                        "it means anything. Train longer, and on more images; the linear ceiling says what is "
+                        "possible", found.fve)
+        return found
 
     def curve(self, kind: str = "crosscoder") -> list[dict[str, Any]]:
         """The sparsity trade-off: one short training per lambda (ReLU + L1) and per k (TopK), same budget each."""

@@ -312,4 +312,8 @@ def _changed(profile: Any, known: dict[str, Any], kind: type, changes: dict[str,
     if unknown:
         raise ValueError(f"a profile has no field {', '.join(unknown)}; {near_matches(unknown[0], sorted(fields))}"
                          f"fields are {', '.join(sorted(fields))}")
+    for name, value in changes.items():
+        was = getattr(profile, name)
+        if type(was) is int and isinstance(value, float):
+            raise ValueError(f"{name} is {value!r}; expected a whole number, such as {was}")
     return dataclasses.replace(profile, **changes)

@@ -268,3 +268,11 @@ def test_few_of_many_latents_are_selected_in_the_same_way():
     assert float(coder.loss(x)[1]["reconstruction"]) == pytest.approx(float(error), rel=1e-5)
     coder.select = "contribution"
     assert float(coder.loss(x)[1]["reconstruction"]) != pytest.approx(float(error), rel=1e-2)
+
+
+def test_a_coder_and_its_metrics_are_printed_in_a_line():
+    coder = GroupCrosscoder(dihedral(3), 4, 9, activation="batchtopk", k=2)
+    assert "D_3, channels=4, latents=9, batchtopk, k=2" in repr(coder)
+    assert "relu" in repr(hand_made()) and "k=" not in repr(hand_made())
+    metrics = evaluate(coder, TensorOrbits(torch.randn(20, 6, 4), dihedral(3)))
+    assert "fve=" in repr(metrics) and "frequency" not in repr(metrics)

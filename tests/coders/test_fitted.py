@@ -92,3 +92,8 @@ def test_what_cannot_be_fitted(sae, orbits):
         fit_blocks(GroupCrosscoder(dihedral(2), 12, 20), orbits)
     with pytest.raises(ValueError, match="reads 12 channels, the orbits have 7"):
         fit_blocks(sae, TensorOrbits(torch.randn(5, 4, 7), dihedral(2)))
+
+
+def test_a_source_without_a_group_says_what_to_give():
+    with pytest.raises(ValueError, match=r"source is Tensor, which does not say its group; give TensorOrbits\("):
+        fit_blocks(SparseAutoencoder(3, 6), torch.randn(20, 4, 3))

@@ -43,6 +43,8 @@ def refused(match, path, **options):
 
 def test_places_without_a_dictionary(tmp_path, copied):
     refused("nowhere does not exist", tmp_path / "nowhere")
+    (tmp_path / "cfg.json").write_text("{}")
+    refused("cfg.json holds settings; give the folder that it is in", tmp_path / "cfg.json")
     refused("holds none of sae_weights.safetensors .saelens.*for overcomplete give the file", tmp_path)
     copied("sparsify/topk")
     refused("its folders sparsify-topk do, give one of them", tmp_path)

@@ -435,3 +435,13 @@ def test_a_network_that_no_library_knows_has_an_untrained_control(tmp_path):
     untrained = run.control("untrained")
     assert untrained.model.fingerprint != model.fingerprint and untrained.model.geometry == model.geometry
     assert untrained.all_images.fingerprint == run.all_images.fingerprint
+
+
+def test_a_coder_that_explains_nothing_is_said_to(tmp_path, caplog):
+    run = Run("smoke", group="C_4", drawings=8, points_per_image=4, latents=32, k=2, steps=2, batch_size=8,
+              work=tmp_path)
+    coder = run.coder()
+    with torch.no_grad():
+        coder.W_d.mul_(50)
+    assert run.evaluate(coder).fve < 0
+    assert "on held-out images this coder is worse than their mean (fve -" in caplog.text

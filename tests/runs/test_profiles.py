@@ -26,6 +26,7 @@ def test_a_variant_can_be_varied_again():
     ("book", dict(latent=3), "no field latent"),
     (PROFILES["book"], dict(latent=3), "no field latent"),
     (PROFILES["book"], dict(group="Q_8"), "Q_8"),
+    ("book", dict(latents=1e3), "latents is 1000.0; expected a whole number, such as 512"),
 ])
 def test_typos_are_errors(profile, changes, message):
     with pytest.raises(ValueError, match=message):
