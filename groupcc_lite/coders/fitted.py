@@ -127,8 +127,8 @@ def fit_blocks(sae: GroupCrosscoder, source: OrbitSource | Tensor, *, ridge: flo
         raise ValueError(f"the coder belongs to {sae.group.name} and has its blocks already; expected a sparse "
                          "autoencoder, which reads and writes one block")
     if not hasattr(source, "group"):
-        raise ValueError(f"source is {type(source).__name__}, which does not say its group; give TensorOrbits(x, group) "
-                         "with x of shape (samples, group elements, channels)")
+        raise ValueError(f"source is {type(source).__name__}, which does not say its group; give TensorOrbits(x, "
+                         "group) with x of shape (samples, group elements, channels)")
     found, summed = FittedCrosscoder(sae, source.group).to(sae.device), moments(sae, source, batch_size=batch_size)
     weights, scale = summed.blocks(ridge), float(sae.scale)
     found.W_d.copy_((weights * scale).view_as(found.W_d))

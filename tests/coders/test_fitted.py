@@ -95,5 +95,5 @@ def test_what_cannot_be_fitted(sae, orbits):
 
 
 def test_a_source_without_a_group_says_what_to_give():
-    with pytest.raises(ValueError, match=r"source is Tensor, which does not say its group; give TensorOrbits\("):
+    with pytest.raises(ValueError, match=r"source is Tensor, which does not say its group; give TensorOrbits\(x"):
         fit_blocks(SparseAutoencoder(3, 6), torch.randn(20, 4, 3))
