@@ -93,7 +93,7 @@ PROFILES = {profile.name: profile for profile in (
             batch_size=256, curve_steps=100, folds=3, fold_seeds=2, fold_steps=80),
     Profile("inception", "D_16 on BVLC GoogLeNet's mixed3b and a folder of photographs", model="googlenet",
             points_per_image=75, latents=1024, k=60, steps=600, batch_size=512, curve_steps=100,
-            l1_sparsities=(6.0, 12.0, 24.0), topk_ks=(16, 32, 64, 128), control_images=400, control_steps=120,
+            l1_sparsities=(6.0, 12.0, 24.0), topk_ks=(16, 32, 64, 128), control_images=320, control_steps=120,
             fold_steps=160, vis_count=32),
     Profile("paper", "D_16 on Lucent's InceptionV1 and an ImageNet folder, streamed: the paper's scale",
             model="inceptionv1", points_per_image=10, held_out=0.01, stream=True, store_images=4000,
