@@ -687,7 +687,7 @@ for q in (0.0, 0.1, 0.2, 0.3, 0.4):
 # ## On InceptionV1
 #
 # The same cells, run with `profile="inception"`, give the right-hand column. All coders of this chapter, *trained* too,
-# are made from 400 photographs there, of which a tenth is held out; only the seeds have all 800. The second set are 400
+# are made from 320 photographs there, of which a tenth is held out; only the seeds have all 800. The second set are 320
 # photographs of the Berkeley segmentation data set. Points of the conjugated group are others than those of *trained*.
 # What to look at: *left-right* against *each diagonal*, for
 # interpolation would treat them alike; *up-down* beside left-right, for gravity favours left-right only, and the many

@@ -590,4 +590,4 @@ display(Markdown(report.compare(digits=4)))
 
 # %% [markdown]
 # This chapter's {term}`reference run` is the same code at the settings of the profile `inception`: both base models
-# trained twice as long and with three seeds, and $M$ by the paper's schedule.
+# trained a quarter longer and with three seeds, and $M$ by the paper's schedule.
