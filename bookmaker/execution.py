@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -149,6 +149,15 @@ def report_path(profile: str, chapter: str) -> Path:
     return work_folder() / "reports" / profile / f"{chapter}.json"
 
 
+def _seconds_before(root: Path, folder: Path, chapters: Iterable[str]) -> dict[str, float]:
+    """How long chapters took the last time; before there is one, what they took in the published run, whose profile may
+    be larger: what matters is which are long."""
+    took = {chapter: read_json(record).get("seconds", 0.0) for chapter in chapters
+            if (record := folder / f"{chapter}.json").is_file()}
+    return took or {chapter: read_json(report)["provenance"].get("seconds", 0.0) for chapter in chapters
+                    if (report := root / "book" / "reference" / f"{chapter}.json").is_file()}
+
+
 def run(root: Path, chapters: Sequence[Path], parameters: dict[str, Any], *, force: bool = False, jobs: int = JOBS,
         threads: int = THREADS) -> list[Outcome]:
     """Execute notebooks, at most `jobs` at once with `threads` each; a failure does not stop the others.
@@ -168,8 +177,7 @@ def run(root: Path, chapters: Sequence[Path], parameters: dict[str, Any], *, for
     work = {chapter: partial(_run_one, root, chapter, text, parameters, outside, force, processes)
             for chapter, text in texts.items()}
     folder = executed_folder(root, parameters["profile"])
-    took = {chapter: read_json(record).get("seconds", 0.0) for chapter in texts
-            if (record := folder / f"{chapter}.json").is_file()}
+    took = _seconds_before(root, folder, texts)
     outcomes = {}
     with logging_redirect_tqdm(), progress_bar(sys.stderr.isatty(), total=len(work), unit="chapter") as bar:
         for chapter, outcome in run_in_lanes(work, took, lanes=jobs, builds_on=BUILDS_ON, stop=processes.stop):

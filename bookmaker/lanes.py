@@ -3,7 +3,7 @@
 Chapters share what they compute: the first that needs the orbits makes them, and another one that needs them at the
 same time waits for it, and holds its lane all the while. So `BUILDS_ON` says for each chapter which others make what it
 uses, and it starts when these have ended. Of those that may start, the one with the longest way to the end goes first,
-by the times of the last run, or, before there is one, by the number of chapters that wait for each other.
+by the times of the last run, or, before there is one, of the published run.
 """
 
 from __future__ import annotations

@@ -307,8 +307,11 @@ display(Markdown("\n".join(f"- {number['note']}: {number['value']:.5g}"
 # | InceptionV1 | The network of the paper, and of our *reference run*: GoogLeNet as trained at Berkeley (BVLC), and not the paper's own weights. |
 # | profile | A set of settings with a name: `smoke` to see whether everything runs, `book` for these pages, `inception` for the reference run, `paper` for the paper's size. |
 # | `Run` | One network, one layer, images, a group and a profile. It makes orbits and coders when they are first asked for, and keeps them on disk. |
+# | copy, pose | One image turned or mirrored by an element of the group; the element says in which pose it is. |
 # | {term}`orbit vector` | What a layer says at one point of all copies of an image: one {term}`block` for each copy. |
 # | {term}`latent`, {term}`feature` | A number of a coder that is zero most of the time; the direction that belongs to it, and what it stands for. |
+# | null | The same number where there is nothing to find. What is no larger than its null is no finding. |
+# | *untrained*, *patches*, *told* | Controls: the network with random weights; no network, only pixels; `tiny-inception` trained to report orientations as well. |
 # | $e$, $r^k$, $s r^k$ | Leave the image as it is; turn it by $k$ steps; turn it and mirror it left to right. |
 #
 # All others are in the {doc}`../book/glossary`.

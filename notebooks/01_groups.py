@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Groups and their actions
 #
-# The {doc}`front page <../book/index>` shows eight features of {term}`InceptionV1` that are the same curve in eight
-# poses. *The same in another pose* is a phrase that a group makes exact.
+# The {doc}`front page <../book/index>` shows one feature of {term}`InceptionV1` and its eight nearest relatives: most
+# of them are the same arch in another pose. *The same in another pose* is a phrase that a group makes exact.
 #
 # **You will learn**
 #
@@ -215,8 +215,8 @@ assert not G4.is_abelian
 
 # %% [markdown]
 # The order matters. Try it with the sheet of paper: $rs = sr^{-1}$, "mirror, then turn" is "turn the other way,
-# then mirror". A mirror reverses the sense of rotation. Keep this one equation in mind; the paper's mistake is
-# to forget it.
+# then mirror". A mirror reverses the sense of rotation. Keep this one equation in mind; a mistake in
+# the paper, the subject of an appendix, is to forget it.
 #
 # The four axioms of {prf:ref}`def-group` are statements about the table. With eight elements we can simply try
 # everything:
@@ -291,7 +291,11 @@ with figures.house_style():
 # ```
 #
 # On the plane, $r$ and $s$ act by matrices. We measure a point $p$ in pixels from the image centre, $x$ to the
-# right and $y$ *down*, as images are stored; "counter-clockwise" is always meant as seen on the screen.
+# right and $y$ *down*, as images are stored; "counter-clockwise" is always meant as seen on the screen. With $\theta$
+# the angle of one step,
+#
+# $$ r = \begin{pmatrix} \cos\theta & \sin\theta \\ -\sin\theta & \cos\theta \end{pmatrix}, \qquad
+#   s = \begin{pmatrix} -1 & 0 \\ 0 & 1 \end{pmatrix} . $$
 #
 # On images the rule is
 #
@@ -364,7 +368,7 @@ assert failures == 24
 
 # %% [markdown]
 # It fails for exactly the 24 pairs that do not commute. With rotations alone nobody would have noticed. Mirrors
-# find such mistakes, and this will happen again below.
+# find such mistakes, and this will happen again in an exercise and in the appendices.
 #
 # **Turning by 22.5°.** Of the 32 elements of $D_{16}$ only those 8 move pixels onto pixels. The others have to
 # be interpolated, and a turned square shows its corners unless the source image is larger than the crop.
@@ -409,8 +413,8 @@ def orbit_cosines(x, action=A, size=64):
     return x @ x.T
 
 # %% [markdown]
-# Rows of the matrix $C$ that are high in the same places belong to equal images, so counting different rows
-# counts the images in the orbit.
+# All pairs of images under the group give a matrix $C$. Rows of it that are high in the same places belong to equal
+# images, so counting different rows counts the images in the orbit.
 
 # %%
 print("         shape  stabiliser  images  product   expected")
@@ -614,8 +618,9 @@ assert G4.regular[s].tolist() == [4, 7, 6, 5, 0, 3, 2, 1]
 # %% [markdown]
 # ## When are two lists alike?
 #
-# Two features belong to one family when one is a transformed copy of the other. So dictionary vectors, which are such
-# lists, are compared by their largest cosine over the group.
+# The features of later chapters come as such lists: the *dictionary vector* $F_i$ of feature $i$ has a block for each
+# element. Two features belong to one family when one is a transformed copy of the other. So dictionary vectors are
+# compared by their largest cosine over the group.
 #
 # ```{prf:definition} Similarity over the group
 # :label: def-similarity
@@ -677,7 +682,8 @@ assert (C4xC2.element_orders == 2).sum() == 3
 # ```
 #
 # $(h_1 \cdot (h_2 \cdot x))[g] = (h_2 \cdot x)[h_1 g] = x[h_2 h_1 g]$, which is the action of $h_2 h_1$ instead
-# of $h_1 h_2$. Nobody notices when the group is abelian, for example with rotations only.
+# of $h_1 h_2$. Nobody notices when the group is *abelian*, that is, when all its
+# elements commute, for example with rotations only.
 
 # %%
 left, swapped = G4.table, 0  # x[left[h]] has x[hg] in place g
@@ -730,9 +736,9 @@ assert len({tuple(row) for row in (C > 0.95).tolist()}) == 16
 #   $(h \cdot x)[g] = x[gh]$ ({prf:ref}`def-block-action`). The last rule needs no assumption about the network.
 # - The symmetry of a thing is its stabiliser $H$ ({prf:ref}`def-orbit`). Its orbit has $\lvert G\rvert / \lvert
 #   H\rvert$ members, one for each left coset of $H$.
-# - In block order, $r$ shifts both halves to the left, and $s$ swaps the halves and reverses both. The paper
-#   reverses only one. That map has order 4, generates 512 arrangements, and makes the similarity of features
-#   depend on their order (both appendices).
+# - In block order, $r$ shifts both halves to the left, and $s$ swaps the halves and reverses both.
+# - From the appendices: the paper reverses only one half. That map does not undo itself, as a mirror does, and it makes
+#   the similarity of features depend on their order.
 
 # %% [markdown]
 # ## Limits

@@ -19,7 +19,8 @@
 # :name: fig-learning-inception
 #
 # InceptionV1, mixed3b, reference run: how much of the response to a transformed photograph a matrix predicts, against
-# the number of photographs that it was fitted on; dashed, the same with the controls.
+# the number of photographs that it was fitted on. Dashed, with fewer photographs: the same network (*trained*), its
+# architecture with random weights (*untrained*), and raw pixels (*patches*).
 # ```
 #
 # **You will learn**
@@ -217,8 +218,8 @@ print(f"{len(store)} orbits of {store.group.order} blocks, {store.channels} chan
 assert len(store) == len(run.source("train")) * run.profile.points_per_image
 
 # %% [markdown]
-# The `scale` brings the mean squared norm of a block to the number of channels ({doc}`chapter 3 <03_training>` says
-# why).
+# Coders see activations multiplied by the `scale`, which brings the mean squared norm of a block to the number of
+# channels: a typical number is then about one, whatever the layer.
 
 # %% [markdown]
 # ## A linear reference
@@ -234,9 +235,9 @@ assert len(store) == len(run.source("train")) * run.profile.points_per_image
 # explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted by ridge regression on training images.
 # ```
 #
-# The name says what it is for: a {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does
-# not determine. But it is a *reference* and no bound. It bounds what $x[e]$ determines from below: a nonlinear reader
-# may know more, and so may the same reader after more images.
+# We also call it the *linear reference*, and that is the better name: a {term}`crosscoder` sees $x[e]$ alone, and nobody
+# should blame it for what $x[e]$ does not determine. It is a ceiling for linear maps only. A nonlinear reader may know
+# more, and so may the same reader after more images.
 #
 # Compare it with a copy of $x[e]$, as if the response did not change at all ({numref}`fig-equivariance`).
 
@@ -372,17 +373,14 @@ assert torch.allclose(again, act(x, G, quarter), atol=1e-4 * float(x.max()))
 #
 # - An orbit vector follows one point of one image through all transformed images. Points are chosen once, inside a
 #   circular mask, with probability proportional to the activation's length.
-# - Points live in pixels from the image centre and become cell coordinates last. A layer's grid is not centred on
-#   the image. Turning about the grid's own middle misplaces points, most at half a turn ({prf:ref}`prop-misplaced`).
-# - The network itself can tell whether the registration is right: response strengths agree best near the place
-#   where we read.
-# - Two interpolations lose something: resampled pixels, for all but the elements of $D_4$, and reading between cells.
-#   Patch-centred orbits ({prf:ref}`def-patch-centred`) take the second one away. Blocks then vary more and are harder
-#   to predict: smoothing had made variance explained look better.
+# - Points live in pixels from the image centre and become cell coordinates last.
 # - A linear map predicts a large part of the response to a transformed image from the response to the untransformed
 #   one ({prf:ref}`def-ceiling`). It is a reference and no bound, it still grows with the number of images, and random
 #   weights and raw pixels score higher: it does not measure what a network has learned.
-# - Stores are cut into checksummed shards: they resume after a crash and repair themselves.
+# - From the appendices: a layer's grid is not centred on the image, and turning about its own middle misplaces points
+#   ({prf:ref}`prop-misplaced`); the network itself can tell. Reading between cells smooths, which makes variance
+#   explained look better; patch-centred orbits ({prf:ref}`def-patch-centred`) do without. Stores are cut into checksummed
+#   shards, resume after a crash and repair themselves.
 
 # %% [markdown]
 # ## Limits

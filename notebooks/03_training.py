@@ -44,8 +44,8 @@
 #
 # Later chapters need *One block in, all blocks out*, *The objective*, *How good is it?*, *Does it depend on the
 # seed?* and the definition at the head of *How sparse is it?*: half an hour. *The trivial group* is one sentence: with
-# one element, all this is a sparse autoencoder. The appendices are for coders with an L1 term, which only
-# {doc}`chapter 14 <14_answer_key>` has.
+# one element, all this is a sparse autoencoder. The appendices are for coders with the penalty of the paper (L1), which
+# only {doc}`chapter 14 <14_answer_key>` has.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -142,8 +142,9 @@ print(f"{len(train_orbits)} orbits to train on, {len(held_out)} held out; {G.ord
 #
 # $$ \hat x[g] = \sum_{i=1}^{m} f_i \, W_{d,i}[g] + b_d[g], \qquad g \in G , $$ (eq-decode)
 #
-# where $\mathrm{sparse}$ leaves few numbers different from zero. $W_{d,i}$ is the **{term}`dictionary vector`** of latent
-# $i$; it has $\lvert G\rvert$ {term}`blocks <block>`. Later chapters call it $F_i$.
+# where $\mathrm{sparse}$ leaves few numbers different from zero, and none below zero: at its simplest it is a ReLU.
+# $W_{d,i}$ is the **{term}`dictionary vector`** of latent
+# $i$; it has $\lvert G\rvert$ {term}`blocks <block>`. {doc}`Chapter 1 <01_groups>` called it $F_i$.
 # ```
 #
 # Block $g$ says what the layer does *when the image is transformed by $g$*, if the latent is active. If latent $i$
@@ -176,7 +177,7 @@ assert fresh(x).reconstruction.shape == x.shape == (4, G.order, d)
 # **Reconstruction** counts all blocks alike. The encoder has seen one of them. For the others it can only do as well
 # as $x[e]$ determines them.
 #
-# **Sparsity** adds up the lengths of all contributions: latent $i$ adds the vector $f_i W_{d,i}$, and its length is
+# **Sparsity**, the *L1 penalty*, adds up the lengths of all contributions: latent $i$ adds the vector $f_i W_{d,i}$, and its length is
 # $f_i \lVert W_{d,i}\rVert$, because ReLU keeps $f_i \ge 0$. The norm has to be there. Without it, the coder
 # could halve every $f_i$ and double every $W_{d,i}$: the same reconstruction, half the penalty.
 #
@@ -200,7 +201,7 @@ assert torch.allclose(total, reconstruction + strength * sparsity, rtol=1e-4)
 assert torch.allclose(parts["reconstruction"], reconstruction, rtol=1e-4)
 
 # %% [markdown]
-# **{term}`TopK`** {cite:p}`gao2024scaling` enforces sparsity instead of paying for it. Of all latents, the $k$ with the
+# The coders of this book have no such penalty. **{term}`TopK`** {cite:p}`gao2024scaling` enforces sparsity instead of paying for it. Of all latents, the $k$ with the
 # largest contribution $f_i \lVert W_{d,i} \rVert$ stay, the rest are set to zero. **{term}`BatchTopK`**
 # {cite:p}`bussmann2024batchtopk` keeps the $kB$ largest of a batch of $B$ samples, so that a difficult sample may use
 # more latents than an easy one. Both drop the second term of {eq}`eq-loss`. They have another one instead,
@@ -208,8 +209,8 @@ assert torch.allclose(parts["reconstruction"], reconstruction, rtol=1e-4)
 # $$ L_{\text{aux}} = \alpha \, \Big\lVert \, x - \hat x - \sum_{i \in \text{dead}} z_i W_{d,i} \Big\rVert^2 ,
 #   \qquad \alpha = \tfrac1{32} , $$ (eq-aux)
 #
-# where $z$ holds the strongest pre-activations among the latents that have not {term}`fired <firing>` for long. A
-# latent that is never selected gets no gradient and stays dead for ever. {eq}`eq-aux` lets
+# where $z$ holds the strongest pre-activations (what goes into $\mathrm{sparse}$) among the *dead* latents, those that have
+# not {term}`fired <firing>`, that is, been above zero, for long. A latent that is never selected gets no gradient and stays dead for ever. {eq}`eq-aux` lets
 # {term}`dead latents <dead latent>` learn what the living ones leave over, until they are strong enough to be selected.
 
 # %%
@@ -467,7 +468,8 @@ assert torch.equal(plain(x[:, :1]).reconstruction, trivial(x[:, :1]).reconstruct
 # seed, and do the *features*? For the second one, look for each dictionary vector's best match among those of another
 # seed, by the {term}`largest cosine over the group <similarity over the group>`, which also accepts a transformed copy.
 #
-# The best of hundreds of cosines is never small, so such a match says nothing without a null. Two of them: the nearest
+# The best of hundreds of cosines is never small, so such a match says nothing without a *null*: the same number where
+# there is nothing to find. Two of them: the nearest
 # *other* feature of the *same* dictionary, and the nearest of as many **data points**, orbit vectors of held-out images
 # about their mean, which nobody has trained. A feature counts as found again if its match is better than 99 % of the
 # matches with data points.
@@ -644,14 +646,13 @@ assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
 #   its transformations. Its dictionary vectors have one block per element of the group.
 # - The objective is the squared error over all blocks and the summed lengths of the latents' contributions, or TopK in
 #   place of the second.
-# - $\lambda$ has the unit of an activation ({prf:ref}`prop-unit`): doubled activations need twice the $\lambda$. So fix
-#   the scale, and save it.
 # - Judge a coder on held-out images, block by block, beside a linear map and beside the same network untrained. A plain
 #   share of variance says little, and none of it says that a symmetry was learned.
 # - Uncertainty is over images as well as seeds: coders of several folds, and the folds are what is counted.
 # - A best match needs its nulls: the same dictionary, data points, disjoint images, an untrained network.
-# - L1 shrinks what it reconstructs; TopK does not.
 # - A sparse autoencoder is the crosscoder of the trivial group.
+# - From the appendices: $\lambda$ has the unit of an activation ({prf:ref}`prop-unit`), so fix the scale, and save it; L1
+#   shrinks what it reconstructs, TopK does not.
 
 # %% [markdown]
 # ## Limits

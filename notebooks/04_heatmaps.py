@@ -10,15 +10,18 @@
 # # Symmetry heatmaps
 #
 # **On {term}`InceptionV1`** symmetry can be seen ({numref}`fig-three-inception`). Each square compares what one feature
-# writes for one pose with what it writes for another. Every line but the main diagonal is a symmetry. The drawing above
-# each square has the symmetry that the square shows. This chapter says how to read them, and when not to trust them.
+# writes for one pose with what it writes for another. A line that is as dark as the main diagonal is a symmetry; paler
+# ones are near misses. The drawing above each square has the symmetry that the square shows. Such features are few: of
+# a tenth of all, decoder, encoder and preferred drawing say the same, and of a fortieth when drawings are exchanged.
+# This chapter says how to read the squares, and when not to trust them.
 #
 # ```{figure} ../book/reference/04_heatmaps/three_confirmed.png
 # :alt: Three square heat maps with diagonal stripes, a small drawing above each: two arcs and a line.
 # :name: fig-three-inception
 #
-# InceptionV1, mixed3b, reference run: three features whose decoder, encoder and preferred drawing agree about the
-# symmetry, and the drawing that excites them most.
+# InceptionV1, mixed3b, reference run: three features (f and their number) whose decoder, encoder and preferred drawing
+# agree about the symmetry, and the drawing that excites them most. c(180°) is the likeness to the half-turned copy; the
+# last number is the least likeness, in both halves of the coder, over the drawing's symmetries.
 # ```
 #
 # **You will learn**
@@ -432,17 +435,16 @@ show(*of_features)
 #   writes, more than half is the same for all elements.
 # - Tests in which one half of the coder selects and the other half answers.
 #
-# A {term}`surrogate` says how much of a count of mirrors chance would give ({doc}`07_symmetry`). It can refute neither
-# an invariant feature nor a half turn: both are settled by the powers of the irreps and by the rotations, which it
-# keeps. For those the other half of the coder is the witness.
+# How much of a count of mirrors would chance give? {doc}`Chapter 7 <07_symmetry>` has a null for that, which says nothing
+# about invariant features and half turns. For those the other half of the coder is the witness.
 
 # %% [markdown]
 # ## What the other half says
 #
 # The heatmap looks at the decoder only. The encoder is a separate matrix, and it can be asked separately: show it the
-# activations of held-out images in all positions, and compare its responses to all images with its responses to the
+# activations of held-out images in all poses, and compare its responses to all images with its responses to the
 # same images transformed by $h$ (`encoder_profile`). Does it agree about half a turn? And does it answer alike in all
-# positions where the decoder's feature is invariant?
+# poses where the decoder's feature is invariant?
 
 # %%
 B, found = block_cosines(D), stabilisers(D, G)

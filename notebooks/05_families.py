@@ -9,11 +9,11 @@
 # %% [markdown]
 # # Feature families
 #
-# **On {term}`InceptionV1`** do features that like the same drawing lie near each other? In a dictionary trained on
-# orbits more than in that of a sparse autoencoder; but once both are compared by the same responses, the difference is
-# within the intervals. Data points and centres of clusters, which nobody trained to be features, then do better than
-# either ({numref}`fig-scores-inception`). And close relatives are rare: fewer than a tenth of the features have one at
-# a cosine of one half.
+# **On {term}`InceptionV1`** close relatives are rare: fewer than a tenth of the features have another one that is like
+# them, at a cosine of one half, once it is moved; of raw data points two fifths do. Are features at least near others
+# that like the same drawing ({numref}`fig-scores-inception`)? Those of a group crosscoder more than those of a sparse
+# autoencoder as they come. Once both are compared by the same responses, the difference is within the intervals, and
+# data points and centres of clusters, which nobody trained to be features, do better than either.
 #
 # ```{figure} ../book/reference/05_families/scores.png
 # :alt: Dots for eight kinds of features and three ways to compare them. K-means and data points lie furthest to the right, random directions at zero.
@@ -43,8 +43,8 @@
 #
 # Later chapters need *The same feature, turned*, *How rare relatives are* and *Labels from drawings*: fifteen
 # minutes. To compare with a sparse autoencoder, read on from *A map of all features* to *Features that nobody
-# trained*: the crosscoder is ahead of the autoencoder, but not of features that nobody trained. {doc}`Chapter 14
-# <14_answer_key>` uses its words.
+# trained*: in this page's small network the crosscoder is ahead of the autoencoder, but not of features that nobody
+# trained. {doc}`Chapter 14 <14_answer_key>` uses its words.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -165,8 +165,8 @@ with figures.house_style():
 # A family in the sense of {prf:ref}`def-family` needs similarities near 1. How many features have a relative at all?
 # Two comparisons say what a share is worth:
 #
-# - **no relatives**: every feature keeps its own symmetry and its power in each principal component of the channels,
-#   and gets random signs in these, so that no feature knows of another. This is a null: what it has is chance.
+# - **no relatives**: made-up features, each as symmetric and as large as a real one, but pointing elsewhere (random signs
+#   in the principal components of the channels), so that none knows of another. This is a null: what it has is chance.
 # - **data points**: as many orbit vectors of the layer, about their mean, taken as they are. This is no null for
 #   relatives, for images do show the same edge twice, but whoever says that training found the families has to
 #   beat it.
@@ -215,8 +215,8 @@ display(Markdown("\n".join(rows)))
 # {term}`UMAP` wants a distance, and $1 - S_{ij}$ can only be one if $S_{ij} = S_{ji}$. It is, by
 # {prf:ref}`prop-symmetric`, for one reason: with $h$ its inverse is in the group as well.
 #
-# {doc}`Chapter 1 <01_groups>` found that the reflection printed in the paper, {eq}`eq-paper-reflection`, is no
-# reflection, so that the arrangements which it tries are not closed under inverses. How much does this matter for a
+# An appendix of {doc}`chapter 1 <01_groups>` finds that the reflection printed in the paper, {eq}`eq-paper-reflection`, is
+# none, so that the arrangements which it tries are not closed under inverses. How much does this matter for a
 # trained {term}`dictionary`?
 
 # %%

@@ -9,10 +9,10 @@
 # %% [markdown]
 # # Which way is up?
 #
-# **On {term}`InceptionV1`** mirrors of features prefer the upright axis, which swaps left and right
-# ({numref}`fig-rose-inception`); features of random weights lean the same way, if less. Train on turned photographs,
-# and the preference turns along: it is the photographs', as far as the dictionary goes. The network has one of its own
-# as well.
+# **On {term}`InceptionV1`** mirrors of features prefer the axes of the photographs, most of all the upright one, which
+# swaps left and right ({numref}`fig-rose-inception`); features of random weights lean the same way, if less. Train on
+# turned photographs, and the preference turns along: it is the photographs', as far as the dictionary goes. The network
+# has one of its own as well.
 #
 # ```{figure} ../book/reference/08_axes/rose.png
 # :alt: Roses of mirror axes. For the trained network the upright petal is by far the longest, for random weights it is the longest, surrogates have no preference.
@@ -695,8 +695,9 @@ for q in (0.0, 0.1, 0.2, 0.3, 0.4):
 # architecture and pixels have without any training; *samples that stay* and *that turn with the images*, for network or
 # images.
 #
-# Supported mirrors of the trained network are left-right most often, up-down next, and diagonal hardly ever, which
-# interpolation does not explain. A second set of photographs gives the same order. Turned photographs take the
+# Supported mirrors of the trained network are left-right most often, up-down next (the intervals of both counts
+# overlap), and diagonal hardly ever, which interpolation does not explain. In a second set of photographs left-right is
+# clearly ahead of up-down. Turned photographs take the
 # preference along by nearly their whole turn, while a turned group leaves it where it is: the dictionary's preference
 # is that of the images it was trained on. The linear ceilings stay where they were, so the layer has one of its own.
 # Random weights and pixels have hardly any supported mirrors; features of random weights lean to the same two axes, if

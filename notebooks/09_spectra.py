@@ -457,8 +457,8 @@ for name, vectors in own.items():
 
 # %% [markdown]
 # It does not: on the built-in network random weights leave more power alone than trained ones, and raw patches about as
-# much. Against random weights, training made these features *change* with turns. On InceptionV1 trained and random
-# weights leave about as much alone, and patches less.
+# much. Against random weights, training made these features *change* with turns. On InceptionV1 random
+# weights leave a little more alone than trained ones, and patches less.
 
 # %% [markdown]
 # ## Exercises

@@ -545,7 +545,7 @@ for of in bases:
 # A single latent with a linear encoder is active for $w \cdot \psi(g^p x) > t$. To be invariant it would need the same
 # $w \cdot \psi$ on the whole orbit, so it could see only the part of $\psi$ that the turns leave alone, the mean over
 # the orbit. A hidden layer could detect "cup at top left, *or* cup at bottom left, turned, *or* ...". And yet the
-# linear encoder comes near: it trails by hundredths after a short training, and by thousandths in the reference run. It
+# linear encoder comes near: it trails by hundredths after a short training, and by about one in the reference run. It
 # keeps separate latents for each orientation, and with latents to spare the two-layer encoder does that too. The reason
 # that the paper gives for the second layer holds for invariant latents, and those nobody asked for.
 #
@@ -595,8 +595,8 @@ _ = report.save()
 # - The invariance loss ({prf:ref}`def-invariance`) makes the *reconstruction* invariant. It does not make the latents
 #   so, and given enough latents nothing in it could ({prf:ref}`prop-not-enforced`). With about as many latents as there
 #   are building blocks they are invariant, and the reconstruction is worse.
-# - The equivariant SAE can lead on the invariant questions of {prf:ref}`def-tasks` where few latents are kept. With
-#   enough of them, well trained coders answer nearly everything, and most comparisons are ties.
+# - On the invariant questions of {prf:ref}`def-tasks` the equivariant SAE is ahead where few latents are kept, but the
+#   interval over setups holds zero. With enough of them, well trained coders answer nearly everything, and most comparisons are ties.
 # - Boosted trees beat the paper's logistic regression by far, and one that has converged hardly or not.
 # - A reconstruction that is turned by the true element holds an answer that the activations did not give. Here the
 #   element can be inferred as well.

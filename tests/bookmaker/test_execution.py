@@ -12,6 +12,7 @@ from tiny_book import make_tiny_book, write_chapter
 
 from bookmaker import execution, lanes
 from bookmaker.notebook_pairs import make_pair, sources
+from groupcc_lite.base import write_json
 
 
 @pytest.fixture
@@ -332,3 +333,12 @@ def test_the_environment_of_the_kernel_does_not_leak(book, executed):
     before = dict(os.environ)
     execution.run(book, sources(book), {"profile": "smoke"}, threads=3)
     assert dict(os.environ) == before
+
+
+def test_before_the_first_run_the_published_one_says_which_chapters_are_long(tmp_path):
+    folder, reference = tmp_path / "executed", tmp_path / "book" / "reference"
+    write_json(reference / "a.json", dict(provenance=dict(seconds=7.5)))
+    write_json(reference / "b.json", dict(provenance={}))
+    assert execution._seconds_before(tmp_path, folder, ["a", "b", "c"]) == {"a": 7.5, "b": 0.0}
+    write_json(folder / "c.json", dict(seconds=3.0))
+    assert execution._seconds_before(tmp_path, folder, ["a", "b", "c"]) == {"c": 3.0}
