@@ -1,4 +1,4 @@
-"""`python -m benchmarks [imports|extraction|coders|similarity|responses|memory ...]`: measure, print, keep the table."""
+"""`python -m benchmarks [SUBJECT ...]`: measure, print, keep the table of the book. --help names the subjects."""
 
 from __future__ import annotations
 
