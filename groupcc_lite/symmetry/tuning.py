@@ -20,6 +20,10 @@ from torch import Tensor
 from groupcc_lite.groups import FiniteGroup, rotations_of
 
 
+Directions = Sequence[float] | Float[Tensor, " k"] | Float[np.ndarray, " k"]
+"""Angles in radians, in any form."""
+
+
 class Tuning(NamedTuple):
     """How units answer to arcs; every field has a number for each unit. Responses below 0 count as 0.
 
@@ -61,8 +65,8 @@ def arc_tuning(responses: Float[Tensor, "u s c d"], curvatures: Sequence[float])
     """
     u, _, c, d = responses.shape
     if c != len(curvatures) or 0 not in curvatures or d < 4:
-        raise ValueError(f"responses have shape {tuple(responses.shape)} and curvatures are {list(curvatures)}; expected "
-                         "one for each place of axis 2, one of them 0, and at least 4 directions")
+        raise ValueError(f"responses have shape {tuple(responses.shape)} and curvatures are {list(curvatures)}; "
+                         "expected one for each place of axis 2, one of them 0, and at least 4 directions")
     r = responses.double().clamp(min=0)
     style = r.amax((2, 3)).argmax(1)
     of_style = r[torch.arange(u), style]  # (u, c, d)
@@ -134,7 +138,7 @@ def turning_profile(r: Float[Tensor, "n g u"], G: FiniteGroup, *, strongest: int
 
 # ------------------------------------------------------------------------------------------------ the circle
 
-def largest_gap(directions: Float[Tensor, " k"] | Float[np.ndarray, " k"]) -> float:
+def largest_gap(directions: Directions) -> float:
     """The largest gap between neighbouring directions on the circle, in radians; 2 pi for one of them or none.
 
     >>> round(math.degrees(largest_gap(torch.tensor([0.0, math.pi / 2, math.pi]))))
@@ -146,7 +150,7 @@ def largest_gap(directions: Float[Tensor, " k"] | Float[np.ndarray, " k"]) -> fl
     return float(np.append(np.diff(angles), angles[0] + 2 * math.pi - angles[-1]).max())
 
 
-def covered(directions: Float[Tensor, " k"] | Float[np.ndarray, " k"], *, reach: float = math.radians(7.5)) -> float:
+def covered(directions: Directions, *, reach: float = math.radians(7.5)) -> float:
     """The share of the circle that lies within `reach` radians of some direction.
 
     >>> round(covered(torch.tensor([0.0, math.pi]), reach=math.pi / 4), 3)
@@ -169,7 +173,7 @@ def gap_by_chance(count: int, *, draws: int = 2000, seed: int = 0) -> Float[np.n
     return np.array([largest_gap(2 * math.pi * generator.random(count)) for _ in range(draws)])
 
 
-def gap_at_equal_numbers(directions: Float[Tensor, " k"] | Float[np.ndarray, " k"], count: int, *, draws: int = 2000,
+def gap_at_equal_numbers(directions: Directions, count: int, *, draws: int = 2000,
                          seed: int = 0) -> Float[np.ndarray, " draws"]:
     """Largest gaps of random subsets of `count` of these directions, to compare sets of other sizes with.
 

@@ -1,4 +1,4 @@
-"""Tuning and coverage: units built to be tuned are found, half-turn units are not, and gaps are those of hand counts."""
+"""Tuning and coverage: units built to be tuned are found, half-turn units are not, and gaps are as counted by hand."""
 
 import math
 
@@ -49,7 +49,8 @@ def test_units_that_cannot_tell_a_direction_from_its_opposite_are_rejected():
     straight = [k for k in range(len(SHOWN)) if SHOWN.curvature[k] == 0 and SHOWN.kind[k] == 0][::11]
     found = arc_tuning(by_style(matched(straight) ** 4), CURVATURES)
     assert not CurveRule().tuned(found).any() and (found.curvature == 0).all()
-    tight = [k for k in range(len(SHOWN)) if SHOWN.curvature[k] == SHOWN.curvature.max() and SHOWN.direction[k] < 1][::5]
+    tightest = SHOWN.curvature == SHOWN.curvature.max()
+    tight = [k for k in range(len(SHOWN)) if tightest[k] and SHOWN.direction[k] < 1][::5]
     both = matched(tight) ** 4 + matched([k + 36 for k in tight]) ** 4
     found = arc_tuning(by_style(both), CURVATURES)
     assert not CurveRule().tuned(found).any() and (found.two > found.one).all()
@@ -78,7 +79,8 @@ def test_turning_photographs_is_a_second_witness():
     """Of two units that pass by the stimuli, one keeps its response after half a turn of the photographs."""
     angle = 2 * math.pi * torch.arange(8) / 8
     one, two = (1 + torch.cos(angle)) / 2, (1 + torch.cos(2 * angle)) / 2
-    r = torch.stack([one, two], 1)[None].repeat(5, 1, 1) * torch.rand(5, 1, 2, generator=torch.Generator().manual_seed(0))
+    strength = torch.rand(5, 1, 2, generator=torch.Generator().manual_seed(0))
+    r = torch.stack([one, two], 1)[None] * strength
     profile = turning_profile(r, cyclic(8), strongest=3)
     torch.testing.assert_close(profile, torch.stack([one, two]), atol=1e-6, rtol=0)
     tuning = arc_tuning(torch.stack([0 * angle, one]).expand(2, 1, 2, 8), [0.0, 0.1])
