@@ -1,14 +1,15 @@
-"""`python -m benchmarks [imports|extraction|coders|similarity|memory ...]`: measure, print, keep the book's table."""
+"""`python -m benchmarks [SUBJECT ...]`: measure, print, keep the table of the book. --help names the subjects."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks import coders, extraction, imports, memory, similarity
+from benchmarks import coders, extraction, imports, memory, responses, similarity
 from groupcc_lite.base import provenance, read_json, write_json
 
-SUBJECTS = {"imports": imports, "extraction": extraction, "coders": coders, "similarity": similarity, "memory": memory}
+SUBJECTS = {"imports": imports, "extraction": extraction, "coders": coders, "similarity": similarity,
+            "responses": responses, "memory": memory}
 TABLE = Path(__file__).resolve().parents[1] / "book" / "reference" / "benchmarks.json"
 
 

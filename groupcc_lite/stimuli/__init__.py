@@ -1,10 +1,11 @@
 """Images to look at: photographs from a folder, drawings whose symmetry is known, and scenes of four shapes.
 
 A reader first meets `PhotoFolder` and `DrawingSource`, which hand out the images that orbits are made of, and
-`stimuli`, the clean drawings that tell what a feature answers to. `Scenes` describe small images of four quadrants, so
-that what is in them is known without looking.
+`stimuli`, the clean drawings that tell what a feature answers to; `arcs` are those for its tuning to direction and
+curvature. `Scenes` describe small images of four quadrants, so that what is in them is known without looking.
 """
 
+from groupcc_lite.stimuli.arcs import KINDS, Arcs, arcs, scrambled
 from groupcc_lite.stimuli.images import (
     IMAGE_SUFFIXES,
     DrawingSource,
@@ -33,8 +34,9 @@ from groupcc_lite.stimuli.scenes import (
 from groupcc_lite.stimuli.shapes import SHAPE_NAMES, SHAPES, Drawings, Shape, Stimuli, draw, sample_drawings, stimuli
 
 __all__ = [
-    "DrawingSource", "Drawings", "FAMILIES", "IMAGE_SUFFIXES", "ImageSource", "ImageSubset", "PhotoFolder",
-    "SCENE_SHAPES", "SHAPES", "SHAPE_NAMES", "Scenes", "Shape", "Stimuli", "TILE", "Task", "TensorImages",
-    "canonical_scenes", "draw", "image_source", "photo_folder", "probing_tasks", "random_scenes",
-    "sample_drawings", "scene_orbits", "second_photo_folder", "split_scenes", "stimuli", "task_labels", "tile",
+    "Arcs", "DrawingSource", "Drawings", "FAMILIES", "IMAGE_SUFFIXES", "ImageSource", "ImageSubset", "KINDS",
+    "PhotoFolder", "SCENE_SHAPES", "SHAPES", "SHAPE_NAMES", "Scenes", "Shape", "Stimuli", "TILE", "Task",
+    "TensorImages", "arcs", "canonical_scenes", "draw", "image_source", "photo_folder", "probing_tasks",
+    "random_scenes", "sample_drawings", "scene_orbits", "scrambled", "second_photo_folder", "split_scenes", "stimuli",
+    "task_labels", "tile",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,14 +46,23 @@ def max_cosine(D: Float[Tensor, "m g d"], G: FiniteGroup, *, elements: bool = Fa
     (1.0, 6)
     """
     check_blocks(D, G)
-    correlations = _Correlations(D, G)
-    best = torch.empty((len(D), len(D)), device=D.device)
-    where = torch.empty((len(D), len(D)), dtype=torch.long, device=D.device) if elements else None
-    tiles = [slice(k, k + correlations.tile) for k in range(0, len(D), correlations.tile)]
+    return max_over_group(Correlations(D, G), G, elements=elements)
+
+
+def max_over_group(correlations: Any, G: FiniteGroup, *, elements: bool) -> Tensor | MaxCosine:
+    """The maximum over h of cosines C_ij(h), of which one tile of pairs is held at a time.
+
+    `correlations` has a `count`, a `device`, the side of a `tile`, `left(rows)`, and `between(left, columns)`, which is
+    C(h) of a tile for all h.
+    """
+    count, device = correlations.count, correlations.device
+    best = torch.empty((count, count), device=device)
+    where = torch.empty((count, count), dtype=torch.long, device=device) if elements else None
+    tiles = [slice(k, k + correlations.tile) for k in range(0, count, correlations.tile)]
     for number, rows in enumerate(tiles):
-        moved = correlations.left(rows)
+        left = correlations.left(rows)
         for columns in tiles[number:]:  # the rest follows from C_ji(h) = C_ij(h^-1)
-            cosine = correlations.between(moved, columns)
+            cosine = correlations.between(left, columns)
             highest = cosine.amax(0)
             if columns == rows:
                 highest = torch.maximum(highest, highest.T)
@@ -73,8 +82,8 @@ def _first_best(cosine: Float[Tensor, "g i j"], highest: Float[Tensor, "i j"],
     return found
 
 
-class _Correlations:
-    """C_ij(h) = <F_i, h . F_j> of normalised dictionary vectors for all h, one tile of pairs at a time.
+class Correlations:
+    """C_ij(h) = <F_i, h . F_j> for all h, one tile of pairs at a time; of normalised vectors, unless `unit` is False.
 
     In Fourier space a correlation is a product of matrices, C^_ij(rho) = F^_i(rho)^T F^_j(rho), contracted over
     channels: for D_16 sum d^3 = 60 multiplications per pair and channel instead of |G|^2 = 1024. Columns 0, e, 2e, ...
@@ -82,8 +91,8 @@ class _Correlations:
     every h.
     """
 
-    def __init__(self, D: Float[Tensor, "m g d"], G: FiniteGroup):
-        self.order, self.stacks, forward = G.order, [], []
+    def __init__(self, D: Float[Tensor, "m g d"], G: FiniteGroup, *, unit: bool = True):
+        self.order, self.count, self.device, self.stacks, forward = G.order, len(D), D.device, [], []
         # Irreps of one size and type go through one batched product.
         for (d, e), irreps in groupby(sorted(G.irreps(), key=_size_and_type), key=_size_and_type):
             matrices = np.stack([irrep.matrices for irrep in irreps])
@@ -94,12 +103,13 @@ class _Correlations:
             spectra = torch.empty((len(kept) * d // e, len(D), d * D.shape[-1]), device=D.device)
             self.stacks.append(_Stack(d, e, spectra, None if completion is None else _single(completion, D)))
         self.back = _single(np.linalg.inv(np.concatenate(forward)), D)
-        self._transform(D, _single(np.concatenate(forward), D), [len(rows) for rows in forward])
+        self._transform(D, _single(np.concatenate(forward), D), [len(rows) for rows in forward], unit)
 
-    def _transform(self, D: Tensor, forward: Tensor, sizes: list[int]) -> None:
+    def _transform(self, D: Tensor, forward: Tensor, sizes: list[int], unit: bool) -> None:
         for start in range(0, len(D), self.tile):
             part = slice(start, start + self.tile)
-            transformed = forward @ normalised(D[part].detach().float())
+            vectors = D[part].detach().float()
+            transformed = forward @ (normalised(vectors) if unit else vectors)
             for stack, piece in zip(self.stacks, transformed.split(sizes, dim=1), strict=True):
                 stack.spectra[:, part] = rearrange(piece, "m (b a) n -> b m (a n)", a=stack.dim)
 
@@ -118,15 +128,20 @@ class _Correlations:
             found.append(part.repeat_interleave(d // e, dim=0))
         return found
 
-    def between(self, left: list[Float[Tensor, "_ _ _"]], columns: slice) -> Float[Tensor, "g i j"]:
-        """C_ij(h) of the rows that `left` was made for with these columns."""
+    def coefficients(self, left: list[Float[Tensor, "_ _ _"]], columns: slice) -> Float[Tensor, "g i j"]:
+        """C_ij of the rows that `left` was made for with these columns, in Fourier space: |G| numbers for each pair."""
         i, j = left[0].shape[1], self.stacks[0].spectra[0, columns].shape[0]  # the first irrep is the trivial one
         coefficients, filled = self.back.new_empty((self.order, i, j)), 0
         for rows, (d, _, spectra, _) in zip(left, self.stacks, strict=True):
             size = d * len(spectra)
             torch.bmm(rows, spectra[:, columns].mT, out=coefficients[filled:filled + size].view(-1, d * i, j))
             filled += size
-        return (self.back @ coefficients.flatten(1)).view(-1, i, j)
+        return coefficients
+
+    def between(self, left: list[Float[Tensor, "_ _ _"]], columns: slice) -> Float[Tensor, "g i j"]:
+        """C_ij(h) of the rows that `left` was made for with these columns."""
+        coefficients = self.coefficients(left, columns)
+        return (self.back @ coefficients.flatten(1)).view_as(coefficients)
 
 
 class _Stack(NamedTuple):

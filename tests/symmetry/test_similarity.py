@@ -77,7 +77,7 @@ def test_max_cosine_equals_the_direct_products_in_every_tile(G, seed):
     S, element = max_cosine_direct(D, G)
     for tile in (4, 100):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(similarity._Correlations, "tile", tile)
+            patch.setattr(similarity.Correlations, "tile", tile)
             ours = max_cosine(D, G, elements=True)
             assert torch.equal(max_cosine(D, G), ours.similarity) and torch.equal(ours.similarity, ours.similarity.T)
         torch.testing.assert_close(ours.similarity, S.float(), atol=1e-5, rtol=0)
