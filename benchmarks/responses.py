@@ -1,7 +1,7 @@
 """Response vectors, D_16 and 256 features: vectors as long as all images against sums that grow with none of them.
 
 The long way keeps a number for each feature, image and element, and compares the vectors by the definition; the other
-is `symmetry.ResponseVectors`. Peak memory is that of a process of its own, above one that has only drawn a batch.
+is `responses.ResponseVectors`. Peak memory is that of a process of its own, above one that has only drawn a batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import json, sys, time
 import torch
 from groupcc_lite.base import provenance
 from groupcc_lite.groups import dihedral
-from groupcc_lite.symmetry import ResponseVectors, act, normalised
+from groupcc_lite.responses import ResponseVectors
+from groupcc_lite.symmetry import act, normalised
 
 way, images, G, m = sys.argv[1], int(sys.argv[2]), dihedral(16), 256
 

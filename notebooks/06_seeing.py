@@ -276,7 +276,7 @@ in_pose = moved[[0, *relatives], range(len(members))]
 
 
 def window(pictures):
-    """The middle of pictures (k, 3, s, s), as much of it as the central cell can see."""
+    """Of pictures (k, 3, s, s) the middle, as far as the central cell can see."""
     side = min(pictures.shape[-1], run.model.geometry.receptive_field)
     cut = (pictures.shape[-1] - side) // 2
     return pictures[..., cut:cut + side, cut:cut + side]
@@ -290,7 +290,7 @@ with figures.house_style():
                              (below, in_pose, "moved into one pose")):
         figures.feature_grid(window(shown), ax, names, columns=min(8, len(members)))
         ax.set_title(title, loc="left")
-    report.figure("family", fig, caption="A family in the order of rotations, and moved",
+    report.figure("family", fig, caption="A family by rotation, and in one pose",
                   alt="Pictures of a feature family, as they are and in one pose")
 
 # %% [markdown]

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from groupcc_lite import symmetry
-from groupcc_lite.base import progress_bar
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, TransformMatrix
-from groupcc_lite.models import TINY_MODELS, BaseModel, load_model, patch_model
-from groupcc_lite.orbits import sample_orbits
-from groupcc_lite.runs import timed_steps
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, standard
+from groupcc_lite.base import digest, matrix_products, progress_bar
+from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, Trainable, TransformMatrix
+from groupcc_lite.groups import cyclic, parse_group
+from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, BaseModel, ImageAutoencoder, load_model, patch_model
+from groupcc_lite.orbits import sample_layers, sample_orbits
+from groupcc_lite.runs.answer_plan import answer_studies
+from groupcc_lite.runs.depth import WEIGHTS
 from groupcc_lite.runs.layer_run import Run
-from groupcc_lite.runs.profiles import Profile, get_depth_profile, get_key_profile, get_scene_profile
-from groupcc_lite.runs.recipes import LayerRecipes
-from groupcc_lite.runs.study_costs import depth_cost, key_cost, scene_cost
-from groupcc_lite.stimuli import IMAGE_SUFFIXES
+from groupcc_lite.runs.profiles import (
+    DepthProfile,
+    KeyProfile,
+    Profile,
+    SceneProfile,
+    get_depth_profile,
+    get_key_profile,
+    get_profile,
+    get_scene_profile,
+)
+from groupcc_lite.runs.recipes import TURNING, LayerRecipes
+from groupcc_lite.runs.scene_run import SceneRun
+from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes
 
 IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
 SAMPLE_PHOTOS = 800
@@ -107,7 +125,7 @@ def _sae_cost(run: Run) -> dict[str, Any]:
     settings = run.profile
     coder = SparseAutoencoder(run.model.channels, settings.latents, activation=settings.activation, k=settings.k)
     x = torch.randn(settings.batch_size, 1, run.model.channels)
-    step = timed_steps.seconds(timed_steps.training_step(coder.to(run.device), x, settings.amp))
+    step = seconds_of(training_step(coder.to(run.device), x, settings.amp))
     return {"trainings": settings.seeds, "hours": step * settings.steps * settings.seeds / 3600}
 
 
@@ -188,7 +206,7 @@ def _extraction_seconds(run: Run, model: BaseModel, **changes: Any) -> float:
     settings = run.profile
     given = {name: getattr(settings, name) for name in ("mask_radius", "registration", "points_per_image")} | changes
     noise = torch.rand(2, 3, *[run.action.source_size(model.input_size)] * 2)
-    return timed_steps.seconds(lambda: sample_orbits(model, run.action, noise, **given)) / 2
+    return seconds_of(lambda: sample_orbits(model, run.action, noise, **given)) / 2
 
 
 def _crosscoder(run: Run, model: BaseModel) -> GroupCrosscoder:
@@ -199,7 +217,7 @@ def _crosscoder(run: Run, model: BaseModel) -> GroupCrosscoder:
 def _crosscoder_seconds(run: Run, model: BaseModel, batch: int) -> float:
     """Of one training step."""
     x = torch.randn(batch, run.group.order, model.channels)
-    return timed_steps.seconds(timed_steps.training_step(_crosscoder(run, model).to(run.device), x, run.profile.amp))
+    return seconds_of(training_step(_crosscoder(run, model).to(run.device), x, run.profile.amp))
 
 
 def _atlas_cost(run: Run) -> dict[str, Any]:
@@ -207,7 +225,7 @@ def _atlas_cost(run: Run) -> dict[str, Any]:
     settings, steps, size = run.profile, 8, run.model.usable_size(run.profile.atlas_size)
     batch = max(1, min(16, (16 * 64**2) // size**2))  # about as many pixels whatever the size
     directions = torch.randn(batch, run.model.channels)
-    seconds = timed_steps.seconds(lambda: symmetry.render_features(run.model, directions, size=size, steps=steps,
+    seconds = seconds_of(lambda: symmetry.render_features(run.model, directions, size=size, steps=steps,
                                                                    batch=batch, progress=False))
     pictures = 2 * settings.latents
     return {"pictures": pictures, "hours": seconds / (batch * steps) * pictures * settings.atlas_steps / 3600}
@@ -220,7 +238,7 @@ def _layer_transform_cost(run: Run) -> dict[str, Any]:
     x = torch.randn(training["batch_size"], group.order, run.model.channels)
     model = TransformMatrix(group, run.model.channels).to(run.device)
     return {"steps": training["steps"],
-            "hours": timed_steps.seconds(timed_steps.training_step(model, x, amp=False)) * training["steps"] / 3600}
+            "hours": seconds_of(training_step(model, x, amp=False)) * training["steps"] / 3600}
 
 
 def _stored(count: int, held_out: float, limit: int | None) -> int:
@@ -236,3 +254,162 @@ def _image_count(model: str, drawings: int, images: str | Path | None) -> int:
             raise ValueError(f"no image in {images}; give a folder of photographs")
         return len(files)
     return drawings if model in TINY_MODELS else IMAGENET_TRAIN if model == "inceptionv1" else SAMPLE_PHOTOS
+
+
+# ------------------------------------------------------------------------ studies that are no single run
+
+SCENE_CHANNELS = 256  # width of the base models of scenes
+
+
+def key_cost(settings: KeyProfile, device: str) -> dict[str, Any]:
+    """The answer key, from a few steps of a crosscoder and of the wide SAE; other methods cost at most as much."""
+    budget = Budget(orbits=1024)
+    whole = standard(group=settings.group, channels=settings.channels)
+    part = standard(group=settings.sweep_group, channels=settings.sweep_channels)
+
+    def step(method: str, problem: Problem) -> float:
+        return seconds_per_step(method, problem, budget, steps=(1, 4), repeats=1, device=device)
+
+    wide, large, small = (step("wide SAE", whole), step("crosscoder, TopK", whole), step("crosscoder, TopK", part))
+    trainings, seconds = 0, 0.0
+    for name, study in answer_studies(settings).items():
+        for trial in study.trials:
+            each = wide if trial.method == "wide SAE" else large if name in ("standard", "drawings") else small
+            trainings, seconds = trainings + 1, seconds + each * study.budget.steps
+    return {"trainings": trainings, "hours": seconds / 3600}
+
+
+def scene_cost(settings: SceneProfile, device: str) -> dict[str, Any]:
+    """Base models, M, coders and probes of the chapters on equivariant SAEs: a step of each kind, times its steps."""
+    made = list(SceneRun(settings).artefacts().values())
+    kinds = {kind: [artefact.settings for artefact in made if artefact.kind == kind]
+             for kind in ("base-models", "scene-transforms", "scene-coders", "probes")}
+    batches = math.ceil(len(canonical_scenes()) * (1 - settings.held_out)) // settings.base_batch
+    base = sum(_base_step(kind, settings, device) * batches * settings.base_epochs * settings.seeds
+               for kind in settings.base_models)
+    # probes of a few latents cost next to nothing
+    fits = sum(len(probe["tasks"]) for probe in kinds["probes"] if probe["view"] != "latents")
+    training = {kind: _hours(kinds[kind], step, settings, device)
+                for kind, step in (("scene-transforms", _transform_step), ("scene-coders", _coder_step))}
+    return {"base models": len(kinds["base-models"]), "matrices M": len(kinds["scene-transforms"]),
+            "coders": len(kinds["scene-coders"]), "probing tasks": fits, "hours": sum(training.values()) + (
+                base + _probe_seconds(settings) * fits / (os.cpu_count() or 1)) / 3600}
+
+
+def _hours(trainings: list[Mapping[str, Any]], step: Callable[..., float], settings: SceneProfile,
+           device: str) -> float:
+    """Of trainings with these settings; a step is timed once for all that differ in seed and steps only."""
+    seconds: dict[str, float] = {}
+    total = 0.0
+    for training in trainings:
+        kind = digest({key: value for key, value in training.items() if key not in ("seed", "steps")})
+        if kind not in seconds:
+            seconds[kind] = step(training, settings, device)
+        total += seconds[kind] * training["steps"]
+    return total / 3600
+
+
+def _base_step(kind: str, settings: SceneProfile, device: str) -> float:
+    images = torch.rand(settings.base_batch, *IMAGE_SHAPE)
+    return seconds_of(training_step(ImageAutoencoder(kind).to(device), images, settings.base_amp))
+
+
+def _transform_step(training: Mapping[str, Any], settings: SceneProfile, device: str) -> float:
+    group = cyclic(4)
+    x = torch.randn(training["batch_size"], group.order, SCENE_CHANNELS)
+    model = TransformMatrix(group, SCENE_CHANNELS).to(device)
+    return seconds_of(training_step(model, x, amp=False, relations=training["relations"]))
+
+
+def _coder_step(training: Mapping[str, Any], settings: SceneProfile, device: str) -> float:
+    """Of one of `scene_run.CODERS`; those with M read whole orbits, a quarter as many."""
+    build: dict[str, Any] = dict(activation="topk", k=training["k"], hidden=training["hidden"])
+    order, coder = 1, SparseAutoencoder(SCENE_CHANNELS, training["latents"], **build)
+    if training["name"] in TURNING:
+        group = cyclic(4)
+        order, coder = group.order, EquivariantSAE(group, SCENE_CHANNELS, training["latents"], **build,
+                                                   transform=TransformMatrix(group, SCENE_CHANNELS))
+    x = torch.randn(max(1, training["batch_size"] // order), order, SCENE_CHANNELS)
+    return seconds_of(training_step(coder.to(device), x, training["amp"]))
+
+
+def _probe_seconds(settings: SceneProfile) -> float:
+    """Of one task."""
+    shape = (settings.probe_train + settings.probe_test, SCENE_CHANNELS)
+    features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    labels, split = features[:, 0] > 0, np.split(np.arange(len(features)), [settings.probe_train])
+    parts = [array[part] for array in (features, labels) for part in split]
+    return seconds_of(lambda: probe_task(*parts))
+
+
+def depth_cost(settings: DepthProfile, device: str) -> dict[str, Any]:
+    """Orbits and coders of many layers: every image is read once for all layers of a network, with either weights.
+
+    >>> from groupcc_lite.runs import get_depth_profile
+    >>> sorted(depth_cost(get_depth_profile("smoke"), "cpu"))
+    ['hours', 'images', 'layers', 'trainings']
+    """
+    group, seconds, layers = parse_group(settings.group), 0.0, 0
+    for network, names in settings.networks:
+        models = [load_model(network, name, weights="random").to(device) for name in names]
+        seconds += _layers_seconds(models, PlanarAction(group), settings) * settings.images
+        seconds += _coder_seconds(models, settings, device)
+        layers += len(names)
+    return {"images": settings.images, "layers": layers * len(WEIGHTS),
+            "trainings": layers * len(WEIGHTS) * settings.seeds, "hours": seconds * len(WEIGHTS) / 3600}
+
+
+def _coder_seconds(models: Sequence[BaseModel], settings: DepthProfile, device: str) -> float:
+    """Of the coders of all layers. A step's time grows with the channels, so the widest layer says it of all."""
+    group, channels = parse_group(settings.group), [model.channels for model in models]
+    coder = GroupCrosscoder(group, max(channels), settings.latents, activation="batchtopk", k=settings.k).to(device)
+    x = torch.randn(settings.batch_size, group.order, max(channels))
+    step = seconds_of(training_step(coder, x, get_profile("book").amp))
+    return step * sum(channels) / max(channels) * settings.steps * settings.seeds
+
+
+def _layers_seconds(models: Sequence[BaseModel], action: PlanarAction, settings: DepthProfile) -> float:
+    """Of one image, for all layers of a network."""
+    noise = torch.rand(2, 3, *[action.source_size(models[0].input_size)] * 2)
+    return seconds_of(lambda: sample_layers(
+        models, action, noise, points_per_image=settings.points_per_image, mask_radius=settings.mask_radius)) / 2
+
+
+# -------------------------------------------------------------------------------------------- timed steps
+
+def training_step(model: Trainable, x: Tensor, amp: bool, **terms: float) -> Callable[[], None]:
+    """A training step of a coder or network on the same samples again and again, as a call; `terms` go to its loss.
+
+    >>> from groupcc_lite.coders import SparseAutoencoder
+    >>> training_step(SparseAutoencoder(4, 8), torch.randn(16, 1, 4), amp=False)()
+    """
+    optimiser = torch.optim.Adam(model.parameters(), fused=True)
+    x = x.to(model.device)
+
+    def step() -> None:
+        with matrix_products(x.device, amp):
+            loss, _ = model.loss(x, **terms)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Of one call, after another one that allocates and compiles.
+
+    >>> seconds_of(lambda: None) < 1
+    True
+    """
+    work()
+    began = _clock()
+    work()
+    return _clock() - began
+
+
+def _clock() -> float:
+    """Seconds, read when the GPU has finished what it was given before."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

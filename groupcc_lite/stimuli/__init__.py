@@ -5,7 +5,7 @@ A reader first meets `PhotoFolder` and `DrawingSource`, which hand out the image
 curvature. `Scenes` describe small images of four quadrants, so that what is in them is known without looking.
 """
 
-from groupcc_lite.stimuli.arcs import KINDS, Arcs, arcs, scrambled
+from groupcc_lite.stimuli.curve_stimuli import KINDS, Arcs, arcs, scrambled
 from groupcc_lite.stimuli.images import (
     IMAGE_SUFFIXES,
     DrawingSource,

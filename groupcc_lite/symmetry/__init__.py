@@ -63,10 +63,12 @@ from groupcc_lite.symmetry.mirror_axes import (
     preference_turn,
 )
 from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, Witnessed, supported_stabilisers, surrogate, witnessed
-from groupcc_lite.symmetry.response_vectors import ResponseVectors, response_vectors
 from groupcc_lite.symmetry.similarity import (
+    Correlations,
+    MaxCosine,
     block_cosines,
     max_cosine,
+    max_over_group,
     nearest_relative,
     printed_similarity,
     self_similarity,
@@ -74,28 +76,17 @@ from groupcc_lite.symmetry.similarity import (
 )
 from groupcc_lite.symmetry.spectra import centred, irrep_power, trivial_share
 from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile_stabilisers, stabilisers
-from groupcc_lite.symmetry.tuning import (
-    CurveRule,
-    Tuning,
-    arc_tuning,
-    covered,
-    gap_at_equal_numbers,
-    gap_by_chance,
-    largest_gap,
-    turning_profile,
-)
 
 __all__ = [
-    "Census", "ConfirmedCensus", "CurveRule", "Embedding", "Emergence", "Excess", "FALSE_RATE", "FEWEST",
-    "FamilyScores", "INVARIANT", "MirrorAgreement", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT", "Purity",
-    "ResponseLabels", "ResponseVectors", "Stabiliser", "Supported", "TAU", "Tuning", "Turn", "Witnessed", "act",
-    "arc_tuning", "axes_of", "axis_voters", "axis_votes", "axis_weights", "block_cosines", "ceiling_curve",
-    "centre_activations", "centred", "cluster", "confirmed", "confirmed_census", "copies", "covered", "distance",
-    "embed", "emergence", "encoder_profile", "equivariance_score", "excess", "gap_at_equal_numbers", "gap_by_chance",
-    "inside_by_chance", "interval_over_images", "irrep_power", "isotropy", "label_by_response", "largest_gap",
-    "linear_ceiling", "linear_map", "living_dictionary", "max_cosine", "mirror_agreement", "missed_by_image",
-    "nearest_relative", "neighbour_purity", "normalised", "on_factor", "paper_reflection", "picture_responses",
-    "preference_turn", "printed_similarity", "profile_stabilisers", "render_features", "render_steps",
-    "response_vectors", "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers",
-    "surrogate", "trivial_share", "turning_profile", "unrelated", "witnessed",
+    "Census", "ConfirmedCensus", "Correlations", "Embedding", "Emergence", "Excess", "FALSE_RATE", "FEWEST",
+    "FamilyScores", "INVARIANT", "MaxCosine", "MirrorAgreement", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT",
+    "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "Witnessed", "act", "axes_of",
+    "axis_voters", "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations", "centred",
+    "cluster", "confirmed", "confirmed_census", "copies", "distance", "embed", "emergence", "encoder_profile",
+    "equivariance_score", "excess", "inside_by_chance", "interval_over_images", "irrep_power", "isotropy",
+    "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine", "max_over_group",
+    "mirror_agreement", "missed_by_image", "nearest_relative", "neighbour_purity", "normalised", "on_factor",
+    "paper_reflection", "picture_responses", "preference_turn", "printed_similarity", "profile_stabilisers",
+    "render_features", "render_steps", "score_families", "self_similarity", "small_census", "stabilisers",
+    "supported_stabilisers", "surrogate", "trivial_share", "unrelated", "witnessed",
 ]

@@ -24,7 +24,11 @@ _ROUNDING = 5e-6
 
 
 class MaxCosine(NamedTuple):
-    """Similarity of all pairs, and the element that attains it."""
+    """Similarity of all pairs, and the element that attains it.
+
+    >>> MaxCosine._fields
+    ('similarity', 'element')
+    """
 
     similarity: Float[Tensor, "i j"]
     element: Int[Tensor, "i j"]
@@ -54,6 +58,10 @@ def max_over_group(correlations: Any, G: FiniteGroup, *, elements: bool) -> Tens
 
     `correlations` has a `count`, a `device`, the side of a `tile`, `left(rows)`, and `between(left, columns)`, which is
     C(h) of a tile for all h.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> max_over_group(Correlations(torch.eye(4)[:2, :, None], cyclic(4)), cyclic(4), elements=True).element.tolist()
+    [[0, 1], [3, 0]]
     """
     count, device = correlations.count, correlations.device
     best = torch.empty((count, count), device=device)
@@ -89,6 +97,11 @@ class Correlations:
     channels: for D_16 sum d^3 = 60 multiplications per pair and channel instead of |G|^2 = 1024. Columns 0, e, 2e, ...
     of these matrices determine the others (see `irreps`): |G| numbers, from which one small product gives C(h) for
     every h.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> found = Correlations(torch.eye(4)[:2, :, None], cyclic(4))  # two vectors, each with one block of its own
+    >>> found.between(found.left(slice(0, 1)), slice(1, 2)).flatten().round().tolist()
+    [0.0, 1.0, 0.0, 0.0]
     """
 
     def __init__(self, D: Float[Tensor, "m g d"], G: FiniteGroup, *, unit: bool = True):

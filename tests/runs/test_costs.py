@@ -6,7 +6,7 @@ import pytest
 from small_scenes import TINY_SCENES
 
 from groupcc_lite.models import load_model
-from groupcc_lite.runs import DEPTH_PROFILES, Run, costs, study_costs, timed_steps
+from groupcc_lite.runs import DEPTH_PROFILES, Run, costs
 from groupcc_lite.runs.scene_run import CODERS
 
 
@@ -43,14 +43,14 @@ def an_hour_each(monkeypatch):
         work()
         return 3600.0
 
-    monkeypatch.setattr(timed_steps, "seconds", seconds)
+    monkeypatch.setattr(costs, "seconds_of", seconds)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
 def test_every_training_of_the_scenes_is_counted(an_hour_each):
     """5 steps of the base model, 3 + 1 of M and its penalty, 3 of each of 5 coders, and probes of 4 tasks: of the
     activations, of the reconstructions of 3 regular coders, and of 3 readings of the equivariant one."""
-    assert study_costs.scene_cost(TINY_SCENES, "cpu") == {
+    assert costs.scene_cost(TINY_SCENES, "cpu") == {
         "base models": 1, "matrices M": 2, "coders": 5, "probing tasks": 4 * (1 + 3 + 3),
         "hours": pytest.approx(5 + (3 + 1) + 5 * 3 + 28)}
 
@@ -96,15 +96,15 @@ def test_layers_are_read_in_one_pass_and_have_coders_each(an_hour_each):
     profile = dataclasses.replace(DEPTH_PROFILES["smoke"], images=10, steps=2, seeds=3)
     widths = sum(model.channels / max(m.channels for m in stack) for stack in (
         [load_model(network, layer) for layer in layers] for network, layers in profile.networks) for model in stack)
-    assert study_costs.depth_cost(profile, "cpu") == {
+    assert costs.depth_cost(profile, "cpu") == {
         "images": 10, "layers": 16, "trainings": 48, "hours": pytest.approx(2 * (2 * 10 / 2 + 2 * 3 * widths))}
 
 
 def test_a_step_is_timed_once_for_all_seeds(an_hour_each, monkeypatch):
     timed = []
-    monkeypatch.setattr(study_costs, "_coder_step", lambda training, *_: timed.append(training) or 3600.0)
+    monkeypatch.setattr(costs, "_coder_step", lambda training, *_: timed.append(training) or 3600.0)
     more = dataclasses.replace(TINY_SCENES, seeds=2, coder_seeds=2, repeated_ks=(4,), ks=(4, 8))
-    found = study_costs.scene_cost(more, "cpu")
+    found = costs.scene_cost(more, "cpu")
     assert (found["base models"], found["matrices M"], found["coders"]) == (2, 4, 15)
     assert {(training["name"], training["k"]) for training in timed} == {
         (name, k) for name in CODERS for k in (4, 8)} and len(timed) == 10

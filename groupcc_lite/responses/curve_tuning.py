@@ -19,7 +19,6 @@ from torch import Tensor
 
 from groupcc_lite.groups import FiniteGroup, rotations_of
 
-
 Directions = Sequence[float] | Float[Tensor, " k"] | Float[np.ndarray, " k"]
 """Angles in radians, in any form."""
 

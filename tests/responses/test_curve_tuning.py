@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from groupcc_lite.groups import cyclic, dihedral, permutation_group
-from groupcc_lite.stimuli import arcs
-from groupcc_lite.symmetry.tuning import (
+from groupcc_lite.responses import (
     CurveRule,
     arc_tuning,
     covered,
@@ -17,6 +16,7 @@ from groupcc_lite.symmetry.tuning import (
     largest_gap,
     turning_profile,
 )
+from groupcc_lite.stimuli import arcs
 
 CURVATURES = [0.0, 1 / 24, 1 / 12]
 SHOWN = arcs(48, curvatures=CURVATURES)

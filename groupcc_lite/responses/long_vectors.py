@@ -22,7 +22,7 @@ from torch import Tensor
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.orbits import StoredOrbits, TensorOrbits
-from groupcc_lite.symmetry.similarity import Correlations, MaxCosine, max_over_group
+from groupcc_lite.symmetry import Correlations, MaxCosine, max_over_group
 
 SIDES = ("left", "right")
 _AT_ONCE = 2**16  # numbers of one feature, images times elements, that are transformed in one go
