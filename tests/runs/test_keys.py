@@ -90,7 +90,8 @@ def test_every_field_of_the_profile_is_in_the_table():
 def test_a_field_of_a_profile_changes_what_depends_on_it_and_nothing_else(field):
     value, expected = LAYER[field]
     other = dataclasses.replace(PROFILE, **{field: value})
-    facts = dict(images=TensorImages(torch.zeros(24, 3, 8, 8))) if field == "model" else {}  # only the built-in model has drawings
+    # Only the built-in model has drawings.
+    facts = dict(images=TensorImages(torch.zeros(24, 3, 8, 8))) if field == "model" else {}
     assert changed(run_keys(PROFILE, **facts), run_keys(other, **facts)) == expected
 
 
