@@ -245,8 +245,8 @@ def test_settings_that_cannot_work_are_known_at_once(run, changes, message):
 
 def test_images_and_weights_that_cannot_be_used_are_known_at_once(run, tmp_path, monkeypatch):
     monkeypatch.delenv("GROUPCC_DATA", raising=False)
-    small = Run("smoke", model=run.model, images=noise_images(4, 16), action=run.action, work=tmp_path, **TINY)
-    with pytest.raises(ValueError, match="16"):
+    small = Run("smoke", model=run.model, images=noise_images(4, 6), action=run.action, work=tmp_path, **TINY)
+    with pytest.raises(ValueError, match="image 0 has a short side of 6 px"):
         small.check()
     (tmp_path / "photos").mkdir()
     with pytest.raises(ValueError, match="no usable image"):
