@@ -285,7 +285,7 @@ def window(pictures):
 names = ["$e$", *(f"{G.latex[h]}  {S[example, j]:.2f}" for h, j in relatives.items())]
 rows = -(-len(members) // 8)
 with figures.house_style():
-    fig, (above, below) = plt.subplots(2, 1, figsize=(7.5, 2.2 + 3.0 * rows))
+    fig, (above, below) = plt.subplots(2, 1, figsize=(7.5, 0.8 + 2.5 * rows))
     for ax, shown, title in ((above, moved[0], "as they are"),
                              (below, in_pose, "moved into one pose")):
         figures.feature_grid(window(shown), ax, names, columns=min(8, len(members)))
