@@ -148,7 +148,6 @@ with figures.house_style():
     figures.self_similarity_profile(c, G, right, n_rotations=n)
     right.legend(loc="lower center", fontsize=9)
     right.set_title("likeness to itself, moved")
-    report.figure("idea", fig)
 
 # %% tags=["hide-input"]
 stabiliser, none = found[shown], sum(s.subgroup.order == 1 for s in found)
@@ -250,7 +249,6 @@ with figures.house_style():
         line[3].set_title(name, fontsize=10, loc="left", pad=3)
     axes[0, 3].set_title(f"activation $x - b$, {len(here)} channels", fontsize=10,
                          loc="left", pad=3)
-    report.figure("sum", fig)
 
 # %% [markdown]
 # First $b$ was taken away, what the SAE says when no feature is present. The places at which a latent fires say what it

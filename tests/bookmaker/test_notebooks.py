@@ -78,6 +78,20 @@ def test_cells_are_narrow(chapter):
 
 
 @each_chapter
+def test_no_figure_that_shows_the_images_of_a_run_is_recorded(chapter):
+    """What a report records is published with the reference run, whose images are photographs of others."""
+    recorded = [cell.source for cell in twin(chapter).cells if cell.cell_type == "code"
+                and "report.figure(" in cell.source]
+    assert [source for source in recorded if "points_on_image(" in source] == []
+
+
+def test_no_photograph_is_published():
+    """Chapter 0 shows cut-outs of its images: nothing of it may lie among the published figures."""
+    figures = {path.name for path in (ROOT / "book" / "reference" / "00_idea").glob("*")}
+    assert figures <= {"many.png"}
+
+
+@each_chapter
 def test_a_chapter_has_one_title_and_exercises_with_solutions(chapter):
     text = "\n".join(cell.source for cell in twin(chapter).cells if cell.cell_type == "markdown")
     assert sum(line.startswith("# ") for line in text.splitlines()) == 1
