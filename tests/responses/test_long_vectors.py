@@ -2,27 +2,15 @@
 
 import pytest
 import torch
+from group_samples import A4, GROUPS, max_cosine_direct
 from hypothesis import given
 from hypothesis import strategies as st
 
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
-from groupcc_lite.groups import cyclic, dihedral, permutation_group, product
+from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.responses import SIDES, ResponseVectors, response_vectors
-from groupcc_lite.symmetry import act, normalised, self_similarity
-
-A4 = permutation_group([(1, 2, 0, 3), (0, 2, 3, 1)], name="A4")
-Q8 = permutation_group([(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)], name="Q8")  # quaternionic irreps
-GROUPS = st.sampled_from([*(cyclic(n) for n in range(1, 9)), *(dihedral(n) for n in range(1, 7)),
-                          *(product(cyclic(a), dihedral(b)) for a in range(1, 5) for b in range(1, 4)), A4, Q8])
-
-
-def max_cosine_direct(D, G):
-    """One matrix product per element, and the first element that is best up to rounding."""
-    F = normalised(D).flatten(1)
-    C = torch.stack([F @ normalised(act(D, G, h)).flatten(1).T for h in range(G.order)])
-    S = C.amax(0)
-    return S, (C >= S - 5e-6).byte().argmax(0)
+from groupcc_lite.symmetry import self_similarity
 
 
 def responses(G, n=9, m=5, seed=0):
