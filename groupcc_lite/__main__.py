@@ -27,7 +27,7 @@ def _profiles(options: argparse.Namespace) -> None:
 
 
 def _cost(options: argparse.Namespace) -> None:
-    from groupcc_lite.runs import cost
+    from groupcc_lite.studies import cost
 
     stages = cost(options.profile, images=options.images, progress=True)
     stages["all of these"] = {"hours": sum(facts.get("hours", 0.0) for facts in stages.values())}
@@ -81,7 +81,8 @@ def _moving(options: argparse.Namespace) -> None:
 
 def _analyse(options: argparse.Namespace) -> None:
     from groupcc_lite.analysis import check_report, write_report
-    from groupcc_lite.runs import Run, get_profile, run_cost
+    from groupcc_lite.runs import Run, get_profile
+    from groupcc_lite.studies import run_cost
 
     use_data(options.data)
     given = {key: getattr(options, key) for key in ("model", "layer", "group") if getattr(options, key) is not None}

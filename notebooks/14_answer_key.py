@@ -82,7 +82,7 @@ import numpy as np
 import torch
 from IPython.display import HTML, Markdown, display
 
-from groupcc_lite import figures, runs, symmetry
+from groupcc_lite import figures, runs, studies, symmetry
 from groupcc_lite.answers import (
     RECOVERED,
     SIMILAR,
@@ -102,7 +102,7 @@ run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("14_answer_key")
 settings = runs.get_key_profile(profile)
 folder = run.work / "answer_key"
-studies = runs.answer_studies(settings, seed)
+planned = studies.answer_studies(settings, seed)
 print(settings)
 
 # %% [markdown]
@@ -142,7 +142,7 @@ print(settings)
 # $\lvert G\rvert / \lvert H\rvert$ members ({prf:ref}`thm-orbit-stabiliser`).
 
 # %%
-problem = studies["standard"].problems["standard"](seed)
+problem = planned["standard"].problems["standard"](seed)
 G = problem.group
 kinds = {H.label: sum(K.label == H.label for K in problem.stabiliser)
          for H in problem.stabiliser}
@@ -298,8 +298,8 @@ def note_mean(key, values, note, internal=False):
 
 # %%
 assert (RECOVERED, SIMILAR) == (0.9, 0.7)  # as in the definition
-competitors = studies["standard"].methods
-results = study(*studies["standard"], folder=folder)
+competitors = planned["standard"].methods
+results = study(*planned["standard"], folder=folder)
 table(results, competitors, COLUMNS)
 note_scores(results, "standard")
 
@@ -325,7 +325,7 @@ dots(results, competitors, "standard")
 # One training step of each method costs, measured side by side in this run:
 
 # %%
-quick = dataclasses.replace(studies["standard"].budget, orbits=2048)
+quick = dataclasses.replace(planned["standard"].budget, orbits=2048)
 step = {m: seconds_per_step(m, problem, quick, steps=(5, 25))
         for m in competitors if not m.endswith("blocks fitted")}
 for m, seconds in step.items():
@@ -376,7 +376,7 @@ for m, seconds in step.items():
 # $x[e]$.
 
 # %%
-posed = studies["poses"]
+posed = planned["poses"]
 in_pose = study(*posed, folder=folder)
 columns = {key: COLUMNS[key]
            for key in ("cosine", "stabiliser_of_all", "fve_equal", "dead")}
@@ -425,8 +425,8 @@ for m in posed.methods[2:]:
 # %%
 levels = dict(noise=settings.noises, superposition=settings.superpositions,
               broken=settings.brokens)
-rivals = studies["noise"].methods
-sweeps = {name: study(*studies[name], folder=folder) for name in levels}
+rivals = planned["noise"].methods
+sweeps = {name: study(*planned[name], folder=folder) for name in levels}
 
 # %% mystnb={"figure": {"name": "fig-sweeps", "caption": "Three difficulties (columns) and three scores (rows). Lines are means over seeds, each with problems of its own, bands their range. The dashed line in the stabilisers' row is what the true dictionary itself scores: broken equivariance changes the truth."}, "image": {"alt": "A grid of nine line plots falling to the right, one line per method; the crosscoder with L1 and the others cross."}} tags=["hide-input"]
 SCORES = {key: COLUMNS[key] for key in ("cosine", "stabiliser_of_all", "ari")}
@@ -435,7 +435,7 @@ SCORES = {key: COLUMNS[key] for key in ("cosine", "stabiliser_of_all", "ari")}
 def stabilisers_of_truth(name, level):
     """What the true dictionary itself scores, the mean over the seeds' problems."""
     easy = dict(group=settings.sweep_group, channels=settings.sweep_channels)
-    made = (standard(start, **easy, **{name: level}) for start in studies[name].seeds)
+    made = (standard(start, **easy, **{name: level}) for start in planned[name].seeds)
     return np.mean([score(p.dictionary, p).stabiliser_of_all for p in made])
 
 
@@ -474,8 +474,8 @@ for name, of_sweep in sweeps.items():  # drawn in the figure
 # trained for long enough?
 
 # %%
-lengths = {n: study(*studies[f"steps {n}"], folder=folder) for n in settings.lengths}
-trained = studies[f"steps {settings.lengths[0]}"].methods
+lengths = {n: study(*planned[f"steps {n}"], folder=folder) for n in settings.lengths}
+trained = planned[f"steps {settings.lengths[0]}"].methods
 ends = {settings.lengths[0]: "fewest_steps", settings.lengths[-1]: "most_steps"}
 rows = [f"| steps | {' | '.join(trained)} |", "|---" * (1 + len(trained)) + "|"]
 for n, results in lengths.items():
@@ -544,8 +544,8 @@ for level, right in zip(finer["broken"], truth["broken"], strict=True):
 
 # %%
 from_told = {name.removeprefix("told "): study(*plan, folder=folder)
-             for name, plan in studies.items() if name.startswith("told ")}
-told_methods = studies["told as above"].methods
+             for name, plan in planned.items() if name.startswith("told ")}
+told_methods = planned["told as above"].methods
 columns = [f"{m}: {what}" for m in told_methods for what in ("cosine", "stabilisers")]
 rows = [f"| told | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
 for name, results in from_told.items():
@@ -571,7 +571,7 @@ display(Markdown("\n".join(rows)))
 # features of a problem, and project the responses on few channels ({numref}`fig-drawings`).
 
 # %%
-plan = studies["drawings"]
+plan = planned["drawings"]
 drawings = plan.problems["drawings"](seed)
 best = score(drawings.dictionary, drawings)
 print(f"{drawings.features} features of {len(SHAPES)} shapes in {drawings.channels} "

@@ -78,8 +78,9 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.answers import shared
-from groupcc_lite.runs import DEPTH_PROFILES, WEIGHTS, LayerStudy, table_by_column
+from groupcc_lite.runs import DEPTH_PROFILES, table_by_column
 from groupcc_lite.stimuli import SHAPE_NAMES
+from groupcc_lite.studies import WEIGHTS, LayerStudy
 
 # %%
 study = LayerStudy(profile, seed=seed, images=images)

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from groupcc_lite import __main__ as cli
-from groupcc_lite.runs import PROFILES, Profile, cost
+from groupcc_lite.runs import PROFILES, Profile
+from groupcc_lite.studies import cost
 
 
 def said(capsys, *arguments: str) -> str:
@@ -40,7 +41,7 @@ def test_cost_shows_every_stage_with_its_facts(capsys):
 
 
 def test_cost_adds_up_the_stages(capsys, monkeypatch):
-    monkeypatch.setattr("groupcc_lite.runs.cost", lambda *_, **__: {
+    monkeypatch.setattr("groupcc_lite.studies.cost", lambda *_, **__: {
         "images": {"count": 3}, "one": {"hours": 0.5}, "two": {"hours": 1.25, "steps": 7},
         "three": {"not measured": "x"}})
     assert said(capsys, "cost", "--profile", "smoke").splitlines()[-1].split() == [

@@ -1,15 +1,11 @@
 """Runs: from a profile to orbits, coders, maps, probes and pictures on disk, each made once, and to a chapter's report.
 
 A reader meets `Run` first: `Run("smoke").coder()` makes whatever a coder needs, and `Run("smoke").features()` tabulates
-what it found. `SceneRun` does the same for whole scenes and equivariant SAEs, `answer_studies` lists the studies of the
-answer key. A profile holds every number of a run; `fold_measures` says what a run's numbers are worth over folds of the
-images and seeds; `keys()` of a run says under which key each artefact is filed; `cost` says beforehand what a profile
-will take.
+what it found. `SceneRun` does the same for whole scenes and equivariant SAEs. A profile holds every number of a run;
+`fold_measures` says what a run's numbers are worth over folds of the images and seeds; `extract_layers` reads many
+layers in one pass; `keys()` of a run says under which key each artefact is filed.
 """
 
-from groupcc_lite.runs.answer_plan import answer_studies
-from groupcc_lite.runs.costs import cost, run_cost
-from groupcc_lite.runs.depth import WEIGHTS, Layer, LayerMeasures, LayerStudy
 from groupcc_lite.runs.features import (
     FamilyMap,
     FeatureTable,
@@ -30,7 +26,8 @@ from groupcc_lite.runs.folds import (
     over_folds,
     uncertain,
 )
-from groupcc_lite.runs.layer_run import CONTROLS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
+from groupcc_lite.runs.layer_run import CONTROLS, PARTS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
+from groupcc_lite.runs.one_pass import extract_layers
 from groupcc_lite.runs.profiles import (
     DEPTH_PROFILES,
     KEY_PROFILES,
@@ -45,7 +42,7 @@ from groupcc_lite.runs.profiles import (
     get_profile,
     get_scene_profile,
 )
-from groupcc_lite.runs.recipes import KINDS
+from groupcc_lite.runs.recipes import KINDS, TURNING, LayerRecipes
 from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish, table_by_column
 from groupcc_lite.runs.scene_measures import (
     CODER_NAMES,
@@ -74,13 +71,12 @@ from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
     "CODER_NAMES", "CONTROLS", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun", "FOLD_MEASURES", "FamilyMap",
-    "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "Layer",
-    "LayerMeasures", "LayerStudy", "Measure", "PROFILES", "PartRun", "Probed", "Profile", "READINGS",
-    "REFERENCE_MODELS", "Relatives", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries",
-    "Uncertain", "WEIGHTS", "additivity", "answer_studies", "best_ridge", "canonical_fve", "coder_rows", "cost",
-    "explained_in_use", "family_f1", "far_powers", "feature_frame", "feature_table", "fold_measures",
-    "fold_seeds", "fve_over_images", "get_depth_profile", "get_key_profile", "get_profile", "get_scene_profile",
-    "invariance", "layer_rows", "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings",
-    "probe_rows", "publish", "record", "relation_rows", "relatives", "run_cost", "symmetries", "table_by_column",
-    "uncertain",
+    "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "LayerRecipes",
+    "Measure", "PARTS", "PROFILES", "PartRun", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Relatives",
+    "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries", "TURNING", "Uncertain", "additivity",
+    "best_ridge", "canonical_fve", "coder_rows", "explained_in_use", "extract_layers", "family_f1", "far_powers",
+    "feature_frame", "feature_table", "fold_measures", "fold_seeds", "fve_over_images", "get_depth_profile",
+    "get_key_profile", "get_profile", "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread",
+    "over_folds", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record", "relation_rows", "relatives",
+    "symmetries", "table_by_column", "uncertain",
 ]

@@ -51,7 +51,13 @@ TRANSFORM_RIDGE = 1e-3
 
 @dataclass(frozen=True)
 class LayerRecipes:
-    """Recipes of `Run`: orbits, coders, and what is measured on them."""
+    """Recipes of `Run`: orbits, coders, and what is measured on them.
+
+    >>> from groupcc_lite.runs import get_profile
+    >>> recipes = LayerRecipes(get_profile("smoke"), 0, model="a", images={}, stored={"train": "b"}, action="c")
+    >>> recipes.coder().key != recipes.coder(steps=7).key
+    True
+    """
 
     profile: Profile
     seed: int

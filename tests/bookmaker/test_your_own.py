@@ -15,8 +15,9 @@ from small import Stem
 
 import groupcc_lite
 from groupcc_lite.models import derive_geometry, load_model, truncate, zoo
-from groupcc_lite.runs import Run, depth, profiles
+from groupcc_lite.runs import Run, profiles
 from groupcc_lite.stimuli import sample_drawings
+from groupcc_lite.studies import depth
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "your_own.md"
 IMAGES, SIDE = 12, 96

@@ -22,22 +22,23 @@ from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencod
 from groupcc_lite.groups import cyclic, parse_group
 from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, BaseModel, ImageAutoencoder, load_model, patch_model
 from groupcc_lite.orbits import sample_layers, sample_orbits
-from groupcc_lite.runs.answer_plan import answer_studies
-from groupcc_lite.runs.depth import WEIGHTS
-from groupcc_lite.runs.layer_run import Run
-from groupcc_lite.runs.profiles import (
+from groupcc_lite.runs import (
+    TURNING,
     DepthProfile,
     KeyProfile,
+    LayerRecipes,
     Profile,
+    Run,
     SceneProfile,
+    SceneRun,
     get_depth_profile,
     get_key_profile,
     get_profile,
     get_scene_profile,
 )
-from groupcc_lite.runs.recipes import TURNING, LayerRecipes
-from groupcc_lite.runs.scene_run import SceneRun
 from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes
+from groupcc_lite.studies.answer_plan import answer_studies
+from groupcc_lite.studies.depth import WEIGHTS
 
 IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
 SAMPLE_PHOTOS = 800

@@ -22,15 +22,12 @@ from groupcc_lite.groups import parse_group
 from groupcc_lite.models import BaseModel, load_model
 from groupcc_lite.orbits import (
     EquivarianceError,
-    OrbitStore,
     StoredOrbits,
     equivariance_error,
     local_equivariance_error,
     orbits_at,
 )
-from groupcc_lite.runs.layer_run import PARTS, Run
-from groupcc_lite.runs.profiles import DepthProfile, get_depth_profile
-from groupcc_lite.runs.reports import Report
+from groupcc_lite.runs import DepthProfile, Report, Run, extract_layers, get_depth_profile
 from groupcc_lite.stimuli import SHAPES, DrawingSource, ImageSource, ImageSubset, image_source, photo_folder
 from groupcc_lite.symmetry import (
     centre_activations,
@@ -171,12 +168,7 @@ class LayerStudy:
 
     def _extract(self, which: Layer) -> None:
         """Make the orbits of this layer and of all others of its stack, unless they are there, in one pass for all."""
-        runs = [self.run(layer) for layer in self.stack(which.network, which.weights)]
-        for part in PARTS:
-            lacking = {run.recipes.orbits(part).key: run for run in runs if not run.cache.has(run.recipes.orbits(part))}
-            # In one order for everybody, whatever that of the layers: or two studies would wait for each other.
-            if lacking:
-                _fill(part, [lacking[key] for key in sorted(lacking)], ())
+        extract_layers([self.run(layer) for layer in self.stack(which.network, which.weights)])
 
     def _without_coder(self, run: Run) -> tuple[EquivarianceError, EquivarianceError]:
         p, source = self.profile, run.source("held-out")
@@ -224,25 +216,6 @@ class LayerStudy:
         angle = 2 * torch.pi * torch.rand(shape, generator=generator)
         points = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
         return source.load(range(len(source))), points, torch.arange(shape[0]).repeat_interleave(shape[1])
-
-
-def _fill(part: str, runs: list[Run], folders: tuple[Path, ...]) -> None:
-    """Ask the cache for each run's orbits, one inside the making of the other, and make all of them in the innermost.
-
-    Should another process make one of them first, nothing further in is made; so each sees to its own folder last.
-    """
-    sampling = runs[0].recipes.sampling
-    if len(folders) == len(runs):
-        OrbitStore.make_layers(folders, [run.model for run in runs], runs[0].action, runs[0]._stored_source(part),
-                               **sampling)
-        return
-    run = runs[len(folders)]
-
-    def make(folder: Path) -> None:
-        _fill(part, runs, (*folders, folder))
-        OrbitStore.make(folder, run.model, run.action, run._stored_source(part), **sampling)
-
-    run.cache.get(run.recipes.orbits(part), make)
 
 
 def _of_coder(coder: GroupCrosscoder, frequency: Float[np.ndarray, " m"], held_out: StoredOrbits,

@@ -6,7 +6,8 @@ import torch
 
 from groupcc_lite.base import Cache
 from groupcc_lite.orbits import OrbitStore, orbits_at, sample_orbits
-from groupcc_lite.runs import LayerStudy, get_depth_profile
+from groupcc_lite.runs import get_depth_profile
+from groupcc_lite.studies import LayerStudy
 
 SMALL = get_depth_profile("smoke", networks=(("tiny-inception", ("conv2d0", "mixed3b")), ("tiny-vit", ("blocks.1",))),
                           images=10, steps=2, latents=24, k=4, seeds=2, batch_size=16, turned_images=2)

@@ -12,7 +12,7 @@ from typing import Any
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import METHODS, Budget, Problem, Study, drawn_problem, standard
 from groupcc_lite.groups import parse_group
-from groupcc_lite.runs.profiles import KeyProfile, get_key_profile
+from groupcc_lite.runs import KeyProfile, get_key_profile
 
 COMPARED = tuple(m for m in METHODS if m != "wide SAE" and not m.endswith("linear encoder"))
 """Methods of which `DRAWN` are compared on drawings: all but the largest, and those with a linear encoder."""
