@@ -2,7 +2,7 @@
 
 A *unit* is whatever gives one number for an image: a channel at a place, or a latent. Stimuli are `stimuli.arcs`, whose
 direction comes back after a full turn, and after half a turn if they are straight. What counts as a curve detector was
-fixed before any count was looked at (`CurveRule`), and has a witness that has seen no stimulus: how the unit answers
+fixed before counts were compared (`CurveRule`), and has a witness that has seen no stimulus: how the unit answers
 when the photographs that excite it most are turned (`turning_profile`).
 """
 
@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from groupcc_lite.base import permutation_p
 from groupcc_lite.groups import FiniteGroup, rotations_of
 
 Directions = Sequence[float] | Float[Tensor, " k"] | Float[np.ndarray, " k"]
@@ -27,7 +28,7 @@ class Tuning(NamedTuple):
     """How units answer to arcs; every field has a number for each unit. Responses below 0 count as 0.
 
     >>> Tuning._fields
-    ('peak', 'style', 'curvature', 'direction', 'one', 'two', 'opposite', 'straight')
+    ('peak', 'style', 'curvature', 'direction', 'one', 'two', 'opposite', 'straight', 'beside')
     """
 
     peak: Float[Tensor, " u"]
@@ -47,6 +48,8 @@ class Tuning(NamedTuple):
     """Response to the direction opposite to the best one, as a share of the peak."""
     straight: Float[Tensor, " u"]
     """Largest response to a straight stimulus of the same style, as a share of the peak."""
+    beside: Float[Tensor, " u"]
+    """Response to the directions on both sides of the best one, the smaller of the two, as a share of the peak."""
 
 
 def arc_tuning(responses: Float[Tensor, "u s c d"], curvatures: Sequence[float]) -> Tuning:
@@ -74,19 +77,21 @@ def arc_tuning(responses: Float[Tensor, "u s c d"], curvatures: Sequence[float])
     angle = 2 * math.pi * torch.arange(d, dtype=torch.double) / d
     total = best.sum(1)
     first, second = ((best * torch.exp(1j * k * angle)).sum(1) / total for k in (1, 2))
-    opposite = best[torch.arange(u), (place % d + d // 2) % d]
+    opposite, left, right = (best[torch.arange(u), (place + step) % d] for step in (d // 2, 1, -1))
     silent = torch.where(peak > 0, 1.0, torch.nan)
     straight = of_style[:, list(curvatures).index(0)].amax(1)
     chosen = torch.as_tensor(curvatures, dtype=torch.double)[place // d]
     return Tuning(peak.float(), style, (chosen * silent).float(), (first.angle() % (2 * math.pi)).float(),
-                  first.abs().float(), second.abs().float(), (opposite / peak).float(), (straight / peak).float())
+                  first.abs().float(), second.abs().float(), (opposite / peak).float(), (straight / peak).float(),
+                  (torch.minimum(left, right) / peak).float())
 
 
 class CurveRule(NamedTuple):
-    """What a curve detector is, by bars that were fixed before anything was counted.
+    """What a curve detector is.
 
-    Tuned to one direction in a full turn and not two; curved rather than straight; and the same on photographs: where
-    the unit is most excited, half a turn of the image takes most of the response away.
+    Tuned to one direction in a full turn, smoothly, and not two; curved rather than straight; and on photographs: where
+    the unit is most excited, half a turn of the image takes most of the response away, and an arc excites it not much
+    less than these places do.
 
     >>> CurveRule().opposite
     0.5
@@ -98,41 +103,59 @@ class CurveRule(NamedTuple):
     """Response to the opposite direction, at most: a share of the peak. Units of lines and gratings have 1."""
     straight: float = 0.8
     """Response to a straight stimulus, at most: a share of the peak."""
+    beside: float = 0.5
+    """Response to both neighbouring directions, at least: a share of the peak. Noise excites a selective unit at a
+    single one."""
     turned: float = 0.5
     """On photographs, response after half a turn, at most: a share of that before."""
+    driven: float = 0.5
+    """Response to the best arc, at least: a share of that to the photographs that excite the unit most."""
 
     def tuned(self, found: Tuning) -> Bool[Tensor, " u"]:
         """The units that pass by the stimuli alone."""
         return ((found.curvature > 0) & (found.one >= self.one) & (found.opposite <= self.opposite)
-                & (found.straight <= self.straight))
+                & (found.straight <= self.straight) & (found.beside >= self.beside))
 
-    def confirmed(self, found: Tuning, turning: Float[Tensor, "u k"]) -> Bool[Tensor, " u"]:
-        """Those whose `turning_profile` on photographs says so, too."""
-        return self.tuned(found) & (turning[:, turning.shape[1] // 2] <= self.turned)
+    def confirmed(self, found: Tuning, turning: Turning) -> Bool[Tensor, " u"]:
+        """Those of which photographs say so, too."""
+        after = turning.profile[:, turning.profile.shape[1] // 2]
+        return self.tuned(found) & (after <= self.turned) & (found.peak >= self.driven * turning.strength)
 
 
-def turning_profile(r: Float[Tensor, "n g u"], G: FiniteGroup, *, strongest: int = 20) -> Float[Tensor, "u k"]:
+class Turning(NamedTuple):
+    """What units say when the photographs that excite them most are turned.
+
+    >>> Turning._fields
+    ('profile', 'strength')
+    """
+
+    profile: Float[Tensor, "u k"]
+    """Mean response after each rotation, as a share of that before; NaN for units that never respond."""
+    strength: Float[Tensor, " u"]
+    """Mean response before."""
+
+
+def turning_profile(r: Float[Tensor, "n g u"], G: FiniteGroup, *, strongest: int = 20) -> Turning:
     """Responses to photographs that are turned about the places where a unit is most excited, by rotation.
 
     `r`: responses to orbits, by sample and element; what is below 0 counts as 0. For each unit the `strongest` samples
-    by the response to the untransformed image are taken, and the mean over them, after each rotation, is given as a
-    share of that before. NaN for units that never respond. Only the untransformed image chooses, so rotations compete
-    on equal terms but for the first, which is 1 by construction: compare rotations with each other, and with nulls.
-    ValueError for a group without rotations.
+    by the response to the untransformed image are taken. Only the untransformed image chooses, so rotations compete
+    on equal terms but for the first, whose share is 1 by construction: compare rotations with each other, and with
+    nulls. ValueError for a group without a half turn.
 
     >>> from groupcc_lite.groups import cyclic
     >>> r = torch.tensor([[[1.0], [0.25], [0.5], [0.25]], [[0.0], [1.0], [0.0], [0.0]]])
-    >>> turning_profile(r, cyclic(4), strongest=1)
+    >>> turning_profile(r, cyclic(4), strongest=1).profile
     tensor([[1.0000, 0.2500, 0.5000, 0.2500]])
     """
     n = rotations_of(G)
-    if n is None:
-        raise ValueError(f"{G.name} has no rotations to speak of; expected a cyclic or dihedral group")
+    if n is None or n % 2:
+        raise ValueError(f"{G.name} has no half turn among rotations; expected C_n or D_n with an even n")
     r = r[:, :n].clamp(min=0)
     count = min(strongest, len(r))
     rows = r[:, 0].topk(count, dim=0).indices  # (count, u)
     chosen = torch.gather(r, 0, rows[:, None, :].expand(-1, n, -1)).mean(0)  # (n, u)
-    return (chosen / chosen[:1].where(chosen[:1] > 0, torch.nan)).T
+    return Turning((chosen / chosen[:1].where(chosen[:1] > 0, torch.nan)).T, chosen[0])
 
 
 # ------------------------------------------------------------------------------------------------ the circle
@@ -172,17 +195,81 @@ def gap_by_chance(count: int, *, draws: int = 2000, seed: int = 0) -> Float[np.n
     return np.array([largest_gap(2 * math.pi * generator.random(count)) for _ in range(draws)])
 
 
-def gap_at_equal_numbers(directions: Directions, count: int, *, draws: int = 2000,
-                         seed: int = 0) -> Float[np.ndarray, " draws"]:
-    """Largest gaps of random subsets of `count` of these directions, to compare sets of other sizes with.
+class Coverage(NamedTuple):
+    """How well random draws of units cover the circle; arrays have an entry for each draw.
 
-    ValueError for more than there are.
+    >>> Coverage._fields
+    ('detectors', 'gap', 'covered')
+    """
 
-    >>> gap_at_equal_numbers(torch.tensor([0.0, 1.0, 2.0]), 3, draws=2).round(3).tolist()
-    [4.283, 4.283]
+    detectors: Int[np.ndarray, " k"]
+    """How many of the units drawn have a direction."""
+    gap: Float[np.ndarray, " k"]
+    """Largest gap between their directions, in radians."""
+    covered: Float[np.ndarray, " k"]
+    """Share of the circle within 7.5 degrees of one of them."""
+
+
+def coverage_at(directions: Directions, units: int, *, draws: int = 200, seed: int = 0) -> Coverage:
+    """Coverage by so many units drawn at random, to compare sets of other sizes with.
+
+    `directions`: one for each unit of the set, NaN for those that are no detectors. ValueError for more units than
+    there are.
+
+    >>> every = coverage_at([0.0, math.nan, math.pi, math.nan], 4, draws=2)
+    >>> every.detectors.tolist(), np.degrees(every.gap).tolist()
+    ([2, 2], [180.0, 180.0])
     """
     angles = np.asarray(directions, dtype=float)
-    if not 0 < count <= len(angles):
-        raise ValueError(f"count is {count}; expected 1 to {len(angles)}, the number of directions")
+    if not 0 < units <= len(angles):
+        raise ValueError(f"units is {units}; expected 1 to {len(angles)}, the number of units in the set")
     generator = np.random.default_rng(seed)
-    return np.array([largest_gap(generator.choice(angles, count, replace=False)) for _ in range(draws)])
+    drawn = [generator.choice(angles, units, replace=False) for _ in range(draws)]
+    drawn = [angle[~np.isnan(angle)] for angle in drawn]
+    return Coverage(np.array([len(angle) for angle in drawn]), np.array([largest_gap(angle) for angle in drawn]),
+                    np.array([covered(angle) for angle in drawn]))
+
+
+class Ring(NamedTuple):
+    """How much of the variance of some vectors a circle explains.
+
+    >>> Ring._fields
+    ('shares', 'chance', 'p')
+    """
+
+    shares: Float[np.ndarray, " k"]
+    """Of the variance about their mean, what the 1st, 2nd, ... harmonic of the direction explains."""
+    chance: Float[np.ndarray, " k"]
+    """The mean of the same with the directions dealt out anew."""
+    p: float
+    """Probability of as large a first share by chance."""
+
+
+def ring(vectors: Float[Tensor, "u d"], directions: Directions, *, harmonics: int = 3, draws: int = 200,
+         seed: int = 0) -> Ring:
+    """Whether vectors lie on a circle in the order of their directions: a regression on cos(k a) and sin(k a).
+
+    Vectors are taken at length 1. Harmonics are fitted together, one after the other, so their shares add up. ValueError
+    for no more vectors than the regression has terms.
+
+    >>> a = 2 * math.pi * torch.arange(12) / 12
+    >>> found = ring(torch.stack([a.cos(), a.sin(), 0 * a], 1), a)
+    >>> found.shares.round(3).tolist(), found.p < 0.01
+    ([1.0, 0.0, 0.0], True)
+    """
+    angles = np.asarray(directions, dtype=float)
+    if len(angles) <= 2 * harmonics + 1:
+        raise ValueError(f"{len(angles)} vectors; expected more than {2 * harmonics + 1}")
+    rest = torch.nn.functional.normalize(vectors.double(), dim=1).numpy()
+    rest = rest - rest.mean(0)
+    shares = _harmonic_shares(rest, angles, harmonics)
+    generator = np.random.default_rng(seed)
+    null = np.stack([_harmonic_shares(rest, generator.permutation(angles), harmonics) for _ in range(draws)])
+    return Ring(shares, null.mean(0), permutation_p(shares[0], null[:, 0]))
+
+
+def _harmonic_shares(rest: np.ndarray, angles: np.ndarray, harmonics: int) -> np.ndarray:
+    terms = np.stack([wave(k * angles) for k in range(1, harmonics + 1) for wave in (np.cos, np.sin)], 1)
+    basis, _ = np.linalg.qr(terms - terms.mean(0))
+    explained = np.square(basis.T @ rest).sum(1).reshape(harmonics, 2).sum(1)
+    return explained / np.square(rest).sum()

@@ -29,14 +29,17 @@ from groupcc_lite.runs.folds import (
 from groupcc_lite.runs.layer_run import CONTROLS, PARTS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
 from groupcc_lite.runs.one_pass import extract_layers
 from groupcc_lite.runs.profiles import (
+    CURVE_PROFILES,
     DEPTH_PROFILES,
     KEY_PROFILES,
     PROFILES,
     SCENE_PROFILES,
+    CurveProfile,
     DepthProfile,
     KeyProfile,
     Profile,
     SceneProfile,
+    get_curve_profile,
     get_depth_profile,
     get_key_profile,
     get_profile,
@@ -70,13 +73,13 @@ from groupcc_lite.runs.scene_report import (
 from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
-    "CODER_NAMES", "CONTROLS", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun", "FOLD_MEASURES", "FamilyMap",
-    "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "LayerRecipes",
-    "Measure", "PARTS", "PROFILES", "PartRun", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "Relatives",
-    "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries", "TURNING", "Uncertain", "additivity",
-    "best_ridge", "canonical_fve", "coder_rows", "explained_in_use", "extract_layers", "family_f1", "far_powers",
-    "feature_frame", "feature_table", "fold_measures", "fold_seeds", "fve_over_images", "get_depth_profile",
-    "get_key_profile", "get_profile", "get_scene_profile", "invariance", "layer_rows", "matrix_rows", "mean_spread",
-    "over_folds", "paper_probe_rows", "probe_readings", "probe_rows", "publish", "record", "relation_rows", "relatives",
-    "symmetries", "table_by_column", "uncertain",
+    "CODER_NAMES", "CONTROLS", "CURVE_PROFILES", "CurveProfile", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun",
+    "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS",
+    "KeyProfile", "LayerRecipes", "Measure", "PARTS", "PROFILES", "PartRun", "Probed", "Profile", "READINGS",
+    "REFERENCE_MODELS", "Relatives", "Report", "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries",
+    "TURNING", "Uncertain", "additivity", "best_ridge", "canonical_fve", "coder_rows", "explained_in_use",
+    "extract_layers", "family_f1", "far_powers", "feature_frame", "feature_table", "fold_measures", "fold_seeds",
+    "fve_over_images", "get_curve_profile", "get_depth_profile", "get_key_profile", "get_profile", "get_scene_profile",
+    "invariance", "layer_rows", "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings",
+    "probe_rows", "publish", "record", "relation_rows", "relatives", "symmetries", "table_by_column", "uncertain",
 ]

@@ -514,8 +514,13 @@ class Run:
         `changes`: size (pixels), steps, seed, lr, negative, as for `render_features`. Without a size they have the
         profile's `vis_size`, or the network's own if that is the only one.
         """
+        chosen = torch.as_tensor(np.asarray(features), device=coder.W_e.device)
+        return self.draw(coder.W_e.detach()[chosen], progress, **changes)
+
+    def draw(self, directions: Float[Tensor, "k d"], progress: bool = True,
+             **changes: Any) -> Float[np.ndarray, "k s s 3"]:
+        """Feature visualisations of any directions in the layer, such as single neurons; as `visualise`."""
         changes = dict(size=self.model.usable_size(self.profile.vis_size)) | changes
-        directions = coder.W_e.detach()[torch.as_tensor(np.asarray(features), device=coder.W_e.device)]
         settings = dict(size=self.profile.vis_size, steps=self.profile.vis_steps, seed=self.seed) | changes
 
         def make(folder: Path) -> None:

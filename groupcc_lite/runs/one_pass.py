@@ -22,7 +22,7 @@ def extract_layers(runs: Sequence[Run], parts: Sequence[str] = PARTS) -> None:
     ...         for layer in ("conv2d0", "mixed3a")]
     >>> extract_layers(runs)
     >>> [run.orbits().channels for run in runs]
-    [64, 96]
+    [16, 64]
     >>> work.cleanup()
     """
     if len({(str(run.recipes.sampling), run.recipes.action, str(run.recipes.stored)) for run in runs}) > 1:

@@ -261,6 +261,67 @@ DEPTH_PROFILES = {profile.name: profile for profile in (
 """All profiles of the chapter on depth, by name."""
 
 
+@dataclass(frozen=True)
+class CurveProfile:
+    """Settings of chapter 16: which layers are searched for curve detectors, with which dictionaries and stimuli.
+
+    The crosscoder, and the photographs, are those of the chapters on one layer.
+
+    >>> CURVE_PROFILES["book"].layers[-1]
+    'mixed3b'
+    """
+
+    name: str
+    network: str = "tiny-inception"
+    layers: tuple[str, ...] = ("conv2d0", "conv2d1", "conv2d2", "mixed3a", "mixed3b")
+    """In the order of their depth; the last one is that of the crosscoder."""
+    branches: tuple[int, ...] = (32, 48, 24, 16)
+    """Channels of the last layer's branches: 1x1, 3x3, 5x5, and 1x1 after a pool."""
+    points_per_image: int = 20
+    """Activations that dictionaries are trained on; the paper draws 10, from many more images."""
+    latents: int = 384
+    k: int = 16
+    sparsity: float = 2.0
+    """lambda of the ReLU coders' L1 term."""
+    steps: int = 160
+    batch_size: int = 512
+    seeds: int = 2
+    radii: tuple[float, ...] = (6.0, 10.0, 16.0, 26.0)
+    """Of the arcs, in pixels; straight ones are added."""
+    directions: int = 72
+    turned_images: int = 48
+    """Held-out images whose orbits are the second witness."""
+    turned_points: int = 20
+    """Points in each of them."""
+    key_group: str = "D_4"
+    key_steps: int = 300
+    """Group and training steps of the planted problem that response vectors are tried on."""
+    key_seeds: int = 2
+
+
+CURVE_PROFILES = {profile.name: profile for profile in (
+    CurveProfile("smoke", points_per_image=8, latents=64, k=8, steps=20, batch_size=64, radii=(6.0, 16.0),
+                 turned_images=10, turned_points=8, key_group="C_4", key_steps=30, key_seeds=1),
+    CurveProfile("book"),
+    CurveProfile("inception", network="googlenet", branches=(128, 192, 96, 64), points_per_image=60, latents=1024, k=32,
+                 steps=400, batch_size=1024, seeds=3, radii=(6.0, 10.0, 16.0, 26.0, 42.0), turned_images=80,
+                 turned_points=40, key_group="D_8", key_steps=600, key_seeds=3),
+    CurveProfile("paper", network="inceptionv1", branches=(128, 192, 96, 64), points_per_image=10, latents=4096, k=32,
+                 steps=12_000, batch_size=4096, seeds=5, radii=(6.0, 10.0, 16.0, 26.0, 42.0),
+                 turned_images=2000, turned_points=10, key_group="D_16", key_steps=6000, key_seeds=10),
+)}
+"""All profiles of the chapter on curve detectors, by name."""
+
+
+def get_curve_profile(profile: str | CurveProfile, /, **changes: Any) -> CurveProfile:
+    """The profile of chapter 16 with this name, or the given one, with some fields changed; ValueError for others.
+
+    >>> get_curve_profile("smoke", seeds=3).seeds
+    3
+    """
+    return _changed(profile, CURVE_PROFILES, CurveProfile, changes)
+
+
 def get_depth_profile(profile: str | DepthProfile, /, **changes: Any) -> DepthProfile:
     """The profile of chapter 15 with this name, or the given one, with some fields changed; ValueError for others.
 

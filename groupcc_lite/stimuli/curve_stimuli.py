@@ -1,9 +1,9 @@
 """Arcs and curved edges of known direction and curvature, to measure what a unit is tuned to.
 
 An arc is a piece of a circle through the middle of the image; a straight line is an arc of curvature 0. Its *direction*
-is where its hollow side faces, so it comes back after a full turn, and after half a turn if it is straight. All
-stimuli fill the same round window, with the same mean and the same contrast, whatever their direction: what a unit
-prefers among them is then the direction or the curvature, and not the amount of light.
+is where its hollow side faces, so it comes back after a full turn, and after half a turn if it is straight. The step
+in brightness across a stroke or an edge is the same in all stimuli, so what a unit prefers among them is the direction
+or the curvature, and not the contrast. (Equal contrast of whole images would make the short arcs the bright ones.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 KINDS = ("line", "edge")
 """A stroke, or the border between light and dark."""
 _SOFTNESS = 1.4  # px over which a border fades, as in `shapes`
-_GREY, _CONTRAST = 0.5, 0.22  # mean, and root mean square about it within the window
+_GREY, _STEP = 0.5, 0.6  # of the ground, and from it to a stroke, or from one side of an edge to the other
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,14 @@ class Arcs:
 
 
 def arcs(size: int, *, curvatures: Sequence[float], directions: int = 72, kinds: Sequence[str] = KINDS,
-         half_width: float = 1.4, window: float | None = None) -> Arcs:
+         half_width: float = 1.4, window: float | None = None, middle: tuple[float, float] = (0.0, 0.0)) -> Arcs:
     """Arcs of every kind, curvature, polarity and direction, in this order, the directions last.
 
     `size`: side of the images in pixels; `curvatures` in 1 / px, not negative; `directions`: how many, evenly over a
     full turn from 0; `half_width` of a stroke in pixels; `window`: radius of the round window that they fill, by
-    default the whole image. Float32 RGB images in [0, 1], grey. ValueError for anything else, and for circles that are
-    smaller than their stroke.
+    default the whole image; `middle`: the point that they run through, in pixels from the image's centre, x to the
+    right and y down, such as a cell's centre. Float32 RGB images in [0, 1], grey. ValueError for anything else, and for
+    circles that are smaller than their stroke.
 
     >>> shown = arcs(48, curvatures=[0.1], directions=4, kinds=["edge"])
     >>> [round(math.degrees(direction)) for direction in shown.direction[:4]]
@@ -63,7 +64,7 @@ def arcs(size: int, *, curvatures: Sequence[float], directions: int = 72, kinds:
     window = size / 2 if window is None else window
     angles = 2 * math.pi * torch.arange(directions, dtype=torch.float64) / directions
     axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    x, y = axis[None, None, :], -axis[None, :, None]  # y up, so that angles are counter-clockwise
+    x, y = axis[None, None, :] - middle[0], middle[1] - axis[None, :, None]  # y up: angles are counter-clockwise
     u = torch.cos(angles)[:, None, None] * x + torch.sin(angles)[:, None, None] * y
     v = torch.cos(angles)[:, None, None] * y - torch.sin(angles)[:, None, None] * x
     mask = ((window - (x * x + y * y).sqrt()) / (0.15 * window)).clamp(0, 1)
@@ -71,7 +72,7 @@ def arcs(size: int, *, curvatures: Sequence[float], directions: int = 72, kinds:
     for kind, curvature, polarity in product(kinds, curvatures, (1, -1)):
         distance = _into_the_hollow(u, v, curvature)
         covered = _filled(distance.abs() - half_width) if kind == "line" else _filled(-distance)
-        made.append(_levelled(covered, mask) * polarity)
+        made.append(_STEP * polarity * mask * (covered - (0.5 if kind == "edge" else 0.0)))
         facts.append((KINDS.index(kind), curvature, polarity))
     kind, curvature, polarity = (torch.tensor(column).repeat_interleave(directions)
                                  for column in zip(*facts, strict=True))
@@ -111,14 +112,6 @@ def _into_the_hollow(u: Tensor, v: Tensor, curvature: float) -> Tensor:
 
 def _filled(distance: Tensor) -> Tensor:
     return (0.5 - distance / _SOFTNESS).clamp(0, 1)
-
-
-def _levelled(covered: Tensor, mask: Tensor) -> Tensor:
-    """Mean 0 and the same root mean square within the window for every image; 0 outside."""
-    weight = mask / mask.sum((1, 2), keepdim=True)
-    rest = covered - (covered * weight).sum((1, 2), keepdim=True)
-    spread = (rest.square() * weight).sum((1, 2), keepdim=True).sqrt()
-    return _CONTRAST * mask * rest / spread
 
 
 def _check(size: int, curvatures: Sequence[float], directions: int, kinds: Sequence[str], half_width: float) -> None:
