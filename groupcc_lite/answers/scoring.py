@@ -18,6 +18,7 @@ from torch import Tensor
 from groupcc_lite.answers.planted import Planted, Problem
 from groupcc_lite.base import require
 from groupcc_lite.groups import trivial
+from groupcc_lite.responses import ResponseVectors
 from groupcc_lite.symmetry import (
     TAU,
     centred,
@@ -25,7 +26,6 @@ from groupcc_lite.symmetry import (
     normalised,
     profile_stabilisers,
     self_similarity,
-    stabilisers,
 )
 
 RECOVERED = 0.9
@@ -56,13 +56,15 @@ class PlantedScores(NamedTuple):
 
 
 def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TAU, recovered: float = RECOVERED,
-          similar: float = SIMILAR) -> PlantedScores:
+          similar: float = SIMILAR, by_responses: ResponseVectors | None = None) -> PlantedScores:
     """Compare dictionary vectors, in any order and of any length, with the truth.
 
     `dictionary` (k, |G|, n), or (k, 1, n) from a coder of single blocks, such as a plain SAE: it is compared with the
     v_j alone. Partners maximise the sum of cosines (Hungarian method). Stabilisers are those of `stabilisers` at `tau`.
     Families are clusters of recovered features by `max_cosine` (plain cosine for single blocks) with average linkage,
-    cut at the mean similarity `similar`. ValueError for a dictionary that does not fit or is not finite.
+    cut at the mean similarity `similar`. `by_responses`, of the same vectors in the same order, takes the place of the
+    dictionary for stabilisers and families, also for single blocks. ValueError for a dictionary that does not fit or is
+    not finite.
 
     >>> from groupcc_lite.answers import standard
     >>> problem = standard(group="D_2", channels=8, superposition=1.0)
@@ -72,10 +74,15 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
     """
     found, cosines, partner = _match(dictionary, truth)
     good = cosines > recovered
-    right = None if found.shape[1] == 1 else _right(found, partner, truth, tau)
+    right = None
+    if by_responses is not None:
+        right = _right(by_responses.self_similarity().nan_to_num(0.0), partner, truth, tau)
+    elif found.shape[1] > 1:
+        right = _right(self_similarity(found, truth.group), partner, truth, tau)
     ari = math.nan
     if good.sum() > 1:
-        gap = 1 - max_cosine(found[partner[good]], truth.group if found.shape[1] > 1 else trivial())
+        gap = 1 - (max_cosine(found[partner[good]], truth.group if found.shape[1] > 1 else trivial())
+                   if by_responses is None else by_responses.similarity()[partner[good]][:, partner[good]])
         # Average linkage, because one accidental likeness must not join two families.
         linkage = require("sklearn.cluster", "families").AgglomerativeClustering(
             n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - similar)
@@ -104,10 +111,10 @@ def _match(dictionary: Tensor, truth: Problem) -> tuple[Float[Tensor, "k g n"], 
     return found, cosines, partner
 
 
-def _right(found: Float[Tensor, "k g n"], partner: Int[Tensor, " m"], truth: Problem, tau: float) -> Bool[Tensor, " m"]:
+def _right(c: Float[Tensor, "k g"], partner: Int[Tensor, " m"], truth: Problem, tau: float) -> Bool[Tensor, " m"]:
     """Which true features have a partner with the same stabiliser."""
     right, known = torch.zeros(len(partner), dtype=torch.bool), torch.nonzero(partner >= 0).flatten()
-    labels = stabilisers(found[partner[known]], truth.group, tau=tau)
+    labels = profile_stabilisers(c[partner[known]], truth.group, tau=tau)
     for s, j in zip(labels, known.tolist(), strict=True):
         right[j] = s.subgroup.elements == truth.stabiliser[j].elements
     return right

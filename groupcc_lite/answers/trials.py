@@ -36,6 +36,7 @@ from groupcc_lite.coders import (
 )
 from groupcc_lite.groups import trivial
 from groupcc_lite.orbits import IdentityBlocks, TensorOrbits
+from groupcc_lite.responses import response_vectors
 from groupcc_lite.symmetry import TAU
 
 Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder
@@ -43,18 +44,20 @@ Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder
 
 METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "SAE, all poses, blocks fitted",
            "crosscoder, L1", "crosscoder, TopK", "crosscoder, BatchTopK", "equivariant SAE",
-           "equivariant SAE, linear encoder")
+           "equivariant SAE, linear encoder", "SAE, response vectors")
 """SAE: TopK on untransformed blocks. All poses: on every block as a sample of its own. Wide: the same with |G| times
 the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: either of the first two, with a decoder
 for whole orbits by least squares (see `fitted`), which reads x[e] like a crosscoder. Equivariant SAE: M by least
 squares and an encoder of two layers, which learns at a third of the others' rate, because at the full rate nearly all
-its latents die."""
+its latents die. Response vectors: the SAE, whose latents are compared by what they say to the training orbits."""
 VERSION = 4
 """Of a trial. Raise it when the same settings give another result; no kept result is then taken for a new one."""
-SINGLE = ("SAE", "SAE, all poses", "wide SAE")
+SINGLE = ("SAE", "SAE, all poses", "wide SAE", "SAE, response vectors")
 """Methods that write single blocks."""
 EVERY_POSE = ("SAE, all poses", "wide SAE", "SAE, all poses, blocks fitted")
 """Methods trained on every block of the orbits as a sample of its own."""
+BY_RESPONSES = "SAE, response vectors"
+"""The method that has no blocks and reads symmetry off responses."""
 FITTED = "blocks fitted"
 """How names of methods end that are given blocks after their training."""
 
@@ -179,7 +182,10 @@ def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, simil
     single = coder.group.order == 1
     metrics = coders.evaluate(coder, IdentityBlocks(held_out) if single else held_out)
     dictionary = coder.dictionary.detach()
-    scores = score(dictionary[dictionary.flatten(1).norm(dim=1) > 1e-6], problem, similar=similar)
+    written = torch.nonzero(dictionary.flatten(1).norm(dim=1) > 1e-6).flatten()
+    said = None if method != BY_RESPONSES else response_vectors(
+        coder, [problem.source(budget.orbits, seed=2 * seed).blocks], problem.group, written)
+    scores = score(dictionary[written], problem, similar=similar, by_responses=said)
     return dict(
         cosine=scores.cosine, recovered=scores.recovered, stabiliser=scores.stabiliser,
         stabiliser_of_all=scores.stabiliser_of_all, ari=scores.ari, fve=None if single else metrics.fve,

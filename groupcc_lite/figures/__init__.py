@@ -13,6 +13,7 @@ require("matplotlib", "pictures")
 
 from groupcc_lite.figures.answers import difficulty_lines, method_dots
 from groupcc_lite.figures.census import census_bars, irrep_bars, stabiliser_profile, subgroup_lattice, threshold_curves
+from groupcc_lite.figures.circles import axis_rose, covered_circle, curvature_map, family_circle, tuning_rose
 from groupcc_lite.figures.features import (
     arrangements,
     block_heatmap,
@@ -28,7 +29,6 @@ from groupcc_lite.figures.layers import depth_lines
 from groupcc_lite.figures.maps import label_facets, umap_scatter
 from groupcc_lite.figures.probes import CODER_NAMES, error_lines, power_curves, splice_curves, task_errors
 from groupcc_lite.figures.reference_run import published, published_numbers
-from groupcc_lite.figures.roses import axis_rose
 from groupcc_lite.figures.style import (
     BLUE,
     GREEN,
@@ -51,11 +51,12 @@ from groupcc_lite.figures.training import (
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
-    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
-    "axis_rose", "block_heatmap", "block_table", "cayley_table", "census_bars", "colour_bar", "depth_lines",
-    "difficulty_lines", "element_colours", "element_lines", "error_lines", "explorer", "feature_grid",
-    "feature_stack", "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style", "irrep_bars", "label_facets",
-    "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "published", "published_numbers",
-    "registration_error", "self_similarity_profile", "splice_curves", "stabiliser_profile", "subgroup_lattice",
-    "task_errors", "threshold_curves", "tradeoff", "training_curves", "umap_scatter",
+    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements", "axis_rose",
+    "block_heatmap", "block_table", "cayley_table", "census_bars", "colour_bar", "covered_circle", "curvature_map",
+    "depth_lines", "difficulty_lines", "element_colours", "element_lines", "error_lines", "explorer", "family_circle",
+    "feature_grid", "feature_stack", "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style", "irrep_bars",
+    "label_facets", "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "published",
+    "published_numbers", "registration_error", "self_similarity_profile", "splice_curves", "stabiliser_profile",
+    "subgroup_lattice", "task_errors", "threshold_curves", "tradeoff", "training_curves", "tuning_rose",
+    "umap_scatter",
 ]

@@ -249,8 +249,8 @@ def ring(vectors: Float[Tensor, "u d"], directions: Directions, *, harmonics: in
          seed: int = 0) -> Ring:
     """Whether vectors lie on a circle in the order of their directions: a regression on cos(k a) and sin(k a).
 
-    Vectors are taken at length 1. Harmonics are fitted together, one after the other, so their shares add up. ValueError
-    for no more vectors than the regression has terms.
+    Vectors are taken at length 1. Harmonics are fitted together, one after the other, so their shares add up.
+    ValueError for no more vectors than the regression has terms.
 
     >>> a = 2 * math.pi * torch.arange(12) / 12
     >>> found = ring(torch.stack([a.cos(), a.sin(), 0 * a], 1), a)

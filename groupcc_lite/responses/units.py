@@ -53,7 +53,7 @@ def neuron_units(channels: int | Sequence[int], name: str = "neurons") -> Units:
 
 
 def latent_units(coder: GroupCrosscoder, latents: Sequence[int] | Int[Tensor, " u"], name: str) -> Units:
-    """Latents of a coder with these numbers, as it encodes an activation: with the selection that its sparsity asks for.
+    """Latents of a coder with these numbers, as it encodes an activation, with the selection that its sparsity makes.
 
     >>> from groupcc_lite.coders import SparseAutoencoder
     >>> units = latent_units(SparseAutoencoder(3, 8, activation="topk", k=2), [1, 5], "some latents")

@@ -14,8 +14,10 @@ from groupcc_lite.answers import METHODS, Budget, Problem, Study, drawn_problem,
 from groupcc_lite.groups import parse_group
 from groupcc_lite.runs import KeyProfile, get_key_profile
 
-COMPARED = tuple(m for m in METHODS if m != "wide SAE" and not m.endswith("linear encoder"))
-"""Methods of which `DRAWN` are compared on drawings: all but the largest, and those with a linear encoder."""
+STANDARD = tuple(m for m in METHODS if not m.endswith(("linear encoder", "response vectors")))
+"""Methods compared at standard difficulty; response vectors have a chapter of their own, and few steps."""
+COMPARED = tuple(m for m in STANDARD if m != "wide SAE")
+"""Methods of which `DRAWN` are compared on drawings: all but the largest."""
 POSED = ("SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE", "equivariant SAE, linear encoder")
 """Methods compared with images in any pose and upright."""
 RIVALS = ("SAE, blocks fitted", "SAE, all poses, blocks fitted", "crosscoder, TopK", "crosscoder, L1")
@@ -53,7 +55,7 @@ def answer_studies(profile: str | KeyProfile = "book", seed: int = 0, **changes:
     easy = dict(group=profile.sweep_group, channels=profile.sweep_channels)
     poses = {"any pose": _planted(**easy, superposition=3.0), "upright": _upright(**easy, superposition=3.0)}
     found = {"standard": Study(dict(standard=_planted(group=profile.group, channels=profile.channels)),
-                               [m for m in METHODS if not m.endswith("linear encoder")], seeds, whole),
+                               STANDARD, seeds, whole),
              "poses": Study(poses, POSED, few, small)}
     for name, field in DIFFICULTIES.items():
         problems = {str(level): _planted(**easy, **{name: level}) for level in getattr(profile, field)}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -257,11 +256,3 @@ class CurveStudy:
         report.facts |= dict(settings=dataclasses.asdict(self.profile), fingerprints=fingerprints)
         return report
 
-
-def turn_of(element: int, order: int) -> float:
-    """By how much the rotation with this number turns directions of D_n or C_n, in radians, counter-clockwise.
-
-    >>> round(math.degrees(turn_of(1, 16)), 1)
-    22.5
-    """
-    return 2 * math.pi * element / order
