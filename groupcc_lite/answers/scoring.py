@@ -185,7 +185,8 @@ def calibrate_tau(cases: Iterable[tuple[Float[Tensor, "k g n"], Problem]],
         if found.shape[1] != truth.group.order or not known.any():
             raise ValueError(f"dictionary has {found.shape[1]} blocks and {int(known.sum())} vectors with a partner; "
                              f"expected {truth.group.order} blocks and at least one vector that is not zero")
-        errors.append([1 - float(_right(found, partner, truth, tau)[known].float().mean()) for tau in taus.tolist()])
+        c = self_similarity(found, truth.group)
+        errors.append([1 - float(_right(c, partner, truth, tau)[known].float().mean()) for tau in taus.tolist()])
     if not errors or not len(taus) or (np.diff(taus) <= 0).any():
         raise ValueError(f"{len(errors)} cases, thresholds {taus}; expected at least one case and rising thresholds")
     mean = np.mean(errors, axis=0)

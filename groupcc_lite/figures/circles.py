@@ -112,8 +112,8 @@ def family_circle(rings: Mapping[str, Sequence[Float[Array, "h w 3"] | None]],
     """A family around the circle: rings from the inside outwards, with a picture at each angle for the member found.
 
     `rings` hold k pictures each, for angles evenly over a full turn from the right; None where nobody was found, which
-    is drawn as an empty circle. `values`, from 0 to 1, are written below. `size` of a picture in points. ValueError for
-    rings of unequal numbers.
+    is drawn as an empty circle. `values`, from 0 to 1, are written below. `size` of the innermost pictures in points.
+    ValueError for rings of unequal numbers.
 
     >>> from matplotlib.figure import Figure
     >>> found = {"latents": [np.zeros((4, 4, 3)), None]}
@@ -127,19 +127,21 @@ def family_circle(rings: Mapping[str, Sequence[Float[Array, "h w 3"] | None]],
                          "many in each, under the same names")
     count = counts.pop()
     for number, (name, ring) in enumerate(rings.items()):
-        radius = 1.0 + number
+        radius = 1.0 + 0.8 * number
+        wide = size * min(radius, 1.6)
         for place, picture in enumerate(ring):
             angle = 2 * np.pi * place / count
             x, y = radius * np.cos(angle), radius * np.sin(angle)
             if picture is None:
-                ax.plot(x, y, "o", markersize=0.45 * size, markerfacecolor="none", markeredgecolor=FAINT)
+                ax.plot(x, y, "o", markersize=0.45 * wide, markerfacecolor="none", markeredgecolor=FAINT)
             else:
-                image = OffsetImage(np.asarray(picture), zoom=size / len(picture))
+                image = OffsetImage(np.asarray(picture), zoom=wide / len(picture))
                 ax.add_artist(AnnotationBbox(image, (x, y), frameon=False, pad=0))
-            ax.annotate(f"{values[name][place]:.2f}", (x, y), xytext=(0, -0.62 * size), textcoords="offset points",
+            ax.annotate(f"{values[name][place]:.2f}", (x, y), xytext=(0, -0.5 * wide - 5), textcoords="offset points",
                         ha="center", va="center", fontsize=SMALL - 3, color=INK if picture is not None else MUTED)
-        ax.annotate(name, (0, radius - 0.42), ha="center", va="center", fontsize=SMALL, color=MUTED)
-    edge = len(rings) + 0.6
+        ax.annotate(name, (0.39 * radius / 2, radius - 0.02), ha="center", va="center", fontsize=SMALL - 1, color=MUTED,
+                    rotation=-11)
+    edge = 0.8 * len(rings) + 0.6
     ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     ax.axis("off")
     return ax

@@ -47,17 +47,17 @@ class Tuning(NamedTuple):
     opposite: Float[Tensor, " u"]
     """Response to the direction opposite to the best one, as a share of the peak."""
     straight: Float[Tensor, " u"]
-    """Largest response to a straight stimulus of the same style, as a share of the peak."""
+    """Largest response to a straight stimulus of any style, as a share of the peak."""
     beside: Float[Tensor, " u"]
     """Response to the directions on both sides of the best one, the smaller of the two, as a share of the peak."""
 
 
 def arc_tuning(responses: Float[Tensor, "u s c d"], curvatures: Sequence[float]) -> Tuning:
-    """Tuning of units from their responses to arcs of s styles, c curvatures and d directions, evenly over a full turn.
+    """Tuning of units from responses to arcs of s styles, c curvatures and d directions, evenly over a full turn.
 
-    `responses` to `stimuli.arcs` come in this order when reshaped to (u, kinds, curvatures, polarities, directions) and
-    with kinds and polarities made one axis. Units that answer to nothing have a peak of 0 and NaN elsewhere. ValueError
-    for other numbers of curvatures, if none is straight, and for fewer than 4 directions.
+    `Arcs.table` brings responses to arcs into this order. Units that answer to nothing have a peak of 0, the first
+    style and NaN elsewhere. ValueError for other numbers of curvatures, if none is straight, and for an odd number of
+    directions or fewer than 4.
 
     >>> angle = 2 * math.pi * torch.arange(8) / 8
     >>> curved = torch.stack([0 * angle, (1 + torch.cos(angle - math.pi / 2)) / 2])  # nothing to a line, one direction
@@ -66,9 +66,10 @@ def arc_tuning(responses: Float[Tensor, "u s c d"], curvatures: Sequence[float])
     (0.1, 90, 0.5)
     """
     u, _, c, d = responses.shape
-    if c != len(curvatures) or 0 not in curvatures or d < 4:
+    if c != len(curvatures) or 0 not in curvatures or d < 4 or d % 2:
         raise ValueError(f"responses have shape {tuple(responses.shape)} and curvatures are {list(curvatures)}; "
-                         "expected one for each place of axis 2, one of them 0, and at least 4 directions")
+                         "expected one for each place of axis 2, one of them 0, and an even number of directions, at "
+                         "least 4")
     r = responses.double().clamp(min=0)
     style = r.amax((2, 3)).argmax(1)
     of_style = r[torch.arange(u), style]  # (u, c, d)
@@ -79,7 +80,7 @@ def arc_tuning(responses: Float[Tensor, "u s c d"], curvatures: Sequence[float])
     first, second = ((best * torch.exp(1j * k * angle)).sum(1) / total for k in (1, 2))
     opposite, left, right = (best[torch.arange(u), (place + step) % d] for step in (d // 2, 1, -1))
     silent = torch.where(peak > 0, 1.0, torch.nan)
-    straight = of_style[:, list(curvatures).index(0)].amax(1)
+    straight = r[:, :, list(curvatures).index(0)].amax((1, 2))
     chosen = torch.as_tensor(curvatures, dtype=torch.double)[place // d]
     return Tuning(peak.float(), style, (chosen * silent).float(), (first.angle() % (2 * math.pi)).float(),
                   first.abs().float(), second.abs().float(), (opposite / peak).float(), (straight / peak).float(),
@@ -90,24 +91,24 @@ class CurveRule(NamedTuple):
     """What a curve detector is.
 
     Tuned to one direction in a full turn, smoothly, and not two; curved rather than straight; and on photographs: where
-    the unit is most excited, half a turn of the image takes most of the response away, and an arc excites it not much
-    less than these places do.
+    the unit is most excited, half a turn of the image leaves at most half of what the smallest turns leave, and an arc
+    excites it not much less than these places do.
 
     >>> CurveRule().opposite
     0.5
     """
 
     one: float = 0.4
-    """Vector strength over a full turn, at least; a raised cosine, the broadest smooth bump, has 0.5."""
+    """Vector strength over a full turn, at least; a raised cosine has 0.5."""
     opposite: float = 0.5
     """Response to the opposite direction, at most: a share of the peak. Units of lines and gratings have 1."""
     straight: float = 0.8
     """Response to a straight stimulus, at most: a share of the peak."""
-    beside: float = 0.5
-    """Response to both neighbouring directions, at least: a share of the peak. Noise excites a selective unit at a
-    single one."""
+    beside: float = 0.25
+    """Response to both neighbouring directions, at least: a share of the peak, for directions 5 degrees apart. A unit
+    that fires at a single one is not tuned."""
     turned: float = 0.5
-    """On photographs, response after half a turn, at most: a share of that before."""
+    """On photographs, response after half a turn, at most: a share of that after the smallest turns."""
     driven: float = 0.5
     """Response to the best arc, at least: a share of that to the photographs that excite the unit most."""
 
@@ -118,8 +119,10 @@ class CurveRule(NamedTuple):
 
     def confirmed(self, found: Tuning, turning: Turning) -> Bool[Tensor, " u"]:
         """Those of which photographs say so, too."""
-        after = turning.profile[:, turning.profile.shape[1] // 2]
-        return self.tuned(found) & (after <= self.turned) & (found.peak >= self.driven * turning.strength)
+        steps = turning.profile.shape[1]
+        near = (turning.profile[:, 1] + turning.profile[:, -1]) / 2  # not what the photographs were chosen by
+        after = turning.profile[:, steps // 2]
+        return self.tuned(found) & (after <= self.turned * near) & (found.peak >= self.driven * turning.strength)
 
 
 class Turning(NamedTuple):
@@ -140,8 +143,8 @@ def turning_profile(r: Float[Tensor, "n g u"], G: FiniteGroup, *, strongest: int
 
     `r`: responses to orbits, by sample and element; what is below 0 counts as 0. For each unit the `strongest` samples
     by the response to the untransformed image are taken. Only the untransformed image chooses, so rotations compete
-    on equal terms but for the first, whose share is 1 by construction: compare rotations with each other, and with
-    nulls. ValueError for a group without a half turn.
+    on equal terms but for the first, whose share is 1 by construction: compare the others with each other. ValueError
+    for a group without a half turn.
 
     >>> from groupcc_lite.groups import cyclic
     >>> r = torch.tensor([[[1.0], [0.25], [0.5], [0.25]], [[0.0], [1.0], [0.0], [0.0]]])

@@ -7,8 +7,9 @@ an ordinary SAE for instance, gets similarities over the group, profiles and sta
 Which permutation? A dictionary vector says what the layer does when the *pattern* is moved first, F[g] = a(gP), and the
 pattern hP has the blocks F[gh]: the element acts from the right. A response says what is found in the *image*. Who
 looks for hP finds it in J where another finds P in h^-1 J, so its responses are q[h^-1 g]: the element acts from the
-left. The paper has the same permutation for both. In a commutative group they agree; else the right one compares
-responses to J with those to g h g^-1 J, averages over conjugates, and cannot tell one mirror from another.
+left. The paper has the same permutation for both. In a commutative group both give the same similarities, at inverse
+elements; else the right one compares responses to J with those to g h g^-1 J, averages over conjugates, and cannot tell
+one mirror from another.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class ResponseVectors:
     """Cosines over the group between response vectors, added up batch by batch; the vectors are never held.
 
     The paper gives the length of the vectors, images x |G|, as the weakness of the method. But <q_i, h . q_k> is a sum
-    over images. In Fourier space it takes |G| numbers for each pair of features, and each batch adds to them: memory is
-    |G| m^2 numbers for m features, however many images come. Exact, in single precision with sums in double.
+    over images. In Fourier space it takes |G| numbers for each pair of features, and each batch adds to them: what is
+    held is |G| m^2 numbers in double precision for m features, however many images come, and 2^16 m beside them while a
+    batch is added. Nothing is approximated; batches are in single precision, sums in double.
 
     `side`: (h . q)[j, g] is q[j, h^-1 g] for "left", which is how responses of a moved feature are related, and
     q[j, gh] for "right", as printed in the paper and as for dictionary vectors. ValueError for another side, and for
@@ -61,9 +63,10 @@ class ResponseVectors:
         if q.ndim != 3 or q.shape[1:] != (self.group.order, self.features):
             raise ValueError(f"q has shape {tuple(q.shape)}; expected (samples, {self.group.order}, {self.features}): "
                              f"the elements of {self.group.name} and the features")
-        if self.side == "left":  # (h . q)[g^-1] is q[(gh)^-1]: turned over, the left action is the right one
-            q = q[:, self.group.inverse.tolist()]
-        for part in q.to(self.device).split(max(1, _AT_ONCE // self.group.order)):
+        for part in q.split(max(1, _AT_ONCE // self.group.order)):
+            if self.side == "left":  # (h . q)[g^-1] is q[(gh)^-1]: turned over, the left action is the right one
+                part = part[:, self.group.inverse.tolist()]
+            part = part.to(self.device)
             found = Correlations(part.permute(2, 1, 0), self.group, unit=False)
             for start in range(0, self.features, found.tile):
                 rows = slice(start, start + found.tile)
@@ -78,7 +81,7 @@ class ResponseVectors:
         return (self._back[0] @ self._sums.diagonal(dim1=1, dim2=2)).clamp(min=0).sqrt()
 
     def self_similarity(self) -> Float[Tensor, "m h"]:
-        """c_i(h), the cosine of a feature's responses with those to images moved by h; NaN if it never responded.
+        """c_i(h), the cosine of a feature's responses with the same moved by h; NaN if it never responded.
 
         Responses are not negative, so these cosines are not either, and independent ones are above 0: centre them
         before a stabiliser is read.
@@ -123,7 +126,8 @@ def response_vectors(coder: GroupCrosscoder, orbits: StoredOrbits | TensorOrbits
 
     `orbits`: batches (b, |G|, channels), or a store of them. `features`: numbers of the latents to compare; all by
     default. `side`: see `ResponseVectors`. For a group crosscoder this uses its encoder, which reads one block, and
-    none of its dictionary.
+    none of its dictionary. The coder encodes as it is: BatchTopK in training mode would look at whole batches, so
+    `eval()` it. ValueError for orbits or a coder of another group, and for features that are no numbers of latents.
 
     >>> from groupcc_lite.coders import SparseAutoencoder
     >>> from groupcc_lite.groups import dihedral
@@ -132,8 +136,14 @@ def response_vectors(coder: GroupCrosscoder, orbits: StoredOrbits | TensorOrbits
     >>> vectors.similarity().shape
     torch.Size([2, 2])
     """
-    chosen = torch.arange(coder.latents) if features is None else torch.as_tensor(features, dtype=torch.long)
-    chosen = chosen.to(coder.device)
+    chosen = torch.arange(coder.latents) if features is None else torch.as_tensor(features)
+    if chosen.dtype == torch.bool or not ((chosen >= 0) & (chosen < coder.latents)).all():
+        raise ValueError(f"features are {chosen.dtype} up to {chosen.max()}; expected numbers of latents, 0 to "
+                         f"{coder.latents - 1}")
+    for what, other in (("orbits", getattr(orbits, "group", group)), ("coder", coder.group)):
+        if other != group and (what == "orbits" or other.order > 1):
+            raise ValueError(f"group is {group.name}, that of the {what} {other.name}; expected the same")
+    chosen = chosen.long().to(coder.device)
     vectors = ResponseVectors(group, len(chosen), side=side, device=coder.device)
     batches = orbits.in_order() if hasattr(orbits, "in_order") else orbits
     for batch in batches:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -55,12 +56,16 @@ def neuron_units(channels: int | Sequence[int], name: str = "neurons") -> Units:
 def latent_units(coder: GroupCrosscoder, latents: Sequence[int] | Int[Tensor, " u"], name: str) -> Units:
     """Latents of a coder with these numbers, as it encodes an activation, with the selection that its sparsity makes.
 
+    ValueError for a mask.
+
     >>> from groupcc_lite.coders import SparseAutoencoder
     >>> units = latent_units(SparseAutoencoder(3, 8, activation="topk", k=2), [1, 5], "some latents")
     >>> units.count, units.read(torch.ones(4, 3)).shape
     (2, torch.Size([4, 2]))
     """
-    chosen = torch.as_tensor(latents, dtype=torch.long, device=coder.device)
+    chosen = torch.as_tensor(np.asarray(latents), device=coder.device)
+    if chosen.dtype == torch.bool:
+        raise ValueError("latents is a mask; expected numbers of latents, such as np.flatnonzero(mask)")
 
     @torch.no_grad()
     def read(x: Tensor) -> Tensor:

@@ -285,7 +285,10 @@ class CurveProfile:
     """lambda of the ReLU coders' L1 term."""
     steps: int = 160
     batch_size: int = 512
+    lr: float = 3e-3
     seeds: int = 2
+    """Of the sparse autoencoders."""
+    crosscoder_seeds: int = 2
     radii: tuple[float, ...] = (6.0, 10.0, 16.0, 26.0)
     """Of the arcs, in pixels; straight ones are added."""
     directions: int = 72
@@ -301,13 +304,13 @@ class CurveProfile:
 
 CURVE_PROFILES = {profile.name: profile for profile in (
     CurveProfile("smoke", points_per_image=8, latents=64, k=8, steps=20, batch_size=64, radii=(6.0, 16.0),
-                 turned_images=10, turned_points=8, key_group="C_4", key_steps=30, key_seeds=1),
+                 turned_images=10, turned_points=8, crosscoder_seeds=1, key_group="C_4", key_steps=30, key_seeds=1),
     CurveProfile("book"),
     CurveProfile("inception", network="googlenet", branches=(128, 192, 96, 64), points_per_image=60, latents=1024, k=32,
-                 steps=400, batch_size=1024, seeds=3, radii=(6.0, 10.0, 16.0, 26.0, 42.0), turned_images=80,
+                 steps=400, batch_size=1024, lr=2e-3, seeds=3, radii=(6.0, 10.0, 16.0, 26.0, 42.0), turned_images=80,
                  turned_points=40, key_group="D_8", key_steps=600, key_seeds=3),
     CurveProfile("paper", network="inceptionv1", branches=(128, 192, 96, 64), points_per_image=10, latents=4096, k=32,
-                 steps=12_000, batch_size=4096, seeds=5, radii=(6.0, 10.0, 16.0, 26.0, 42.0),
+                 steps=12_000, batch_size=4096, lr=5e-4, seeds=5, radii=(6.0, 10.0, 16.0, 26.0, 42.0),
                  turned_images=2000, turned_points=10, key_group="D_16", key_steps=6000, key_seeds=10),
 )}
 """All profiles of the chapter on curve detectors, by name."""

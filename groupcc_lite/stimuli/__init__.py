@@ -5,7 +5,7 @@ A reader first meets `PhotoFolder` and `DrawingSource`, which hand out the image
 curvature. `Scenes` describe small images of four quadrants, so that what is in them is known without looking.
 """
 
-from groupcc_lite.stimuli.curve_stimuli import KINDS, Arcs, arcs, scrambled
+from groupcc_lite.stimuli.curve_stimuli import KINDS, Arcs, arcs, turned_noise
 from groupcc_lite.stimuli.images import (
     IMAGE_SUFFIXES,
     DrawingSource,
@@ -37,6 +37,6 @@ __all__ = [
     "Arcs", "DrawingSource", "Drawings", "FAMILIES", "IMAGE_SUFFIXES", "ImageSource", "ImageSubset", "KINDS",
     "PhotoFolder", "SCENE_SHAPES", "SHAPES", "SHAPE_NAMES", "Scenes", "Shape", "Stimuli", "TILE", "Task",
     "TensorImages", "arcs", "canonical_scenes", "draw", "image_source", "photo_folder", "probing_tasks",
-    "random_scenes", "sample_drawings", "scene_orbits", "scrambled", "second_photo_folder", "split_scenes", "stimuli",
-    "task_labels", "tile",
+    "random_scenes", "sample_drawings", "scene_orbits", "second_photo_folder", "split_scenes", "stimuli",
+    "task_labels", "tile", "turned_noise",
 ]

@@ -172,7 +172,7 @@ def double_neurons(study: CurveStudy, found: Detectors) -> tuple[Int[Tensor, " k
 
     `found`: of the layer's neurons. Only those count that arcs excite as much as a detector must be.
     """
-    table = study.by_style(found.units.read(study.shown(study.layers[-1])))
+    table = study.stimuli.table(found.units.read(study.shown(study.layers[-1])))
     best = _at_best(study, table, found)
     two = two_directions(best)
     driven = found.tuning.peak >= study.rule.driven * found.turning.strength
@@ -185,7 +185,7 @@ def double_neurons(study: CurveStudy, found: Detectors) -> tuple[Int[Tensor, " k
 def take_apart(study: CurveStudy, found: Detectors, neuron: int, coder: GroupCrosscoder, *,
                count: int = 4) -> TakenApart:
     """A neuron of the last layer as a sum over a dictionary's latents, on arcs of its best kind and curvature."""
-    table = study.by_style(found.units.read(study.shown(study.layers[-1])))
+    table = study.stimuli.table(found.units.read(study.shown(study.layers[-1])))
     x = _at_best_activations(study, found, neuron)
     parts: Contributions = contributions(coder, x, neuron)
     chosen = largest_parts(parts, count)
@@ -209,7 +209,7 @@ def _at_best(study: CurveStudy, table: Float[Tensor, "u s c d"], found: Detector
 
 def _at_best_activations(study: CurveStudy, found: Detectors, unit: int) -> Float[Tensor, "d n"]:
     every = torch.arange(len(study.stimuli))[:, None].float()
-    numbers = study.by_style(every)[0, found.tuning.style[unit], _nearest(study, found.tuning.curvature)[unit]]
+    numbers = study.stimuli.table(every)[0, found.tuning.style[unit], _nearest(study, found.tuning.curvature)[unit]]
     return study.shown(study.layers[-1])[numbers.long()]
 
 

@@ -35,7 +35,7 @@ from groupcc_lite.responses import (
     untrained_units,
 )
 from groupcc_lite.runs import CurveProfile, Report, Run, extract_layers, get_curve_profile
-from groupcc_lite.stimuli import KINDS, Arcs, arcs, scrambled
+from groupcc_lite.stimuli import Arcs, arcs, turned_noise
 
 SAES = ("SAE, L1", "SAE, TopK")
 """The sparse autoencoders of every layer: the paper's, and the one that is usual today."""
@@ -65,7 +65,7 @@ class Detectors(NamedTuple):
         """Radians, counter-clockwise on the screen, of where the hollow side faces; NaN for all but confirmed ones.
 
         >>> nothing = torch.zeros(1)
-        >>> tuning = Tuning(nothing, nothing.long(), *[nothing] * 6)
+        >>> tuning = Tuning(nothing, nothing.long(), *[nothing] * 7)
         >>> unit = neuron_units(1)
         >>> Detectors(unit, tuning, Turning(nothing[None], nothing), nothing > 0, nothing > 0).directions
         tensor([nan])
@@ -126,7 +126,7 @@ class CurveStudy:
         """The run on untransformed activations of a layer: what its sparse autoencoders are trained on."""
         p = self.profile
         return self._run(layer, weights, group="C_1", points_per_image=p.points_per_image, latents=p.latents,
-                         steps=p.steps, batch_size=p.batch_size)
+                         steps=p.steps, batch_size=p.batch_size, lr=p.lr)
 
     def turned_run(self, layer: str, weights: str = "trained") -> Run:
         """The run on orbits of a layer: photographs that are turned, the second witness."""
@@ -206,10 +206,10 @@ class CurveStudy:
                     middle=self.middle)
 
     def shown(self, layer: str, weights: str = "trained", *, noise: bool = False) -> Float[Tensor, "k d"]:
-        """What the layer says in the middle of every stimulus; `noise`: of noise with the stimuli's power spectra."""
+        """What the layer says in the middle of every stimulus; `noise`: of `turned_noise`."""
         key = weights, noise
         if key not in self._shown:
-            images = scrambled(self.stimuli.images, seed=self.seed) if noise else self.stimuli.images
+            images = (turned_noise(self.stimuli, seed=self.seed) if noise else self.stimuli).images
             models = self.models(weights)
             self._shown[key] = dict(zip(self.layers, self._read_middle(models, images), strict=True))
         return self._shown[key][layer]
@@ -224,11 +224,6 @@ class CurveStudy:
                 kept.append(read_at(grid, cells)[:, 0].float().cpu())
         return [torch.cat(parts) for parts in found]
 
-    def by_style(self, responses: Float[Tensor, "k u"]) -> Float[Tensor, "u s c d"]:
-        """Responses to the stimuli by unit, style (kind and polarity), curvature and direction."""
-        shape = len(KINDS), len(self.curvatures), 2, self.profile.directions
-        return responses.T.reshape(-1, *shape).transpose(2, 3).flatten(1, 2)
-
     def turned(self, layer: str, weights: str = "trained") -> Float[Tensor, "n g d"]:
         """Activations of held-out photographs in all orientations, at the points that were drawn there."""
         key = layer, weights
@@ -240,7 +235,8 @@ class CurveStudy:
 
     def detectors(self, layer: str, units: Units, weights: str = "trained", *, noise: bool = False) -> Detectors:
         """Which units are curve detectors, by arcs and by photographs; with `noise` in place of the arcs."""
-        tuning = arc_tuning(self.by_style(units.read(self.shown(layer, weights, noise=noise)).cpu()), self.curvatures)
+        responses = units.read(self.shown(layer, weights, noise=noise)).cpu()
+        tuning = arc_tuning(self.stimuli.table(responses), self.curvatures)
         turning = turning_profile(units.of_orbits(self.turned(layer, weights)), self.main.group)
         return Detectors(units, tuning, turning, self.rule.tuned(tuning), self.rule.confirmed(tuning, turning))
 
