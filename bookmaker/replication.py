@@ -15,7 +15,8 @@ from typing import Any
 
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
-PAPERS = {"group crosscoders": "InceptionV1", "equivariant SAEs": "Reference run"}
+PAPERS = {"group crosscoders": "InceptionV1", "equivariant SAEs": "Reference run",
+          "missing curve detectors": "InceptionV1"}
 """The papers that claims come from, and what the published run beside the reader's is called."""
 FIELDS = {"id", "paper", "title", "section", "claim", "chapter", "numbers", "tests", "deviation"}
 OPTIONAL = {"testable", "why", "failing"}
@@ -131,7 +132,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def overview(claims: Sequence[Claim], here: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
-    """Every claim of both papers: an overview each, then a section for each claim with its tests and numbers."""
+    """Every claim of the papers: an overview each, then a section for each claim with its tests and numbers."""
     parts = []
     for paper, there in PAPERS.items():
         mine = [claim for claim in claims if claim["paper"] == paper]

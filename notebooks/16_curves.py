@@ -71,7 +71,7 @@ from IPython.display import HTML, Markdown, display
 
 from groupcc_lite import figures
 from groupcc_lite.answers import Budget, standard, study
-from groupcc_lite.base import percentile_interval
+from groupcc_lite.base import interval_of
 from groupcc_lite.responses import UNTRAINED, gap_by_chance, largest_gap, ring
 from groupcc_lite.studies import (
     BRANCHES,
@@ -271,7 +271,7 @@ for name in ("neurons", "SAE, TopK"):
         for number in range(count)]
 equal = {name: at_equal_numbers(found, neurons.count) for name, found in sets.items()}
 
-# %% mystnb={"figure": {"name": "fig-gaps", "caption": "Coverage of the circle at equal numbers of units. Left: how many of the units are curve detectors. Right: the largest gap between their directions. Bars: the middle 95 % of draws and seeds; blue: trained units, orange: units that nobody trained. Grey crosses: the median gap of as many uniformly random directions."}, "image": {"alt": "Two plots with a row for each set of units; points with horizontal bars."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-gaps", "caption": "Coverage of the circle at equal numbers of units. Left: how many of the units are curve detectors. Right: the largest gap between their directions. Bars: the middle 95 % of draws, of all seeds; blue: trained units, orange: units that nobody trained. Grey crosses: the median gap of as many uniformly random directions."}, "image": {"alt": "Two plots with a row for each set of units; points with horizontal bars."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
     for row, (name, found) in enumerate(equal.items()):
@@ -293,11 +293,10 @@ with figures.house_style():
 # %% tags=["hide-input"]
 keys = {name: name.lower().replace(", ", "_").replace(" ", "_") for name in equal}
 for name, found in equal.items():
-    over = f"draws of {neurons.count} units and {len(sets[name])} seeds"
     for what, unit in (("detectors", ""), ("gap", "degrees"), ("covered", "")):
-        values = getattr(found, what)
-        report.number(f"{what}_{keys[name]}", values.mean(), unit,
-                      interval=percentile_interval(values), over=over, n=found.units,
+        of_seeds = getattr(found, what).mean(1)  # over draws
+        report.number(f"{what}_{keys[name]}", of_seeds.mean(), unit, n=found.units,
+                      interval=interval_of(of_seeds), over=f"{len(of_seeds)} seeds",
                       note=f"{what} at equal numbers, {name}")
 for name in BRANCHES:
     branch = curves.detectors(last, curves.units(last, name))
@@ -499,11 +498,13 @@ print("crosscoder's curve features, power in E1, E2, E3: "
 #
 # $$ (h \cdot q)[j, g] = q[j, h^{-1} g] . $$ (eq-response-action)
 #
-# Elements act from the left. The paper prints the permutation of the dictionary vectors for both. In a commutative group
-# this makes no difference; in $D_n$ the right action averages over conjugates, and mirrors are lost.
+# Elements act from the left. The paper describes a permutation within each image that is "very similar" to that of
+# dictionary vectors, which would act from the right. In a commutative group similarities are the same either way, at
+# inverse elements. In $D_n$ the right action averages over conjugates, and mirrors are lost.
 
 # %%
 compared = {"crosscoder": by_responses(main, coder, coder, living)}
+rows = len(main.orbits("held-out"))
 fitted, single = main.fitted(), main.coder("sae")
 alive_single = np.flatnonzero(main.evaluate(fitted).frequency > 0)
 compared["SAE, blocks fitted"] = by_responses(main, fitted, single, alive_single)
@@ -529,6 +530,12 @@ with figures.house_style():
 # neighbours prefer the same shape?
 
 # %%
+report.number("long_vector", rows * G.order,
+              note="entries of a response vector, held-out points times elements")
+report.number("held_per_feature", G.order * len(living),
+              note="numbers that are held for each feature instead")
+
+
 def neighbour_purity(similarity, labels, count=10):
     near = (similarity - 2 * torch.eye(len(similarity))).topk(count, dim=1).indices
     known = labels >= 0

@@ -100,8 +100,8 @@ def turned_noise(shown: Arcs, *, seed: int = 0) -> Arcs:
 
     A control for tuning. The pattern is what the arc of direction 0 becomes with random phases. It is turned about
     the image's centre through the directions of the arcs, so a unit can be tuned to it as smoothly as to an arc; what
-    it lacks is the curve. Kept within the round window of the image, with the arcs' mean; what is brighter than white or
-    darker than black, a few percent of the pixels, is cut.
+    it lacks is the curve. Kept within the round window of the image, with the arcs' mean; what is brighter than white
+    or darker than black, a few percent of the pixels, is cut.
 
     >>> noise = turned_noise(arcs(32, curvatures=[0.0, 0.1], directions=4))
     >>> noise.images.shape, bool(noise.images.mean().sub(0.5).abs() < 0.05)

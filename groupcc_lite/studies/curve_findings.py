@@ -38,7 +38,7 @@ BAR = 0.95
 
 
 class EqualNumbers(NamedTuple):
-    """How well sets of units cover the circle if each has as many: arrays over draws, of all seeds together.
+    """How well sets of units cover the circle if each has as many: arrays have a row for each seed, of all its draws.
 
     >>> EqualNumbers._fields
     ('units', 'detectors', 'gap', 'covered')
@@ -46,10 +46,10 @@ class EqualNumbers(NamedTuple):
 
     units: int
     """How many units the set has in all, the mean over seeds."""
-    detectors: Float[np.ndarray, " k"]
-    gap: Float[np.ndarray, " k"]
+    detectors: Float[np.ndarray, "s k"]
+    gap: Float[np.ndarray, "s k"]
     """Degrees."""
-    covered: Float[np.ndarray, " k"]
+    covered: Float[np.ndarray, "s k"]
 
 
 def at_equal_numbers(found: Sequence[Detectors], count: int, *, draws: int = 100) -> EqualNumbers:
@@ -61,11 +61,11 @@ def at_equal_numbers(found: Sequence[Detectors], count: int, *, draws: int = 100
     >>> tuning, yes = Tuning(at, at.long(), at, at, at, at, at, at, at), torch.tensor([True, True])
     >>> found = Detectors(neuron_units(2), tuning, Turning(at[:, None], at), yes, yes)
     >>> at_equal_numbers([found], 2, draws=1).gap.round().tolist()
-    [180.0]
+    [[180.0]]
     """
     drawn = [coverage_at(each.directions, min(count, each.units.count), draws=draws, seed=number)
              for number, each in enumerate(found)]
-    detectors, gap, covered = (np.concatenate([np.asarray(getattr(each, name), dtype=float) for each in drawn])
+    detectors, gap, covered = (np.stack([np.asarray(getattr(each, name), dtype=float) for each in drawn])
                                for name in ("detectors", "gap", "covered"))
     units = round(float(np.mean([each.units.count for each in found])))
     return EqualNumbers(units, detectors, np.degrees(gap), covered)
