@@ -295,8 +295,9 @@ keys = {name: name.lower().replace(", ", "_").replace(" ", "_") for name in equa
 for name, found in equal.items():
     for what, unit in (("detectors", ""), ("gap", "degrees"), ("covered", "")):
         of_seeds = getattr(found, what).mean(1)  # over draws
+        spread = interval_of(of_seeds) if len(of_seeds) > 1 else None
         report.number(f"{what}_{keys[name]}", of_seeds.mean(), unit, n=found.units,
-                      interval=interval_of(of_seeds), over=f"{len(of_seeds)} seeds",
+                      interval=spread, over=f"{len(of_seeds)} seeds",
                       note=f"{what} at equal numbers, {name}")
 for name in BRANCHES:
     branch = curves.detectors(last, curves.units(last, name))

@@ -24,6 +24,7 @@ from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, BaseModel, ImageAutoen
 from groupcc_lite.orbits import sample_layers, sample_orbits
 from groupcc_lite.runs import (
     TURNING,
+    CurveProfile,
     DepthProfile,
     KeyProfile,
     LayerRecipes,
@@ -31,6 +32,7 @@ from groupcc_lite.runs import (
     Run,
     SceneProfile,
     SceneRun,
+    get_curve_profile,
     get_depth_profile,
     get_key_profile,
     get_profile,
@@ -95,6 +97,7 @@ def _stages(run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
         "equivariant SAEs": lambda: scene_cost(get_scene_profile(settings.name), run.device),
         "answer key": lambda: key_cost(get_key_profile(settings.name), run.device),
         "layers of two networks": lambda: depth_cost(get_depth_profile(settings.name), run.device),
+        "curve detectors": lambda: curve_cost(get_curve_profile(settings.name), count, run.device),
     }
 
 
@@ -371,9 +374,37 @@ def _coder_seconds(models: Sequence[BaseModel], settings: DepthProfile, device: 
 
 def _layers_seconds(models: Sequence[BaseModel], action: PlanarAction, settings: DepthProfile) -> float:
     """Of one image, for all layers of a network."""
+    return _image_seconds(models, action, settings.points_per_image, settings.mask_radius)
+
+
+def _image_seconds(models: Sequence[BaseModel], action: PlanarAction, points: int, radius: float) -> float:
     noise = torch.rand(2, 3, *[action.source_size(models[0].input_size)] * 2)
-    return seconds_of(lambda: sample_layers(
-        models, action, noise, points_per_image=settings.points_per_image, mask_radius=settings.mask_radius)) / 2
+    return seconds_of(lambda: sample_layers(models, action, noise, points_per_image=points, mask_radius=radius)) / 2
+
+
+def curve_cost(settings: CurveProfile, count: int, device: str) -> dict[str, Any]:
+    """The chapter on curve detectors: `count` images once, some in all orientations, arcs, and SAEs of every layer.
+
+    The crosscoder is counted with the chapters on one layer; pictures and maps are left out.
+
+    >>> from groupcc_lite.runs import get_curve_profile
+    >>> sorted(curve_cost(get_curve_profile("smoke"), 20, "cpu"))
+    ['arcs', 'hours', 'images', 'trainings']
+    """
+    models = [load_model(settings.network, layer, weights="random").to(device) for layer in settings.layers]
+    radius, group = models[-1].geometry.max_mask_radius, parse_group(get_profile(settings.name).group)
+    once, turned = (_image_seconds(models, PlanarAction(G), points, radius) for G, points in (
+        (cyclic(1), settings.points_per_image), (group, settings.turned_points)))
+    arcs = 4 * (1 + len(settings.radii)) * settings.directions
+    # Trained and random weights each; arcs are shown once more as noise.
+    seconds = 2 * (once * count + turned * min(settings.turned_images, count)) + 3 * once * arcs
+    kinds = (dict(activation="relu"), dict(activation="topk", k=settings.k))
+    trainings = [(model, kind) for model in models for kind in kinds] + [(models[-1], kinds[1])]
+    for model, kind in trainings:
+        coder = SparseAutoencoder(model.channels, settings.latents, **kind).to(device)
+        x = torch.randn(settings.batch_size, 1, model.channels)
+        seconds += seconds_of(training_step(coder, x, get_profile("book").amp)) * settings.steps * settings.seeds
+    return {"images": count, "arcs": arcs, "trainings": len(trainings) * settings.seeds, "hours": seconds / 3600}
 
 
 # -------------------------------------------------------------------------------------------- timed steps

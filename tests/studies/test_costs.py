@@ -6,7 +6,7 @@ import pytest
 from small_scenes import TINY_SCENES
 
 from groupcc_lite.models import load_model
-from groupcc_lite.runs import DEPTH_PROFILES, Run
+from groupcc_lite.runs import CURVE_PROFILES, DEPTH_PROFILES, Run
 from groupcc_lite.runs.scene_run import CODERS
 from groupcc_lite.studies import costs
 
@@ -18,7 +18,7 @@ def test_cost_is_measured_without_weights_or_images():
     assert stages["images"]["count"] == 160 and stages["orbits"]["disk GB"] > 0
     assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
     assert not [stage for stage in stages if "chapter" in stage]  # their numbers change
-    assert {"folds", "controls", "second set", "patch-centred pair", "layers of two networks"} <= stages.keys()
+    assert {"folds", "controls", "second set", "patch-centred pair", "layers of two networks", "curve detectors"} <= stages.keys()
     assert stages["one matrix for the layer"]["steps"] == 20
     with pytest.raises(ValueError, match="no image in"):
         costs.cost("smoke", images="tests")
@@ -99,6 +99,15 @@ def test_layers_are_read_in_one_pass_and_have_coders_each(an_hour_each):
         [load_model(network, layer) for layer in layers] for network, layers in profile.networks) for model in stack)
     assert costs.depth_cost(profile, "cpu") == {
         "images": 10, "layers": 16, "trainings": 48, "hours": pytest.approx(2 * (2 * 10 / 2 + 2 * 3 * widths))}
+
+
+def test_curve_detectors_cost_images_arcs_and_dictionaries(an_hour_each):
+    """Half an hour for each image, plain or in all orientations, with trained and with random weights; arcs three times;
+    and an hour for each step of 11 kinds of dictionaries."""
+    profile = dataclasses.replace(CURVE_PROFILES["smoke"], turned_images=4, steps=2, seeds=3)
+    arcs = 4 * 3 * 72
+    assert costs.curve_cost(profile, 10, "cpu") == {
+        "images": 10, "arcs": arcs, "trainings": 33, "hours": pytest.approx(14 + 1.5 * arcs + 66)}
 
 
 def test_a_step_is_timed_once_for_all_seeds(an_hour_each, monkeypatch):
