@@ -77,11 +77,13 @@ from groupcc_lite.studies import (
     BRANCHES,
     CANDIDATES,
     SAES,
+    TRAINED_UNITS,
     CurveStudy,
     at_equal_numbers,
     by_responses,
     double_neurons,
     predicted,
+    strongest,
     take_apart,
 )
 from groupcc_lite.symmetry import distance, embed, irrep_power, label_by_response
@@ -91,8 +93,8 @@ curves = CurveStudy(profile, seed=seed, images=images, weights=weights)
 curves.check()
 report, settings = curves.report("16_curves"), curves.profile
 last, G, main = curves.layers[-1], curves.main.group, curves.main
-print(f"{settings.network}, layers {', '.join(curves.layers)}; {len(main.all_images)} images,"
-      f" {len(curves.stimuli)} arcs, {G.name}")
+print(f"{settings.network}, layers {', '.join(curves.layers)}; "
+      f"{len(main.all_images)} images, {len(curves.stimuli)} arcs, {G.name}")
 
 # %% [markdown]
 # ## Arcs
@@ -102,7 +104,8 @@ print(f"{settings.network}, layers {', '.join(curves.layers)}; {len(main.all_ima
 # and not before, and a straight line, an arc of curvature 0, comes back after half a turn.
 
 # %% mystnb={"figure": {"name": "fig-arcs", "caption": "Some of the stimuli: strokes and edges of each radius in one direction, in both polarities. All have the same step in brightness."}, "image": {"alt": "A grid of grey discs with light and dark arcs and edges, from tightly bent to straight."}} tags=["hide-input"]
-shown = curves.stimuli.table(torch.arange(len(curves.stimuli))[:, None].float())[0].long()
+numbers = torch.arange(len(curves.stimuli))[:, None].float()
+shown = curves.stimuli.table(numbers)[0].long()
 step = settings.directions // 8
 chosen = shown[:, :, step].flatten()
 with figures.house_style():
@@ -153,9 +156,9 @@ sae, metrics = curves.saes(last, "SAE, TopK")[0]
 of_latents = curves.detectors(last, curves.units(last, "SAE, TopK"))
 for found in (of_neurons, of_latents):
     noise = curves.detectors(last, found.units, noise=True)
-    print(f"{found.units.name}: {found.units.count} units, {int(found.tuned.sum())} tuned,"
-          f" {int(found.confirmed.sum())} curve detectors; with noise for arcs"
-          f" {int(noise.confirmed.sum())}")
+    print(f"{found.units.name}: {found.units.count} units, {int(found.tuned.sum())} "
+          f"tuned, {int(found.confirmed.sum())} curve detectors; with noise for arcs "
+          f"{int(noise.confirmed.sum())}")
 
 # %% [markdown]
 # The noise has the power spectra of the arcs and random phases, turned through the same directions. Any pattern has a
@@ -168,36 +171,33 @@ for found in (of_neurons, of_latents):
 
 # %% mystnb={"figure": {"name": "fig-detectors", "caption": "Two curve detectors among the latents and one among the neurons: feature visualisation, tuning over a full turn at the best curvature (grey: the response when photographs or drawings that excite the unit are turned, from the image as it is at the unit's direction), and response by direction and curvature."}, "image": {"alt": "Three rows of a picture, a polar plot with one lobe, and a heatmap with one bright spot."}} tags=["hide-input"]
 def best_rows(found, unit):
-    """A unit's responses at its best kind and polarity, and the row of its curvature."""
-    table = curves.stimuli.table(found.units.read(curves.shown(last)).detach())[unit]
-    table = table[found.tuning.style[unit]]
+    """Responses at a unit's best kind and polarity, and the row of its curvature."""
+    responses = found.units.read(curves.shown(last)).detach()
+    table = curves.stimuli.table(responses)[unit][found.tuning.style[unit]]
     return table, int((table.amax(1)).argmax())
 
 
-def strong(found):
-    order = found.turning.strength.where(found.confirmed, -1).argsort(descending=True)
-    return order[found.confirmed[order]].tolist()
-
-
 alive = np.flatnonzero(metrics.frequency > 0)
-cases = [(of_latents, u) for u in strong(of_latents)[:2]]
-cases += [(of_neurons, u) for u in strong(of_neurons)[:1]]
-looks = [sae.W_e.detach()[alive[u]] if f is of_latents else torch.eye(neurons.count)[u]
-         for f, u in cases]
+cases = [(of_latents, u) for u in strongest(of_latents, 2).tolist()]
+cases += [(of_neurons, u) for u in strongest(of_neurons, 1).tolist()]
+each = torch.eye(neurons.count)  # a neuron's direction is its own axis
+looks = [sae.W_e.detach()[alive[u]] if f is of_latents else each[u] for f, u in cases]
 small = dict(size=main.model.usable_size(main.profile.atlas_size),
              steps=main.profile.atlas_steps, progress=False)
 pictures = main.draw(torch.stack(looks), **small)
 with figures.house_style():
     fig = plt.figure(figsize=(8.4, 2.7 * len(cases)))
-    for row, ((found, unit), picture) in enumerate(zip(cases, pictures)):
+    for row, (found, unit) in enumerate(cases):
         table, best = best_rows(found, unit)
         left = fig.add_subplot(len(cases), 3, 3 * row + 1)
-        figures.feature_grid(picture[None], left)
-        left.set_title(f"{found.units.name} {alive[unit] if found is of_latents else unit}")
+        figures.feature_grid(pictures[row][None], left)
+        number = alive[unit] if found is of_latents else unit
+        left.set_title(f"{found.units.name} {number}")
         rose = fig.add_subplot(len(cases), 3, 3 * row + 2, projection="polar")
         turned = found.turning.profile[unit].numpy() * float(table[best].max())
-        start = round(float(found.tuning.direction[unit]) / (2 * math.pi) * len(turned))
-        figures.tuning_rose(np.roll(turned, start), rose, colour=figures.MUTED, fill=False)
+        start = float(found.tuning.direction[unit]) / (2 * math.pi) * len(turned)
+        figures.tuning_rose(np.roll(turned, round(start)), rose, fill=False,
+                            colour=figures.MUTED)
         figures.tuning_rose(table[best], rose)
         figures.curvature_map(table, curves.curvatures,
                               fig.add_subplot(len(cases), 3, 3 * row + 3))
@@ -218,8 +218,8 @@ by_layer = {}
 for layer in curves.layers:
     plain = curves.detectors(layer, curves.units(layer, "neurons"))
     by_layer[layer, "neurons"] = [plain]
-    report.number(f"neurons_{layer}", int(plain.confirmed.sum()), n=plain.units.count,
-                  note=f"curve detectors among neurons of {layer}")
+    report.number(f"neurons_{layer}", int(plain.confirmed.sum()),
+                  n=plain.units.count, note=f"curve detectors among neurons of {layer}")
     for name in SAES:
         made = curves.saes(layer, name)
         found = [curves.detectors(layer, curves.units(layer, name, number))
@@ -260,8 +260,8 @@ display(Markdown("\n".join(lines)))
 
 # %%
 sets = {"neurons": [of_neurons]} | {name: by_layer[last, name] for name in SAES}
-sets["crosscoder"] = [curves.detectors(last, curves.units(last, "crosscoder", number))
-                      for number in range(settings.crosscoder_seeds)]
+sets["crosscoder"] = [curves.detectors(last, curves.units(last, "crosscoder", start))
+                      for start in range(settings.crosscoder_seeds)]
 sets |= {name: [curves.detectors(last, curves.units(last, name, number))
                 for number in range(settings.seeds)] for name in UNTRAINED}
 for name in ("neurons", "SAE, TopK"):
@@ -269,19 +269,20 @@ for name in ("neurons", "SAE, TopK"):
     sets[f"random weights, {name}"] = [
         curves.detectors(last, curves.units(last, name, number, "random"), "random")
         for number in range(count)]
-equal = {name: at_equal_numbers(found, neurons.count) for name, found in sets.items()}
+equal = {name: at_equal_numbers(found, neurons.count)
+         for name, found in sets.items()}
 
 # %% mystnb={"figure": {"name": "fig-gaps", "caption": "Coverage of the circle at equal numbers of units. Left: how many of the units are curve detectors. Right: the largest gap between their directions. Bars: the middle 95 % of draws, of all seeds; blue: trained units, orange: units that nobody trained. Grey crosses: the median gap of as many uniformly random directions."}, "image": {"alt": "Two plots with a row for each set of units; points with horizontal bars."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
     for row, (name, found) in enumerate(equal.items()):
-        colour = figures.BLUE if name in ("neurons", *SAES, "crosscoder") else figures.ORANGE
-        for ax, values in zip(axes, (found.detectors, found.gap)):
+        colour = figures.BLUE if name in TRAINED_UNITS else figures.ORANGE
+        for ax, values in ((axes[0], found.detectors), (axes[1], found.gap)):
             low, high = np.quantile(values, [0.025, 0.975])
             ax.plot([low, high], [row, row], color=colour)
             ax.plot(values.mean(), row, "o", color=colour)
-        chance = np.degrees(np.median(gap_by_chance(max(1, round(found.detectors.mean())))))
-        axes[1].plot(chance, row, "x", color=figures.MUTED)
+        chance = gap_by_chance(max(1, round(found.detectors.mean())))
+        axes[1].plot(np.degrees(np.median(chance)), row, "x", color=figures.MUTED)
     axes[0].set_yticks(range(len(equal)), list(equal))
     axes[0].invert_yaxis()
     axes[0].set(xlabel=f"curve detectors among {neurons.count} units")
@@ -301,14 +302,16 @@ for name, found in equal.items():
                       note=f"{what} at equal numbers, {name}")
 for name in BRANCHES:
     branch = curves.detectors(last, curves.units(last, name))
-    report.number(f"branch_{name}", int(branch.confirmed.sum()), n=branch.units.count,
+    count = int(branch.confirmed.sum())
+    report.number(f"branch_{name}", count, n=branch.units.count,
                   note=f"curve detectors among neurons of the branch {name}")
-    print(f"branch {name}: {int(branch.confirmed.sum())} of {branch.units.count} neurons")
+    print(f"branch {name}: {count} of {branch.units.count} neurons")
 for name in ("neurons", "SAE, TopK", "crosscoder"):
-    gaps = [math.degrees(largest_gap(f.directions[f.confirmed])) for f in sets[name]]
+    gaps = [math.degrees(largest_gap(f.directions[f.confirmed]))
+            for f in sets[name]]
     report.number(f"whole_gap_{keys[name]}", np.mean(gaps), "degrees",
                   n=equal[name].units, note=f"largest gap, all units, {name}")
-    print(f"all {equal[name].units} units, {name}: largest gap {np.mean(gaps):.0f} degrees")
+    print(f"all {equal[name].units} units, {name}: largest gap {np.mean(gaps):.0f}°")
 
 # %% [markdown]
 # VERDICT-GAPS
@@ -333,10 +336,12 @@ for name in ("neurons", "SAE, TopK", "crosscoder"):
 # Photographs or drawings choose the member, arcs judge it. The null deals the members' directions out anew.
 
 # %%
-family = {name: predicted(curves, of_latents, name, sets[name][0]) for name in CANDIDATES}
+family = {name: predicted(curves, of_latents, name, sets[name][0])
+          for name in CANDIDATES}
 for name, found in family.items():
-    print(f"{name}: {found.share:.0%} of {found.present[:, 1:].numel()} predictions present"
-          f" ({found.by_chance:.0%} by chance), {found.above:.0%} above random weights")
+    print(f"{name}: {found.share:.0%} of {found.present[:, 1:].numel()} predictions "
+          f"present ({found.by_chance:.0%} by chance), {found.above:.0%} above random "
+          "weights")
 
 # %% tags=["hide-input"]
 for name, found in family.items():
@@ -353,7 +358,7 @@ for name, found in family.items():
 present = sum(found.present.sum(1) for found in family.values())
 one = int(present.argmax())
 rings, values, wanted = {}, {}, []
-read = {"neurons": torch.eye(neurons.count), "SAE, TopK": sae.W_e.detach()[alive]}
+read = {"neurons": each, "SAE, TopK": sae.W_e.detach()[alive]}
 coder = main.coder(seed=seed)
 living = np.flatnonzero(main.evaluate(coder).frequency > 0)
 read["crosscoder"] = coder.W_e.detach()[living].cpu()
@@ -364,7 +369,8 @@ for name, found in family.items():
 drawn = iter(main.draw(torch.stack(wanted), **small))
 for name, found in family.items():
     rings[name] = [picture if there else None
-                   for there, picture in zip(found.present[one].tolist(), drawn)]
+                   for there, picture in zip(found.present[one].tolist(), drawn,
+                                             strict=False)]  # drawn goes on
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(8.6, 8.6))
     figures.family_circle(rings, values, ax)
@@ -387,7 +393,8 @@ with figures.house_style():
 
 # %%
 doubles, two = double_neurons(curves, of_neurons)
-apart = [take_apart(curves, of_neurons, neuron, sae) for neuron in doubles.tolist()[:8]]
+apart = [take_apart(curves, of_neurons, neuron, sae)
+         for neuron in doubles.tolist()[:8]]
 for found in apart[:3]:
     print(f"neuron {found.neuron}: vector strength {found.purity:.2f}, its parts"
           f" {found.part_purity:.2f}, any latents {found.usual_purity:.2f}")
@@ -398,7 +405,7 @@ shown_apart = apart[:2]
 if shown_apart:
     looks = []
     for found in shown_apart:
-        looks += [torch.eye(neurons.count)[found.neuron], *sae.W_e.detach()[found.latents]]
+        looks += [each[found.neuron], *sae.W_e.detach()[found.latents]]
     pictures = iter(main.draw(torch.stack(looks), **small))
     with figures.house_style():
         fig = plt.figure(figsize=(9, 3.6 * len(shown_apart)))
@@ -408,18 +415,20 @@ if shown_apart:
                                      projection="polar")
                 for number, curve in enumerate(curves_drawn):
                     colour = figures.PALETTE[number] if column else figures.INK
-                    figures.tuning_rose(curve.clamp(min=0), ax, colour=colour, fill=False)
+                    figures.tuning_rose(curve.clamp(min=0), ax, colour=colour,
+                                        fill=False)
                 ax.set_title("parts" if column else f"neuron {found.neuron}")
             grid = fig.add_subplot(len(shown_apart), 3, 3 * row + 3)
             names = ["neuron", *[f"part {n + 1}" for n in range(len(found.latents))]]
-            figures.feature_grid(np.stack([next(pictures) for _ in names]), grid, names)
+            figures.feature_grid(np.stack([next(pictures) for _ in names]), grid,
+                                 names)
         report.figure("double", fig)
 
 # %% tags=["hide-input"]
 report.number("doubles", len(doubles), n=neurons.count, note="double neurons")
 for key, note in (("purity", "vector strength of double neurons"),
                   ("part_purity", "vector strength of their parts"),
-                  ("usual_purity", "vector strength of latents that fire for them anyway")):
+                  ("usual_purity", "vector strength of latents that fire anyway")):
     if apart:
         report.number(f"double_{key}", np.mean([getattr(f, key) for f in apart]),
                       n=len(apart), note=f"{note}, mean")
@@ -442,42 +451,43 @@ def ring_of(found, vectors):
 
 
 circles = {"SAE, TopK": ring_of(of_latents, sae.W_d.detach()[alive, 0].cpu()),
-           "crosscoder": ring_of(sets["crosscoder"][0], coder.W_d.detach()[living, 0].cpu())}
+           "crosscoder": ring_of(sets["crosscoder"][0],
+                                 coder.W_d.detach()[living, 0].cpu())}
 for name, found in circles.items():
     shares = ", ".join(f"{share:.3f}" for share in found.shares)
-    print(f"{name}: harmonics 1, 2, 3 explain {shares}; by chance {found.chance[0]:.3f}"
-          f" each, p = {found.p:.3f}")
+    print(f"{name}: harmonics 1, 2, 3 explain {shares}; by chance "
+          f"{found.chance[0]:.3f} each, p = {found.p:.3f}")
 
 # %% mystnb={"figure": {"name": "fig-ring", "caption": "UMAP of the decoder vectors of the SAE's curve detectors (left) and of the crosscoder's blocks for the untransformed image (right), coloured by the direction that the arcs give."}, "image": {"alt": "Two clouds of points coloured by angle."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9, 4))
-    for ax, found, vectors in ((axes[0], of_latents, sae.W_d.detach()[alive, 0].cpu()),
-                               (axes[1], sets["crosscoder"][0],
-                                coder.W_d.detach()[living, 0].cpu())):
+    for ax, found, vectors in (
+            (axes[0], of_latents, sae.W_d.detach()[alive, 0].cpu()),
+            (axes[1], sets["crosscoder"][0], coder.W_d.detach()[living, 0].cpu())):
         flat = torch.nn.functional.normalize(vectors[found.confirmed], dim=1)
         if len(flat) >= 8:
+            angles = found.tuning.direction[found.confirmed].rad2deg()
             figures.umap_scatter(embed(distance(flat @ flat.T), seed=seed).two, ax,
-                                 angles=found.tuning.direction[found.confirmed].rad2deg(),
-                                 legend=ax is axes[1])
+                                 angles=angles, legend=ax is axes[1])
         ax.set_title(found.units.name)
     report.figure("ring", fig)
 
 # %% tags=["hide-input"]
 for name, found in circles.items():
+    count = int(sets[name][0].confirmed.sum())
     for number, share in enumerate(found.shares, 1):
-        report.number(f"ring_{number}_{keys[name]}", share, n=int(sets[name][0].confirmed.sum()),
+        report.number(f"ring_{number}_{keys[name]}", share, n=count,
                       note=f"harmonic {number} of curve features, {name}")
     report.number(f"ring_chance_{keys[name]}", found.chance[0],
                   note=f"harmonic 1 with directions dealt out anew, {name}")
     report.number(f"ring_p_{keys[name]}", found.p, note=f"p of harmonic 1, {name}")
-power = irrep_power(coder.dictionary.detach()[living][sets["crosscoder"][0].confirmed.numpy()],
-                    G).mean(0)
-by_frequency = [float(sum(p for p, irrep in zip(power, G.irreps())
-                          if irrep.name.startswith(f"E{k}"))) for k in (1, 2, 3)]
-for k, share in zip((1, 2, 3), by_frequency):
+curved = coder.dictionary.detach()[living][sets["crosscoder"][0].confirmed.numpy()]
+power = dict(zip([irrep.name for irrep in G.irreps()], irrep_power(curved, G).mean(0),
+                 strict=True))
+for k in (1, 2, 3):
+    share = float(power.get(f"E{k}", 0))
     report.number(f"curve_power_{k}", share, note=f"power of curve features in E{k}")
-print("crosscoder's curve features, power in E1, E2, E3: "
-      + ", ".join(f"{share:.2f}" for share in by_frequency))
+    print(f"crosscoder's curve features, power in E{k}: {share:.2f}")
 
 # %% [markdown]
 # VERDICT-RING
@@ -510,14 +520,14 @@ fitted, single = main.fitted(), main.coder("sae")
 alive_single = np.flatnonzero(main.evaluate(fitted).frequency > 0)
 compared["SAE, blocks fitted"] = by_responses(main, fitted, single, alive_single)
 for name, found in compared.items():
-    print(f"{name}: rank correlation of similarities {found.agreement:.2f}; same stabiliser"
-          f" {found.same:.0%} (right action {found.same_right:.0%}, by chance"
-          f" {found.same_chance:.0%})")
+    print(f"{name}: rank correlation of similarities {found.agreement:.2f}; same "
+          f"stabiliser {found.same:.0%} (right action {found.same_right:.0%}, by "
+          f"chance {found.same_chance:.0%})")
 
 # %% mystnb={"figure": {"name": "fig-responses", "caption": "Similarity up to the group of pairs of features, by dictionary vectors (across) and by responses to held-out orbits (upwards). Left: the crosscoder, blocks against its own encoder. Right: an SAE with fitted blocks."}, "image": {"alt": "Two density plots that rise from lower left to upper right."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(8.6, 3.8), sharey=True)
-    for ax, (name, found) in zip(axes, compared.items()):
+    for ax, (name, found) in zip(axes, compared.items(), strict=True):
         pairs = tuple(torch.triu_indices(len(found.said), len(found.said), 1))
         ax.hexbin(found.written[pairs], found.said[pairs], gridsize=40, bins="log",
                   cmap="Blues", linewidths=0)
@@ -528,15 +538,9 @@ with figures.house_style():
 
 # %% [markdown]
 # Which of the two sorts features better? Ask drawn shapes, as {doc}`05_families` does: how often do a feature's ten nearest
-# neighbours prefer the same shape?
+# neighbours prefer the same shape? *Said* is by responses, *written* by dictionary vectors.
 
 # %%
-report.number("long_vector", rows * G.order,
-              note="entries of a response vector, held-out points times elements")
-report.number("held_per_feature", G.order * len(living),
-              note="numbers that are held for each feature instead")
-
-
 def neighbour_purity(similarity, labels, count=10):
     near = (similarity - 2 * torch.eye(len(similarity))).topk(count, dim=1).indices
     known = labels >= 0
@@ -544,24 +548,31 @@ def neighbour_purity(similarity, labels, count=10):
     return float(same[labels[near[known]] >= 0].double().mean())
 
 
-for name, found, reader, rows in (
-        ("crosscoder", compared["crosscoder"], coder, living),
-        ("SAE, blocks fitted", compared["SAE, blocks fitted"], single, alive_single)):
-    label = torch.as_tensor(label_by_response(reader, main.stimulus_activations,
-                                              main.stimuli.shape).label[rows])
+read_by = {"crosscoder": (coder, living), "SAE, blocks fitted": (single, alive_single)}
+purity = {}
+for name, (reader, members) in read_by.items():
+    found = label_by_response(reader, main.stimulus_activations, main.stimuli.shape)
+    label = torch.as_tensor(found.label[members])
     share = label[label >= 0].bincount().double() / (label >= 0).sum()
-    score = [neighbour_purity(s, label) for s in (found.said, found.written)]
-    key = "cc" if name == "crosscoder" else "sae"
-    report.number(f"purity_said_{key}", score[0], note=f"neighbour purity by responses, {name}")
-    report.number(f"purity_written_{key}", score[1], note=f"by dictionary vectors, {name}")
-    report.number(f"purity_chance_{key}", float(share.square().sum()), note="by chance")
-    report.number(f"agreement_{key}", found.agreement,
+    purity[name] = dict(said=neighbour_purity(compared[name].said, label),
+                        written=neighbour_purity(compared[name].written, label),
+                        chance=float(share.square().sum()))
+    print(f"{name}: " + ", ".join(f"{k} {v:.2f}" for k, v in purity[name].items()))
+
+# %% tags=["hide-input"]
+report.number("long_vector", rows * G.order,
+              note="entries of a response vector, held-out points times elements")
+report.number("held_per_feature", G.order * len(living),
+              note="numbers that are held for each feature instead")
+for name, key in (("crosscoder", "cc"), ("SAE, blocks fitted", "sae")):
+    for what, value in purity[name].items():
+        report.number(f"purity_{what}_{key}", value,
+                      note=f"neighbours of the same shape, {what}, {name}")
+    report.number(f"agreement_{key}", compared[name].agreement,
                   note=f"rank correlation of both similarities, {name}")
     for what in ("same", "same_right", "same_chance"):
-        report.number(f"{what}_{key}", getattr(found, what),
+        report.number(f"{what}_{key}", getattr(compared[name], what),
                       note=f"same stabiliser ({what.replace('_', ' ')}), {name}")
-    print(f"{name}: neighbours of the same shape {score[0]:.2f} by responses,"
-          f" {score[1]:.2f} by dictionary vectors, {float(share.square().sum()):.2f} by chance")
 
 # %% [markdown]
 # And where the truth is known? The {term}`answer key` plants features with known families and stabilisers
@@ -570,20 +581,24 @@ for name, found, reader, rows in (
 # %%
 methods = ["SAE, response vectors", "SAE, blocks fitted", "crosscoder, TopK"]
 budget = Budget(orbits=4096, held_out=1024, steps=settings.key_steps)
-planted = study({"planted": lambda start: standard(start, group=settings.key_group, channels=32)},
+planted = study({"planted": lambda start: standard(start, group=settings.key_group,
+                                                   channels=32)},
                 methods, range(seed, seed + settings.key_seeds), budget,
                 folder=main.work / "answer_key")
+
+# %% tags=["hide-input"]
+short = dict(zip(methods, ("responses", "fitted", "crosscoder"), strict=True))
 lines = ["| method | cosine | recovered | stabiliser, of these | families (ARI) |",
          "|---" * 5 + "|"]
 for method in methods:
     scores = [found for trial, found in planted.items() if trial.method == method]
-    row = {what: np.nanmean([np.nan if s[what] is None else s[what] for s in scores])
+    row = {what: np.nanmean([s[what] for s in scores])
            for what in ("cosine", "recovered", "stabiliser", "ari")}
-    short = dict(zip(methods, ("responses", "fitted", "crosscoder")))[method]
     for what, value in row.items():
-        report.number(f"planted_{what}_{short}", float(value), n=len(scores),
+        report.number(f"planted_{what}_{short[method]}", float(value), n=len(scores),
                       note=f"planted problem, {what}, {method}")
-    lines.append(f"| {method} | " + " | ".join(f"{v:.2f}" for v in row.values()) + " |")
+    cells = " | ".join(f"{v:.2f}" for v in row.values())
+    lines.append(f"| {method} | {cells} |")
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -637,7 +652,7 @@ D4 = dihedral(4)
 q = torch.zeros(1, 8, 2)
 turn, mirror = D4.names.index("r"), D4.names.index("s")
 q[0, [0, mirror], 0] = 1  # a pattern that the mirror s leaves alone, seen upright
-q[0, [turn, D4.table[mirror, turn]], 1] = 1  # the same pattern in another image, turned
+q[0, [turn, D4.table[mirror, turn]], 1] = 1  # the same in another, turned image
 for side in ("left", "right"):
     vectors = ResponseVectors(D4, 2, side=side)
     vectors.add(q)
@@ -682,10 +697,10 @@ display(Markdown(report.compare()))
 
 # %% tags=["hide-input"]
 for key, caption, alt in (
-        ("detectors", "curve detectors", "Rows of a picture, a polar plot and a heatmap."),
-        ("gaps", "coverage at equal numbers of units", "Two plots with rows of bars."),
-        ("double", "double neurons and their parts", "Polar plots and small pictures."),
-        ("ring", "UMAP of curve features", "Two clouds of points coloured by angle."),
+        ("detectors", "curve detectors", "Rows of a picture, a polar plot, a heatmap."),
+        ("gaps", "coverage at equal numbers of units", "Rows of bars."),
+        ("double", "double neurons and their parts", "Polar plots and pictures."),
+        ("ring", "UMAP of curve features", "Two clouds of points in colours."),
         ("responses", "two similarities of pairs", "Two density plots.")):
     caption = f"GoogLeNet, reference run: {caption}."
     display(HTML(figures.published("16_curves", key, caption=caption, alt=alt,

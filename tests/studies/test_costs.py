@@ -18,7 +18,8 @@ def test_cost_is_measured_without_weights_or_images():
     assert stages["images"]["count"] == 160 and stages["orbits"]["disk GB"] > 0
     assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
     assert not [stage for stage in stages if "chapter" in stage]  # their numbers change
-    assert {"folds", "controls", "second set", "patch-centred pair", "layers of two networks", "curve detectors"} <= stages.keys()
+    assert {"folds", "controls", "second set", "patch-centred pair", "layers of two networks",
+            "curve detectors"} <= stages.keys()
     assert stages["one matrix for the layer"]["steps"] == 20
     with pytest.raises(ValueError, match="no image in"):
         costs.cost("smoke", images="tests")
@@ -102,8 +103,8 @@ def test_layers_are_read_in_one_pass_and_have_coders_each(an_hour_each):
 
 
 def test_curve_detectors_cost_images_arcs_and_dictionaries(an_hour_each):
-    """Half an hour for each image, plain or in all orientations, with trained and with random weights; arcs three times;
-    and an hour for each step of 11 kinds of dictionaries."""
+    """Half an hour for each image, plain or in all orientations, with trained and with random weights; arcs three
+    times; and an hour for each step of 11 kinds of dictionaries."""
     profile = dataclasses.replace(CURVE_PROFILES["smoke"], turned_images=4, steps=2, seeds=3)
     arcs = 4 * 3 * 72
     assert costs.curve_cost(profile, 10, "cpu") == {
