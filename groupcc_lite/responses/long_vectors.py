@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -120,7 +121,8 @@ class _Summed:
 
 @torch.no_grad()
 def response_vectors(coder: GroupCrosscoder, orbits: StoredOrbits | TensorOrbits | Iterable[Tensor],
-                     group: FiniteGroup, features: Sequence[int] | Int[Tensor, " k"] | None = None, *,
+                     group: FiniteGroup,
+                     features: Sequence[int] | Int[np.ndarray, " k"] | Int[Tensor, " k"] | None = None, *,
                      side: str = "left") -> ResponseVectors:
     """Response vectors of a coder's latents on orbits, streamed: what it encodes of every block as it stands.
 
@@ -136,7 +138,7 @@ def response_vectors(coder: GroupCrosscoder, orbits: StoredOrbits | TensorOrbits
     >>> vectors.similarity().shape
     torch.Size([2, 2])
     """
-    chosen = torch.arange(coder.latents) if features is None else torch.as_tensor(features)
+    chosen = torch.arange(coder.latents) if features is None else torch.as_tensor(np.asarray(features))
     if chosen.dtype == torch.bool or not ((chosen >= 0) & (chosen < coder.latents)).all():
         raise ValueError(f"features are {chosen.dtype} up to {chosen.max()}; expected numbers of latents, 0 to "
                          f"{coder.latents - 1}")

@@ -49,11 +49,11 @@ def orbit_members(a: Float[Tensor, "n g u"], b: Float[Tensor, "n g k"], G: Finit
     first, second = _standardised(a), _standardised(b)
     size = a.shape[2], G.order
     best, partner = torch.full(size, torch.nan), torch.zeros(size, dtype=torch.long)
-    known = first.square().sum((0, 1)) > 0
+    known, heard = (r.square().sum((0, 1)) > 0 for r in (first, second))
     for h in range(G.order):
         # a[n, g] with b[n, hg] is a[n, h^-1 g] with b[n, g]: the smaller of the two is put in another order.
         moved = first[:, torch.as_tensor(G.table[G.inverse[h]])]
-        correlation = (moved.flatten(0, 1).T @ second.flatten(0, 1)).nan_to_num(-torch.inf)
+        correlation = (moved.flatten(0, 1).T @ second.flatten(0, 1)).where(heard, -torch.inf)
         value, which = correlation.max(1)
         best[:, h] = value.where(known & (value > -torch.inf), torch.nan)
         partner[:, h] = which

@@ -53,7 +53,8 @@ def neuron_units(channels: int | Sequence[int], name: str = "neurons") -> Units:
     return Units(name, len(chosen), lambda x: x[:, chosen].clamp(min=0))
 
 
-def latent_units(coder: GroupCrosscoder, latents: Sequence[int] | Int[Tensor, " u"], name: str) -> Units:
+def latent_units(coder: GroupCrosscoder, latents: Sequence[int] | Int[np.ndarray, " u"] | Int[Tensor, " u"],
+                 name: str) -> Units:
     """Latents of a coder with these numbers, as it encodes an activation, with the selection that its sparsity makes.
 
     ValueError for a mask.

@@ -142,3 +142,28 @@ def test_nothing_added_says_so():
     with pytest.raises(ValueError, match="no responses were added"):
         vectors.similarity()
     assert vectors.norms.tolist() == [0, 0] and vectors.self_similarity().isnan().all()
+
+
+def test_orbits_or_a_coder_of_another_group_and_masks_are_refused():
+    """Eight elements each, but C_8 is not D_4."""
+    sae = SparseAutoencoder(3, 5)
+    orbits = TensorOrbits(torch.randn(4, 8, 3), cyclic(8))
+    with pytest.raises(ValueError, match="that of the orbits C_8"):
+        response_vectors(sae, orbits, dihedral(4))
+    with pytest.raises(ValueError, match="that of the coder C_8"):
+        response_vectors(GroupCrosscoder(cyclic(8), 3, 5), [orbits.blocks], dihedral(4))
+    for features in ([True, False, True, False, False], [0, 5]):
+        with pytest.raises(ValueError, match="expected numbers of latents, 0 to 4"):
+            response_vectors(sae, [orbits.blocks], dihedral(4), features)
+
+
+def test_in_a_commutative_group_sides_differ_by_the_inverse_element():
+    G = cyclic(5)
+    q = responses(G, n=20, m=4)
+    left, right = (ResponseVectors(G, 4, side=side) for side in SIDES)
+    for vectors in (left, right):
+        vectors.add(q)
+    (a, h), (b, k) = (vectors.similarity(elements=True) for vectors in (left, right))
+    torch.testing.assert_close(a, b)
+    off = ~torch.eye(4, dtype=torch.bool)
+    assert (G.table[h[off], k[off]] == 0).all()
