@@ -347,7 +347,10 @@ for name, found in family.items():
 for name, found in family.items():
     key = keys[name]
     count = found.present[:, 1:].numel()
-    report.number(f"present_{key}", found.share, n=count,
+    each_share = found.present[:, 1:].double().mean(1)
+    spread = interval_of(each_share.tolist()) if len(each_share) > 1 else None
+    report.number(f"present_{key}", found.share, n=count, interval=spread,
+                  over=f"{len(each_share)} detectors",
                   note=f"predicted detectors that are present, {name}")
     report.number(f"present_chance_{key}", found.by_chance, n=count,
                   note=f"the same with directions dealt out anew, {name}")
@@ -371,6 +374,10 @@ for name, found in family.items():
     rings[name] = [picture if there else None
                    for there, picture in zip(found.present[one].tolist(), drawn,
                                              strict=False)]  # drawn goes on
+_ = report.number("family_latents", [
+    int(living[family["crosscoder"].members.partner[one, h]])
+    for h in range(turns) if family["crosscoder"].present[one, h]],
+    note="latents of the crosscoder in the family that is drawn")
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(8.6, 8.6))
     figures.family_circle(rings, values, ax)
@@ -429,9 +436,11 @@ report.number("doubles", len(doubles), n=neurons.count, note="double neurons")
 for key, note in (("purity", "vector strength of double neurons"),
                   ("part_purity", "vector strength of their parts"),
                   ("usual_purity", "vector strength of latents that fire anyway")):
-    if apart:
-        report.number(f"double_{key}", np.mean([getattr(f, key) for f in apart]),
-                      n=len(apart), note=f"{note}, mean")
+    of_each = [getattr(f, key) for f in apart]
+    if of_each:
+        spread = interval_of(of_each) if len(of_each) > 1 else None
+        report.number(f"double_{key}", np.mean(of_each), n=len(of_each), interval=spread,
+                      over="neurons", note=f"{note}, mean")
 
 # %% [markdown]
 # VERDICT-DOUBLE
@@ -691,6 +700,13 @@ _ = report.save()
 
 # %% [markdown]
 # ## The reference run
+
+# %% tags=["hide-input"]
+there = figures.published_numbers("16_curves")
+links = [f"[{latent}](../atlas/index.html#f/{latent})"
+         for latent in there.get("family_latents", {}).get("value", [])]
+display(Markdown("Latents of the crosscoder in the family at the head of this chapter, in "
+                 "the atlas: " + (", ".join(links) or "not measured") + "."))
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))

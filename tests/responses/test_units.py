@@ -26,7 +26,8 @@ def test_a_shuffled_dictionary_keeps_the_entries_of_its_rows():
     """The directions are read back as differences of responses above the threshold."""
     units = untrained_units("shuffled dictionary", X, 12, rate=0.9, dictionary=DICTIONARY)
     far = X.mean(0) + 1000 * torch.nn.functional.normalize(X[0] - X.mean(0), dim=0)
-    steps = torch.stack([units.read((far + 100 * axis)[None])[0] - units.read(far[None])[0] for axis in torch.eye(8)], 1)
+    start = units.read(far[None])[0]
+    steps = torch.stack([units.read((far + 100 * axis)[None])[0] - start for axis in torch.eye(8)], 1)
     rows = torch.nn.functional.normalize(DICTIONARY, dim=1)
     reached = units.read(far[None])[0] > 200  # so far above the threshold that nothing is cut
     assert reached.any()
