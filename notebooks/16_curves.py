@@ -439,8 +439,8 @@ for key, note in (("purity", "vector strength of double neurons"),
     of_each = [getattr(f, key) for f in apart]
     if of_each:
         spread = interval_of(of_each) if len(of_each) > 1 else None
-        report.number(f"double_{key}", np.mean(of_each), n=len(of_each), interval=spread,
-                      over="neurons", note=f"{note}, mean")
+        report.number(f"double_{key}", np.mean(of_each), n=len(of_each),
+                      interval=spread, over="neurons", note=f"{note}, mean")
 
 # %% [markdown]
 # VERDICT-DOUBLE
@@ -505,7 +505,7 @@ for k in (1, 2, 3):
 # ## Features compared by what they say
 #
 # Before crosscoders there was another way, appendix A of {cite:t}`gorton2024group`: give each feature of an ordinary SAE
-# a *response vector*, with one entry for each image and element, and compare these up to the group. The paper names the
+# a {term}`response vector`, with one entry for each image and element, and compare these up to the group. The paper names the
 # length of the vectors, images times $|G|$, as the weakness of the method.
 #
 # It need not be one. Similarities are inner products, and an inner product over images is a sum. In Fourier space
@@ -705,8 +705,8 @@ _ = report.save()
 there = figures.published_numbers("16_curves")
 links = [f"[{latent}](../atlas/index.html#f/{latent})"
          for latent in there.get("family_latents", {}).get("value", [])]
-display(Markdown("Latents of the crosscoder in the family at the head of this chapter, in "
-                 "the atlas: " + (", ".join(links) or "not measured") + "."))
+display(Markdown("Latents of the crosscoder in the family at the head of this chapter, "
+                 "in the atlas: " + (", ".join(links) or "not measured") + "."))
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))
