@@ -314,7 +314,14 @@ for name in ("neurons", "SAE, TopK", "crosscoder"):
     print(f"all {equal[name].units} units, {name}: largest gap {np.mean(gaps):.0f}°")
 
 # %% [markdown]
-# VERDICT-GAPS
+# In the book's run a latent of either SAE is a curve detector about twice as often as a neuron, and at equal numbers the
+# SAEs leave smaller gaps. Taken all together, latents leave gaps of a few steps where neurons leave a wide one. So far
+# the paper's claim holds.
+#
+# But look at the orange rows. Of as many principal components even more are detectors than of the TopK SAE's latents, and
+# their gaps are no larger. Random directions lie between neurons and latents. What counts is mostly a threshold: a
+# direction that fires seldom answers to few orientations, trained or not. An SAE sets such thresholds for its latents, a
+# ReLU neuron fires half of the time. What the dictionary adds beyond that is a small part of the difference to neurons.
 
 # %% [markdown]
 # ## Predicted by symmetry
@@ -384,7 +391,14 @@ with figures.house_style():
     report.figure("family", fig)
 
 # %% [markdown]
-# VERDICT-FAMILY
+# Random weights come nearly never as close as any of the three sets, so the first witness alone says little. With both,
+# the sets differ: in the book's run a third of the predicted detectors are present in the crosscoder, a fifth among the
+# SAE's latents, and one in twelve among the neurons. By chance there would be one in twenty in the dictionaries. Part of
+# the order is numbers, since the crosscoder has the most latents and the neurons are fewest; chance grows with them too,
+# but less.
+#
+# No set has whole families. A crosscoder does not need them: its dictionary vectors hold all orientations of a feature in
+# their blocks, so a missing member is not a missing orientation.
 
 # %% [markdown]
 # ## Neurons with two meanings
@@ -443,7 +457,9 @@ for key, note in (("purity", "vector strength of double neurons"),
                       interval=spread, over="neurons", note=f"{note}, mean")
 
 # %% [markdown]
-# VERDICT-DOUBLE
+# The parts add up, and on average they are sharper than the neuron. That proves less than it seems. Latents that fire for
+# the same arcs are as sharp whether they write into this neuron or not: in the book's run even sharper than the parts. A
+# sum of sharp things can have two lobes. That these latents are the neuron's *meanings* would need another argument.
 
 # %% [markdown]
 # ## The ring
@@ -499,7 +515,12 @@ for k in (1, 2, 3):
     print(f"crosscoder's curve features, power in E{k}: {share:.2f}")
 
 # %% [markdown]
-# VERDICT-RING
+# The first harmonic explains more than chance, and only four hundredths of the variance in the book's run. The direction of
+# the arc is one of many things in which these vectors differ. The maps show pieces of rings, in which neighbours share
+# their direction, and no single circle.
+#
+# The last lines say which irreps of the group the crosscoder's curve features use. {cite:t}`olah2020equivariance` draw
+# curve families as orbits; an orbit that is a circle has its power in E1, and sharper tuning adds E2, E3 and so on.
 
 # %% [markdown]
 # ## Features compared by what they say
@@ -611,7 +632,14 @@ for method in methods:
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# VERDICT-RESPONSES
+# Responses do well. On the crosscoder they agree with its blocks on the stabiliser of more than half of the features, five
+# times chance, and moved from the wrong side on clearly fewer. Neighbours by responses prefer the same drawn shape more
+# often than neighbours by dictionary vectors, for both coders. On the planted problem responses find nearly all families
+# among the features that the SAE has recovered, and their stabilisers; what is missing is missing from the SAE, which
+# recovers half of the features and the crosscoder four fifths.
+#
+# So appendix A describes a method that works, at the price of an orbit of activations for every image that is compared.
+# What it does not give are blocks: what the layer does when the feature is turned can be said, but not written.
 
 # %% [markdown]
 # ## Exercises
@@ -682,7 +710,13 @@ _ = report.save()
 # %% [markdown]
 # ## Summary
 #
-# SUMMARY
+# - A {prf:ref}`curve detector <def-curve-detector>` is tuned to one direction, smoothly, by arcs, and photographs or
+#   drawings that no arc was in confirm it.
+# - Dictionaries have more curve detectors and smaller gaps than as many neurons. So have principal components, and with
+#   the same thresholds even random directions have more than neurons.
+# - Symmetry predicts who is missing: a {prf:ref}`member <def-member>` is present if photographs find it and arcs agree.
+# - The decoder takes a neuron apart exactly. Parts are sharper than the neuron, and no sharper than latents are anyway.
+# - Response vectors compare features of any coder up to the group. They move from the left, and need not be held.
 
 # %% [markdown]
 # ## Limits

@@ -303,8 +303,8 @@ class CurveProfile:
 
 
 CURVE_PROFILES = {profile.name: profile for profile in (
-    CurveProfile("smoke", points_per_image=8, latents=64, k=8, steps=20, batch_size=64, radii=(6.0, 16.0),
-                 turned_images=10, turned_points=8, crosscoder_seeds=1, key_group="C_4", key_steps=30, key_seeds=1),
+    CurveProfile("smoke", points_per_image=8, latents=160, k=8, steps=40, batch_size=128, radii=(6.0, 16.0),
+                 turned_images=10, turned_points=16, crosscoder_seeds=1, key_group="C_4", key_steps=200, key_seeds=1),
     CurveProfile("book"),
     CurveProfile("inception", network="googlenet", branches=(128, 192, 96, 64), points_per_image=60, latents=1024, k=32,
                  steps=400, batch_size=1024, lr=2e-3, seeds=3, radii=(6.0, 10.0, 16.0, 26.0, 42.0), turned_images=80,
