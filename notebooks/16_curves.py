@@ -319,9 +319,9 @@ for name in ("neurons", "SAE, TopK", "crosscoder"):
 # the paper's claim holds.
 #
 # But look at the orange rows. Of as many principal components even more are detectors than of the TopK SAE's latents, and
-# their gaps are no larger. Random directions lie between neurons and latents. What counts is mostly a threshold: a
-# direction that fires seldom answers to few orientations, trained or not. An SAE sets such thresholds for its latents, a
-# ReLU neuron fires half of the time. What the dictionary adds beyond that is a small part of the difference to neurons.
+# their gaps are no larger. Random directions lie between neurons and latents in number. Much of it is a threshold: a
+# direction that fires seldom answers to few orientations, trained or not. What the dictionary adds beyond that is at most
+# half of its lead over neurons.
 
 # %% [markdown]
 # ## Predicted by symmetry
