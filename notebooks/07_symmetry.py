@@ -31,7 +31,8 @@
 #   coder confirms,
 # - whether symmetry emerges by training: the same count for random weights and for pixels.
 #
-# **You need** stabilisers and conjugation from {doc}`01_groups`, and the profile $c(h)$ from {doc}`04_heatmaps`.
+# **You need** stabilisers from {doc}`01_groups`, the end of its appendix on cosets (*stabilisers turn along*), and the
+# profile $c(h)$ from {doc}`04_heatmaps`.
 #
 # **Run time** two minutes on one CPU core when {doc}`chapter 3 <03_training>` has been run; eight coders of controls
 # take a minute or two each before that.
