@@ -16,10 +16,10 @@
 #
 # - what a group is, and why a finite one is nothing but a multiplication table,
 # - how a group acts on images, on points, and on lists that have one entry per element,
-# - how the symmetry of a thing is measured: orbits, stabilisers, cosets,
+# - how the symmetry of a thing is measured: its orbit and its stabiliser,
 # - how lists are compared when one of them may be transformed,
-# - in the appendices: why the reflection printed in the group crosscoder paper is not a reflection, and what the correct
-#   one is.
+# - in the appendices: why more symmetry means fewer images; why the reflection printed in the group crosscoder paper is
+#   not a reflection, and what the correct one is.
 #
 # **You need** a little Python and the idea of a matrix. No group theory, no trained network: everything here is
 # computed from drawings.
@@ -32,9 +32,8 @@
 # ```{admonition} The short way
 # :class: tip
 #
-# Later chapters need *Transformations that compose and can be undone* to *Orbits and stabilisers*, then *Lists with
-# one entry per element* and *When are two lists alike?*: 40 minutes. *Cosets: why the product is always 32* can wait
-# until {doc}`chapter 7 <07_symmetry>`. The appendices correct a misprint; read them when you implement the method.
+# Later chapters need all sections before the exercises: 40 minutes. The appendix on cosets can wait until
+# {doc}`chapter 7 <07_symmetry>`. The other appendices correct a misprint; read them when you implement the method.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -203,7 +202,7 @@ print(G4.table)
 # %% [markdown]
 # That table is all there is. Elements are numbers, `0` is the identity, and `table[g, h]` is the product $gh$.
 # It is called the **{term}`Cayley table`**. Any fact about a finite group can be read from it, so in this book every
-# permutation, every inverse and every {term}`coset` is computed from a table, and none is typed in by hand.
+# permutation and every inverse is computed from a table, and none is typed in by hand.
 
 # %%
 r, s = G4.index("r"), G4.index("s")
@@ -441,7 +440,7 @@ assert (sizes["curve"], sizes["line"], sizes["blob"]) == (16, 8, 1)
 #
 # More symmetry means fewer images. A {term}`family` of curve detectors needs all 16 orientations, because each curve
 # has only one mirror of its own. A family of line detectors needs 8. A blob needs one. {numref}`fig-profiles` shows
-# where these symmetries sit.
+# where these symmetries sit, and the first appendix proves the theorem.
 
 # %% mystnb={"figure": {"name": "fig-profiles", "caption": "How much of a drawn shape is left after each transformation: the cosine c(g) between the shape and its image, for D₁₆. The stabiliser is where c reaches 1 (black rings). A curve has one mirror; a line the half turn and two mirrors; a cross quarter turns and four mirrors; a blob everything."}, "image": {"alt": "Four plots over the angle, for a curve, a line, a cross and a blob, each with one line for rotations and one for reflections. Black rings mark where they reach one: 2 elements for the curve, 4 for the line, 8 for the cross, all 32 for the blob."}} tags=["hide-input"]
 with figures.house_style():
@@ -459,66 +458,6 @@ with figures.house_style():
         ax.set(ylim=(-0.75, 1.08),
                ylabel="cosine $c(g)$" if name in ("curve", "cross") else "",
                xlabel="" if name in ("curve", "line") else "angle of $r^k$")
-
-# %% [markdown]
-# ## Cosets: why the product is always 32
-#
-# ```{prf:definition} Left coset
-# :label: def-coset
-#
-# Let $H$ be a subgroup of $G$. The **left coset** of an element $g$ is $gH = \{gh : h \in H\}$.
-# ```
-#
-# Let $H = \mathrm{Stab}(x)$. When do $g$ and $g'$ make the same image? Exactly when $g^{-1}g'$ does nothing to
-# $x$, that is, when $g'$ lies in the coset $gH$. Cosets of $H$ all have $\lvert H\rvert$ elements and do not
-# overlap, so they cut $G$ into $\lvert G\rvert / \lvert H\rvert$ parts, and each part is one image of the orbit.
-# That proves {prf:ref}`thm-orbit-stabiliser`. A corner shows it ({numref}`fig-cosets`):
-
-# %%
-corner = draw("corner", 0.0, 48)
-corner_orbit = A4.images(corner)[:, 0]
-
-
-def same(x, y):
-    return torch.allclose(x, y, atol=1e-6)
-
-
-H = [g for g in elements if same(corner_orbit[g], corner_orbit[0])]
-print("stabiliser:", [G4.names[g] for g in H])
-for coset in G4.left_cosets(H):
-    print("  left coset:", [G4.names[g] for g in coset])
-    for g in elements:
-        equal = same(corner_orbit[g], corner_orbit[coset[0]])
-        assert equal == (g in coset)
-
-# %% mystnb={"figure": {"name": "fig-cosets", "caption": "The eight images of a drawn corner under D₄, sorted into the left cosets of its stabiliser, one coset a column. Within a column the images are equal, between columns they differ: cosets are the points of the orbit."}, "image": {"alt": "Four columns of two pictures of a corner. In each column the two pictures are the same. From column to column the corner opens to the right, up, left and down."}} tags=["hide-input"]
-with figures.house_style():
-    fig, axes = plt.subplots(2, 4, figsize=(6.4, 3.9))
-    for column, coset in enumerate(G4.left_cosets(H)):
-        for ax, g in zip(axes[:, column], coset, strict=True):
-            ax.imshow(corner_orbit[g, 0], cmap="gray", vmin=0.2, vmax=1)
-            ax.set_title(G4.latex[g], loc="center")
-            ax.axis("off")
-
-# %% [markdown]
-# A turned corner has a turned mirror:
-#
-# ```{prf:proposition} Stabilisers turn along
-# :label: prop-conjugate
-#
-# If $x$ has the stabiliser $H$, then $gx$ has the stabiliser $g H g^{-1}$.
-# ```
-#
-# *Because* $ghg^{-1}$ takes $gx$ back to $x$, does $h$, which changes nothing, and goes forward again. The same
-# argument from $gx$ back to $x$ shows that there are no others. So all members of a family have "the same" symmetry, up
-# to such a conjugation. Names like *one mirror* mean a whole {term}`conjugacy class` of subgroups.
-
-# %%
-for g in elements:
-    moved = corner_orbit[g]
-    own = [h for h in elements if same(apply(h, moved), moved)]
-    conjugates = [G4.multiply(G4.multiply(g, h), G4.inverse[g]) for h in H]
-    assert own == sorted(conjugates)
 
 # %% [markdown]
 # ## Lists with one entry per element
@@ -735,10 +674,10 @@ assert len({tuple(row) for row in (C > 0.95).tolist()}) == 16
 # - It acts on images by {eq}`eq-act-image`, on points by matrices, and on orbit vectors and dictionary vectors by
 #   $(h \cdot x)[g] = x[gh]$ ({prf:ref}`def-block-action`). The last rule needs no assumption about the network.
 # - The symmetry of a thing is its stabiliser $H$ ({prf:ref}`def-orbit`). Its orbit has $\lvert G\rvert / \lvert
-#   H\rvert$ members, one for each left coset of $H$.
+#   H\rvert$ members ({prf:ref}`thm-orbit-stabiliser`).
 # - In block order, $r$ shifts both halves to the left, and $s$ swaps the halves and reverses both.
-# - From the appendices: the paper reverses only one half. That map does not undo itself, as a mirror does, and it makes
-#   the similarity of features depend on their order.
+# - From the appendices: each left coset of $H$ makes one member of the orbit. The paper's reflection reverses only one
+#   half. That map does not undo itself, as a mirror does, and it makes the similarity of features depend on their order.
 
 # %% [markdown]
 # ## Limits
@@ -753,6 +692,69 @@ assert len({tuple(row) for row in (C > 0.95).tolist()}) == 16
 #
 # {doc}`02_orbits` follows real points through the 32 images of a scene and reads a network's activations there.
 # Getting the place right to a fraction of a pixel takes more care than one would think.
+
+# %% [markdown]
+# ## Appendix: cosets, or why the product is always 32
+#
+# {prf:ref}`thm-orbit-stabiliser` was found by counting. Here is the reason, and with it two words that chapters 7, 8 and
+# 14 use.
+#
+# ```{prf:definition} Left coset
+# :label: def-coset
+#
+# Let $H$ be a subgroup of $G$. The **left coset** of an element $g$ is $gH = \{gh : h \in H\}$.
+# ```
+#
+# Let $H = \mathrm{Stab}(x)$. When do $g$ and $g'$ make the same image? Exactly when $g^{-1}g'$ does nothing to
+# $x$, that is, when $g'$ lies in the coset $gH$. Cosets of $H$ all have $\lvert H\rvert$ elements and do not
+# overlap, so they cut $G$ into $\lvert G\rvert / \lvert H\rvert$ parts, and each part is one image of the orbit.
+# That proves {prf:ref}`thm-orbit-stabiliser`. A corner shows it ({numref}`fig-cosets`):
+
+# %%
+corner = draw("corner", 0.0, 48)
+corner_orbit = A4.images(corner)[:, 0]
+
+
+def same(x, y):
+    return torch.allclose(x, y, atol=1e-6)
+
+
+H = [g for g in elements if same(corner_orbit[g], corner_orbit[0])]
+print("stabiliser:", [G4.names[g] for g in H])
+for coset in G4.left_cosets(H):
+    print("  left coset:", [G4.names[g] for g in coset])
+    for g in elements:
+        equal = same(corner_orbit[g], corner_orbit[coset[0]])
+        assert equal == (g in coset)
+
+# %% mystnb={"figure": {"name": "fig-cosets", "caption": "The eight images of a drawn corner under D₄, sorted into the left cosets of its stabiliser, one coset a column. Within a column the images are equal, between columns they differ: cosets are the points of the orbit."}, "image": {"alt": "Four columns of two pictures of a corner. In each column the two pictures are the same. From column to column the corner opens to the right, up, left and down."}} tags=["hide-input"]
+with figures.house_style():
+    fig, axes = plt.subplots(2, 4, figsize=(6.4, 3.9))
+    for column, coset in enumerate(G4.left_cosets(H)):
+        for ax, g in zip(axes[:, column], coset, strict=True):
+            ax.imshow(corner_orbit[g, 0], cmap="gray", vmin=0.2, vmax=1)
+            ax.set_title(G4.latex[g], loc="center")
+            ax.axis("off")
+
+# %% [markdown]
+# A turned corner has a turned mirror:
+#
+# ```{prf:proposition} Stabilisers turn along
+# :label: prop-conjugate
+#
+# If $x$ has the stabiliser $H$, then $gx$ has the stabiliser $g H g^{-1}$.
+# ```
+#
+# *Because* $ghg^{-1}$ takes $gx$ back to $x$, does $h$, which changes nothing, and goes forward again. The same
+# argument from $gx$ back to $x$ shows that there are no others. So all members of a family have "the same" symmetry, up
+# to such a conjugation. Names like *one mirror* mean a whole {term}`conjugacy class` of subgroups.
+
+# %%
+for g in elements:
+    moved = corner_orbit[g]
+    own = [h for h in elements if same(apply(h, moved), moved)]
+    conjugates = [G4.multiply(G4.multiply(g, h), G4.inverse[g]) for h in H]
+    assert own == sorted(conjugates)
 
 # %% [markdown]
 # ## Appendix: the reflection that the paper prints

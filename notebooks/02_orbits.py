@@ -228,15 +228,15 @@ assert len(store) == len(run.source("train")) * run.profile.points_per_image
 # that we have orbits of all images, we can fit the best such matrix well: on the training images, tested on the
 # held-out ones.
 #
-# ```{prf:definition} Linear ceiling
+# ```{prf:definition} Linear reference
 # :label: def-ceiling
 #
-# The **{term}`linear ceiling`** of an element $g$ is the share of the variance of $x[g]$ on held-out images that is
+# The **{term}`linear reference`** of an element $g$ is the share of the variance of $x[g]$ on held-out images that is
 # explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted by ridge regression on training images.
 # ```
 #
-# We also call it the *linear reference*, and that is the better name: a {term}`crosscoder` sees $x[e]$ alone, and nobody
-# should blame it for what $x[e]$ does not determine. It is a ceiling for linear maps only. A nonlinear reader may know
+# A {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does not determine. In code, and in
+# some figures of the reference run, this is the *ceiling*. It is one for linear maps only: a nonlinear reader may know
 # more, and so may the same reader after more images.
 #
 # Compare it with a copy of $x[e]$, as if the response did not change at all ({numref}`fig-equivariance`).
@@ -308,7 +308,7 @@ print("images:", counts, " explained:", [round(float(v), 3) for v in grown])
 report.number("ceiling_half_the_images", float(grown[-2]),
               note="linear ceiling, fitted on half of the images")
 
-# %% mystnb={"figure": {"name": "fig-learning", "caption": "The linear ceiling, averaged over all blocks but the first, against the number of images that the map was fitted on (blue); dashed, what the controls reach with all images. Random weights and raw pixels are easier to predict than the trained network."}, "image": {"alt": "A rising line that flattens towards the right. Dashed levels: raw patches near one, the untrained network below, the trained ones lowest."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-learning", "caption": "The linear reference, averaged over all blocks but the first, against the number of images that the map was fitted on (blue); dashed, what the controls reach with all images. Random weights and raw pixels are easier to predict than the trained network."}, "image": {"alt": "A rising line that flattens towards the right. Dashed levels: raw patches near one, the untrained network below, the trained ones lowest."}} tags=["hide-input"]
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 3.2))
     ax.plot(counts, grown, "o-", color=BLUE, label="this network")
@@ -328,7 +328,7 @@ with figures.house_style():
 # The controls say more. **Random weights score higher than the trained network, and raw pixels highest.** For pixels
 # that is no wonder: a turned patch *is* a fixed linear map of the patch, but for the corners of the square and the
 # interpolation. Random filters keep much of this, and the trained network's activations are harder to predict (those of
-# *told* less so). So a high linear ceiling is no sign that a network has learned to be equivariant. It says how much a
+# *told* less so). So a high linear reference is no sign that a network has learned to be equivariant. It says how much a
 # linear reader has to work with, and in {doc}`chapter 3 <03_training>` it serves as that. What training adds to
 # symmetry must show in something that random weights and pixels do not have.
 #
@@ -644,7 +644,7 @@ assert reading > 0.01 and kept["read"][1:].mean() < kept["patch"][1:].mean()
 # %% [markdown]
 # ### What reading between cells changes
 #
-# The same points, sampled both ways, *read* between cells and *patch*-centred: what becomes of the linear ceiling, of a
+# The same points, sampled both ways, *read* between cells and *patch*-centred: what becomes of the linear reference, of a
 # crosscoder, and of what later chapters read from its dictionary? The coders are small and their training is short,
 # with three seeds: enough to compare two ways with equal points and steps, and for nothing else.
 
@@ -709,7 +709,7 @@ for key, name in product(wording, ways):
 display(Markdown(table_by_column(report.numbers, wording, ("read", "patch"),
                                  key="{column}_{key}")))
 
-# %% mystnb={"figure": {"name": "fig-patch", "caption": "The same points of held-out images, read between cells (blue) and patch-centred (orange), by element. Left: variance of a block relative to that of x[e]. Middle: linear ceiling. Right: what the linear map misses, in units of the variance of x[e]. Reading between cells lowers the variance, and so what is missed."}, "image": {"alt": "Three plots over the elements of the group with two lines each. Patch-centred orbits have more variance, a lower linear ceiling and a larger residual."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-patch", "caption": "The same points of held-out images, read between cells (blue) and patch-centred (orange), by element. Left: variance of a block relative to that of x[e]. Middle: linear reference. Right: what the linear map misses, in units of the variance of x[e]. Reading between cells lowers the variance, and so what is missed."}, "image": {"alt": "Three plots over the elements of the group with two lines each. Patch-centred orbits have more variance, a lower linear reference and a larger residual."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 3, figsize=(9.2, 3.1))
     missed, about = ({name: sums[name][k].sum(0) for name in ways} for k in (0, 1))

@@ -31,7 +31,7 @@
 # - in the appendices: why the sparsity weight $\lambda$ means nothing without the scale of the activations, and how ReLU
 #   with an L1 penalty compares with TopK.
 #
-# **You need** {doc}`02_orbits`: orbit vectors, exact and resampled elements, the linear ceiling.
+# **You need** {doc}`02_orbits`: orbit vectors, exact and resampled elements, the linear reference.
 #
 # **Run time** about three minutes on one CPU core, nearly all of it for training. Trained coders are kept, so the
 # second time it takes seconds.
@@ -262,7 +262,7 @@ with figures.house_style():
 #
 # One is perfect, zero is as good as the mean. And what is possible? For $g \ne e$ not 1, since $x[e]$ does not
 # determine $x[g]$. What the best linear map from $x[e]$ explains, {doc}`chapter 2 <02_orbits>` calls the
-# {term}`linear ceiling` ({prf:ref}`def-ceiling`). It bounds linear maps, and a crosscoder's encoder is not linear. So
+# {term}`linear reference` ({prf:ref}`def-ceiling`). It bounds linear maps, and a crosscoder's encoder is not linear. So
 # here it is a **linear reference**: the map is dense and free to use any combination of channels, the crosscoder may
 # use a few latents at a time.
 

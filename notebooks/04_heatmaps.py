@@ -528,7 +528,7 @@ meaning = {"halfturn_auc": "c(180°), prefers lines ... checks against curves ..
            "quarterturn_auc": "c(90°), prefers cross ... checks against others",
            "decoder_selects_auc": "encoder at 180°, decoder has half a turn or not"}
 
-# %%
+# %% tags=["hide-input"]
 for name, of in columns.items():
     for key, s in tests_of(of).items():
         record(key, name, s.auc, n=s.selected + s.others, interval=s.interval,
@@ -655,7 +655,7 @@ with torch.no_grad():
     excited = coder.preactivations(x0.to(coder.W_e.device)).relu().cpu()[:, features]
 best = excited.argmax(0)
 
-# %%
+# %% tags=["hide-input"]
 holds = torch.zeros(len(D), G.order, dtype=torch.bool)
 for i, s in enumerate(found):
     holds[i, list(s.subgroup.elements)] = True

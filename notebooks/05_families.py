@@ -538,7 +538,7 @@ if profile == "book":
 # block better than the crosscoder, which spends its latents on all blocks. Does an SAE of the crosscoder's fidelity
 # have purer neighbours? We train SAEs with fewer active latents, one seed each.
 
-# %%
+# %% tags=["hide-input"]
 level = run.evaluate(coder).fve_identity
 report.number("crosscoder_fve_identity", level,
               note="variance of the untransformed block explained, group crosscoder")

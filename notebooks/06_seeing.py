@@ -308,7 +308,7 @@ rank = (heard > chosen).float().sum(0)
 steps_off = (heard.argmax(0) - torch.tensor(list(relatives))).abs()
 steps_off = torch.minimum(steps_off, n - steps_off).float()
 
-# %%
+# %% tags=["hide-input"]
 report.number("family_rotation_rank", float(rank.mean()),
               note=f"rotations, of {n}, that fit a relative's picture better than the "
                    "predicted one, mean")
@@ -408,7 +408,7 @@ def resampled(values):
     means = bootstrap(lambda drawn: values[drawn].mean(), len(values), seed=seed)
     return percentile_interval(means)
 
-# %%
+# %% tags=["hide-input"]
 report.number("relative_bar", bar,
               note="similarity from which features count as relatives")
 for key, values, note in (
@@ -482,7 +482,7 @@ louder = report.number("rendered_also_loud",
                        note="features that a picture excites more than any training "
                             "image does, mean")
 
-# %%
+# %% tags=["hide-input"]
 report.number("rendered_count", len(drawn), note="features drawn")
 # pictures are about their own features rather than about any
 assert own.mean() > answer.mean()

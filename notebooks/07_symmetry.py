@@ -31,7 +31,8 @@
 #   coder confirms,
 # - whether symmetry emerges by training: the same count for random weights and for pixels.
 #
-# **You need** stabilisers and conjugation from {doc}`01_groups`, and the profile $c(h)$ from {doc}`04_heatmaps`.
+# **You need** stabilisers from {doc}`01_groups`, the end of its appendix on cosets (*stabilisers turn along*), and the
+# profile $c(h)$ from {doc}`04_heatmaps`.
 #
 # **Run time** two minutes on one CPU core when {doc}`chapter 3 <03_training>` has been run; eight coders of controls
 # take a minute or two each before that.
@@ -396,7 +397,7 @@ with figures.house_style():
                ncols=3)
     report.figure("tau", fig)
 
-# %%
+# %% tags=["hide-input"]
 def mean_over(rule, q):
     return np.mean([getattr(r, rule) for kind in kinds for r in reading[*kind, q]])
 
@@ -415,7 +416,7 @@ for (shared, part), q, rule in product(kinds, (0.7, 0.8, 0.9, 0.95, 0.99),
     values = [getattr(r, rule) for r in reading[shared, part, q]]
     report.number(f"{kind}_{rule}_at_{q}", np.mean(values), internal=True)
 
-# %%
+# %% tags=["hide-input"]
 each = np.array([np.array(r.shares) for e, part in kinds for q in (0.7, 0.8, 0.9)
                  for r in reading[e, part, q]])
 errors = 1 - each.mean(0)
@@ -591,7 +592,7 @@ with figures.house_style():
 # Each label comes with its margin {eq}`eq-margin`, so doubtful ones can be listed. We call a label **doubtful** if its
 # margin is below 0.05.
 
-# %%
+# %% tags=["hide-input"]
 report.number("doubtful_share", float((margin < 0.05).mean()),
               note="features with a margin below 0.05")
 c_left = centred(c)

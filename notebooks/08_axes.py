@@ -457,7 +457,7 @@ with figures.house_style():
 # %% [markdown]
 # ## Without a coder
 #
-# The {term}`linear ceiling` asks no dictionary: how well does the best linear map predict the block of the mirrored
+# The {term}`linear reference` asks no dictionary: how well does the best linear map predict the block of the mirrored
 # picture, $x[s r^k]$, from that of the picture, $x[e]$? To turn the images, predict from block $r$, the block of the
 # mirrored turned picture. If a network is better at some mirrors by itself, they stay the same when it reads turned
 # images. If the images are nearly mirror symmetric by themselves, it is *their* axis that counts, and it turns.
@@ -489,7 +489,7 @@ for name, (upright, turned) in read.items():
     print(f"{name:>9}: best axis {axes.angles[upright.argmax()]:g} degrees, images "
           f"turned {axes.angles[turned.argmax()]:g}; spread {np.ptp(upright):.3f}")
 
-# %% mystnb={"figure": {"name": "fig-axes-ceiling", "caption": "Linear ceiling of each mirror against its axis: solid, images as they are; dashed, turned. A peak that stays is the network's or the grid's, one that moves by the whole turn is the images'. Peaks or dips at 0, 45, 90 and 135 degrees alike are the pixel grid's; dips of unsmoothed blocks move by half the turn, with the blocks that are predicted."}, "image": {"alt": "Three pairs of lines, solid and dashed, over the direction of the axis."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-axes-ceiling", "caption": "Linear reference of each mirror against its axis: solid, images as they are; dashed, turned. A peak that stays is the network's or the grid's, one that moves by the whole turn is the images'. Peaks or dips at 0, 45, 90 and 135 degrees alike are the pixel grid's; dips of unsmoothed blocks move by half the turn, with the blocks that are predicted."}, "image": {"alt": "Three pairs of lines, solid and dashed, over the direction of the axis."}} tags=["hide-input"]
 order = np.argsort(axes.angles)
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.6))
@@ -699,7 +699,7 @@ for q in (0.0, 0.1, 0.2, 0.3, 0.4):
 # overlap), and diagonal hardly ever, which interpolation does not explain. In a second set of photographs left-right is
 # clearly ahead of up-down. Turned photographs take the
 # preference along by nearly their whole turn, while a turned group leaves it where it is: the dictionary's preference
-# is that of the images it was trained on. The linear ceilings stay where they were, so the layer has one of its own.
+# is that of the images it was trained on. The linear references stay where they were, so the layer has one of its own.
 # Random weights and pixels have hardly any supported mirrors; features of random weights lean to the same two axes, if
 # less.
 

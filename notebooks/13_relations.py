@@ -29,7 +29,7 @@
 # - where linearity ends: single points of a deeper network.
 #
 # **You need** {doc}`01_groups` for generators, scenes, the matrix $M$ and its two $R^2$ from {doc}`11_one_matrix`, the
-# coders of {doc}`12_probes`, and, for the real network, points and the linear ceiling of {doc}`02_orbits`.
+# coders of {doc}`12_probes`, and, for the real network, points and the linear reference of {doc}`02_orbits`.
 #
 # **Run time** about a minute on one CPU core when {doc}`02_orbits` and {doc}`12_probes` have been run, several minutes
 # otherwise.
@@ -278,7 +278,7 @@ for base in bases:
 # activation belongs to one *point*, and turning moves the point along. Is one matrix still enough? Fit $M_r$ and $M_s$
 # for the layer of this profile, and compare four predictions of $x[r^k]$ from $x[e]$, on held-out images: nothing
 # changes ($I$); powers $M_r^k$, with $M_r$ learned by Adam or by least squares; and for every $k$ a ridge regression of
-# its own, the {term}`linear ceiling` of {prf:ref}`def-ceiling`. {numref}`fig-linearity` shows them over the angle.
+# its own, the {term}`linear reference` of {prf:ref}`def-ceiling`. {numref}`fig-linearity` shows them over the angle.
 
 # %%
 layer = Run(profile, seed=seed, images=images, weights=weights)

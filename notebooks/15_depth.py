@@ -29,7 +29,7 @@
 # - what a network learns in which nothing turns or shifts along by construction,
 # - whether two networks have features in common, and which null such a claim needs.
 #
-# **You need** orbits and the {term}`linear ceiling` of {doc}`02_orbits`, stabilisers, surrogates and confirmed labels
+# **You need** orbits and the {term}`linear reference` of {doc}`02_orbits`, stabilisers, surrogates and confirmed labels
 # of {doc}`07_symmetry`. All other chapters look at one layer of one network.
 #
 # **Run time** about a minute and a half on one CPU core.
@@ -157,7 +157,7 @@ stacks = {(name, kind): study.stack(name, kind)
 #
 # The derivative is the Lie derivative of Gruver et al. (2023), read at points instead of in a whole grid. It is taken
 # as a central difference. The error is 0 if every *channel* goes along. A layer whose channels change places under a
-# rotation is equivariant as well, and has an error: that is what the {term}`linear ceiling` forgives. Moving images and
+# rotation is equivariant as well, and has an error: that is what the {term}`linear reference` forgives. Moving images and
 # reading between cells cost something too, which the same measure shows for pixels averaged over tiles as wide as a
 # cell.
 
@@ -199,7 +199,7 @@ with figures.house_style():
 # %% [markdown]
 # ## What a linear reader finds
 #
-# The {term}`linear ceiling` allows channels to change places: how much of the activation for the turned image is a
+# The {term}`linear reference` allows channels to change places: how much of the activation for the turned image is a
 # linear function of the one for the upright image? {numref}`fig-depth` has it on top, with what the
 # {term}`crosscoder` explains. It writes the activations for all 16 turned and mirrored images as a sum of few features,
 # each with one vector for each image. A feature is symmetric if some of these vectors are equal. Some features look so
@@ -207,7 +207,7 @@ with figures.house_style():
 # many. The third row shows what is beyond that, the last one how much of a feature's squared length is the same for all
 # 16 images.
 
-# %% mystnb={"figure": {"name": "fig-depth", "caption": "From the image upwards. The linear ceiling is a mean over all elements but the identity, variance explained one over all blocks, so that it can be above. Excess: share of living features with a symmetry, but not all, less that of surrogates. Lines are means of two coders, small marks the two."}, "image": {"alt": "Eight panels, two networks side by side and four quantities below each other, each with a line for trained and one for random weights."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-depth", "caption": "From the image upwards. The linear reference is a mean over all elements but the identity, variance explained one over all blocks, so that it can be above. Excess: share of living features with a symmetry, but not all, less that of surrogates. Lines are means of two coders, small marks the two."}, "image": {"alt": "Eight panels, two networks side by side and four quantities below each other, each with a line for trained and one for random weights."}} tags=["hide-input"]
 PANELS = {"linear ceiling": lambda m: m.ceiling, "crosscoder, FVE": lambda m: m.fve,
           "excess symmetry": lambda m: m.excess,
           "power that no element changes": lambda m: m.power[:, 0]}
