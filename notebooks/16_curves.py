@@ -364,7 +364,7 @@ for name, found in family.items():
     report.number(f"present_above_{key}", found.above, n=count,
                   note=f"predictions nearer than random weights come, {name}")
 
-# %% mystnb={"figure": {"name": "fig-family", "caption": "One family: the member at each rotation among neurons (inside), latents of the SAE, and of the crosscoder (outside), by feature visualisation, with its correlation with the prediction. The family is that of the SAE latent at the right, which finds itself. An empty circle: no member is present by both witnesses."}, "image": {"alt": "Three rings of small pictures of arcs, each turned as its place on the ring asks; some places are empty."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-curve-family", "caption": "One family: the member at each rotation among neurons (inside), latents of the SAE, and of the crosscoder (outside), by feature visualisation, with its correlation with the prediction. The family is that of the SAE latent at the right, which finds itself. An empty circle: no member is present by both witnesses."}, "image": {"alt": "Three rings of small pictures of arcs, each turned as its place on the ring asks; some places are empty."}} tags=["hide-input"]
 present = sum(found.present.sum(1) for found in family.values())
 one = int(present.argmax())
 rings, values, wanted = {}, {}, []
@@ -483,7 +483,7 @@ for name, found in circles.items():
     print(f"{name}: harmonics 1, 2, 3 explain {shares}; by chance "
           f"{found.chance[0]:.3f} each, p = {found.p:.3f}")
 
-# %% mystnb={"figure": {"name": "fig-ring", "caption": "UMAP of the decoder vectors of the SAE's curve detectors (left) and of the crosscoder's blocks for the untransformed image (right), coloured by the direction that the arcs give."}, "image": {"alt": "Two clouds of points coloured by angle."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-curve-ring", "caption": "UMAP of the decoder vectors of the SAE's curve detectors (left) and of the crosscoder's blocks for the untransformed image (right), coloured by the direction that the arcs give."}, "image": {"alt": "Two clouds of points coloured by angle."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9, 4))
     for ax, found, vectors in (
@@ -605,7 +605,7 @@ for name, key in (("crosscoder", "cc"), ("SAE, blocks fitted", "sae")):
                       note=f"same stabiliser ({what.replace('_', ' ')}), {name}")
 
 # %% [markdown]
-# And where the truth is known? The {term}`answer key` plants features with known families and stabilisers
+# And where the truth is known? The answer key plants features with known families and stabilisers
 # ({doc}`14_answer_key`). The same SAE is judged by responses, and with fitted blocks; the crosscoder stands beside.
 
 # %%

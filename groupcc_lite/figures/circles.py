@@ -108,7 +108,7 @@ def covered_circle(directions: Mapping[str, Sequence[float] | Float[Array, " k"]
 
 
 def family_circle(rings: Mapping[str, Sequence[Float[Array, "h w 3"] | None]],
-                  values: Mapping[str, Float[Array, " k"]], ax: Axes, *, size: float = 34.0) -> Axes:
+                  values: Mapping[str, Float[Array, " k"]], ax: Axes, *, size: float = 31.0) -> Axes:
     """A family around the circle: rings from the inside outwards, with a picture at each angle for the member found.
 
     `rings` hold k pictures each, for angles evenly over a full turn from the right; None where nobody was found, which
@@ -127,8 +127,8 @@ def family_circle(rings: Mapping[str, Sequence[Float[Array, "h w 3"] | None]],
                          "many in each, under the same names")
     count = counts.pop()
     for number, (name, ring) in enumerate(rings.items()):
-        radius = 1.0 + 0.8 * number
-        wide = size * min(radius, 1.6)
+        radius = 1.2 + 0.8 * number
+        wide = size * min(radius / 1.2, 1.5)
         for place, picture in enumerate(ring):
             angle = 2 * np.pi * place / count
             x, y = radius * np.cos(angle), radius * np.sin(angle)
@@ -139,9 +139,8 @@ def family_circle(rings: Mapping[str, Sequence[Float[Array, "h w 3"] | None]],
                 ax.add_artist(AnnotationBbox(image, (x, y), frameon=False, pad=0))
             ax.annotate(f"{values[name][place]:.2f}", (x, y), xytext=(0, -0.5 * wide - 5), textcoords="offset points",
                         ha="center", va="center", fontsize=SMALL - 3, color=INK if picture is not None else MUTED)
-        ax.annotate(name, (0.39 * radius / 2, radius - 0.02), ha="center", va="center", fontsize=SMALL - 1, color=MUTED,
-                    rotation=-11)
-    edge = 0.8 * len(rings) + 0.6
+    edge = 0.8 * len(rings) + 0.75
+    ax.text(0, 0, "\n".join(["from the inside:", *rings]), ha="center", va="center", fontsize=SMALL, color=MUTED)
     ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     ax.axis("off")
     return ax

@@ -9,6 +9,7 @@ import torch
 from groupcc_lite.answers.planted import Planted, plant, standard
 from groupcc_lite.answers.scoring import Readable, calibrate_tau, disturbed, readable, score
 from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.responses import ResponseVectors
 from groupcc_lite.symmetry import TAU
 
 
@@ -184,3 +185,49 @@ def test_bad_calls(small):
         calibrate_tau([(small.dictionary[:, :1], small)])
     with pytest.raises(ValueError, match="0 vectors with a partner"):
         calibrate_tau([(torch.zeros(3, 8, 24), small)])
+
+
+# ------------------------------------------------------------------------------------------- by responses
+
+def heard(truth, features, n=600, seed=0):
+    """Responses of features that look for the directions of the truth in random activations, moved by rho."""
+    x = torch.randn(n, truth.channels, generator=torch.Generator().manual_seed(seed))
+    views = torch.einsum("gab,nb->nga", truth.maps, x)
+    vectors = ResponseVectors(truth.group, len(features))
+    vectors.add((views @ truth.directions[features].T).relu())
+    return vectors
+
+
+def test_single_blocks_have_symmetry_and_families_by_their_responses(small):
+    """Those of the truth, in any order; without the responses there are none."""
+    order = torch.randperm(small.features, generator=torch.Generator().manual_seed(0))
+    single = 2 * small.dictionary[order, :1]
+    found, plain = (score(single, small, by_responses=said) for said in (heard(small, order), None))
+    assert found[:2] == plain[:2] == pytest.approx((1, 1)) and torch.equal(found.partner, plain.partner)
+    assert found.stabiliser == found.stabiliser_of_all > 0.9 and found.ari > 0.9  # responses have no sign
+    assert plain.stabiliser is None is plain.stabiliser_of_all and plain.ari < found.ari
+
+
+def test_responses_of_other_features_tell_another_symmetry(small):
+    """They take the dictionary's place: with those of a shuffled order nearly nothing is right, though every vector
+    is. The same for whole blocks, whose own symmetry is perfect."""
+    features = torch.arange(small.features)
+    wrong = heard(small, features[torch.randperm(small.features, generator=torch.Generator().manual_seed(1))])
+    for dictionary in (small.dictionary, small.dictionary[:, :1]):
+        found = score(dictionary, small, by_responses=wrong)
+        assert found.cosine == pytest.approx(1) and found.recovered == 1
+        assert found.stabiliser < 0.7 and found.ari < 0.3
+    assert score(small.dictionary, small).stabiliser == 1
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="a partner that never responded has a profile of zeros, "
+                   "which profile_stabilisers refuses")
+def test_a_latent_that_never_responds_is_a_wrong_partner_and_no_failure(small):
+    """Dead latents have decoder vectors, too, and may be closest to a true feature."""
+    features = torch.arange(small.features)
+    x = torch.rand(50, small.group.order, small.features)
+    x[..., 3] = 0
+    said = ResponseVectors(small.group, small.features)
+    said.add(x)
+    found = score(small.dictionary[features, :1], small, by_responses=said)
+    assert found.cosine == pytest.approx(1) and 0 <= found.stabiliser_of_all < 1

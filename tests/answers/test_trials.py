@@ -10,6 +10,7 @@ import torch
 
 from groupcc_lite.answers import trials
 from groupcc_lite.answers.planted import plant
+from groupcc_lite.answers.scoring import score
 from groupcc_lite.answers.trials import (
     METHODS,
     SINGLE,
@@ -56,6 +57,41 @@ def test_responses_judge_the_same_dictionary_by_other_means(problem):
     assert [plain[key] for key in same] == [heard[key] for key in same]
     assert plain["stabiliser_of_all"] is None and heard["stabiliser_of_all"] > 0
     assert not any("response" in method for plan in answer_studies("smoke").values() for method in plan.methods)
+
+
+def test_only_the_method_of_responses_reads_responses(problem, monkeypatch):
+    """All others give what they gave before it was there: scores of their dictionaries, and of nothing else."""
+    budget = dataclasses.replace(SMALL, steps=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "response_vectors", lambda *a, **k: pytest.fail("responses were read"))
+        for method in METHODS:
+            if method == "SAE, response vectors":
+                with pytest.raises(pytest.fail.Exception, match="responses were read"):
+                    run_trial(method, problem, budget, 0)
+                continue
+            result = run_trial(method, problem, budget, 0)
+            dictionary = train_method(method, problem, budget, 0).dictionary.detach()
+            plain = score(dictionary[dictionary.flatten(1).norm(dim=1) > 1e-6], problem)
+            for name in ("cosine", "recovered", "stabiliser", "stabiliser_of_all", "ari"):
+                assert result[name] == pytest.approx(getattr(plain, name), nan_ok=True), (method, name)
+
+
+def test_response_vectors_of_a_trained_autoencoder_find_families(problem):
+    """More than none at all: an untrained one, and its own dictionary, which has no families to show at all."""
+    heard, before = (run_trial("SAE, response vectors", problem, dataclasses.replace(SMALL, steps=steps), 0)
+                     for steps in (500, 1))
+    assert heard["recovered"] > 0.5 and heard["stabiliser"] > 0.5 and heard["ari"] > 0.5
+    assert before["stabiliser_of_all"] < heard["stabiliser_of_all"]
+    assert (heard["fve"], training_cost("SAE", problem, SMALL)) == (
+        None, training_cost("SAE, response vectors", problem, SMALL))
+
+
+def test_keys_of_the_answer_keys_studies_hold_no_response_vectors():
+    """In any profile: neither in their methods nor in the trials that are filed."""
+    for profile in ("smoke", "book"):
+        for plan in answer_studies(profile).values():
+            assert not any("response" in trial.method for trial in plan.trials)
+    assert "SAE, response vectors" in METHODS and set(SINGLE) < set(METHODS)
 
 
 def test_scores_of_nothing_are_nan_and_kept_in_valid_json(problem, tmp_path):

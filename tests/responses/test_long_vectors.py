@@ -5,11 +5,14 @@ import torch
 from group_samples import A4, GROUPS, max_cosine_direct
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import TensorOrbits
 from groupcc_lite.responses import SIDES, ResponseVectors, response_vectors
+from groupcc_lite.responses import long_vectors as module
 from groupcc_lite.symmetry import self_similarity
 
 
@@ -93,6 +96,73 @@ def test_what_is_held_does_not_grow_with_the_images():
         vectors = streamed(responses(cyclic(4), n=n), cyclic(4), parts=5)
         held[n] = sum(value.numel() for value in vars(vectors).values() if isinstance(value, torch.Tensor))
     assert held[10] == held[1000] == 4 * 5 * 5 + 4 * 4
+
+
+class Made(TorchDispatchMode):
+    """Bytes of the largest tensor that is made, views left out."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **kwargs or {})
+        given = {leaf.untyped_storage().data_ptr() for leaf in tree_leaves((args, kwargs))
+                 if isinstance(leaf, torch.Tensor)}
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, torch.Tensor) and leaf.untyped_storage().data_ptr() not in given:
+                self.largest = max(self.largest, leaf.untyped_storage().nbytes())
+        return made
+
+
+def test_nothing_made_on_the_way_grows_with_the_images(monkeypatch):
+    """One batch of all images, however many: neither what is said of it nor what the coder says is made in one go."""
+    monkeypatch.setattr(module, "_AT_ONCE", 2**9)
+    G, coder = cyclic(4), SparseAutoencoder(6, 12, activation="topk", k=3, seed=0)
+    largest = {}
+    for n in (4000, 12000):
+        q, x = responses(G, n=n, m=3), torch.randn(n, G.order, 6)
+        for name, run in (("add", lambda q=q: streamed(q, G)), ("coder", lambda x=x: response_vectors(coder, [x], G))):
+            with Made() as made:
+                run()
+            largest[name, n] = made.largest
+    assert largest["add", 12000] == largest["add", 4000] <= 8 * 3 * 2**9
+    assert largest["coder", 12000] == largest["coder", 4000] < 4 * 4 * 12 * 4000
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_batches_may_be_cut_anywhere(monkeypatch, side):
+    """Also by the class itself: the same to rounding, in parts of two samples, in single ones and in one go."""
+    G = dihedral(3)
+    q = responses(G, n=31, m=4)
+    whole = streamed(q, G, side=side)
+    monkeypatch.setattr(module, "_AT_ONCE", 2 * G.order)
+    for parts in (1, 7, 31):
+        cut = streamed(q, G, parts, side)
+        torch.testing.assert_close(cut.similarity(), whole.similarity(), atol=1e-5, rtol=0)
+        torch.testing.assert_close(cut.self_similarity(), whole.self_similarity(), atol=1e-5, rtol=0)
+        torch.testing.assert_close(cut.norms, whole.norms, atol=1e-5, rtol=1e-5)
+
+
+def test_many_features_are_compared_tile_by_tile():
+    """More of them than one tile holds, on both ways: of sums and of similarities."""
+    G = dihedral(2)
+    q = responses(G, n=6, m=600, seed=2) + 1e-3
+    S, element = streamed(q, G, 2).similarity(elements=True)
+    wanted, first = max_cosine_direct(long_vectors(q, G), G)
+    torch.testing.assert_close(S.double(), wanted, atol=1e-5, rtol=0)
+    assert (element == first).double().mean() > 0.999
+
+
+def test_many_small_batches_lose_nothing_to_rounding():
+    """Sums are in double precision: one loud image and very many faint ones."""
+    G = cyclic(2)
+    loud, faint = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)
+    loud[0, 0, 0], loud[0, 1, 1], faint[0, 0] = 1000.0, 1000.0, 0.2
+    vectors = ResponseVectors(G, 2)
+    vectors.add(loud)
+    for _ in range(1000):
+        vectors.add(faint)
+    inner = vectors._back @ vectors._sums[:, 0, 1]
+    assert sorted(inner.tolist()) == pytest.approx([1000 * 0.04, 1e6], rel=1e-5)
 
 
 def test_a_coder_is_asked_about_every_block():

@@ -53,6 +53,47 @@ def test_latents_are_those_of_the_coder_and_orbits_are_read_block_by_block():
     assert neuron_units([5, 1]).read(torch.arange(8.0)[None] - 3).tolist() == [[2.0, 0.0]]
 
 
+@pytest.mark.parametrize("kind", UNTRAINED)
+@pytest.mark.parametrize("rate", [0.02, 0.3])
+def test_rates_hold_on_data_that_were_not_seen(kind, rate):
+    """Other draws of the same distribution; together they say how often a unit fires."""
+    first, second = X[:2000], X[2000:]
+    fires = untrained_units(kind, first, 12, rate=rate, dictionary=DICTIONARY).read(second) > 0
+    assert fires.double().mean().item() == pytest.approx(rate, rel=0.25)
+    assert not untrained_units(kind, first, 12, rate=rate, dictionary=DICTIONARY).read(second).lt(0).any()
+
+
+def test_kinds_and_seeds_are_different_units():
+    says = {kind: untrained_units(kind, X, 12, rate=0.3, dictionary=DICTIONARY).read(X) for kind in UNTRAINED}
+    for kind, other in [(a, b) for a in UNTRAINED for b in UNTRAINED if a < b]:
+        between = torch.corrcoef(torch.cat([says[kind].T, says[other].T]))[:12, 12:]
+        assert between.diagonal().median() < 0.9, (kind, other)
+    again = untrained_units("shuffled dictionary", X, 12, rate=0.3, dictionary=DICTIONARY).read(X)
+    assert torch.equal(says["shuffled dictionary"], again)
+
+
+def test_random_directions_have_the_covariance_of_the_data():
+    """Data along one axis mostly: so are the directions; data points are rows of the data, from their mean."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(800, 3, generator=generator) * torch.tensor([10.0, 1.0, 0.1]) + 5
+    units = untrained_units("random directions", x, 400, rate=0.5)
+    steps = torch.stack([units.read((x.mean(0) + 1e4 * axis)[None])[0] - units.read((x.mean(0) - 1e4 * axis)[None])[0]
+                         for axis in torch.eye(3)], 1) / 1e4
+    assert (steps[:, 0].abs() > 0.9).double().mean() > 0.8 and (steps[:, 2].abs() < 0.2).double().mean() > 0.9
+    assert 0.4 < (steps[:, 0] > 0).double().mean() < 0.6
+    points = untrained_units("data points", x, 5, rate=0.5)
+    rows = torch.nn.functional.normalize(x - x.mean(0), dim=1)
+    found = torch.stack([points.read((x.mean(0) + 1e4 * axis)[None])[0] - points.read((x.mean(0) - 1e4 * axis)[None])[0]
+                         for axis in torch.eye(3)], 1) / 1e4
+    assert (found @ rows.T).amax(1).min() > 0.995
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 1.5])
+def test_rates_that_are_no_shares_are_refused(rate):
+    with pytest.raises(ValueError, match="a rate between 0 and 1"):
+        untrained_units("random directions", X, 3, rate=rate)
+
+
 def test_what_cannot_be_read_is_refused():
     with pytest.raises(ValueError, match="kind is 'noise'"):
         untrained_units("noise", X, 3, rate=0.1)

@@ -155,6 +155,58 @@ def test_noise_has_the_power_of_the_arc_and_turns_with_the_direction():
     assert not torch.equal(noise.images, turned_noise(shown, seed=4).images)
 
 
+@pytest.mark.parametrize("middle", [(4.0, 0.0), (-3.5, 6.25), (0.0, -7.0)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_stimuli_that_were_moved_have_the_same_direction_and_stay_in_the_image(middle, kind):
+    """Without a window of its own each keeps to the largest that fits about its middle, of which y points down."""
+    shown = arcs(64, curvatures=[1 / 20], directions=12, kinds=[kind], middle=middle)
+    x, y = places()
+    x, y = x - middle[0], y + middle[1]
+    light = (shown.images[:, 0].double() - 0.5) * shown.polarity[:, None, None]
+    assert light[:, torch.hypot(x, y) > 32 - max(map(abs, middle))].abs().max() < 1e-6
+    for picture, direction in zip(light, shown.direction.double(), strict=True):
+        along = x * math.cos(direction) + y * math.sin(direction)
+        if kind == "edge":
+            measured = torch.atan2((picture * y).sum(), (picture * x).sum())
+            assert degrees_between(measured, direction) < 0.5
+        else:  # the centre of mass lies on the hollow side, in line with the middle
+            moment = torch.stack([(picture * x).sum(), (picture * y).sum()]) / picture.sum()
+            assert degrees_between(torch.atan2(moment[1], moment[0]), direction) < 1 and moment.norm() > 2
+            assert along[(picture > 0.3)].min() > -2.5
+    near = (x.square() + y.square()).argmin()
+    assert kind == "edge" or light.flatten(1)[:, near].min() > 0.4
+
+
+@pytest.mark.parametrize("curvature", [0.0, 1 / 12])
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_of_direction_are_even_and_counter_clockwise(kind, curvature):
+    """A quarter of the directions on, the picture is the same, a quarter turned."""
+    shown = arcs(40, curvatures=[curvature], directions=16, kinds=[kind])
+    light = shown.images[:16, 0]
+    torch.testing.assert_close(light.roll(-4, 0), torch.rot90(light, 1, (1, 2)), atol=1e-5, rtol=0)
+    assert curvature == 0 or not torch.allclose(light.roll(4, 0), torch.rot90(light, 1, (1, 2)), atol=0.1)
+
+
+def test_noise_keeps_what_is_known_of_each_arc_and_the_power_of_each_kind():
+    shown = arcs(48, curvatures=[0.0, 1 / 10], directions=6)
+    noise = turned_noise(shown)
+    for name in ("kind", "curvature", "direction", "polarity"):
+        assert torch.equal(getattr(noise, name), getattr(shown, name))
+    assert noise.images.shape == shown.images.shape and torch.equal(noise.images, turned_noise(shown).images)
+    assert noise.images.min() >= 0 and noise.images.max() <= 1 and not torch.equal(noise.images, shown.images)
+    outside = torch.hypot(*places(48)) > 24
+    assert (noise.images[:, 0][:, outside] - 0.5).abs().max() < 1e-6
+    powers = [torch.nn.functional.normalize(torch.fft.rfft2(images[::6, 0].double() - 0.5).abs().flatten(1), dim=1)
+              for images in (shown.images, noise.images)]
+    likeness = powers[1] @ powers[0].T
+    assert likeness.diagonal().min() > 0.8
+    # Each is like its own arc, or the one of the other polarity, which has the same power, and not like another kind.
+    style = torch.arange(8) // 2
+    assert (style[likeness.argmax(1)] == style).all()
+    patterns = noise.images[::6, 0].flatten(1) - 0.5
+    assert (torch.corrcoef(patterns) - torch.eye(8)).abs().max() < 0.6  # one pattern each
+
+
 @pytest.mark.parametrize("settings, message", [
     (dict(size=4, curvatures=[0.1]), "size is 4"), (dict(size=32, curvatures=[0.1], directions=0), "directions 0"),
     (dict(size=32, curvatures=[]), "curvatures is"), (dict(size=32, curvatures=[-0.1]), "from 0 to less than 0.714"),

@@ -1,13 +1,27 @@
 """The study of curve detectors: what is read is what was shown, and findings are those of planted cases."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from groupcc_lite import coders
 from groupcc_lite.base import Cache
-from groupcc_lite.orbits import read_at
-from groupcc_lite.responses import UNTRAINED, Turning, Units, contributions, neuron_units
+from groupcc_lite.orbits import read_at, store
+from groupcc_lite.responses import (
+    UNTRAINED,
+    Turning,
+    Units,
+    arc_tuning,
+    contributions,
+    neuron_units,
+    response_vectors,
+    turning_profile,
+)
 from groupcc_lite.runs import get_curve_profile
+from groupcc_lite.stimuli import turned_noise
 from groupcc_lite.studies import (
     BRANCHES,
     SAES,
@@ -49,6 +63,61 @@ def test_layers_are_read_in_one_pass_as_each_reads_by_itself(study):
     assert not torch.allclose(study.shown(LAST), study.shown(LAST, "random"))
 
 
+@pytest.mark.parametrize("weights, noise", [("trained", False), ("random", False), ("trained", True)])
+def test_what_was_shown_stands_in_the_order_of_the_stimuli(study, weights, noise):
+    """Scattered over all parts that are read at a time, to the last one; and no other stimulus is read there."""
+    images = (turned_noise(study.stimuli, seed=study.seed) if noise else study.stimuli).images
+    some = [0, 7, 8, 33, 70, len(images) - 1]
+    for layer, model in zip(study.layers, study.models(weights), strict=True):
+        assert model.layer == layer and len(study.shown(layer, weights, noise=noise)) == len(images)
+        cell = model.geometry.cells(torch.tensor(study.middle)).expand(1, 1, 2)
+        alone = torch.cat([read_at(model(images[k:k + 1]), cell)[:, 0] for k in some]).detach()
+        torch.testing.assert_close(study.shown(layer, weights, noise=noise)[some], alone, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(study.shown(layer, weights, noise=noise)[some[::-1]], alone, atol=1e-3)
+
+
+def test_tables_have_the_styles_curvatures_and_directions_of_the_stimuli(study):
+    """4 styles, straight arcs first, and 16 directions: read off the fields of the stimuli that stand there."""
+    shown = study.stimuli
+    numbers = shown.table(torch.arange(len(shown))[:, None].float())[0].long()
+    assert numbers.shape == (4, len(study.curvatures), 16) and numbers.unique().numel() == len(shown)
+    curvatures = torch.tensor(study.curvatures)[None, :, None]
+    torch.testing.assert_close(shown.curvature[numbers], curvatures.expand_as(numbers))
+    torch.testing.assert_close(shown.direction[numbers], (2 * torch.pi * torch.arange(16) / 16).expand_as(numbers))
+    for field in (shown.kind, shown.polarity):
+        assert (field[numbers] == field[numbers][:, :1, :1]).all()
+    assert len({(int(kind), int(polarity)) for kind, polarity in zip(
+        shown.kind[numbers[:, 0, 0]], shown.polarity[numbers[:, 0, 0]], strict=True)}) == 4
+
+
+@pytest.mark.parametrize("layer", SMALL.layers)
+@pytest.mark.parametrize("noise", [False, True])
+def test_detectors_are_judged_by_what_their_layer_says(study, layer, noise):
+    """Neurons: the channels themselves, of arcs in the middle and of photographs at the points of the run."""
+    channels = [0, 5, 11]
+    found = study.detectors(layer, neuron_units(channels), noise=noise)
+    said = study.shown(layer, noise=noise)[:, channels].clamp(min=0)
+    wanted = arc_tuning(study.stimuli.table(said), study.curvatures)
+    run = study.turned_run(layer)
+    kept = run.orbits("held-out")
+    assert torch.equal(study.turned(layer), kept.rows(range(len(kept)))) and run.group == study.main.group
+    turning = turning_profile(study.turned(layer)[..., channels], study.main.group)
+    for a, b in ((found.tuning, wanted), (found.turning, turning)):
+        for name in a._fields:
+            torch.testing.assert_close(getattr(a, name), getattr(b, name), equal_nan=True)
+    assert torch.equal(found.tuned, study.rule.tuned(wanted))
+    assert torch.equal(found.confirmed, study.rule.confirmed(wanted, turning))
+
+
+def test_layers_are_turned_on_the_same_photographs_that_no_dictionary_has_seen(study):
+    assert len({study.turned_run(layer).source("held-out").fingerprint for layer in study.layers}) == 1
+    assert study.turned_run(LAST).source("held-out").fingerprint == study.main.source("held-out").fingerprint
+    for layer in study.layers:
+        kept = {part: set(study.flat_run(layer).source(part).indices) for part in ("train", "held-out")}
+        assert kept["train"].isdisjoint(study.turned_run(layer).source("held-out").indices)
+        assert kept["held-out"] == set(study.turned_run(layer).source("held-out").indices)
+
+
 def test_every_set_of_units_is_there_and_judged(study):
     found = {name: study.detectors(LAST, study.units(LAST, name))
              for name in ("neurons", *SAES, "crosscoder", *BRANCHES, *UNTRAINED)}
@@ -75,6 +144,28 @@ def test_a_second_study_trains_and_reads_nothing_again(study, monkeypatch):
     fresh.main = study.main
     after = [coder.W_d for coder, _ in fresh.saes("conv2d2", "SAE, TopK")]
     assert made == [] and all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_second_study_makes_nothing_of_all_that_is_asked_for(study, monkeypatch):
+    """Nor does it train or extract outside the cache: orbits, dictionaries, crosscoder and random weights are there."""
+    def asked(of):
+        return [(found := of.detectors(layer, of.units(layer, name))).tuning.peak.tolist() + found.confirmed.tolist()
+                for layer, name in ((LAST, SAES[0]), (LAST, SAES[1]), (LAST, "crosscoder"), ("conv2d2", SAES[1]),
+                                    ("conv2d2", "data points"))] + [len(of.saes(LAST, SAES[1], "random"))]
+
+    before = asked(study)
+    for place, name in ((coders, "train"), (store, "_write_shard")):
+        monkeypatch.setattr(place, name, lambda *a, **k: pytest.fail("made again"))
+    real = Cache.get
+    monkeypatch.setattr(Cache, "get", lambda self, artefact, make, **k: real(
+        self, artefact, lambda folder: pytest.fail(f"{artefact} made again"), **k))
+    fresh = CurveStudy(SMALL, work=study.main.work)
+    fresh.main = study.main
+    assert asked(fresh) == before
+    longer = CurveStudy(get_curve_profile(SMALL, steps=5), work=study.main.work)
+    longer.main = study.main
+    with pytest.raises(pytest.fail.Exception, match="made again"):  # what is new would be made
+        longer.saes("conv2d2", SAES[1])
 
 
 def planted(study, turns):
@@ -105,6 +196,83 @@ def test_members_that_were_planted_are_present_and_others_missing(study):
     assert strongest(three, 2).tolist() == [0, 1] and len(strongest(nobody)) == 0
 
 
+def test_members_with_other_directions_or_too_unlike_are_not_present(study):
+    """Each witness can reject by itself: arcs say another direction, arcs say nothing, responses are of others."""
+    one, three = planted(study, [0]), planted(study, [0, 1, 3])
+    off = three.tuning._replace(direction=three.tuning.direction + torch.tensor([0.0, -0.9, 0.7]))
+    found = predicted(study, one, "neurons", three._replace(tuning=off))  # half a step is 45 degrees, 0.785
+    assert found.present.tolist() == [[True, False, False, True]]
+    assert found.members.correlation[0, [0, 1, 3]].min() > 0.99
+    unconfirmed = three._replace(confirmed=torch.tensor([True, False, True]))
+    assert predicted(study, one, "neurons", unconfirmed).present.tolist() == [[True, False, False, True]]
+    noise = torch.rand(len(study.turned(LAST)) * study.main.group.order, 3, generator=torch.Generator().manual_seed(0))
+    strangers = three._replace(units=Units("strangers", 3, lambda flat: noise))
+    found = predicted(study, one, "neurons", strangers)
+    assert not found.present.any() and found.share == 0 == found.above
+
+
+def test_chance_of_predictions_by_hand(study):
+    """All four members are there, and where they point is dealt out among three places: each is right in one of
+    three deals, so over many deals a third is present by chance."""
+    one, four = planted(study, [0]), planted(study, [0, 1, 2, 3])
+    chances = [predicted(study, one, "neurons", four, seed=seed).by_chance for seed in range(24)]
+    assert predicted(study, one, "neurons", four).share == 1
+    assert set(np.round(chances, 3)) <= {0, 0.333, 1} and 0.15 < np.mean(chances) < 0.55
+
+
+def test_double_neurons_are_those_that_were_planted(study):
+    """Double, single, opposite, double but faint beside what photographs do, and double with one half less."""
+    angle = 2 * math.pi * torch.arange(16) / 16
+
+    def bump(place):
+        return torch.exp(4 * (torch.cos(angle - angle[place]) - 1))
+
+    curves = torch.stack([bump(2) + bump(7), bump(2), bump(2) + bump(10), bump(2) + bump(7), bump(2) + 0.7 * bump(7)])
+    shown = study.stimuli
+    place = (shown.direction / (2 * math.pi) * 16).round().long() % 16
+    bent = (shown.curvature > 0) & (shown.kind == 1) & (shown.polarity < 0)
+    said = curves[:, place].T * bent[:, None]
+    tuning = arc_tuning(shown.table(said), study.curvatures)
+    yes = torch.ones(5, dtype=torch.bool)
+    strength = torch.tensor([1.0, 1.0, 1.0, 3.0, 1.0])
+    units = Units("planted", 5, lambda x: said)
+    found = type(study.detectors(LAST, neuron_units([0])))(units, tuning, Turning(torch.ones(5, 4), strength), yes, yes)
+    doubles, two = double_neurons(study, found)
+    assert doubles.tolist() == [0, 4]
+    assert math.degrees(two.apart[0]) == pytest.approx(112.5, abs=0.1)
+    silent = found._replace(tuning=tuning._replace(curvature=torch.zeros(5)))
+    assert len(double_neurons(study, silent)[0]) == 0  # straight ones
+
+
+def test_a_neuron_is_taken_apart_at_its_best_stimuli(study):
+    """In the order of directions, with the parts and purities of their definition."""
+    found = study.detectors(LAST, study.units(LAST, "neurons"))
+    coder, _ = study.saes(LAST, "SAE, TopK")[0]
+    shown = study.stimuli
+    for neuron in found.tuning.peak.topk(3).indices.tolist():
+        apart = take_apart(study, found, neuron, coder, count=3)
+        said = study.shown(LAST)[:, neuron].clamp(min=0)
+        best = int(said.argmax())
+        same = ((shown.kind == shown.kind[best]) & (shown.curvature == shown.curvature[best])
+                & (shown.polarity == shown.polarity[best])).nonzero()[:, 0]
+        same = same[shown.direction[same].argsort()]
+        torch.testing.assert_close(apart.tuning, said[same])
+        x = study.shown(LAST)[same]
+        rebuilt = coder.decode(coder.encode(x))[:, 0, neuron].detach()
+        torch.testing.assert_close(apart.parts.sum(0) + apart.rest, rebuilt, atol=1e-4, rtol=1e-4)
+        parts = contributions(coder, x, neuron).parts
+        assert apart.latents.tolist() == [k for k in parts.sum(0).topk(3).indices.tolist() if parts.sum(0)[k] > 0]
+        torch.testing.assert_close(apart.parts, parts[:, apart.latents].T)
+        angle = 2 * math.pi * np.arange(16) / 16
+        written = apart.parts.clamp(min=0).numpy()
+        lengths = np.abs((written * np.exp(1j * angle)).sum(1))  # vector strength times what is written
+        assert apart.part_purity == pytest.approx(lengths.sum() / written.sum(), abs=1e-4)
+        assert apart.purity == pytest.approx(float(found.tuning.one[neuron]))
+        f = coder.encode(x).detach().numpy()
+        lengths = np.abs((f * np.exp(1j * angle)[:, None]).sum(0))
+        assert apart.usual_purity == pytest.approx(lengths.sum() / f.sum(), abs=1e-4)
+
+
 def test_parts_of_a_neuron_and_the_rest_are_the_reconstruction(study):
     found = study.detectors(LAST, study.units(LAST, "neurons"))
     coder, _ = study.saes(LAST, "SAE, TopK")[0]
@@ -122,6 +290,10 @@ def test_parts_of_a_neuron_and_the_rest_are_the_reconstruction(study):
 
 def test_equal_numbers_are_drawn_for_every_seed(study):
     found = [study.detectors(LAST, study.units(LAST, "SAE, TopK", number)) for number in range(2)]
+    more = at_equal_numbers(found, 10**6, draws=2)  # all there are
+    counts = [int(each.confirmed.sum()) for each in found]
+    assert more.detectors.tolist() == [[count] * 2 for count in counts]
+    assert more.units == round(np.mean([each.units.count for each in found]))
     equal = at_equal_numbers(found, 10, draws=5)
     assert equal.gap.shape == equal.detectors.shape == (2, 5) and (equal.detectors <= 10).all()
     assert ((equal.gap > 0) & (equal.gap <= 360)).all()
@@ -134,11 +306,18 @@ def test_features_are_compared_by_both_sides(study):
     assert found.said.shape == found.written.shape == (len(alive),) * 2
     assert -1 <= found.agreement <= 1
     assert all(0 <= share <= 1 for share in (found.same, found.same_right, found.same_chance))
+    said = response_vectors(coder, study.main.orbits("held-out"), study.main.group, alive)
+    torch.testing.assert_close(found.said, said.similarity(), atol=1e-5, rtol=0)
+    if all((study.main.group.table == study.main.group.table.T).flatten()):
+        assert found.same == found.same_right  # sides differ by inverses
 
 
 def test_the_report_says_what_was_studied(study):
     facts = study.report("16_curves").facts
     assert facts["settings"]["layers"] == SMALL.layers and set(facts["fingerprints"]) == set(SMALL.layers)
+    assert facts["settings"] == dataclasses.asdict(SMALL)
+    assert facts["fingerprints"] == {model.layer: model.fingerprint for model in study.models()}
+    assert facts["model"] == "tiny-inception" and len(set(facts["fingerprints"].values())) == 2
 
 
 def test_problems_of_all_layers_are_told_at_once(tmp_path):
