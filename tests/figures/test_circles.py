@@ -95,14 +95,14 @@ def test_rings_of_a_family_lie_outside_each_other_with_their_names_and_values():
     values = {"inner": np.array([0.11, 0.22, 0.33]), "outer": np.array([0.44, 0.55, 0.66])}
     ax = family_circle({"inner": [picture] * 3, "outer": [picture, None, None]}, values, Figure().subplots())
     at = np.array([artist.xy for artist in ax.artists])
-    assert np.hypot(*at.T) == pytest.approx([1, 1, 1, 1.8])
+    assert np.hypot(*at.T) == pytest.approx([1.2, 1.2, 1.2, 2.0])
     assert np.degrees(np.arctan2(at[:3, 1], at[:3, 0])) % 360 == pytest.approx([0, 120, 240], abs=1e-6)
     empty = np.array([line.get_xydata()[0] for line in ax.lines])
-    assert np.hypot(*empty.T) == pytest.approx([1.8, 1.8])
+    assert np.hypot(*empty.T) == pytest.approx([2.0, 2.0])
     texts = {text.get_text(): text for text in ax.texts}
-    assert {"inner", "outer", "0.11", "0.22", "0.33", "0.44", "0.55", "0.66"} == set(texts)
-    assert texts["0.22"].xy == pytest.approx((np.cos(2 * np.pi / 3), np.sin(2 * np.pi / 3)))
-    assert ax.get_xlim()[1] > 1.8 and not ax.axison
+    assert {"from the inside:\ninner\nouter", "0.11", "0.22", "0.33", "0.44", "0.55", "0.66"} == set(texts)
+    assert texts["0.22"].xy == pytest.approx((1.2 * np.cos(2 * np.pi / 3), 1.2 * np.sin(2 * np.pi / 3)))
+    assert ax.get_xlim()[1] > 2 and not ax.axison
 
 
 @pytest.mark.parametrize("rings, values", [
