@@ -216,18 +216,18 @@ def test_turning_the_stimuli_turns_the_direction_and_nothing_else(turn, loud, se
 
 
 def test_a_tuning_by_hand():
-    """Two styles; the second has the peak, at 90 degrees and the flatter curvature."""
+    """Two styles; the second has the peak, at 90 degrees and the flatter curvature. Below 0 is nothing."""
     r = torch.zeros(1, 2, 3, 4)
     r[0, 0, 0] = torch.tensor([1.0, 0.0, 3.0, -5.0])
-    r[0, 1, 1] = torch.tensor([1.0, 4.0, 2.0, 1.0])
+    r[0, 1, 1] = torch.tensor([1.0, 4.0, 2.0, -1.0])
     r[0, 1, 2] = torch.tensor([3.5, 0.0, 0.0, 0.0])
     found = arc_tuning(r, [0.0, 0.05, 0.1])
     assert (found.peak.item(), found.style.item()) == (4, 1)
     assert found.curvature.item() == pytest.approx(0.05)
-    assert [found.opposite.item(), found.beside.item(), found.straight.item()] == pytest.approx([0.25, 0.25, 0.75])
-    assert found.one.item() == pytest.approx(math.hypot(1 - 2, 4 - 1) / 8)
-    assert found.direction.item() == pytest.approx(math.atan2(3, -1))
-    assert found.two.item() == pytest.approx(abs(1 - 4 + 2 - 1) / 8)
+    assert [found.opposite.item(), found.beside.item(), found.straight.item()] == pytest.approx([0, 0.25, 0.75])
+    assert found.one.item() == pytest.approx(math.hypot(1 - 2, 4) / 7)
+    assert found.direction.item() == pytest.approx(math.atan2(4, -1))
+    assert found.two.item() == pytest.approx(abs(1 - 4 + 2) / 7)
 
 
 def test_a_silent_unit_is_tuned_to_nothing():

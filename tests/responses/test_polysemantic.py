@@ -72,6 +72,14 @@ def test_the_bounds_of_double(apart, lesser, double):
     assert two_directions(narrow[None].float()).double.item() == double
 
 
+@pytest.mark.parametrize("low, double", [(1.4, True), (1.6, False)])
+def test_the_low_on_either_way_counts(low, double):
+    both = torch.tensor([[4.0, low, 3.0, low, low, low, low, low]])
+    assert two_directions(both).double.item() == double
+    one = torch.tensor([[4.0, 0.0, 3.0, low, low, low, low, low]])
+    assert two_directions(one).valley.item() == pytest.approx(low / 3)
+
+
 @pytest.mark.parametrize("activation, k", [("relu", None), ("topk", 3), ("batchtopk", 3)])
 def test_contributions_sum_to_what_is_written(activation, k):
     coder = SparseAutoencoder(6, 20, activation=activation, k=k, scale=1.7).eval()
