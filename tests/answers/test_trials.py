@@ -77,7 +77,7 @@ def test_only_the_method_of_responses_reads_responses(problem, monkeypatch):
 
 
 def test_response_vectors_of_a_trained_autoencoder_find_families(problem):
-    """More than none at all: an untrained one, and its own dictionary, which has no families to show at all."""
+    """After training most stabilisers and families are read from them; before it, hardly any."""
     heard, before = (run_trial("SAE, response vectors", problem, dataclasses.replace(SMALL, steps=steps), 0)
                      for steps in (500, 1))
     assert heard["recovered"] > 0.5 and heard["stabiliser"] > 0.5 and heard["ari"] > 0.5

@@ -81,3 +81,13 @@ def test_a_missing_page_is_found(site):
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="build the book first"):
         audit(tmp_path)
+
+
+def test_addresses_of_features_in_the_atlas_are_no_anchors_but_its_page_must_be_there(site):
+    (site / "index.html").write_text(SOUND.replace("<h1", '<a href="atlas/index.html#f/697">697</a><h1'))
+    assert ["File not found" in str(problem) or "atlas" in str(problem) for problem in audit(site)] == [True]
+    (site / "atlas").mkdir()
+    (site / "atlas" / "index.html").write_text("<h1>Atlas</h1>")
+    assert audit(site) == []
+    (site / "index.html").write_text(SOUND.replace("<h1", '<a href="atlas/index.html#top">697</a><h1'))
+    assert ["Cannot find fragment" in str(problem) for problem in audit(site)] == [True]
