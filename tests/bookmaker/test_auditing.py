@@ -89,5 +89,5 @@ def test_addresses_of_features_in_the_atlas_are_no_anchors_but_its_page_must_be_
     (site / "atlas").mkdir()
     (site / "atlas" / "index.html").write_text("<h1>Atlas</h1>")
     assert audit(site) == []
-    (site / "index.html").write_text(SOUND.replace("<h1", '<a href="atlas/index.html#top">697</a><h1'))
+    (site / "index.html").write_text(SOUND.replace("<h1", '<a href="atlas/index.html#elsewhere">697</a><h1'))
     assert ["Cannot find fragment" in str(problem) for problem in audit(site)] == [True]
