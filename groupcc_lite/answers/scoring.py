@@ -76,7 +76,7 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
     good = cosines > recovered
     right = None
     if by_responses is not None:
-        right = _right(by_responses.self_similarity().nan_to_num(0.0), partner, truth, tau)
+        right = _right(by_responses.self_similarity(), partner, truth, tau)
     elif found.shape[1] > 1:
         right = _right(self_similarity(found, truth.group), partner, truth, tau)
     ari = math.nan
@@ -112,8 +112,9 @@ def _match(dictionary: Tensor, truth: Problem) -> tuple[Float[Tensor, "k g n"], 
 
 
 def _right(c: Float[Tensor, "k g"], partner: Int[Tensor, " m"], truth: Problem, tau: float) -> Bool[Tensor, " m"]:
-    """Which true features have a partner with the same stabiliser."""
-    right, known = torch.zeros(len(partner), dtype=torch.bool), torch.nonzero(partner >= 0).flatten()
+    """Which true features have a partner with the same stabiliser; one that never responds (NaN) has none."""
+    right = torch.zeros(len(partner), dtype=torch.bool)
+    known = torch.nonzero((partner >= 0) & ~c[partner].isnan().any(1)).flatten()
     labels = profile_stabilisers(c[partner[known]], truth.group, tau=tau)
     for s, j in zip(labels, known.tolist(), strict=True):
         right[j] = s.subgroup.elements == truth.stabiliser[j].elements

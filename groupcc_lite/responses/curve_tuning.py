@@ -109,6 +109,9 @@ class CurveRule(NamedTuple):
     that fires at a single one is not tuned."""
     turned: float = 0.5
     """On photographs, response after half a turn, at most: a share of that after the smallest turns."""
+    near: float = 0.1
+    """On photographs, response after the smallest turns, at least: a share of that before. Photographs that the
+    smallest turn silences are no witness of a direction."""
     driven: float = 0.5
     """Response to the best arc, at least: a share of that to the photographs that excite the unit most."""
 
@@ -122,7 +125,8 @@ class CurveRule(NamedTuple):
         steps = turning.profile.shape[1]
         near = (turning.profile[:, 1] + turning.profile[:, -1]) / 2  # not what the photographs were chosen by
         after = turning.profile[:, steps // 2]
-        return self.tuned(found) & (after <= self.turned * near) & (found.peak >= self.driven * turning.strength)
+        return (self.tuned(found) & (near >= self.near) & (after <= self.turned * near)
+                & (found.peak >= self.driven * turning.strength))
 
 
 class Turning(NamedTuple):

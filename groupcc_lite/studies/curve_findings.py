@@ -267,5 +267,8 @@ def by_responses(run: Run, coder: GroupCrosscoder | FittedCrosscoder, sae: Group
 
 
 def _labels(c: Float[Tensor, "m g"], G: FiniteGroup) -> np.ndarray:
-    return np.array([found.subgroup.name + str(found.subgroup.elements)
-                     for found in profile_stabilisers(c.nan_to_num(0.0).cpu(), G)])
+    """Stabilisers by name; features that never respond have none, and agree with nobody."""
+    heard = ~c.isnan().any(1).cpu().numpy()
+    labels = np.array([f"silent {number}" for number in range(len(c))], dtype=object)
+    labels[heard] = [str(found.subgroup.elements) for found in profile_stabilisers(c.cpu()[heard], G)]
+    return labels

@@ -220,8 +220,6 @@ def test_responses_of_other_features_tell_another_symmetry(small):
     assert score(small.dictionary, small).stabiliser == 1
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="a partner that never responded has a profile of zeros, "
-                   "which profile_stabilisers refuses")
 def test_a_latent_that_never_responds_is_a_wrong_partner_and_no_failure(small):
     """Dead latents have decoder vectors, too, and may be closest to a true feature."""
     features = torch.arange(small.features)

@@ -181,7 +181,6 @@ def test_every_criterion_can_reject_a_unit_by_itself():
         assert rule_by_hand(**change) == (True, False), change
 
 
-@pytest.mark.xfail(strict=True, reason="0 after half a turn is at most half of 0 after the smallest turns")
 def test_photographs_that_the_smallest_turns_silence_are_no_witness():
     """What a unit finds in them is no curve that half a turn alone would take away: any accident is lost like this."""
     assert rule_by_hand(near=0.0, after=0.0) == (True, False)
