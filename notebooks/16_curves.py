@@ -166,7 +166,8 @@ with figures.house_style():
 # The bars were fixed before sets of units were compared on InceptionV1. On the built-in network they were not fixed
 # blindly: constant brightness steps, smoothness, small turns as the standard and the strength of the best arc came after
 # a first look, because seven-pixel filters, noise and unresponsive units passed without them. That small turns must leave
-# anything at all was added after a first run on InceptionV1, when a reviewer found that silence passed; it moved no verdict.
+# anything at all was added after a first run on InceptionV1, when a reviewer found that silence passed: by that alone
+# principal components had led every count.
 
 # %%
 neurons = curves.units(last, "neurons")
@@ -337,10 +338,11 @@ for name in ("neurons", "SAE, TopK", "crosscoder"):
 # SAEs leave smaller gaps. Taken all together, latents leave gaps of a few steps where neurons leave a wide one. So far
 # the paper's claim holds.
 #
-# But look at the orange rows. Of as many principal components even more are detectors than of the TopK SAE's latents, and
-# their gaps are no larger. Random directions lie between neurons and latents in number. Much of it is a threshold: a
-# direction that fires seldom answers to few orientations, trained or not. What the dictionary adds beyond that is at most
-# half of its lead over neurons.
+# But look at the orange rows. A shuffled dictionary has nearly as many detectors as the TopK SAE, and random directions
+# and data points lie between neurons and latents. So much of the count is a threshold: a direction that fires seldom
+# answers to few orientations, trained or not. What the dictionary adds beyond random directions is at most half of its
+# lead over neurons. The gaps are another matter. All four kinds of untrained directions leave wider gaps than the latents,
+# and than the neurons.
 
 # %% [markdown]
 # ## Predicted by symmetry
@@ -731,8 +733,8 @@ _ = report.save()
 #
 # - A {prf:ref}`curve detector <def-curve-detector>` is tuned to one direction, smoothly, by arcs, and photographs or
 #   drawings that no arc was in confirm it.
-# - Dictionaries have more curve detectors and smaller gaps than as many neurons. So have principal components, and with
-#   the same thresholds even random directions have more than neurons.
+# - In the built-in network dictionaries have more curve detectors and smaller gaps than as many neurons. Directions that
+#   nobody trained come close in number, but not in gaps. In InceptionV1 neurons leave no gaps to fill.
 # - Symmetry predicts who is missing: a {prf:ref}`member <def-member>` is present if photographs find it and arcs agree.
 # - The decoder takes a neuron apart exactly. Parts are sharper than the neuron, and no sharper than latents are anyway.
 # - Response vectors compare features of any coder up to the group. They move from the left, and need not be held.
