@@ -232,8 +232,8 @@ with figures.house_style():
 # images.
 
 # %% tags=["hide-input"]
-lines = ["| layer | coder | FVE | L0 | dead | neurons | of them curve detectors "
-         "| living latents | of them curve detectors |", "|---" * 9 + "|"]
+lines = ["| layer | coder | FVE | L0 | dead | detectors among neurons | among latents |",
+         "|---" * 7 + "|"]
 by_layer = {}
 for layer in curves.layers:
     plain = curves.detectors(layer, curves.units(layer, "neurons"))
@@ -254,8 +254,8 @@ for layer in curves.layers:
         report.number(f"share_{key}", np.mean(share), n=found[0].units.count,
                       note=f"share of curve detectors, {name}, {layer}")
         lines.append(f"| {layer} | {name} | {fve:.3f} | {l0:.0f} | {dead:.2f} "
-                     f"| {plain.units.count} | {int(plain.confirmed.sum())} "
-                     f"| {found[0].units.count} | {np.mean(share):.0%} |")
+                     f"| {int(plain.confirmed.sum())} of {plain.units.count} "
+                     f"| {np.mean(share):.0%} of {found[0].units.count} |")
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
