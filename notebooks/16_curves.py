@@ -232,7 +232,7 @@ with figures.house_style():
 # images.
 
 # %% tags=["hide-input"]
-lines = ["| layer | coder | FVE | L0 | dead | detectors among neurons | among latents |",
+lines = ["| layer | coder | FVE | L0 | dead | detectors: neurons | latents |",
          "|---" * 7 + "|"]
 by_layer = {}
 for layer in curves.layers:

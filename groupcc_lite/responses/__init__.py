@@ -21,7 +21,6 @@ from groupcc_lite.responses.curve_tuning import (
     turning_profile,
 )
 from groupcc_lite.responses.long_vectors import SIDES, ResponseVectors, response_vectors
-from groupcc_lite.responses.orbit_members import Members, orbit_members
 from groupcc_lite.responses.polysemantic import (
     Contributions,
     TwoDirections,
@@ -29,6 +28,7 @@ from groupcc_lite.responses.polysemantic import (
     largest_parts,
     two_directions,
 )
+from groupcc_lite.responses.predictions import Members, orbit_members
 from groupcc_lite.responses.units import UNTRAINED, Units, latent_units, neuron_units, untrained_units
 
 __all__ = [
