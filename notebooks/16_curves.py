@@ -9,11 +9,10 @@
 # %% [markdown]
 # # The missing curve detectors
 #
-# **On {term}`InceptionV1`** nothing is missing. A quarter of the 480 neurons of `mixed3b` are curve detectors, and the
-# largest gap between their directions is 18 degrees. As many latents of a TopK autoencoder have as many, with gaps as
-# large; random directions with the same thresholds have more. What symmetry predicts is another matter: of the
-# orientations in which a detector should come, a quarter are present among neurons and latents, a third in the crosscoder,
-# one in twenty by chance. {numref}`fig-curves-inception` shows the fullest family.
+# **On {term}`InceptionV1`** neurons leave no wide gap: a quarter of the 480 neurons of `mixed3b` are curve detectors, and
+# the largest gap between their directions is 18 degrees. As many latents of an autoencoder leave no smaller one. But take
+# one detector and ask for its turned copies: a quarter of them are there among neurons and among latents, three tenths in
+# the crosscoder, one in twenty by chance. {numref}`fig-curves-inception` shows the fullest family.
 #
 # ```{figure} ../book/reference/16_curves/family.png
 # :alt: Three rings of pictures of curves. Each picture is turned as its place on the ring asks; some places are empty.
@@ -117,11 +116,13 @@ print(f"{settings.network}, layers {', '.join(curves.layers)}; "
 # %% [markdown]
 # ## Arcs
 #
-# To ask a unit for its preferred direction one needs images whose direction is known. An **arc** is a piece of a circle,
-# at most half of it, through the middle of the image. Its *direction* is where its hollow side faces. So an arc comes back after a full turn
-# and not before, and a straight line, an arc of curvature 0, comes back after half a turn.
+# To ask a unit for its preferred direction one needs images whose direction is known. An **arc** is a piece of a circle
+# through the middle of the image. Stimuli come in two *kinds*: a stroke along at most half a circle, and an edge, the
+# border of a whole disc. *Polarity* says whether the stroke, or the hollow side of the edge, is light or dark. The
+# *direction* is where the hollow side faces. So an arc comes back after a full turn and not before, and a straight line,
+# an arc of curvature 0, comes back after half a turn.
 
-# %% mystnb={"figure": {"name": "fig-arcs", "caption": "Some of the stimuli: strokes and edges of each radius in one direction, in both polarities. All have the same step in brightness."}, "image": {"alt": "A grid of grey discs with light and dark arcs and edges, from tightly bent to straight."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-arcs", "caption": "Some of the stimuli: strokes and edges of each radius in one direction, in both polarities. All have the same step in brightness."}, "image": {"alt": "Four rows of grey pictures, two with light and dark strokes and two with discs, from straight to tightly bent."}} tags=["hide-input"]
 numbers = torch.arange(len(curves.stimuli))[:, None].float()
 shown = curves.stimuli.table(numbers)[0].long()
 step = settings.directions // 8
@@ -153,21 +154,23 @@ with figures.house_style():
 # - the preference is smooth: both neighbouring directions, 5 degrees away, get at least a quarter of the peak;
 # - it prefers curves: straight stimuli of any kind and polarity get at most 0.8 of the peak.
 #
-# It is a **curve detector** if images that no arc was in agree. At the places in held-out images that excite the unit
-# most, the smallest turns of the group must leave at least a tenth of the response, half a turn at most half of what these
-# leave, and the best arc must excite it at least half as much as these places do.
+# It is a **curve detector** if images that no arc was in agree. Take the 20 places in held-out images that excite the unit
+# most, and turn each image about its place:
+#
+# - after the smallest turns of the group, 22.5 degrees for $D_{16}$, at least a tenth of the response remains;
+# - after half a turn, at most half of that remains;
+# - the best arc excites the unit at least half as much as these places do.
 # ```
 #
 # Why these? A unit of lines has two directions, half a turn apart, and fails the first item. A unit with a high threshold
-# may fire for a single stimulus by accident, and fails the second. The last two bars use images that took no part in
+# may fire for a single stimulus by accident, and fails the second. The last three bars use images that took no part in
 # choosing the direction. The places are chosen by the untransformed image, so its response is the largest by selection;
 # the half turn is compared with small turns, which were not selected.
 #
-# The bars were fixed before sets of units were compared on InceptionV1. On the built-in network they were not fixed
-# blindly: constant brightness steps, smoothness, small turns as the standard and the strength of the best arc came after
-# a first look, because seven-pixel filters, noise and unresponsive units passed without them. That small turns must leave
-# anything at all was added after a first run on InceptionV1, when a reviewer found that silence passed: by that alone
-# principal components had led every count.
+# The bars were not fixed blindly. All but one came before sets were compared on InceptionV1; constant brightness steps,
+# smoothness, and the strength of the best arc came after a first look at the built-in network, where seven-pixel filters
+# and noise had passed without them. That small turns must leave a tenth came last, when units that any turn silences had
+# passed: by that, principal components had led every count.
 
 # %%
 neurons = curves.units(last, "neurons")
@@ -182,8 +185,8 @@ for found in (of_neurons, of_latents):
 
 # %% [markdown]
 # The noise has the power spectra of the arcs and random phases, turned through the same directions. Any pattern has a
-# direction that it fits best, so some units are tuned to noise as well. Take that as the price of the definition: what
-# counts below are comparisons of sets, not single counts.
+# direction that it fits best, so some units are tuned to noise as well, and latents more often than neurons: much of what
+# separates them below is of this kind. No count of curve detectors means much by itself.
 #
 # A detector is best looked at whole. On the left is the feature's picture. In the middle is its radial tuning curve,
 # drawn as on the screen: the lobe points where the hollow side faces. On the right is its response to all directions and
@@ -276,7 +279,7 @@ display(Markdown("\n".join(lines)))
 # - a *shuffled dictionary*: the encoder's rows with their channels in another order,
 # - the neurons, and an SAE, of the same network with *random weights*.
 #
-# Thresholds of the first four are such that they fire as often as the SAE's latents do in the middle.
+# Thresholds of the first four are such that they fire as often as the SAE's latents do, by the median.
 
 # %%
 sets = {"neurons": [of_neurons]} | {name: by_layer[last, name] for name in SAES}
@@ -335,14 +338,14 @@ for name in ("neurons", "SAE, TopK", "crosscoder"):
 
 # %% [markdown]
 # In the book's run a latent of either SAE is a curve detector about twice as often as a neuron, and at equal numbers the
-# SAEs leave smaller gaps. Taken all together, latents leave gaps of a few steps where neurons leave a wide one. So far
-# the paper's claim holds.
+# SAEs leave smaller gaps. Taken all together, latents leave a gap of 13 degrees and neurons one of 43. So far the paper's
+# claim holds.
 #
-# But look at the orange rows. A shuffled dictionary has nearly as many detectors as the TopK SAE, and random directions
-# and data points lie between neurons and latents. So much of the count is a threshold: a direction that fires seldom
-# answers to few orientations, trained or not. What the dictionary adds beyond random directions is at most half of its
-# lead over neurons. The gaps are another matter. All four kinds of untrained directions leave wider gaps than the latents,
-# and than the neurons.
+# But look at the grey crosses: latents leave smaller gaps because more of them are detectors, and their gaps are those of
+# as many random directions. And look at the orange rows. A shuffled dictionary has nearly as many detectors as the TopK
+# SAE, and random directions and data points lie between neurons and latents. A direction that fires seldom answers to few
+# orientations, trained or not. Neurons of random weights have as many detectors as trained ones, and no wider gap. So the
+# count does not show that training made curve detectors, here or in a dictionary.
 
 # %% [markdown]
 # ## Predicted by symmetry
@@ -361,7 +364,7 @@ for name in ("neurons", "SAE, TopK", "crosscoder"):
 # curve detector whose direction, by the arcs, is that of $u$ turned by $h$, to half a step of the group.
 # ```
 #
-# Photographs or drawings choose the member, arcs judge it. The null deals the members' directions out anew.
+# Photographs or drawings choose the member, arcs judge it. Chance is measured by shuffling the members' directions.
 
 # %%
 family = {name: predicted(curves, of_latents, name, sets[name][0])
@@ -412,14 +415,13 @@ with figures.house_style():
     report.figure("family", fig)
 
 # %% [markdown]
-# Random weights come nearly never as close as any of the three sets, so the first witness alone says little. With both,
-# the sets differ: in the book's run a third of the predicted detectors are present in the crosscoder, a fifth among the
-# SAE's latents, and one in twelve among the neurons. By chance there would be one in twenty in the dictionaries. Part of
-# the order is numbers, since the crosscoder has the most latents and the neurons are fewest; chance grows with them too,
-# but less.
+# Nearly every prediction passes the first test, so what decides is whether the best match has the right direction. In the
+# book's run that is so for a third of the predicted detectors in the crosscoder, a fifth among the SAE's latents, and one
+# in twelve among the neurons. By chance it would be one in twenty in the dictionaries. Part of the order is numbers, since
+# the crosscoder has the most latents and the neurons are fewest; chance grows with them too, but less.
 #
-# No set has whole families. A crosscoder does not need them: its dictionary vectors hold all orientations of a feature in
-# their blocks, so a missing member is not a missing orientation.
+# No set has whole families. For the crosscoder that matters less: each of its features already stores what the layer does
+# at every orientation.
 
 # %% [markdown]
 # ## Neurons with two meanings
@@ -431,7 +433,8 @@ with figures.house_style():
 #
 # $$ \hat x_c = b_c + \sum_i f_i W_{d,i,c} , $$ (eq-contribution)
 #
-# so each latent's part is exact. Nothing has to be estimated, and the parts add up to the reconstruction.
+# so each latent's part is exact. Nothing has to be estimated. The parts add up to the reconstruction, not to the neuron:
+# what the SAE misses is missing here too.
 
 # %%
 doubles, two = double_neurons(curves, of_neurons)
@@ -442,7 +445,7 @@ for found in apart[:3]:
           f" {found.part_purity:.2f}, any latents {found.usual_purity:.2f}")
 print(f"{len(doubles)} double neurons of {neurons.count}")
 
-# %% mystnb={"figure": {"name": "fig-double", "caption": "The clearest double neurons. Left of each: its tuning over a full turn. Right: what the latents that contribute most write into it, on the same scale. Pictures: the neuron, and its parts in the colours' order."}, "image": {"alt": "Rows of two polar plots and small pictures: one plot with two lobes, one with single lobes in several colours."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-double", "caption": "The clearest double neurons. Left of each: its tuning over a full turn. Right: what the latents that contribute most write into it; negative parts are left out. Pictures: the neuron, and its parts in the colours' order."}, "image": {"alt": "Rows of two polar plots and small pictures: one plot with two lobes, one with lobes of several latents in colours."}} tags=["hide-input"]
 shown_apart = apart[:2]
 if shown_apart:
     looks = []
@@ -478,7 +481,7 @@ for key, note in (("purity", "vector strength of double neurons"),
                       interval=spread, over="neurons", note=f"{note}, mean")
 
 # %% [markdown]
-# The parts add up, and on average they are sharper than the neuron. That proves less than it seems. Latents that fire for
+# On average the parts are sharper than the neuron. That proves less than it seems. Latents that fire for
 # the same arcs are as sharp whether they write into this neuron or not: in the book's run even sharper than the parts. A
 # sum of sharp things can have two lobes. That these latents are the neuron's *meanings* would need another argument.
 
@@ -536,11 +539,12 @@ for k in (1, 2, 3):
     print(f"crosscoder's curve features, power in E{k}: {share:.2f}")
 
 # %% [markdown]
-# The first harmonic explains more than chance, and only four hundredths of the variance in the book's run. The direction of
-# the arc is one of many things in which these vectors differ. The maps show pieces of rings, in which neighbours share
-# their direction, and no single circle.
+# The first harmonic explains more than chance: four hundredths of the variance for the SAE in the book's run, and the
+# second nearly as much. The direction of the arc is one of many things in which these vectors differ. The maps show no
+# circle; neighbours share a direction here and there.
 #
-# The last lines say which irreps of the group the crosscoder's curve features use. {cite:t}`olah2020equivariance` draw
+# The last lines say which {term}`irreps <irrep>` of the group the crosscoder's curve features use: E1 goes round once in a
+# turn, E2 twice. {cite:t}`olah2020equivariance` draw
 # curve families as orbits; an orbit that is a circle has its power in E1, and sharper tuning adds E2, E3 and so on.
 
 # %% [markdown]
@@ -560,9 +564,10 @@ for k in (1, 2, 3):
 #
 # $$ (h \cdot q)[j, g] = q[j, h^{-1} g] . $$ (eq-response-action)
 #
-# Elements act from the left. The paper describes a permutation within each image that is "very similar" to that of
-# dictionary vectors, which would act from the right. In a commutative group similarities are the same either way, at
-# inverse elements. In $D_n$ the right action averages over conjugates, and mirrors are lost.
+# The element stands on the left. The paper describes a permutation within each image that is "very similar" to that of
+# dictionary vectors, where it stands on the right. If all elements commute, similarities are the same either way, at
+# inverse elements. In $D_n$ the wrong side mixes up mirrors with different axes, and fewer stabilisers are found. An
+# exercise shows how.
 
 # %%
 compared = {"crosscoder": by_responses(main, coder, coder, living)}
@@ -654,7 +659,8 @@ display(Markdown("\n".join(lines)))
 
 # %% [markdown]
 # Responses do well. On the crosscoder they agree with its blocks on the stabiliser of more than half of the features, five
-# times chance, and moved from the wrong side on clearly fewer. Neighbours by responses prefer the same drawn shape more
+# times chance, and moved from the wrong side on clearly fewer. For the SAE with fitted blocks the lead over chance is
+# smaller. Neighbours by responses prefer the same drawn shape more
 # often than neighbours by dictionary vectors, for both coders. On the planted problem responses find nearly all families
 # among the features that the SAE has recovered, and their stabilisers; what is missing is missing from the SAE, which
 # recovers half of the features and the crosscoder four fifths.
@@ -693,9 +699,9 @@ for bar in (0.2, 0.5, 0.8):
 # ```{exercise} From which side?
 # :label: ex-side
 #
-# Take $D_4$ and one feature whose responses to an image's orbit are $q[g] = 1$ for $g = e$ and $g = s$, a mirror, and 0
-# else. Which elements leave $q$ unchanged when they act from the left? And from the right? Which is the stabiliser of the
-# pattern?
+# Take $D_4$ and two features. The first says 1 at $e$ and at $s$, a mirror, and 0 else; the second 1 at $r$ and $sr$ and 0
+# else, as for the same pattern in an image that was turned. Which elements leave each unchanged from the left, and which
+# from the right? Which is the stabiliser of the pattern?
 # ```
 #
 # ```{solution-start} ex-side
@@ -710,7 +716,7 @@ D4 = dihedral(4)
 q = torch.zeros(1, 8, 2)
 turn, mirror = D4.names.index("r"), D4.names.index("s")
 q[0, [0, mirror], 0] = 1  # a pattern that the mirror s leaves alone, seen upright
-q[0, [turn, D4.table[mirror, turn]], 1] = 1  # the same in another, turned image
+q[0, [turn, D4.table[mirror, turn]], 1] = 1  # the same, in a turned image
 for side in ("left", "right"):
     vectors = ResponseVectors(D4, 2, side=side)
     vectors.add(q)
@@ -733,17 +739,19 @@ _ = report.save()
 #
 # - A {prf:ref}`curve detector <def-curve-detector>` is tuned to one direction, smoothly, by arcs, and photographs or
 #   drawings that no arc was in confirm it.
-# - In the built-in network dictionaries have more curve detectors and smaller gaps than as many neurons. Directions that
-#   nobody trained come close in number, but not in gaps. In InceptionV1 neurons leave no gaps to fill.
+# - In the built-in network dictionaries have more curve detectors and smaller gaps than as many neurons. Most of both is
+#   number and threshold: directions that nobody trained come close. In InceptionV1 neurons leave no wide gap to fill.
 # - Symmetry predicts who is missing: a {prf:ref}`member <def-member>` is present if photographs find it and arcs agree.
-# - The decoder takes a neuron apart exactly. Parts are sharper than the neuron, and no sharper than latents are anyway.
+# - The decoder takes a reconstruction apart exactly. Parts are sharper than the neuron, and no sharper than latents are
+#   anyway.
 # - Response vectors compare features of any coder up to the group. They move from the left, and need not be held.
 
 # %% [markdown]
 # ## Limits
 #
 # The definition of a curve detector has bars, and the stimuli are arcs of one stroke width. Units that look for a curve
-# beside their middle, or for texture on a curve, are missed. The built-in network was trained on drawn shapes, among which
+# beside their middle, or for texture on a curve, are missed. Tight edges are small discs, so units of off-centre spots may
+# pass. The built-in network was trained on drawn shapes, among which
 # curves are one of fourteen. The InceptionV1 of the reference run is the BVLC training, not the paper's, and its
 # dictionaries saw far fewer activations than the paper's.
 
@@ -760,15 +768,16 @@ _ = report.save()
 # crosscoders.
 #
 # **Gaps.** In `conv2d0` and `conv2d1`, whose cells see 7 and 11 pixels, hardly any neuron is a curve detector; in `conv2d2`
-# more than a third are, in `mixed3a` and `mixed3b` a quarter. Half of those of `mixed3b` lie in the 3x3 branch, and the 5x5
-# and 3x3 branches have the largest shares. At equal numbers, latents of the L1 autoencoder are detectors more often than
-# neurons, those of TopK as often, and no gap is clearly smaller. Random directions, shuffled dictionaries and above all
-# principal components are detectors more often than any of them. With random weights, neurons are half as often
-# detectors, but latents of an autoencoder as often as with trained ones. So neither training nor a dictionary is needed
-# for units that meet this definition, and the gaps that the paper's features fill were not there.
+# more than a third are, in `mixed3a` and `mixed3b` a quarter. Three fifths of those of `mixed3b` lie in the 3x3 branch, and
+# a third of both the 3x3 and the 5x5 neurons are detectors. At equal numbers, latents of the L1 autoencoder are detectors
+# more often than neurons, those of TopK a little less often, and no gap is clearly smaller. Random directions, shuffled
+# dictionaries and above all principal components are detectors more often than those of the TopK autoencoder. With random
+# weights, neurons are half as often detectors, but latents of an autoencoder as often as with trained ones. So neither
+# training nor a dictionary is needed for units that meet this definition, and the gaps that the paper's features fill were
+# not there.
 #
 # **Predictions.** Neurons hold as many predicted members as the latents, which are twice as many. The crosscoder holds a
-# few more, within the interval.
+# few more; the intervals overlap.
 #
 # **Double neurons.** Parts are a little sharper than their neurons, and much less sharp than latents that fire anyway: here
 # the autoencoder does not split the two lobes.

@@ -152,7 +152,7 @@ def test_a_product_does_both_in_either_order(plane, colour):
     for g, h in itertools.product(range(plane.group.order), range(H)):
         assert torch.equal(views[g * H + h], colour.images(moved[g], elements=[h])[0])
         torch.testing.assert_close(views[g * H + h], plane.images(recoloured[h], size, [g])[0], rtol=0, atol=1e-12)
-        assert torch.equal(both.points(p)[g * H + h], plane.points(p)[g])
+        torch.testing.assert_close(both.points(p)[g * H + h], plane.points(p)[g], rtol=0, atol=1e-12)
         assert both.exact[g * H + h] == plane.exact[g]
 
 

@@ -154,7 +154,7 @@ def test_layers_are_compared_as_printed(affordable, photographs, monkeypatch, ca
         f"{name}/{layer}", weights="random", input_size=SIDE))
     exec(compile(code_blocks(PAGE.read_text())[6], str(PAGE), "exec"), {})
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 8 and said[0].startswith("torchvision/resnet18/layer1/trained: linear ceiling ")
+    assert len(said) == 8 and said[0].startswith("torchvision/resnet18/layer1/trained: linear reference ")
 
 
 def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, monkeypatch):
