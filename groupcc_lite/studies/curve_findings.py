@@ -103,7 +103,14 @@ class Predicted(NamedTuple):
 
 
 def strongest(found: Detectors, count: int = STRONGEST) -> Int[Tensor, " k"]:
-    """Numbers of the confirmed detectors that photographs excite most, the strongest first."""
+    """Numbers of the confirmed detectors that photographs excite most, the strongest first.
+
+    >>> from groupcc_lite.responses import Tuning, Turning, neuron_units
+    >>> at = torch.tensor([0.0, 1.0, 2.0])
+    >>> tuning, yes = Tuning(at, at.long(), at, at, at, at, at, at, at), torch.tensor([True, True, False])
+    >>> strongest(Detectors(neuron_units(3), tuning, Turning(at[:, None], at), yes, yes)).tolist()
+    [1, 0]
+    """
     order = found.turning.strength.where(found.confirmed, -1.0).argsort(descending=True)
     return order[: min(count, int(found.confirmed.sum()))]
 
@@ -112,6 +119,18 @@ def predicted(study: CurveStudy, found: Detectors, name: str, candidates: Detect
     """Whether the detectors `found` in the last layer have their other orientations among the candidates `name`.
 
     ValueError if there are no detectors.
+
+    >>> import tempfile
+    >>> from groupcc_lite.runs import get_curve_profile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> small = get_curve_profile("smoke", layers=("conv2d2",), directions=8, radii=(8.0,), turned_images=3)
+    >>> study = CurveStudy(small, work=work.name)
+    >>> found = study.detectors("conv2d2", study.units("conv2d2", "neurons"))
+    >>> every = found._replace(confirmed=found.tuning.peak > 0)  # as if all neurons were detectors
+    >>> members = predicted(study, every, "neurons", every)
+    >>> members.present.shape[1], bool(members.present[:, 0].all())  # by quarter turns; each finds itself
+    (4, True)
+    >>> work.cleanup()
     """
     layer, G = study.layers[-1], study.main.group
     chosen = strongest(found)
@@ -171,6 +190,17 @@ def double_neurons(study: CurveStudy, found: Detectors) -> tuple[Int[Tensor, " k
     """Neurons of the last layer with two directions that are not opposite, the clearest first, and what was measured.
 
     `found`: of the layer's neurons. Only those count that arcs excite as much as a detector must be.
+
+    >>> import tempfile
+    >>> from groupcc_lite.runs import get_curve_profile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> small = get_curve_profile("smoke", layers=("conv2d2",), directions=8, radii=(8.0,), turned_images=3)
+    >>> study = CurveStudy(small, work=work.name)
+    >>> found = study.detectors("conv2d2", study.units("conv2d2", "neurons"))
+    >>> doubles, two = double_neurons(study, found)
+    >>> bool(two.double[doubles].all())
+    True
+    >>> work.cleanup()
     """
     table = study.stimuli.table(found.units.read(study.shown(study.layers[-1])))
     best = _at_best(study, table, found)
@@ -184,7 +214,20 @@ def double_neurons(study: CurveStudy, found: Detectors) -> tuple[Int[Tensor, " k
 @torch.no_grad()
 def take_apart(study: CurveStudy, found: Detectors, neuron: int, coder: GroupCrosscoder, *,
                count: int = 4) -> TakenApart:
-    """A neuron of the last layer as a sum over a dictionary's latents, on arcs of its best kind and curvature."""
+    """A neuron of the last layer as a sum over a dictionary's latents, on arcs of its best kind and curvature.
+
+    >>> from groupcc_lite.coders import SparseAutoencoder
+    >>> import tempfile
+    >>> from groupcc_lite.runs import get_curve_profile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> small = get_curve_profile("smoke", layers=("conv2d2",), directions=8, radii=(8.0,), turned_images=3)
+    >>> study = CurveStudy(small, work=work.name)
+    >>> found = study.detectors("conv2d2", study.units("conv2d2", "neurons"))
+    >>> apart = take_apart(study, found, 3, SparseAutoencoder(48, 64, activation="topk", k=4))
+    >>> apart.parts.shape[1] == len(apart.rest) == 8
+    True
+    >>> work.cleanup()
+    """
     table = study.stimuli.table(found.units.read(study.shown(study.layers[-1])))
     x = _at_best_activations(study, found, neuron)
     parts: Contributions = contributions(coder, x, neuron)
@@ -251,6 +294,15 @@ def by_responses(run: Run, coder: GroupCrosscoder | FittedCrosscoder, sae: Group
     """Compare these features of `sae`, by what they say to held-out orbits, with the blocks that `coder` writes.
 
     `coder` has the same latents in the same order: the SAE with fitted blocks, or the crosscoder itself.
+
+    >>> import tempfile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> run = Run("smoke", group="C_4", drawings=16, points_per_image=4, latents=16, k=4, steps=3, batch_size=16,
+    ...           work=work.name)
+    >>> coder = run.coder()
+    >>> by_responses(run, coder, coder, np.flatnonzero(run.evaluate(coder).frequency > 0)[:5]).said.shape
+    torch.Size([5, 5])
+    >>> work.cleanup()
     """
     from scipy.stats import spearmanr  # slow to import
 
