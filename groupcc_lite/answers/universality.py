@@ -20,6 +20,7 @@ from groupcc_lite.answers.replication import AboveNull, above_null
 from groupcc_lite.base import bootstrap, percentile_interval
 from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup
+from groupcc_lite.responses import orbit_members
 
 
 class Counterparts(NamedTuple):
@@ -64,19 +65,10 @@ def counterparts(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: Finite
     >>> found.partner.tolist(), found.element.tolist(), round(found.correlation.min().item(), 3)
     ([2, 1, 0], [3, 3, 3], 1.0)
     """
-    if a.shape[:2] != b.shape[:2] or a.shape[1] != G.order or not len(a):
-        raise ValueError(f"responses of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected the same points, and "
-                         f"{G.order} elements")
-    first, second = _standardised(a), _standardised(b)
-    best = torch.full((a.shape[2],), -torch.inf)
-    partner, element = torch.zeros_like(best, dtype=torch.long), torch.zeros_like(best, dtype=torch.long)
-    for h in range(G.order):
-        moved = second[:, torch.as_tensor(G.table[h])]
-        correlation = (first.flatten(0, 1).T @ moved.flatten(0, 1)).nan_to_num(-torch.inf).cpu()
-        value, which = correlation.max(1)
-        better = value > best
-        best[better], partner[better], element[better] = value[better], which[better], h
-    return Counterparts(best.where(best > -torch.inf, torch.nan), partner, element)
+    members = orbit_members(a, b, G)
+    best, element = members.correlation.nan_to_num(-torch.inf).max(1)
+    partner = members.partner.gather(1, element[:, None])[:, 0]
+    return Counterparts(*(part.cpu() for part in (best.where(best > -torch.inf, torch.nan), partner, element)))
 
 
 def unrelated_counterparts(a: Float[Tensor, "n g m"], b: Float[Tensor, "n g k"], G: FiniteGroup,
@@ -110,13 +102,6 @@ def _derangement(count: int, generator: torch.Generator) -> Int[Tensor, " count"
     following = torch.empty_like(order)
     following[order] = order.roll(-1)
     return following
-
-
-def _standardised(r: Float[Tensor, "n g m"]) -> Float[Tensor, "n g m"]:
-    """Mean 0 and length 1 over points and elements; NaN where nothing varies."""
-    r = r - r.mean((0, 1))
-    length = r.square().sum((0, 1)).sqrt()
-    return r / length.where(length > 0, torch.nan)
 
 
 def agreement(a: Sequence[str], b: Sequence[str]) -> tuple[float, float]:

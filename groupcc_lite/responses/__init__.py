@@ -28,12 +28,12 @@ from groupcc_lite.responses.polysemantic import (
     largest_parts,
     two_directions,
 )
-from groupcc_lite.responses.predictions import Members, orbit_members
+from groupcc_lite.responses.predictions import Members, correlations_by_element, orbit_members
 from groupcc_lite.responses.units import UNTRAINED, Units, latent_units, neuron_units, untrained_units
 
 __all__ = [
     "Contributions", "Coverage", "CurveRule", "Members", "ResponseVectors", "Ring", "SIDES", "Tuning", "Turning",
-    "TwoDirections", "UNTRAINED", "Units", "arc_tuning", "contributions", "coverage_at", "covered", "gap_by_chance",
-    "largest_gap", "largest_parts", "latent_units", "neuron_units", "orbit_members", "response_vectors", "ring",
-    "turning_profile", "two_directions", "untrained_units",
+    "TwoDirections", "UNTRAINED", "Units", "arc_tuning", "contributions", "correlations_by_element", "coverage_at",
+    "covered", "gap_by_chance", "largest_gap", "largest_parts", "latent_units", "neuron_units", "orbit_members",
+    "response_vectors", "ring", "turning_profile", "two_directions", "untrained_units",
 ]
