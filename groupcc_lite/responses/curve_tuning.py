@@ -28,7 +28,7 @@ class Tuning(NamedTuple):
     """How units answer to arcs; every field has a number for each unit. Responses below 0 count as 0.
 
     >>> Tuning._fields
-    ('peak', 'style', 'curvature', 'direction', 'one', 'two', 'opposite', 'straight', 'beside')
+    ('peak', 'style', 'curvature', 'row', 'direction', 'one', 'two', 'opposite', 'straight', 'beside')
     """
 
     peak: Float[Tensor, " u"]
@@ -37,6 +37,8 @@ class Tuning(NamedTuple):
     """Kind and polarity of the stimuli with the largest response, by number; the other fields are about these."""
     curvature: Float[Tensor, " u"]
     """Of the stimulus with the largest response."""
+    row: Int[Tensor, " u"]
+    """The place of this curvature among those that were shown."""
     direction: Float[Tensor, " u"]
     """Mean direction of the responses at that curvature, in radians from 0 to 2 pi."""
     one: Float[Tensor, " u"]
@@ -82,7 +84,7 @@ def arc_tuning(responses: Float[Tensor, "u s c d"], curvatures: Sequence[float])
     silent = torch.where(peak > 0, 1.0, torch.nan)
     straight = r[:, :, list(curvatures).index(0)].amax((1, 2))
     chosen = torch.as_tensor(curvatures, dtype=torch.double)[place // d]
-    return Tuning(peak.float(), style, (chosen * silent).float(), (first.angle() % (2 * math.pi)).float(),
+    return Tuning(peak.float(), style, (chosen * silent).float(), place // d, (first.angle() % (2 * math.pi)).float(),
                   first.abs().float(), second.abs().float(), (opposite / peak).float(), (straight / peak).float(),
                   (torch.minimum(left, right) / peak).float())
 
@@ -217,11 +219,13 @@ class Coverage(NamedTuple):
     """Share of the circle within 7.5 degrees of one of them."""
 
 
-def coverage_at(directions: Directions, units: int, *, draws: int = 200, seed: int = 0) -> Coverage:
+def coverage_at(directions: Directions, units: int, *, groups: Sequence[int] | Int[np.ndarray, " k"] | None = None,
+                kinds: int = 1, draws: int = 200, seed: int = 0) -> Coverage:
     """Coverage by so many units drawn at random, to compare sets of other sizes with.
 
-    `directions`: one for each unit of the set, NaN for those that are no detectors. ValueError for more units than
-    there are.
+    `directions`: one for each unit of the set, NaN for those that are no detectors. With `groups`, a number from 0 to
+    `kinds` - 1 for each unit, gap and coverage are taken within each group and averaged over the groups: detectors of
+    light edges do not fill a gap between those of dark strokes. ValueError for more units than there are.
 
     >>> every = coverage_at([0.0, math.nan, math.pi, math.nan], 4, draws=2)
     >>> every.detectors.tolist(), np.degrees(every.gap).tolist()
@@ -230,11 +234,14 @@ def coverage_at(directions: Directions, units: int, *, draws: int = 200, seed: i
     angles = np.asarray(directions, dtype=float)
     if not 0 < units <= len(angles):
         raise ValueError(f"units is {units}; expected 1 to {len(angles)}, the number of units in the set")
+    group = np.zeros(len(angles), dtype=int) if groups is None else np.asarray(groups)
     generator = np.random.default_rng(seed)
-    drawn = [generator.choice(angles, units, replace=False) for _ in range(draws)]
-    drawn = [angle[~np.isnan(angle)] for angle in drawn]
-    return Coverage(np.array([len(angle) for angle in drawn]), np.array([largest_gap(angle) for angle in drawn]),
-                    np.array([covered(angle) for angle in drawn]))
+    drawn = [generator.choice(len(angles), units, replace=False) for _ in range(draws)]
+    drawn = [some[~np.isnan(angles[some])] for some in drawn]
+    within = [[angles[some[group[some] == kind]] for kind in range(kinds)] for some in drawn]
+    return Coverage(np.array([len(some) for some in drawn]),
+                    np.array([np.mean([largest_gap(angle) for angle in parts]) for parts in within]),
+                    np.array([np.mean([covered(angle) for angle in parts]) for parts in within]))
 
 
 class Ring(NamedTuple):

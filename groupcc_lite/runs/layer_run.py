@@ -274,7 +274,7 @@ class Run:
         """What each artefact of this run is made from."""
         return LayerRecipes(self.profile, self.seed, model=self.model.fingerprint,
                             images={part: self.source(part).fingerprint for part in PARTS},
-                            stored={part: self._stored_source(part).fingerprint for part in PARTS},
+                            stored={part: self.stored_source(part).fingerprint for part in PARTS},
                             action=action_address(self.group, self.action.fingerprint))
 
     def keys(self) -> dict[str, str]:
@@ -319,7 +319,7 @@ class Run:
         source, profile = self.source("train"), self.profile
         sample_orbits(self.model, self.action, source.load([0]), points_per_image=profile.points_per_image,
                       mask_radius=profile.mask_radius, registration=profile.registration)
-        count = len(source if profile.stream else self._stored_source("train")) * profile.points_per_image
+        count = len(source if profile.stream else self.stored_source("train")) * profile.points_per_image
         if profile.batch_size > count:
             raise ValueError(f"batch_size is {profile.batch_size}, but {len(source)} images to train on with "
                              f"{profile.points_per_image} points each give {count} orbits; take more images or points, "
@@ -335,7 +335,7 @@ class Run:
         artefact = self.recipes.orbits(part, **changes)
         if artefact.key not in self._stores:
             def extract(folder: Path) -> OrbitStore:
-                return OrbitStore.make(folder, self.model, self.action, self._stored_source(part),
+                return OrbitStore.make(folder, self.model, self.action, self.stored_source(part),
                                        **self.recipes.sampling | changes)
 
             whole = self.cache.has(artefact)
@@ -343,7 +343,8 @@ class Run:
             self._stores[artefact.key] = extract(folder) if whole else OrbitStore(folder, check=False)
         return self._stores[artefact.key]
 
-    def _stored_source(self, part: str) -> ImageSource:
+    def stored_source(self, part: str) -> ImageSource:
+        """The images of a part whose orbits are stored: all of them, or `store_images`."""
         source, limit = self.source(part), self.profile.store_images
         if limit is None or len(source) <= limit:
             return source
@@ -580,10 +581,11 @@ class PartRun(Run):
     @cached_property
     def _stored_numbers(self) -> tuple[np.ndarray, np.ndarray]:
         """Which of its images the whole run has stored orbits of, for each of its parts, in the order of its stores."""
-        train, held_out = (_numbers_in(self.whole._stored_source(part), self.whole.all_images) for part in PARTS)
+        train, held_out = (_numbers_in(self.whole.stored_source(part), self.whole.all_images) for part in PARTS)
         return train, held_out
 
-    def _stored_source(self, part: str) -> ImageSource:
+    def stored_source(self, part: str) -> ImageSource:
+        """All images of the part."""
         return self.source(part)
 
     @cached_property

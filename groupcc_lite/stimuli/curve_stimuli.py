@@ -95,13 +95,13 @@ def arcs(size: int, *, curvatures: Sequence[float], directions: int = 72, kinds:
     return Arcs(images, kind, curvature.float(), angles.repeat(len(facts)).float(), polarity)
 
 
-def turned_noise(shown: Arcs, *, seed: int = 0) -> Arcs:
+def turned_noise(shown: Arcs, *, middle: tuple[float, float] = (0.0, 0.0), seed: int = 0) -> Arcs:
     """Noise in place of each arc: for every style and curvature one pattern with its power spectrum, in all directions.
 
     A control for tuning. The pattern is what the arc of direction 0 becomes with random phases. It is turned about
-    the image's centre through the directions of the arcs, so a unit can be tuned to it as smoothly as to an arc; what
-    it lacks is the curve. Kept within the round window of the image, with the arcs' mean; what is brighter than white
-    or darker than black, a few percent of the pixels, is cut.
+    `middle`, where the arcs run through, through their directions, so a unit can be tuned to it as smoothly as to an
+    arc; what it lacks is the curve. Kept within the round window of the image, with the arcs' mean; what is brighter
+    than white or darker than black, a few percent of the pixels, is cut.
 
     >>> noise = turned_noise(arcs(32, curvatures=[0.0, 0.1], directions=4))
     >>> noise.images.shape, bool(noise.images.mean().sub(0.5).abs() < 0.05)
@@ -114,9 +114,11 @@ def turned_noise(shown: Arcs, *, seed: int = 0) -> Arcs:
     spectrum = torch.fft.rfft2(first - _GREY).abs() * phases / phases.abs().clamp(min=1e-12)
     patterns = torch.fft.irfft2(spectrum, s=first.shape[2:])
     axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    inside = (axis[None, :].square() + axis[:, None].square()).sqrt() <= size / 2
-    angle = shown.direction[:directions].double()
-    turn = torch.stack([angle.cos(), -angle.sin(), 0 * angle, angle.sin(), angle.cos(), 0 * angle], 1).view(-1, 2, 3)
+    far = ((axis[None, :] - middle[0]).square() + (axis[:, None] - middle[1]).square()).sqrt()
+    inside = far <= size / 2 - max(map(abs, middle))
+    angle, (x, y) = shown.direction[:directions].double(), (2 * place / size for place in middle)
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y], 1).view(-1, 2, 3)
     grid = functional.affine_grid(turn, [directions, 1, size, size], align_corners=False)
     turned = [functional.grid_sample(pattern.expand(directions, 1, size, size), grid, "bicubic", align_corners=False)
               for pattern in patterns]

@@ -9,15 +9,16 @@ direction of a curve, and `at_equal_numbers`, `predicted`, `take_apart` and `by_
 from groupcc_lite.studies.answer_plan import answer_studies
 from groupcc_lite.studies.costs import cost, run_cost
 from groupcc_lite.studies.curve_findings import (
-    CANDIDATES,
     ByResponses,
     EqualNumbers,
     Predicted,
     TakenApart,
     at_equal_numbers,
+    bar_of_random_weights,
     by_responses,
     double_neurons,
     predicted,
+    reads_what_it_writes,
     strongest,
     take_apart,
 )
@@ -25,7 +26,8 @@ from groupcc_lite.studies.curves import BRANCHES, SAES, TRAINED_UNITS, CurveStud
 from groupcc_lite.studies.depth import WEIGHTS, Layer, LayerMeasures, LayerStudy
 
 __all__ = [
-    "BRANCHES", "ByResponses", "CANDIDATES", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures",
-    "LayerStudy", "Predicted", "SAES", "TRAINED_UNITS", "TakenApart", "WEIGHTS", "answer_studies", "at_equal_numbers",
-    "by_responses", "cost", "double_neurons", "predicted", "run_cost", "strongest", "take_apart",
+    "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures", "LayerStudy",
+    "Predicted", "SAES", "TRAINED_UNITS", "TakenApart", "WEIGHTS", "answer_studies", "at_equal_numbers",
+    "bar_of_random_weights", "by_responses", "cost", "double_neurons", "predicted", "reads_what_it_writes",
+    "run_cost", "strongest", "take_apart",
 ]

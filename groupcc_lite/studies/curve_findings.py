@@ -3,6 +3,7 @@ and response vectors beside the crosscoder."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,17 +12,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from groupcc_lite.answers import agreement
 from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
 from groupcc_lite.groups import FiniteGroup, rotations_of
 from groupcc_lite.responses import (
     Contributions,
     Members,
-    ResponseVectors,
     TwoDirections,
     Units,
     contributions,
+    correlations_by_element,
     coverage_at,
     largest_parts,
+    orbit_members,
     response_vectors,
     two_directions,
 )
@@ -29,77 +32,84 @@ from groupcc_lite.runs import Run
 from groupcc_lite.studies.curves import CurveStudy, Detectors
 from groupcc_lite.symmetry import max_cosine, profile_stabilisers, self_similarity
 
-CANDIDATES = ("neurons", "SAE, TopK", "crosscoder")
-"""Sets in which predicted units are looked for."""
 STRONGEST = 64
 """At most so many detectors make predictions, those that photographs excite most."""
 BAR = 0.95
 """A prediction is fulfilled if a unit comes closer than this quantile of what random weights offer."""
+DEALS = 100
+"""Over so many deals of directions, or of decoder weights, chance is averaged."""
 
 
 class EqualNumbers(NamedTuple):
     """How well sets of units cover the circle if each has as many: arrays have a row for each seed, of all its draws.
 
     >>> EqualNumbers._fields
-    ('units', 'detectors', 'gap', 'covered')
+    ('units', 'detectors', 'gap', 'covered', 'gap_of_kind', 'gap_of_curvature')
     """
 
     units: int
     """How many units the set has in all, the mean over seeds."""
     detectors: Float[np.ndarray, "s k"]
     gap: Float[np.ndarray, "s k"]
-    """Degrees."""
+    """Degrees; largest gap between directions of all detectors."""
     covered: Float[np.ndarray, "s k"]
+    gap_of_kind: Float[np.ndarray, "s k"]
+    """Largest gap within a kind and polarity, the mean over these."""
+    gap_of_curvature: Float[np.ndarray, "s k"]
+    """The same within a curvature."""
 
 
 def at_equal_numbers(found: Sequence[Detectors], count: int, *, draws: int = 100) -> EqualNumbers:
-    """Coverage by `count` units drawn from a set, many times and for every seed of it.
+    """Coverage by `count` units drawn from a set, many times and for every seed of it; ValueError for smaller sets.
 
     >>> import math
     >>> from groupcc_lite.responses import Tuning, Turning, neuron_units
     >>> at = torch.tensor([0.0, math.pi])
-    >>> tuning, yes = Tuning(at, at.long(), at, at, at, at, at, at, at), torch.tensor([True, True])
+    >>> tuning, yes = Tuning(at, at.long(), at, at.long(), *[at] * 6), torch.tensor([True, True])
     >>> found = Detectors(neuron_units(2), tuning, Turning(at[:, None], at), yes, yes)
     >>> at_equal_numbers([found], 2, draws=1).gap.round().tolist()
     [[180.0]]
     """
-    drawn = [coverage_at(each.directions, min(count, each.units.count), draws=draws, seed=number)
-             for number, each in enumerate(found)]
-    detectors, gap, covered = (np.stack([np.asarray(getattr(each, name), dtype=float) for each in drawn])
-                               for name in ("detectors", "gap", "covered"))
+    styles = int(max(each.tuning.style.max() for each in found)) + 1
+    rows = int(max(each.tuning.row.max() for each in found)) + 1
+    every, of_kind, of_curvature = ([coverage_at(each.directions, count, groups=group(each), kinds=kinds, draws=draws,
+                                                 seed=number) for number, each in enumerate(found)]
+                                    for kinds, group in ((1, lambda each: None),
+                                                         (styles, lambda each: each.tuning.style.numpy()),
+                                                         (max(1, rows - 1), lambda each: each.tuning.row.numpy() - 1)))
     units = round(float(np.mean([each.units.count for each in found])))
-    return EqualNumbers(units, detectors, np.degrees(gap), covered)
+    return EqualNumbers(units, np.stack([each.detectors.astype(float) for each in every]),
+                        *(np.degrees(np.stack([each.gap for each in every])),
+                          np.stack([each.covered for each in every])),
+                        *(np.degrees(np.stack([each.gap for each in part])) for part in (of_kind, of_curvature)))
 
 
 class Predicted(NamedTuple):
     """What symmetry predicts from some detectors, and who of a set of candidates fulfils it.
 
+    A prediction is fulfilled, its member *present*, by two witnesses: the closest candidate comes closer than the bar,
+    and is itself a curve detector whose direction by the arcs is where symmetry puts it, to half a step of the group.
+    Arcs take no part in the matching.
+
     >>> Predicted._fields
-    ('detectors', 'members', 'bar', 'above', 'present', 'by_chance')
+    ('detectors', 'members', 'present', 'above', 'share', 'unturned', 'by_chance')
     """
 
     detectors: Int[Tensor, " u"]
     """Numbers of the detectors that make the predictions."""
     members: Members
-    bar: float
-    """`BAR` of the correlations with units of random weights are below it."""
-    above: float
-    """Share of all predictions to which some candidate comes closer than that; a detector's own place is left out."""
+    """Among all candidates."""
     present: Bool[Tensor, "u k"]
-    """By rotation, whether there is a member by both witnesses: above the bar, and itself a curve detector whose
-    direction by the arcs is where symmetry puts it, to half a step of the group. Arcs took no part in the matching."""
+    """By rotation, among all candidates."""
+    above: float
+    """At equal numbers: share of predictions to which some candidate comes closer than the bar; rotations only, and
+    without that by nothing."""
+    share: Float[np.ndarray, " u"]
+    """At equal numbers: of each detector's predictions, the share that is present, the mean over draws."""
+    unturned: float
+    """The same for the detector as it is: what can be expected of a set that has it, in its own words."""
     by_chance: float
-    """Share that would be present if the members' directions were dealt out anew."""
-
-    @property
-    def share(self) -> float:
-        """Share of the predictions that are fulfilled by both witnesses; a detector's own place is left out.
-
-        >>> none = torch.zeros(1, 4)
-        >>> Predicted(torch.tensor([0]), Members(none, none.long()), 0.1, 0.0, none > 0, 0.0).share
-        0.0
-        """
-        return float(self.present[:, 1:].double().mean())
+    """The same if the candidates' directions were dealt out anew."""
 
 
 def strongest(found: Detectors, count: int = STRONGEST) -> Int[Tensor, " k"]:
@@ -107,7 +117,7 @@ def strongest(found: Detectors, count: int = STRONGEST) -> Int[Tensor, " k"]:
 
     >>> from groupcc_lite.responses import Tuning, Turning, neuron_units
     >>> at = torch.tensor([0.0, 1.0, 2.0])
-    >>> tuning, yes = Tuning(at, at.long(), at, at, at, at, at, at, at), torch.tensor([True, True, False])
+    >>> tuning, yes = Tuning(at, at.long(), at, at.long(), *[at] * 6), torch.tensor([True, True, False])
     >>> strongest(Detectors(neuron_units(3), tuning, Turning(at[:, None], at), yes, yes)).tolist()
     [1, 0]
     """
@@ -115,9 +125,10 @@ def strongest(found: Detectors, count: int = STRONGEST) -> Int[Tensor, " k"]:
     return order[: min(count, int(found.confirmed.sum()))]
 
 
-def predicted(study: CurveStudy, found: Detectors, name: str, candidates: Detectors, seed: int = 0) -> Predicted:
-    """Whether the detectors `found` in the last layer have their other orientations among the candidates `name`.
+def bar_of_random_weights(study: CurveStudy, found: Detectors) -> float:
+    """How close the neurons of the network with random weights come to what these detectors of the last layer predict.
 
+    `BAR` of the predictions have none that is closer. They are asked about the same places of the same photographs.
     ValueError if there are no detectors.
 
     >>> import tempfile
@@ -127,29 +138,69 @@ def predicted(study: CurveStudy, found: Detectors, name: str, candidates: Detect
     >>> study = CurveStudy(small, work=work.name)
     >>> found = study.detectors("conv2d2", study.units("conv2d2", "neurons"))
     >>> every = found._replace(confirmed=found.tuning.peak > 0)  # as if all neurons were detectors
-    >>> members = predicted(study, every, "neurons", every)
-    >>> members.present.shape[1], bool(members.present[:, 0].all())  # by quarter turns; each finds itself
+    >>> 0 < bar_of_random_weights(study, every) < 1
+    True
+    >>> work.cleanup()
+    """
+    layer = study.layers[-1]
+    random = study.units(layer, "neurons").of_orbits(study.turned(layer, "random"))
+    return float(torch.nanquantile(orbit_members(_base(study, found)[1], random, study.main.group).correlation, BAR))
+
+
+def predicted(study: CurveStudy, found: Detectors, candidates: Detectors, bar: float, count: int, *, draws: int = 50,
+              seed: int = 0) -> Predicted:
+    """Whether the detectors `found` in the last layer have their other orientations among candidates.
+
+    `found` and the candidates are other units, or a detector would be its own closest match. `bar` is that of
+    `bar_of_random_weights`; `count` candidates are drawn `draws` times, so that sets can be compared. ValueError for
+    fewer candidates, and if there are no detectors.
+
+    >>> import tempfile
+    >>> from groupcc_lite.runs import get_curve_profile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> small = get_curve_profile("smoke", layers=("conv2d2",), directions=8, radii=(8.0,), turned_images=3)
+    >>> study = CurveStudy(small, work=work.name)
+    >>> found = study.detectors("conv2d2", study.units("conv2d2", "neurons"))
+    >>> every = found._replace(confirmed=found.tuning.peak > 0)  # as if all neurons were detectors
+    >>> result = predicted(study, every, every, 0.2, 20, draws=2)
+    >>> result.present.shape[1], bool(result.present[:, 0].all())  # by quarter turns; here each does find itself
     (4, True)
     >>> work.cleanup()
     """
-    layer, G = study.layers[-1], study.main.group
+    if count > candidates.units.count:
+        raise ValueError(f"count is {count}; expected at most {candidates.units.count}, the number of candidates")
+    G, n = study.main.group, rotations_of(study.main.group) or 1
+    chosen, base = _base(study, found)
+    heard = candidates.units.of_orbits(study.turned(study.layers[-1]))
+    table = torch.stack([part.nan_to_num(-torch.inf) for part in correlations_by_element(base, heard, G)], 1)
+    wanted = found.tuning.direction[chosen][:, None] + 2 * torch.pi * torch.arange(n) / n
+    generator = torch.Generator().manual_seed(seed)
+    directions, counts = candidates.directions, torch.zeros(2, dtype=torch.double)
+    shares, unturned, above = [], [], []
+    for _ in range(draws):
+        drawn = torch.randperm(candidates.units.count, generator=generator)[:count]
+        closest, which = table[:, :n, drawn].max(2)
+        present = (closest > bar) & _within(directions[drawn][which] - wanted, torch.pi / n)
+        shares.append(present[:, 1:].double().mean(1))
+        unturned.append(present[:, 0].double().mean())
+        above.append((closest > bar)[:, 1:].double().mean())
+        for _ in range(max(1, DEALS // draws)):
+            dealt = directions[drawn][torch.randperm(count, generator=generator)]
+            hit = (closest > bar) & _within(dealt[which] - wanted, torch.pi / n)
+            counts += torch.tensor([hit[:, 1:].double().mean(), 1.0], dtype=torch.double)
+    value, partner = table.max(2)
+    whole = (value[:, :n] > bar) & _within(directions[partner[:, :n]] - wanted, torch.pi / n)
+    return Predicted(chosen, Members(value.where(value > -torch.inf, torch.nan), partner), whole,
+                     float(torch.stack(above).mean()), torch.stack(shares).mean(0).numpy(),
+                     float(torch.stack(unturned).mean()), float(counts[0] / counts[1]))
+
+
+def _base(study: CurveStudy, found: Detectors) -> tuple[Int[Tensor, " u"], Float[Tensor, "n g u"]]:
+    """The detectors that make predictions, and what they say to photographs in all orientations."""
     chosen = strongest(found)
     if not len(chosen):
         raise ValueError("no unit is a confirmed curve detector, so symmetry predicts nothing; look at other layers")
-    base = _some(found.units, chosen)
-    members = study.members(layer, base, candidates.units)
-    random = study.units(layer, "neurons" if name == "neurons" else "SAE, TopK", weights="random")
-    null = study.members(layer, base, random, weights="random").correlation
-    bar = float(torch.nanquantile(null, BAR))
-    n = rotations_of(G) or 1
-    wanted = found.tuning.direction[chosen][:, None] + 2 * torch.pi * torch.arange(n) / n
-    there = candidates.directions[members.partner[:, :n]]  # NaN for members that are no detectors
-    above = members.correlation > bar
-    present = above[:, :n] & _within(there - wanted, torch.pi / n)
-    order = torch.randperm(there[:, 1:].numel(), generator=torch.Generator().manual_seed(seed))
-    dealt = there[:, 1:].flatten()[order].view_as(there[:, 1:])
-    chance = above[:, 1:n] & _within(dealt - wanted[:, 1:], torch.pi / n)
-    return Predicted(chosen, members, bar, float(above[:, 1:].double().mean()), present, float(chance.double().mean()))
+    return chosen, _some(found.units, chosen).of_orbits(study.turned(study.layers[-1]))
 
 
 def _some(units: Units, chosen: Tensor) -> Units:
@@ -166,7 +217,7 @@ class TakenApart(NamedTuple):
     """A neuron with two directions, and the latents that it consists of, on the stimuli that show it best.
 
     >>> TakenApart._fields
-    ('neuron', 'tuning', 'latents', 'parts', 'rest', 'purity', 'part_purity', 'usual_purity')
+    ('neuron', 'tuning', 'latents', 'parts', 'rest', 'explained', 'purity', 'part_purity', 'chance_purity')
     """
 
     neuron: int
@@ -178,12 +229,14 @@ class TakenApart(NamedTuple):
     """What each of them writes into the neuron."""
     rest: Float[Tensor, " d"]
     """All other latents and the constant: with `parts` it adds up to the reconstruction."""
+    explained: float
+    """How much of the neuron's variance over these stimuli the reconstruction explains; below 0 if none."""
     purity: float
     """Vector strength of the neuron over a full turn."""
     part_purity: float
     """The same of its parts, weighted by what they contribute."""
-    usual_purity: float
-    """The same of all latents that write anything here, weighted by what they respond: what a part has anyway."""
+    chance_purity: float
+    """The same of the parts that would be found if the latents' weights into this neuron were dealt out anew."""
 
 
 def double_neurons(study: CurveStudy, found: Detectors) -> tuple[Int[Tensor, " k"], TwoDirections]:
@@ -231,33 +284,37 @@ def take_apart(study: CurveStudy, found: Detectors, neuron: int, coder: GroupCro
     table = study.stimuli.table(found.units.read(study.shown(study.layers[-1])))
     x = _at_best_activations(study, found, neuron)
     parts: Contributions = contributions(coder, x, neuron)
-    chosen = largest_parts(parts, count)
-    chosen = chosen[parts.parts.sum(0)[chosen] > 0]
-    written = parts.parts.clamp(min=0)
-    strength = _vector_strength(written.T)
-    weight = written.sum(0)
-    f = coder.encode(x.to(coder.device)).cpu()
-    usual, load = _vector_strength(f.T), f.sum(0)
+    chosen, purity = _sharpness(parts, count)
+    total, says = parts.parts.sum(1) + parts.constant, x[:, neuron]
+    f, weights = coder.encode(x.to(coder.device)).cpu(), coder.W_d[:, 0, neuron].cpu()
+    generator = torch.Generator().manual_seed(study.seed)
+    dealt = [_sharpness(Contributions(f * weights[torch.randperm(len(weights), generator=generator)], parts.constant),
+                        count)[1] for _ in range(DEALS)]
     return TakenApart(
         neuron, _at_best(study, table, found)[neuron], chosen, parts.parts[:, chosen].T,
-        parts.parts.sum(1) - parts.parts[:, chosen].sum(1) + parts.constant, float(found.tuning.one[neuron]),
-        float((strength * weight)[chosen].sum() / weight[chosen].sum()),
-        float((usual.nan_to_num() * load).sum() / load.sum()))
+        total - parts.parts[:, chosen].sum(1),
+        float(1 - (says - total).square().sum() / (says - says.mean()).square().sum()),
+        float(found.tuning.one[neuron]), purity, float(np.nanmean(dealt)))
+
+
+def _sharpness(parts: Contributions, count: int) -> tuple[Int[Tensor, " k"], float]:
+    """The latents that contribute most, and their vector strength, weighted by what they contribute."""
+    chosen = largest_parts(parts, count)
+    chosen = chosen[parts.parts.sum(0)[chosen] > 0]
+    written = parts.parts[:, chosen].clamp(min=0)
+    weight = written.sum(0)
+    return chosen, float((_vector_strength(written.T) * weight).sum() / weight.sum())
 
 
 def _at_best(study: CurveStudy, table: Float[Tensor, "u s c d"], found: Detectors) -> Float[Tensor, "u d"]:
     units = torch.arange(len(table))
-    return table[units, found.tuning.style, _nearest(study, found.tuning.curvature)]
+    return table[units, found.tuning.style, found.tuning.row]
 
 
 def _at_best_activations(study: CurveStudy, found: Detectors, unit: int) -> Float[Tensor, "d n"]:
     every = torch.arange(len(study.stimuli))[:, None].float()
-    numbers = study.stimuli.table(every)[0, found.tuning.style[unit], _nearest(study, found.tuning.curvature)[unit]]
+    numbers = study.stimuli.table(every)[0, found.tuning.style[unit], found.tuning.row[unit]]
     return study.shown(study.layers[-1])[numbers.long()]
-
-
-def _nearest(study: CurveStudy, curvature: Float[Tensor, " u"]) -> Int[Tensor, " u"]:
-    return (curvature.nan_to_num()[:, None] - torch.tensor(study.curvatures)).abs().argmin(1)
 
 
 def _vector_strength(r: Float[Tensor, "u d"]) -> Float[Tensor, " u"]:
@@ -271,22 +328,25 @@ class ByResponses(NamedTuple):
     """Features compared by their responses, beside the same features compared by their dictionary vectors.
 
     >>> ByResponses._fields
-    ('vectors', 'said', 'written', 'agreement', 'same', 'same_right', 'same_chance')
+    ('said', 'written', 'agreement', 'agreement_right', 'agreement_chance', 'same', 'same_right', 'same_chance')
     """
 
-    vectors: ResponseVectors
     said: Float[Tensor, "m m"]
     """Similarity by responses."""
     written: Float[Tensor, "m m"]
     """Similarity of dictionary vectors."""
     agreement: float
     """Rank correlation of the two, over pairs."""
+    agreement_right: float
+    """The same if responses are moved from the right."""
+    agreement_chance: float
+    """The same if features change places with others that respond about as strongly."""
     same: float
     """Share of features with the same stabiliser on both sides."""
     same_right: float
-    """The same if responses are moved from the right, as printed in the paper."""
+    """The same if responses are moved from the right."""
     same_chance: float
-    """The same if labels are dealt out anew."""
+    """The same if labels were paired at random."""
 
 
 def by_responses(run: Run, coder: GroupCrosscoder | FittedCrosscoder, sae: GroupCrosscoder,
@@ -304,23 +364,53 @@ def by_responses(run: Run, coder: GroupCrosscoder | FittedCrosscoder, sae: Group
     torch.Size([5, 5])
     >>> work.cleanup()
     """
-    from scipy.stats import spearmanr  # slow to import
-
     G, orbits = run.group, run.orbits("held-out")
     left, right = (response_vectors(sae, orbits, G, features, side=side) for side in ("left", "right"))
     D = coder.dictionary.detach()[torch.as_tensor(np.asarray(features))]
-    said, written = left.similarity().cpu(), max_cosine(D, G).cpu()
-    upper = torch.triu_indices(len(D), len(D), 1)
-    labels = [_labels(c, G) for c in (self_similarity(D, G), left.self_similarity(), right.self_similarity())]
-    dealt = np.random.default_rng(run.seed).permutation(labels[1])
-    agree = float(spearmanr(said[tuple(upper)].numpy(), written[tuple(upper)].numpy()).statistic)
-    same, same_right, chance = (float(np.mean(labels[0] == other)) for other in (labels[1], labels[2], dealt))
-    return ByResponses(left, said, written, agree, same, same_right, chance)
+    said, turned, written = left.similarity().cpu(), right.similarity().cpu(), max_cosine(D, G).cpu()
+    order = _among_alike(left.norms.cpu().numpy(), run.seed)
+    ours, lefts, rights = (_labels(c, G) for c in (self_similarity(D, G), left.self_similarity(),
+                                                   right.self_similarity()))
+    same, chance = agreement(ours, lefts)
+    return ByResponses(said, written, _rank_correlation(said, written), _rank_correlation(turned, written),
+                       _rank_correlation(said[order][:, order], written), same, agreement(ours, rights)[0], chance)
 
 
-def _labels(c: Float[Tensor, "m g"], G: FiniteGroup) -> np.ndarray:
+def reads_what_it_writes(coder: GroupCrosscoder) -> GroupCrosscoder:
+    """A copy whose latents are read by their own dictionary vectors: another opinion of what a feature is about.
+
+    Labels by drawn shapes come from encoders. Who compares encoders with dictionary vectors must hear both sides.
+
+    >>> from groupcc_lite.coders import SparseAutoencoder
+    >>> copy = reads_what_it_writes(SparseAutoencoder(3, 5))
+    >>> torch.allclose(copy.W_e.norm(dim=1), torch.ones(5))
+    True
+    """
+    other = copy.deepcopy(coder)
+    with torch.no_grad():
+        other.W_e.copy_(torch.nn.functional.normalize(coder.W_d[:, 0], dim=1))
+        other.b_e.zero_()
+    return other
+
+
+def _rank_correlation(a: Float[Tensor, "m m"], b: Float[Tensor, "m m"]) -> float:
+    from scipy.stats import spearmanr  # slow to import
+
+    upper = tuple(torch.triu_indices(len(a), len(a), 1))
+    return float(spearmanr(a[upper].numpy(), b[upper].numpy()).statistic)
+
+
+def _among_alike(strength: Float[np.ndarray, " m"], seed: int, bins: int = 10) -> Int[np.ndarray, " m"]:
+    """A permutation within tenths of the features by strength."""
+    generator, order = np.random.default_rng(seed), np.empty(len(strength), dtype=int)
+    for alike in np.array_split(np.argsort(strength), bins):
+        order[alike] = generator.permutation(alike)
+    return order
+
+
+def _labels(c: Float[Tensor, "m g"], G: FiniteGroup) -> list[str]:
     """Stabilisers by name; features that never respond have none, and agree with nobody."""
     heard = ~c.isnan().any(1).cpu().numpy()
-    labels = np.array([f"silent {number}" for number in range(len(c))], dtype=object)
-    labels[heard] = [str(found.subgroup.elements) for found in profile_stabilisers(c.cpu()[heard], G)]
+    found = iter(profile_stabilisers(c.cpu()[heard], G))
+    labels = [str(next(found).subgroup.elements) if each else f"silent {number}" for number, each in enumerate(heard)]
     return labels

@@ -18,25 +18,26 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from groupcc_lite.coders import GroupCrosscoder, Metrics
+from groupcc_lite.groups import rotations_of
 from groupcc_lite.models import BaseModel, load_model, read_together
-from groupcc_lite.orbits import StoredOrbits, read_at
+from groupcc_lite.orbits import StoredOrbits, orbits_at, read_at, thinned
 from groupcc_lite.responses import (
     UNTRAINED,
     CurveRule,
-    Members,
     Tuning,
     Turning,
     Units,
     arc_tuning,
     latent_units,
     neuron_units,
-    orbit_members,
     turning_profile,
     untrained_units,
 )
 from groupcc_lite.runs import CurveProfile, Report, Run, extract_layers, get_curve_profile
 from groupcc_lite.stimuli import Arcs, arcs, turned_noise
 
+MOST = 20_000
+"""Activations that untrained directions and their thresholds are drawn from, at most."""
 SAES = ("SAE, L1", "SAE, TopK")
 """The sparse autoencoders of every layer: the paper's, and the one that is usual today."""
 TRAINED_UNITS = ("neurons", *SAES, "crosscoder")
@@ -65,7 +66,7 @@ class Detectors(NamedTuple):
         """Radians, counter-clockwise on the screen, of where the hollow side faces; NaN for all but confirmed ones.
 
         >>> nothing = torch.zeros(1)
-        >>> tuning = Tuning(nothing, nothing.long(), *[nothing] * 7)
+        >>> tuning = Tuning(nothing, nothing.long(), nothing, nothing.long(), *[nothing] * 6)
         >>> unit = neuron_units(1)
         >>> Detectors(unit, tuning, Turning(nothing[None], nothing), nothing > 0, nothing > 0).directions
         tensor([nan])
@@ -104,6 +105,10 @@ class CurveStudy:
     def check(self) -> None:
         """Everything that can be known to fail, before anything costly: one ValueError that names each layer."""
         problems = []
+        turns = rotations_of(self.main.group)
+        if turns is None or turns < 4 or turns % 2:
+            problems.append(f"group is {self.main.group.name}; expected C_n or D_n with an even n of at least 4: "
+                            "photographs are turned by the smallest step and by half a turn, which must differ")
         for name, run in [("crosscoder", self.main), *((layer, self.flat_run(layer)) for layer in self.layers)]:
             try:
                 run.check()
@@ -126,12 +131,12 @@ class CurveStudy:
         """The run on untransformed activations of a layer: what its sparse autoencoders are trained on."""
         p = self.profile
         return self._run(layer, weights, group="C_1", points_per_image=p.points_per_image, latents=p.latents,
-                         steps=p.steps, batch_size=p.batch_size, lr=p.lr)
+                         steps=p.steps, batch_size=p.batch_size, lr=p.lr, store_images=None)
 
-    def turned_run(self, layer: str, weights: str = "trained") -> Run:
+    def turned_run(self, layer: str) -> Run:
         """The run on orbits of a layer: photographs that are turned, the second witness."""
         p = self.profile
-        return self._run(layer, weights, group=self.main.group.name, points_per_image=p.turned_points,
+        return self._run(layer, "trained", group=self.main.group.name, points_per_image=p.turned_points,
                          store_images=p.turned_images)
 
     def _run(self, layer: str, weights: str, **changes: Any) -> Run:
@@ -181,7 +186,8 @@ class CurveStudy:
         if name not in UNTRAINED:
             return latent_units(coder, alive, name)
         rate = float(np.clip(np.median(metrics.frequency[alive]), 1e-3, 0.5))
-        x = torch.cat([batch[:, 0] for batch in self.flat_run(layer, weights).orbits("train").in_order()])
+        some = thinned(self.flat_run(layer, weights).orbits("train"), MOST)
+        x = torch.cat([batch[:, 0] for batch in some.in_order()])
         return untrained_units(name, x, len(alive), rate=rate, dictionary=coder.W_e.detach()[alive],
                                seed=self.seed + number)
 
@@ -209,7 +215,8 @@ class CurveStudy:
         """What the layer says in the middle of every stimulus; `noise`: of `turned_noise`."""
         key = weights, noise
         if key not in self._shown:
-            images = (turned_noise(self.stimuli, seed=self.seed) if noise else self.stimuli).images
+            noisy = functools.partial(turned_noise, self.stimuli, middle=self.middle, seed=self.seed)
+            images = (noisy() if noise else self.stimuli).images
             models = self.models(weights)
             self._shown[key] = dict(zip(self.layers, self._read_middle(models, images), strict=True))
         return self._shown[key][layer]
@@ -225,25 +232,39 @@ class CurveStudy:
         return [torch.cat(parts) for parts in found]
 
     def turned(self, layer: str, weights: str = "trained") -> Float[Tensor, "n g d"]:
-        """Activations of held-out photographs in all orientations, at the points that were drawn there."""
+        """Activations of held-out photographs in all orientations, at places that the trained layer chose.
+
+        A network with random weights is asked about the same places: what it says can then be compared.
+        """
         key = layer, weights
         if key not in self._orbits:
-            extract_layers([self.turned_run(other, weights) for other in self._read_with(layer, weights)], ["held-out"])
-            store: StoredOrbits = self.turned_run(layer, weights).orbits("held-out")
-            self._orbits[key] = torch.cat(list(store.in_order()))
+            extract_layers([self.turned_run(other) for other in self.layers], ["held-out"])
+            run = self.turned_run(layer)
+            store: StoredOrbits = run.orbits("held-out")
+            if weights == "trained":
+                self._orbits[key] = torch.cat(list(store.in_order()))
+            else:
+                images = run.stored_source("held-out")
+                points = torch.as_tensor(store.points, dtype=torch.float32).view(len(images), -1, 2)
+                model = self.models(weights)[self.layers.index(layer)]
+                self._orbits[key] = orbits_at(model, run.action, images.load(range(len(images))), points).cpu()
         return self._orbits[key]
 
-    def detectors(self, layer: str, units: Units, weights: str = "trained", *, noise: bool = False) -> Detectors:
-        """Which units are curve detectors, by arcs and by photographs; with `noise` in place of the arcs."""
-        responses = units.read(self.shown(layer, weights, noise=noise)).cpu()
-        tuning = arc_tuning(self.stimuli.table(responses), self.curvatures)
+    def detectors(self, layer: str, units: Units, weights: str = "trained") -> Detectors:
+        """Which units are curve detectors, by arcs and by photographs."""
         turning = turning_profile(units.of_orbits(self.turned(layer, weights)), self.main.group)
-        return Detectors(units, tuning, turning, self.rule.tuned(tuning), self.rule.confirmed(tuning, turning))
+        return self._judged(units, self._tuning(layer, units, weights, noise=False), turning)
 
-    def members(self, layer: str, units: Units, candidates: Units, weights: str = "trained") -> Members:
-        """Which candidates come closest to these units moved by each element, on photographs; random weights' too."""
-        a, b = (which.of_orbits(self.turned(layer, of)) for which, of in ((units, "trained"), (candidates, weights)))
-        return orbit_members(a, b, self.main.group)
+    def with_noise(self, layer: str, found: Detectors, weights: str = "trained") -> Detectors:
+        """The same units and photographs, with `turned_noise` in place of the arcs: what the definition lets pass."""
+        return self._judged(found.units, self._tuning(layer, found.units, weights, noise=True), found.turning)
+
+    def _tuning(self, layer: str, units: Units, weights: str, *, noise: bool) -> Tuning:
+        responses = units.read(self.shown(layer, weights, noise=noise)).cpu()
+        return arc_tuning(self.stimuli.table(responses), self.curvatures)
+
+    def _judged(self, units: Units, tuning: Tuning, turning: Turning) -> Detectors:
+        return Detectors(units, tuning, turning, self.rule.tuned(tuning), self.rule.confirmed(tuning, turning))
 
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with the study's provenance."""

@@ -163,10 +163,10 @@ def test_an_arc_must_excite_a_unit_as_photographs_do():
 
 def rule_by_hand(**changes):
     """One unit that passes with little to spare, but for the changes."""
-    told = dict(peak=0.51, style=0.0, curvature=0.1, direction=1.0, one=0.41, two=0.1, opposite=0.49, straight=0.79,
-                beside=0.26)
+    told = dict(peak=0.51, style=0.0, curvature=0.1, row=1.0, direction=1.0, one=0.41, two=0.1, opposite=0.49,
+                straight=0.79, beside=0.26)
     tuning = Tuning(**{name: torch.tensor([value]) for name, value in (told | changes).items() if name in told}
-                    | dict(style=torch.tensor([0])))
+                    | dict(style=torch.tensor([0]), row=torch.tensor([1])))
     profile = torch.tensor([[1.0, changes.get("near", 0.8), 0.2, 0.2, changes.get("after", 0.39), 0.2, 0.2,
                              changes.get("near", 0.8)]])
     turning = Turning(profile, torch.tensor([changes.get("strength", 1.0)]))
@@ -188,7 +188,7 @@ def test_photographs_that_the_smallest_turns_silence_are_no_witness():
 
 @pytest.mark.parametrize("field", [*Tuning._fields, "near", "after", "strength"])
 def test_what_is_not_known_confirms_nothing(field):
-    if field in ("style", "direction", "two"):  # no criterion asks for these
+    if field in ("style", "row", "direction", "two"):  # no criterion asks for these
         assert rule_by_hand(**{field: math.nan}) == (True, True)
     else:
         assert not rule_by_hand(**{field: math.nan})[1]
@@ -360,3 +360,14 @@ def test_a_ring_is_told_from_a_cloud():
     assert cloud.chance == pytest.approx(2 / 59, abs=0.005)  # two of 59 dimensions
     with pytest.raises(ValueError, match="expected more than 7"):
         ring(torch.randn(7, 3), angles[:7])
+
+
+def test_gaps_within_groups_are_not_filled_by_others():
+    """Four directions of two kinds: together they are 90 degrees apart, within each kind 180."""
+    directions = np.radians([0.0, 90.0, 180.0, 270.0])
+    together = coverage_at(directions, 4, draws=2)
+    apart = coverage_at(directions, 4, groups=[0, 1, 0, 1], kinds=2, draws=2)
+    assert np.degrees(together.gap) == pytest.approx(90) and np.degrees(apart.gap) == pytest.approx(180)
+    assert together.covered == pytest.approx(4 * 15 / 360) and apart.covered == pytest.approx(2 * 15 / 360)
+    missing = coverage_at(directions, 4, groups=[0, 0, 0, 0], kinds=2, draws=2)
+    assert np.degrees(missing.gap) == pytest.approx((90 + 360) / 2)  # a kind that nobody is of

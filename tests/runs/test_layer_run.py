@@ -173,7 +173,7 @@ def test_a_capped_store_holds_a_sample_of_the_images(run, tmp_path):
     capped = Run("smoke", model=run.model, images=run.images, action=run.action, work=tmp_path / "c",
                  store_images=3, **TINY)
     assert len(capped.orbits("train")) == 3 * 8 and len(run.orbits("train")) == 18 * 8
-    assert len(set(capped._stored_source("train").names) - set(run.source("train").names)) == 0
+    assert len(set(capped.stored_source("train").names) - set(run.source("train").names)) == 0
 
 
 def test_photographs_are_needed_where_there_are_no_drawings(tmp_path, monkeypatch):

@@ -217,3 +217,15 @@ def test_noise_keeps_what_is_known_of_each_arc_and_the_power_of_each_kind():
 def test_what_cannot_be_drawn_is_said(settings, message):
     with pytest.raises(ValueError, match=message):
         arcs(**settings)
+
+
+def test_noise_turns_about_the_middle_that_the_arcs_run_through():
+    middle = (4.5, -2.5)
+    shown = arcs(64, curvatures=[1 / 20], directions=8, kinds=["edge"], middle=middle)
+    noise = turned_noise(shown, middle=middle, seed=1).images[:, 0]
+    column, row = 36, 29  # the pixel at the middle: 31.5 + 4.5, 31.5 - 2.5
+    around = noise[:, row - 20:row + 21, column - 20:column + 21]
+    inside = torch.hypot(*torch.meshgrid(*[torch.arange(-20.0, 21.0)] * 2, indexing="ij")) < 18
+    torch.testing.assert_close(around[2][inside], torch.rot90(around[0], 1)[inside], atol=0.02, rtol=0)
+    off = turned_noise(shown, seed=1).images[:, 0, row - 20:row + 21, column - 20:column + 21]
+    assert (off[2] - torch.rot90(off[0], 1))[inside].abs().max() > 0.1

@@ -1,5 +1,6 @@
 """The study of curve detectors: what is read is what was shown, and findings are those of planted cases."""
 
+import copy
 import dataclasses
 import math
 
@@ -27,9 +28,12 @@ from groupcc_lite.studies import (
     SAES,
     CurveStudy,
     at_equal_numbers,
+    bar_of_random_weights,
     by_responses,
+    curve_findings,
     double_neurons,
     predicted,
+    reads_what_it_writes,
     strongest,
     take_apart,
 )
@@ -66,7 +70,7 @@ def test_layers_are_read_in_one_pass_as_each_reads_by_itself(study):
 @pytest.mark.parametrize("weights, noise", [("trained", False), ("random", False), ("trained", True)])
 def test_what_was_shown_stands_in_the_order_of_the_stimuli(study, weights, noise):
     """Scattered over all parts that are read at a time, to the last one; and no other stimulus is read there."""
-    images = (turned_noise(study.stimuli, seed=study.seed) if noise else study.stimuli).images
+    images = (turned_noise(study.stimuli, middle=study.middle, seed=study.seed) if noise else study.stimuli).images
     some = [0, 7, 8, 33, 70, len(images) - 1]
     for layer, model in zip(study.layers, study.models(weights), strict=True):
         assert model.layer == layer and len(study.shown(layer, weights, noise=noise)) == len(images)
@@ -95,7 +99,8 @@ def test_tables_have_the_styles_curvatures_and_directions_of_the_stimuli(study):
 def test_detectors_are_judged_by_what_their_layer_says(study, layer, noise):
     """Neurons: the channels themselves, of arcs in the middle and of photographs at the points of the run."""
     channels = [0, 5, 11]
-    found = study.detectors(layer, neuron_units(channels), noise=noise)
+    found = study.detectors(layer, neuron_units(channels))
+    found = study.with_noise(layer, found) if noise else found
     said = study.shown(layer, noise=noise)[:, channels].clamp(min=0)
     wanted = arc_tuning(study.stimuli.table(said), study.curvatures)
     run = study.turned_run(layer)
@@ -107,6 +112,19 @@ def test_detectors_are_judged_by_what_their_layer_says(study, layer, noise):
             torch.testing.assert_close(getattr(a, name), getattr(b, name), equal_nan=True)
     assert torch.equal(found.tuned, study.rule.tuned(wanted))
     assert torch.equal(found.confirmed, study.rule.confirmed(wanted, turning))
+
+
+def test_random_weights_are_asked_about_the_places_of_the_trained_network(study):
+    """Responses of both can be correlated: row by row they are about the same point of the same photograph."""
+    run = study.turned_run(LAST)
+    kept, images = run.orbits("held-out"), run.stored_source("held-out")
+    model = study.models("random")[study.layers.index(LAST)]
+    row = len(kept) - 3
+    views = run.action.images(images.load([int(kept.image[row])]), model.input_size)[:, 0]
+    points = run.action.points(torch.as_tensor(kept.points[row:row + 1], dtype=torch.float32))
+    said = read_at(model(views), model.geometry.cells(points))[:, 0].detach()
+    torch.testing.assert_close(study.turned(LAST, "random")[row], said, atol=1e-4, rtol=1e-4)
+    assert study.turned(LAST, "random").shape == study.turned(LAST).shape
 
 
 def test_layers_are_turned_on_the_same_photographs_that_no_dictionary_has_seen(study):
@@ -183,16 +201,24 @@ def planted(study, turns):
     return type(found)(units, tuning, Turning(found.turning.profile[some], torch.arange(len(turns), 0, -1.0)), yes, yes)
 
 
+def fulfilled(study, one, candidates, count=None, draws=2, **settings):
+    bar = bar_of_random_weights(study, one)
+    return predicted(study, one, candidates, bar, count or candidates.units.count, draws=draws, **settings)
+
+
 def test_members_that_were_planted_are_present_and_others_missing(study):
     """One detector, and candidates in three of its four poses: two of three predictions are fulfilled."""
     one, three = planted(study, [0]), planted(study, [0, 1, 3])
-    found = predicted(study, one, "neurons", three)
+    found = fulfilled(study, one, three)
     assert found.members.correlation[0, [0, 1, 3]].min() > 0.99
     assert found.members.partner[0, [0, 1, 3]].tolist() == [0, 1, 2]
-    assert found.present.tolist() == [[True, True, False, True]] and found.share == pytest.approx(2 / 3)
+    assert found.present.tolist() == [[True, True, False, True]]
+    assert found.share.tolist() == pytest.approx([2 / 3]) and found.unturned == 1
     nobody = one._replace(confirmed=torch.tensor([False]))
     with pytest.raises(ValueError, match="symmetry predicts nothing"):
-        predicted(study, nobody, "neurons", three)
+        fulfilled(study, nobody, three)
+    with pytest.raises(ValueError, match="count is 4; expected at most 3"):
+        predicted(study, one, three, 0.5, 4)
     assert strongest(three, 2).tolist() == [0, 1] and len(strongest(nobody)) == 0
 
 
@@ -200,24 +226,40 @@ def test_members_with_other_directions_or_too_unlike_are_not_present(study):
     """Each witness can reject by itself: arcs say another direction, arcs say nothing, responses are of others."""
     one, three = planted(study, [0]), planted(study, [0, 1, 3])
     off = three.tuning._replace(direction=three.tuning.direction + torch.tensor([0.0, -0.9, 0.7]))
-    found = predicted(study, one, "neurons", three._replace(tuning=off))  # half a step is 45 degrees, 0.785
+    found = fulfilled(study, one, three._replace(tuning=off))  # half a step is 45 degrees, 0.785
     assert found.present.tolist() == [[True, False, False, True]]
     assert found.members.correlation[0, [0, 1, 3]].min() > 0.99
     unconfirmed = three._replace(confirmed=torch.tensor([True, False, True]))
-    assert predicted(study, one, "neurons", unconfirmed).present.tolist() == [[True, False, False, True]]
+    assert fulfilled(study, one, unconfirmed).present.tolist() == [[True, False, False, True]]
     noise = torch.rand(len(study.turned(LAST)) * study.main.group.order, 3, generator=torch.Generator().manual_seed(0))
     strangers = three._replace(units=Units("strangers", 3, lambda flat: noise))
-    found = predicted(study, one, "neurons", strangers)
-    assert not found.present.any() and found.share == 0 == found.above
+    found = fulfilled(study, one, strangers)
+    assert not found.present.any() and found.share.tolist() == [0] and found.above == found.unturned == 0
 
 
 def test_chance_of_predictions_by_hand(study):
-    """All four members are there, and where they point is dealt out among three places: each is right in one of
-    three deals, so over many deals a third is present by chance."""
+    """All four members are there, and their directions are dealt out among them: each is right in one of four deals."""
     one, four = planted(study, [0]), planted(study, [0, 1, 2, 3])
-    chances = [predicted(study, one, "neurons", four, seed=seed).by_chance for seed in range(24)]
-    assert predicted(study, one, "neurons", four).share == 1
-    assert set(np.round(chances, 3)) <= {0, 0.333, 1} and 0.15 < np.mean(chances) < 0.55
+    found = fulfilled(study, one, four, draws=200)
+    assert found.share.tolist() == [1] and found.by_chance == pytest.approx(0.25, abs=0.06)
+
+
+def test_fewer_candidates_hold_fewer_members(study):
+    """Two of four candidates: the three other poses are there in half of the draws each."""
+    one, four = planted(study, [0]), planted(study, [0, 1, 2, 3])
+    found = fulfilled(study, one, four, 2, draws=300)
+    assert found.share[0] == pytest.approx(0.5, abs=0.06) and found.unturned == pytest.approx(0.5, abs=0.1)
+    assert found.present.all()  # among all of them
+
+
+def test_the_bar_is_what_random_weights_offer_at_the_same_places(study):
+    """Asked about a copy of the random network's own neurons, they are no strangers: the bar is 1."""
+    one = planted(study, [0])
+    assert 0 < bar_of_random_weights(study, one) < 0.9
+    says = study.turned(LAST, "random")[..., 7].clamp(min=0).flatten()[:, None]
+    assert says.var() > 0
+    random = one._replace(units=Units("of the random network", 1, lambda flat: says))
+    assert bar_of_random_weights(study, random) > 0.9
 
 
 def test_double_neurons_are_those_that_were_planted(study):
@@ -268,9 +310,31 @@ def test_a_neuron_is_taken_apart_at_its_best_stimuli(study):
         lengths = np.abs((written * np.exp(1j * angle)).sum(1))  # vector strength times what is written
         assert apart.part_purity == pytest.approx(lengths.sum() / written.sum(), abs=1e-4)
         assert apart.purity == pytest.approx(float(found.tuning.one[neuron]))
-        f = coder.encode(x).detach().numpy()
-        lengths = np.abs((f * np.exp(1j * angle)[:, None]).sum(0))
-        assert apart.usual_purity == pytest.approx(lengths.sum() / f.sum(), abs=1e-4)
+        says = x[:, neuron]
+        left = (says - rebuilt).square().sum() / (says - says.mean()).square().sum()
+        assert apart.explained == pytest.approx(1 - float(left), abs=1e-4)
+        assert 0 < apart.chance_purity < 1
+
+
+def test_parts_by_chance_are_those_of_other_weights(study):
+    """A dictionary that writes with the same weight into the neuron from every latent: dealing them out changes
+    nothing, so the parts are as sharp as by chance. With a single weight, another latent is the part."""
+    found = study.detectors(LAST, study.units(LAST, "neurons"))
+    coder, _ = study.saes(LAST, "SAE, TopK")[0]
+    neuron = int(found.tuning.peak.argmax())
+    even = copy.deepcopy(coder)
+    with torch.no_grad():
+        even.W_d[:, 0, neuron] = 1.0
+    apart = take_apart(study, found, neuron, even, count=3)
+    assert apart.chance_purity == pytest.approx(apart.part_purity, abs=1e-5)
+    f = coder.encode(study.shown(LAST)).detach()
+    sharpest = int(torch.where((f > 0).any(0), (f > 0).double().mean(0), 2.0).argmin())  # fires for the fewest arcs
+    with torch.no_grad():
+        even.W_d[:, 0, neuron] = 0.0
+        even.W_d[sharpest, 0, neuron] = 1.0
+    single = take_apart(study, found, neuron, even, count=3)
+    assert single.latents.tolist() in ([sharpest], [])
+    assert single.chance_purity < 1  # of all latents that the weight is dealt to
 
 
 def test_parts_of_a_neuron_and_the_rest_are_the_reconstruction(study):
@@ -290,13 +354,18 @@ def test_parts_of_a_neuron_and_the_rest_are_the_reconstruction(study):
 
 def test_equal_numbers_are_drawn_for_every_seed(study):
     found = [study.detectors(LAST, study.units(LAST, "SAE, TopK", number)) for number in range(2)]
-    more = at_equal_numbers(found, 10**6, draws=2)  # all there are
-    counts = [int(each.confirmed.sum()) for each in found]
-    assert more.detectors.tolist() == [[count] * 2 for count in counts]
+    for each in found:  # all there are
+        more = at_equal_numbers([each], each.units.count, draws=2)
+        assert more.detectors.tolist() == [[int(each.confirmed.sum())] * 2]
+    with pytest.raises(ValueError, match="units is 1000000"):
+        at_equal_numbers(found, 10**6, draws=2)
+    more = at_equal_numbers(found, 5, draws=2)
     assert more.units == round(np.mean([each.units.count for each in found]))
     equal = at_equal_numbers(found, 10, draws=5)
     assert equal.gap.shape == equal.detectors.shape == (2, 5) and (equal.detectors <= 10).all()
-    assert ((equal.gap > 0) & (equal.gap <= 360)).all()
+    for gap in (equal.gap, equal.gap_of_kind, equal.gap_of_curvature):
+        assert ((gap > 0) & (gap <= 360)).all()
+    assert (equal.gap_of_kind >= equal.gap).all() and (equal.gap_of_curvature >= equal.gap).all()
 
 
 def test_features_are_compared_by_both_sides(study):
@@ -306,10 +375,31 @@ def test_features_are_compared_by_both_sides(study):
     assert found.said.shape == found.written.shape == (len(alive),) * 2
     assert -1 <= found.agreement <= 1
     assert all(0 <= share <= 1 for share in (found.same, found.same_right, found.same_chance))
+    assert -1 <= found.agreement_chance <= 1 and -1 <= found.agreement_right <= 1
     said = response_vectors(coder, study.main.orbits("held-out"), study.main.group, alive)
     torch.testing.assert_close(found.said, said.similarity(), atol=1e-5, rtol=0)
     if all((study.main.group.table == study.main.group.table.T).flatten()):
         assert found.same == found.same_right  # sides differ by inverses
+
+
+def test_chance_of_agreement_keeps_who_responds_strongly():
+    """Features change places within tenths by strength, and nowhere else."""
+    strength = np.random.default_rng(0).random(100)
+    order = curve_findings._among_alike(strength, 0)
+    rank = strength.argsort().argsort() // 10
+    assert sorted(order) == list(range(100)) and (rank[order] == rank).all() and (order != np.arange(100)).any()
+    a = torch.rand(100, 100, generator=torch.Generator().manual_seed(0))
+    assert curve_findings._rank_correlation(a, a) == pytest.approx(1)
+    assert abs(curve_findings._rank_correlation(a[order][:, order], a)) < 0.1
+
+
+def test_a_latent_is_read_by_what_it_writes(study):
+    coder = study.main.coder()
+    other = reads_what_it_writes(coder)
+    x = torch.randn(5, coder.channels)
+    wanted = (x * coder.scale - coder.b) @ torch.nn.functional.normalize(coder.W_d[:, 0], dim=1).T
+    torch.testing.assert_close(other.preactivations(x), wanted, atol=1e-5, rtol=1e-4)
+    assert not torch.equal(other.W_e, coder.W_e)  # the coder itself is as it was
 
 
 def test_the_report_says_what_was_studied(study):
@@ -324,3 +414,11 @@ def test_problems_of_all_layers_are_told_at_once(tmp_path):
     study = CurveStudy(get_curve_profile(SMALL, batch_size=10**6), work=tmp_path)
     with pytest.raises(ValueError, match=r"(?s)conv2d2: .*batch_size.*mixed3b: .*batch_size"):
         study.check()
+
+
+def test_groups_without_a_small_and_a_half_turn_are_refused(tmp_path):
+    for group in ("C_2", "D_3"):
+        study = CurveStudy(SMALL, work=tmp_path)
+        study.main = type(study.main)("smoke", model="tiny-inception", layer=LAST, group=group, work=tmp_path)
+        with pytest.raises(ValueError, match=f"group is {group}; expected C_n or D_n with an even n of at least 4"):
+            study.check()
