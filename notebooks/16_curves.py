@@ -413,7 +413,8 @@ for name, found in family.items():
 display(Markdown("\n".join(lines)))
 
 # %% tags=["hide-input"]
-report.number("present_bar", bar, note="correlation above which a member may be present")
+report.number("present_bar", bar,
+              note="correlation above which a member may be present")
 for name, found in family.items():
     key, several = keys[name], len(found.share) > 1
     report.number(f"present_{key}", found.share.mean(), n=len(found.share),
@@ -558,9 +559,9 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 for name, found in circles.items():
-    count = int(sets[name][0].confirmed.sum())
+    inside = int(sets[name][0].confirmed.sum())
     for number, share in enumerate(found.shares, 1):
-        report.number(f"ring_{number}_{keys[name]}", share, n=count,
+        report.number(f"ring_{number}_{keys[name]}", share, n=inside,
                       note=f"harmonic {number} of curve features, {name}")
     report.number(f"ring_chance_{keys[name]}", found.chance[0],
                   note=f"harmonic 1 with directions dealt out anew, {name}")
@@ -611,9 +612,10 @@ fitted, single = main.fitted(), main.coder("sae")
 alive_single = np.flatnonzero(main.evaluate(fitted).frequency > 0)
 compared["SAE, blocks fitted"] = by_responses(main, fitted, single, alive_single)
 for name, found in compared.items():
-    print(f"{name}: rank correlation {found.agreement:.2f} (right action "
-          f"{found.agreement_right:.2f}, chance {found.agreement_chance:.2f}); same "
-          f"stabiliser {found.same:.0%} ({found.same_right:.0%}, {found.same_chance:.0%})")
+    print(f"{name}: rank correlation {found.agreement:.2f}, right action "
+          f"{found.agreement_right:.2f}, chance {found.agreement_chance:.2f}")
+    print(f"same stabiliser: {found.same:.0%}, right action {found.same_right:.0%}, "
+          f"chance {found.same_chance:.0%}")
 
 # %% mystnb={"figure": {"name": "fig-responses", "caption": "Similarity up to the group of pairs of features, by dictionary vectors (across) and by responses to held-out orbits (upwards). Left: the crosscoder, blocks against its own encoder. Right: an SAE with fitted blocks."}, "image": {"alt": "Two density plots that rise from lower left to upper right."}} tags=["hide-input"]
 with figures.house_style():
