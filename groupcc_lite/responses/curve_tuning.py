@@ -208,7 +208,7 @@ class Coverage(NamedTuple):
     """How well random draws of units cover the circle; arrays have an entry for each draw.
 
     >>> Coverage._fields
-    ('detectors', 'gap', 'covered')
+    ('detectors', 'gap', 'covered', 'gap_by_chance')
     """
 
     detectors: Int[np.ndarray, " k"]
@@ -217,6 +217,8 @@ class Coverage(NamedTuple):
     """Largest gap between their directions, in radians."""
     covered: Float[np.ndarray, " k"]
     """Share of the circle within 7.5 degrees of one of them."""
+    gap_by_chance: Float[np.ndarray, " k"]
+    """Largest gap between as many uniformly random directions, of the same groups: what number alone is worth."""
 
 
 def coverage_at(directions: Directions, units: int, *, groups: Sequence[int] | Int[np.ndarray, " k"] | None = None,
@@ -225,7 +227,9 @@ def coverage_at(directions: Directions, units: int, *, groups: Sequence[int] | I
 
     `directions`: one for each unit of the set, NaN for those that are no detectors. With `groups`, a number from 0 to
     `kinds` - 1 for each unit, gap and coverage are taken within each group and averaged over the groups: detectors of
-    light edges do not fill a gap between those of dark strokes. ValueError for more units than there are.
+    light edges do not fill a gap between those of dark strokes. A group of one or none has a gap of a full turn, so
+    that such means depend on how detectors are shared out; compare them with `gap_by_chance`. ValueError for more units
+    than there are, and for detectors of a group that there is not.
 
     >>> every = coverage_at([0.0, math.nan, math.pi, math.nan], 4, draws=2)
     >>> every.detectors.tolist(), np.degrees(every.gap).tolist()
@@ -234,14 +238,19 @@ def coverage_at(directions: Directions, units: int, *, groups: Sequence[int] | I
     angles = np.asarray(directions, dtype=float)
     if not 0 < units <= len(angles):
         raise ValueError(f"units is {units}; expected 1 to {len(angles)}, the number of units in the set")
+    known = ~np.isnan(angles)
     group = np.zeros(len(angles), dtype=int) if groups is None else np.asarray(groups)
+    if known.any() and not 0 <= group[known].min() <= group[known].max() < kinds:
+        raise ValueError(f"groups of detectors are {group[known].min()} to {group[known].max()}; expected 0 to "
+                         f"{kinds - 1}")
     generator = np.random.default_rng(seed)
     drawn = [generator.choice(len(angles), units, replace=False) for _ in range(draws)]
-    drawn = [some[~np.isnan(angles[some])] for some in drawn]
+    drawn = [some[known[some]] for some in drawn]
     within = [[angles[some[group[some] == kind]] for kind in range(kinds)] for some in drawn]
+    chance = [[2 * math.pi * generator.random(len(angle)) for angle in parts] for parts in within]
     return Coverage(np.array([len(some) for some in drawn]),
-                    np.array([np.mean([largest_gap(angle) for angle in parts]) for parts in within]),
-                    np.array([np.mean([covered(angle) for angle in parts]) for parts in within]))
+                    *(np.array([np.mean([measure(angle) for angle in parts]) for parts in every])
+                      for measure, every in ((largest_gap, within), (covered, within), (largest_gap, chance))))
 
 
 class Ring(NamedTuple):

@@ -296,24 +296,44 @@ class CurveProfile:
     """Held-out images whose orbits are the second witness."""
     turned_points: int = 20
     """Points in each of them."""
-    key_group: str = "D_4"
-    key_steps: int = 300
-    """Group and training steps of the planted problem that response vectors are tried on."""
-    key_seeds: int = 2
 
 
 CURVE_PROFILES = {profile.name: profile for profile in (
     CurveProfile("smoke", points_per_image=8, latents=160, k=8, steps=40, batch_size=128, radii=(6.0, 16.0),
-                 turned_images=10, turned_points=16, crosscoder_seeds=1, key_group="C_4", key_steps=200, key_seeds=1),
+                 turned_images=10, turned_points=16, crosscoder_seeds=1),
     CurveProfile("book"),
     CurveProfile("inception", network="googlenet", branches=(128, 192, 96, 64), points_per_image=60, latents=1024, k=32,
                  steps=400, batch_size=1024, lr=2e-3, seeds=3, radii=(6.0, 10.0, 16.0, 26.0, 42.0), turned_images=80,
-                 turned_points=40, key_group="D_8", key_steps=600, key_seeds=3),
+                 turned_points=40),
     CurveProfile("paper", network="inceptionv1", branches=(128, 192, 96, 64), points_per_image=10, latents=4096, k=32,
                  steps=12_000, batch_size=4096, lr=5e-4, seeds=5, radii=(6.0, 10.0, 16.0, 26.0, 42.0),
-                 turned_images=2000, turned_points=10, key_group="D_16", key_steps=6000, key_seeds=10),
+                 turned_images=2000, turned_points=10),
 )}
 """All profiles of the chapter on curve detectors, by name."""
+
+
+@dataclass(frozen=True)
+class ResponseProfile:
+    """Settings of chapter 17: the planted problem that response vectors are tried on. All else is the run's.
+
+    >>> RESPONSE_PROFILES["inception"].group
+    'D_8'
+    """
+
+    name: str
+    group: str = "D_4"
+    steps: int = 300
+    """Of training."""
+    seeds: int = 2
+
+
+RESPONSE_PROFILES = {profile.name: profile for profile in (
+    ResponseProfile("smoke", group="C_4", steps=200, seeds=1),
+    ResponseProfile("book"),
+    ResponseProfile("inception", group="D_8", steps=600, seeds=3),
+    ResponseProfile("paper", group="D_16", steps=6000, seeds=10),
+)}
+"""All profiles of the chapter on response vectors, by name."""
 
 
 def get_curve_profile(profile: str | CurveProfile, /, **changes: Any) -> CurveProfile:
@@ -341,6 +361,15 @@ def get_key_profile(profile: str | KeyProfile, /, **changes: Any) -> KeyProfile:
     3
     """
     return _changed(profile, KEY_PROFILES, KeyProfile, changes)
+
+
+def get_response_profile(profile: str | ResponseProfile, /, **changes: Any) -> ResponseProfile:
+    """The profile of chapter 17 with this name, or the given one, with some fields changed; ValueError for others.
+
+    >>> get_response_profile("smoke", seeds=3).seeds
+    3
+    """
+    return _changed(profile, RESPONSE_PROFILES, ResponseProfile, changes)
 
 
 def get_scene_profile(profile: str | SceneProfile, /, **changes: Any) -> SceneProfile:

@@ -1,9 +1,7 @@
-"""What is read off a study of curve detectors: coverage at equal numbers, predictions of symmetry, neurons taken apart,
-and response vectors beside the crosscoder."""
+"""What is read off a study of curve detectors: coverage at equal numbers, predictions of symmetry, neurons in parts."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,9 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from groupcc_lite.answers import agreement
-from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
-from groupcc_lite.groups import FiniteGroup, rotations_of
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.groups import rotations_of
 from groupcc_lite.responses import (
     Contributions,
     Members,
@@ -25,12 +22,9 @@ from groupcc_lite.responses import (
     coverage_at,
     largest_parts,
     orbit_members,
-    response_vectors,
     two_directions,
 )
-from groupcc_lite.runs import Run
 from groupcc_lite.studies.curves import CurveStudy, Detectors
-from groupcc_lite.symmetry import max_cosine, profile_stabilisers, self_similarity
 
 STRONGEST = 64
 """At most so many detectors make predictions, those that photographs excite most."""
@@ -44,7 +38,7 @@ class EqualNumbers(NamedTuple):
     """How well sets of units cover the circle if each has as many: arrays have a row for each seed, of all its draws.
 
     >>> EqualNumbers._fields
-    ('units', 'detectors', 'gap', 'covered', 'gap_of_kind', 'gap_of_curvature')
+    ('units', 'detectors', 'gap', 'covered', 'gap_of_kind', 'gap_of_curvature', 'by_chance')
     """
 
     units: int
@@ -57,31 +51,35 @@ class EqualNumbers(NamedTuple):
     """Largest gap within a kind and polarity, the mean over these."""
     gap_of_curvature: Float[np.ndarray, "s k"]
     """The same within a curvature."""
+    by_chance: dict[str, Float[np.ndarray, "s k"]]
+    """The three gaps by name, for as many uniformly random directions of the same kinds and curvatures."""
 
 
-def at_equal_numbers(found: Sequence[Detectors], count: int, *, draws: int = 100) -> EqualNumbers:
-    """Coverage by `count` units drawn from a set, many times and for every seed of it; ValueError for smaller sets.
+def at_equal_numbers(found: Sequence[Detectors], count: int, *, styles: int, curvatures: int,
+                     draws: int = 100) -> EqualNumbers:
+    """Coverage by `count` units drawn from a set, many times and for every seed of it.
+
+    `styles`: how many kinds and polarities of stimuli there are; `curvatures`: how many above 0. Detectors of each are
+    looked for in every set, whether it has them or not. ValueError for sets with fewer units.
 
     >>> import math
     >>> from groupcc_lite.responses import Tuning, Turning, neuron_units
     >>> at = torch.tensor([0.0, math.pi])
-    >>> tuning, yes = Tuning(at, at.long(), at, at.long(), *[at] * 6), torch.tensor([True, True])
-    >>> found = Detectors(neuron_units(2), tuning, Turning(at[:, None], at), yes, yes)
-    >>> at_equal_numbers([found], 2, draws=1).gap.round().tolist()
-    [[180.0]]
+    >>> tuning = Tuning(at, at.long() * 0, at, at.long() * 0 + 1, *[at] * 6)
+    >>> found = Detectors(neuron_units(2), tuning, Turning(at[:, None], at), at >= 0, at >= 0)
+    >>> equal = at_equal_numbers([found], 2, styles=2, curvatures=1, draws=1)
+    >>> equal.gap.round().tolist(), equal.gap_of_kind.round().tolist()  # nobody has the second style
+    ([[180.0]], [[270.0]])
     """
-    styles = int(max(each.tuning.style.max() for each in found)) + 1
-    rows = int(max(each.tuning.row.max() for each in found)) + 1
-    every, of_kind, of_curvature = ([coverage_at(each.directions, count, groups=group(each), kinds=kinds, draws=draws,
-                                                 seed=number) for number, each in enumerate(found)]
-                                    for kinds, group in ((1, lambda each: None),
-                                                         (styles, lambda each: each.tuning.style.numpy()),
-                                                         (max(1, rows - 1), lambda each: each.tuning.row.numpy() - 1)))
-    units = round(float(np.mean([each.units.count for each in found])))
-    return EqualNumbers(units, np.stack([each.detectors.astype(float) for each in every]),
-                        *(np.degrees(np.stack([each.gap for each in every])),
-                          np.stack([each.covered for each in every])),
-                        *(np.degrees(np.stack([each.gap for each in part])) for part in (of_kind, of_curvature)))
+    groups = dict(gap=(1, lambda each: None), gap_of_kind=(styles, lambda each: each.tuning.style.numpy()),
+                  gap_of_curvature=(curvatures, lambda each: each.tuning.row.numpy() - 1))  # row 0 is straight
+    made = {name: [coverage_at(each.directions, count, groups=group(each), kinds=kinds, draws=draws, seed=number)
+                   for number, each in enumerate(found)] for name, (kinds, group) in groups.items()}
+    gaps, by_chance = ({name: np.degrees(np.stack([getattr(each, field) for each in of_seeds]))
+                        for name, of_seeds in made.items()} for field in ("gap", "gap_by_chance"))
+    return EqualNumbers(round(float(np.mean([each.units.count for each in found]))),
+                        np.stack([each.detectors.astype(float) for each in made["gap"]]),
+                        covered=np.stack([each.covered for each in made["gap"]]), **gaps, by_chance=by_chance)
 
 
 class Predicted(NamedTuple):
@@ -106,10 +104,10 @@ class Predicted(NamedTuple):
     without that by nothing."""
     share: Float[np.ndarray, " u"]
     """At equal numbers: of each detector's predictions, the share that is present, the mean over draws."""
-    unturned: float
-    """The same for the detector as it is: what can be expected of a set that has it, in its own words."""
+    unturned: Float[np.ndarray, " u"]
+    """The same for the detector as it is, a yardstick: some set may have the detector and not its turned copies."""
     by_chance: float
-    """The same if the candidates' directions were dealt out anew."""
+    """The mean share if the directions of the detectors among the candidates were dealt out anew among them."""
 
 
 def strongest(found: Detectors, count: int = STRONGEST) -> Int[Tensor, " k"]:
@@ -128,8 +126,8 @@ def strongest(found: Detectors, count: int = STRONGEST) -> Int[Tensor, " k"]:
 def bar_of_random_weights(study: CurveStudy, found: Detectors) -> float:
     """How close the neurons of the network with random weights come to what these detectors of the last layer predict.
 
-    `BAR` of the predictions have none that is closer. They are asked about the same places of the same photographs.
-    ValueError if there are no detectors.
+    `BAR` of all predictions together have none that is closer. They are asked about the same places of the same
+    photographs. ValueError if there are no detectors.
 
     >>> import tempfile
     >>> from groupcc_lite.runs import get_curve_profile
@@ -147,13 +145,13 @@ def bar_of_random_weights(study: CurveStudy, found: Detectors) -> float:
     return float(torch.nanquantile(orbit_members(_base(study, found)[1], random, study.main.group).correlation, BAR))
 
 
-def predicted(study: CurveStudy, found: Detectors, candidates: Detectors, bar: float, count: int, *, draws: int = 50,
-              seed: int = 0) -> Predicted:
+def predicted(study: CurveStudy, found: Detectors, candidates: Detectors, bar: float, count: int, *,
+              weights: str = "trained", draws: int = 50, seed: int = 0) -> Predicted:
     """Whether the detectors `found` in the last layer have their other orientations among candidates.
 
-    `found` and the candidates are other units, or a detector would be its own closest match. `bar` is that of
-    `bar_of_random_weights`; `count` candidates are drawn `draws` times, so that sets can be compared. ValueError for
-    fewer candidates, and if there are no detectors.
+    `found` and the candidates are other units, or a detector would be its own closest match; `weights`: those of the
+    network that candidates are units of. `bar` is that of `bar_of_random_weights`; `count` candidates are drawn
+    `draws` times, so that sets can be compared. ValueError for fewer candidates, and if there are no detectors.
 
     >>> import tempfile
     >>> from groupcc_lite.runs import get_curve_profile
@@ -171,7 +169,7 @@ def predicted(study: CurveStudy, found: Detectors, candidates: Detectors, bar: f
         raise ValueError(f"count is {count}; expected at most {candidates.units.count}, the number of candidates")
     G, n = study.main.group, rotations_of(study.main.group) or 1
     chosen, base = _base(study, found)
-    heard = candidates.units.of_orbits(study.turned(study.layers[-1]))
+    heard = candidates.units.of_orbits(study.turned(study.layers[-1], weights))
     table = torch.stack([part.nan_to_num(-torch.inf) for part in correlations_by_element(base, heard, G)], 1)
     wanted = found.tuning.direction[chosen][:, None] + 2 * torch.pi * torch.arange(n) / n
     generator = torch.Generator().manual_seed(seed)
@@ -182,17 +180,25 @@ def predicted(study: CurveStudy, found: Detectors, candidates: Detectors, bar: f
         closest, which = table[:, :n, drawn].max(2)
         present = (closest > bar) & _within(directions[drawn][which] - wanted, torch.pi / n)
         shares.append(present[:, 1:].double().mean(1))
-        unturned.append(present[:, 0].double().mean())
+        unturned.append(present[:, 0].double())
         above.append((closest > bar)[:, 1:].double().mean())
         for _ in range(max(1, DEALS // draws)):
-            dealt = directions[drawn][torch.randperm(count, generator=generator)]
+            dealt = _dealt(directions[drawn], generator)
             hit = (closest > bar) & _within(dealt[which] - wanted, torch.pi / n)
             counts += torch.tensor([hit[:, 1:].double().mean(), 1.0], dtype=torch.double)
     value, partner = table.max(2)
     whole = (value[:, :n] > bar) & _within(directions[partner[:, :n]] - wanted, torch.pi / n)
     return Predicted(chosen, Members(value.where(value > -torch.inf, torch.nan), partner), whole,
                      float(torch.stack(above).mean()), torch.stack(shares).mean(0).numpy(),
-                     float(torch.stack(unturned).mean()), float(counts[0] / counts[1]))
+                     torch.stack(unturned).mean(0).numpy(), float(counts[0] / counts[1]))
+
+
+def _dealt(directions: Float[Tensor, " k"], generator: torch.Generator) -> Float[Tensor, " k"]:
+    """Directions in another order; NaN stays where it is, since chance is not about who is a detector."""
+    known = torch.nonzero(~directions.isnan()).flatten()
+    dealt = directions.clone()
+    dealt[known] = directions[known[torch.randperm(len(known), generator=generator)]]
+    return dealt
 
 
 def _base(study: CurveStudy, found: Detectors) -> tuple[Int[Tensor, " u"], Float[Tensor, "n g u"]]:
@@ -320,97 +326,3 @@ def _at_best_activations(study: CurveStudy, found: Detectors, unit: int) -> Floa
 def _vector_strength(r: Float[Tensor, "u d"]) -> Float[Tensor, " u"]:
     angle = 2 * torch.pi * torch.arange(r.shape[1]) / r.shape[1]
     return ((r * torch.exp(1j * angle)).sum(1) / r.sum(1)).abs()
-
-
-# ------------------------------------------------------------------------------------------ response vectors
-
-class ByResponses(NamedTuple):
-    """Features compared by their responses, beside the same features compared by their dictionary vectors.
-
-    >>> ByResponses._fields
-    ('said', 'written', 'agreement', 'agreement_right', 'agreement_chance', 'same', 'same_right', 'same_chance')
-    """
-
-    said: Float[Tensor, "m m"]
-    """Similarity by responses."""
-    written: Float[Tensor, "m m"]
-    """Similarity of dictionary vectors."""
-    agreement: float
-    """Rank correlation of the two, over pairs."""
-    agreement_right: float
-    """The same if responses are moved from the right."""
-    agreement_chance: float
-    """The same if features change places with others that respond about as strongly."""
-    same: float
-    """Share of features with the same stabiliser on both sides."""
-    same_right: float
-    """The same if responses are moved from the right."""
-    same_chance: float
-    """The same if labels were paired at random."""
-
-
-def by_responses(run: Run, coder: GroupCrosscoder | FittedCrosscoder, sae: GroupCrosscoder,
-                 features: Sequence[int] | Int[np.ndarray, " m"]) -> ByResponses:
-    """Compare these features of `sae`, by what they say to held-out orbits, with the blocks that `coder` writes.
-
-    `coder` has the same latents in the same order: the SAE with fitted blocks, or the crosscoder itself.
-
-    >>> import tempfile
-    >>> work = tempfile.TemporaryDirectory()
-    >>> run = Run("smoke", group="C_4", drawings=16, points_per_image=4, latents=16, k=4, steps=3, batch_size=16,
-    ...           work=work.name)
-    >>> coder = run.coder()
-    >>> by_responses(run, coder, coder, np.flatnonzero(run.evaluate(coder).frequency > 0)[:5]).said.shape
-    torch.Size([5, 5])
-    >>> work.cleanup()
-    """
-    G, orbits = run.group, run.orbits("held-out")
-    left, right = (response_vectors(sae, orbits, G, features, side=side) for side in ("left", "right"))
-    D = coder.dictionary.detach()[torch.as_tensor(np.asarray(features))]
-    said, turned, written = left.similarity().cpu(), right.similarity().cpu(), max_cosine(D, G).cpu()
-    order = _among_alike(left.norms.cpu().numpy(), run.seed)
-    ours, lefts, rights = (_labels(c, G) for c in (self_similarity(D, G), left.self_similarity(),
-                                                   right.self_similarity()))
-    same, chance = agreement(ours, lefts)
-    return ByResponses(said, written, _rank_correlation(said, written), _rank_correlation(turned, written),
-                       _rank_correlation(said[order][:, order], written), same, agreement(ours, rights)[0], chance)
-
-
-def reads_what_it_writes(coder: GroupCrosscoder) -> GroupCrosscoder:
-    """A copy whose latents are read by their own dictionary vectors: another opinion of what a feature is about.
-
-    Labels by drawn shapes come from encoders. Who compares encoders with dictionary vectors must hear both sides.
-
-    >>> from groupcc_lite.coders import SparseAutoencoder
-    >>> copy = reads_what_it_writes(SparseAutoencoder(3, 5))
-    >>> torch.allclose(copy.W_e.norm(dim=1), torch.ones(5))
-    True
-    """
-    other = copy.deepcopy(coder)
-    with torch.no_grad():
-        other.W_e.copy_(torch.nn.functional.normalize(coder.W_d[:, 0], dim=1))
-        other.b_e.zero_()
-    return other
-
-
-def _rank_correlation(a: Float[Tensor, "m m"], b: Float[Tensor, "m m"]) -> float:
-    from scipy.stats import spearmanr  # slow to import
-
-    upper = tuple(torch.triu_indices(len(a), len(a), 1))
-    return float(spearmanr(a[upper].numpy(), b[upper].numpy()).statistic)
-
-
-def _among_alike(strength: Float[np.ndarray, " m"], seed: int, bins: int = 10) -> Int[np.ndarray, " m"]:
-    """A permutation within tenths of the features by strength."""
-    generator, order = np.random.default_rng(seed), np.empty(len(strength), dtype=int)
-    for alike in np.array_split(np.argsort(strength), bins):
-        order[alike] = generator.permutation(alike)
-    return order
-
-
-def _labels(c: Float[Tensor, "m g"], G: FiniteGroup) -> list[str]:
-    """Stabilisers by name; features that never respond have none, and agree with nobody."""
-    heard = ~c.isnan().any(1).cpu().numpy()
-    found = iter(profile_stabilisers(c.cpu()[heard], G))
-    labels = [str(next(found).subgroup.elements) if each else f"silent {number}" for number, each in enumerate(heard)]
-    return labels

@@ -186,9 +186,9 @@ def test_photographs_that_the_smallest_turns_silence_are_no_witness():
     assert rule_by_hand(near=0.0, after=0.0) == (True, False)
 
 
-@pytest.mark.parametrize("field", [*Tuning._fields, "near", "after", "strength"])
+@pytest.mark.parametrize("field", [*sorted({*Tuning._fields} - {"row"}), "near", "after", "strength"])
 def test_what_is_not_known_confirms_nothing(field):
-    if field in ("style", "row", "direction", "two"):  # no criterion asks for these
+    if field in ("style", "direction", "two"):  # no criterion asks for these
         assert rule_by_hand(**{field: math.nan}) == (True, True)
     else:
         assert not rule_by_hand(**{field: math.nan})[1]

@@ -10,6 +10,7 @@ import torch
 
 from groupcc_lite import coders
 from groupcc_lite.base import Cache
+from groupcc_lite.groups import rotations_of
 from groupcc_lite.orbits import read_at, store
 from groupcc_lite.responses import (
     UNTRAINED,
@@ -18,7 +19,6 @@ from groupcc_lite.responses import (
     arc_tuning,
     contributions,
     neuron_units,
-    response_vectors,
     turning_profile,
 )
 from groupcc_lite.runs import get_curve_profile
@@ -29,11 +29,8 @@ from groupcc_lite.studies import (
     CurveStudy,
     at_equal_numbers,
     bar_of_random_weights,
-    by_responses,
-    curve_findings,
     double_neurons,
     predicted,
-    reads_what_it_writes,
     strongest,
     take_apart,
 )
@@ -213,7 +210,7 @@ def test_members_that_were_planted_are_present_and_others_missing(study):
     assert found.members.correlation[0, [0, 1, 3]].min() > 0.99
     assert found.members.partner[0, [0, 1, 3]].tolist() == [0, 1, 2]
     assert found.present.tolist() == [[True, True, False, True]]
-    assert found.share.tolist() == pytest.approx([2 / 3]) and found.unturned == 1
+    assert found.share.tolist() == pytest.approx([2 / 3]) and found.unturned.tolist() == [1]
     nobody = one._replace(confirmed=torch.tensor([False]))
     with pytest.raises(ValueError, match="symmetry predicts nothing"):
         fulfilled(study, nobody, three)
@@ -234,7 +231,7 @@ def test_members_with_other_directions_or_too_unlike_are_not_present(study):
     noise = torch.rand(len(study.turned(LAST)) * study.main.group.order, 3, generator=torch.Generator().manual_seed(0))
     strangers = three._replace(units=Units("strangers", 3, lambda flat: noise))
     found = fulfilled(study, one, strangers)
-    assert not found.present.any() and found.share.tolist() == [0] and found.above == found.unturned == 0
+    assert not found.present.any() and found.share.tolist() == found.unturned.tolist() == [0] and found.above == 0
 
 
 def test_chance_of_predictions_by_hand(study):
@@ -244,11 +241,38 @@ def test_chance_of_predictions_by_hand(study):
     assert found.share.tolist() == [1] and found.by_chance == pytest.approx(0.25, abs=0.06)
 
 
+def test_chance_is_not_lowered_by_candidates_that_are_no_detectors(study):
+    """Two of four members are detectors. Directions are dealt out among these: right in one of two deals, for one of
+    the three predictions; with directions dealt to anybody it would be half as often."""
+    one, four = planted(study, [0]), planted(study, [0, 1, 2, 3])
+    two = four._replace(confirmed=torch.tensor([True, True, False, False]))
+    found = fulfilled(study, one, two, draws=300)
+    assert found.share.tolist() == pytest.approx([1 / 3])
+    assert found.by_chance == pytest.approx(1 / 6, abs=0.04)
+
+
+def test_turns_of_the_group_turn_arcs_to_the_directions_that_predictions_ask_for(study):
+    """r^h moves an arc of direction 0 to direction 2 pi h / n, by pixels."""
+    action, shown = study.main.action, study.stimuli
+    n, bent = rotations_of(action.group), shown.curvature > 0
+    same = bent & (shown.kind == shown.kind[bent][0]) & (shown.polarity == shown.polarity[bent][0])
+    order = shown.direction[same].argsort()
+    arcs = shown.images[same][order]
+    assert len(arcs) % n == 0
+    size = arcs.shape[-1] // 2  # the middle of the image, where no corner comes in
+    turned = action.images(arcs[:1], size=size)[:, 0]
+    cut = (arcs.shape[-1] - size) // 2
+    wanted = arcs[:, :, cut:cut + size, cut:cut + size]
+    for h in range(n):
+        apart = (turned[h] - wanted).square().mean((1, 2, 3))
+        assert int(apart.argmin()) == h * len(arcs) // n
+
+
 def test_fewer_candidates_hold_fewer_members(study):
     """Two of four candidates: the three other poses are there in half of the draws each."""
     one, four = planted(study, [0]), planted(study, [0, 1, 2, 3])
     found = fulfilled(study, one, four, 2, draws=300)
-    assert found.share[0] == pytest.approx(0.5, abs=0.06) and found.unturned == pytest.approx(0.5, abs=0.1)
+    assert found.share[0] == pytest.approx(0.5, abs=0.06) and found.unturned[0] == pytest.approx(0.5, abs=0.1)
     assert found.present.all()  # among all of them
 
 
@@ -352,54 +376,48 @@ def test_parts_of_a_neuron_and_the_rest_are_the_reconstruction(study):
     assert two.double[doubles].all() and len(two.apart) == 120
 
 
+def equal_numbers(study, found, count, **settings):
+    styles, rows = study.stimuli.table(torch.zeros(len(study.stimuli), 1)).shape[1:3]
+    return at_equal_numbers(found, count, styles=styles, curvatures=rows - 1, **settings)
+
+
 def test_equal_numbers_are_drawn_for_every_seed(study):
     found = [study.detectors(LAST, study.units(LAST, "SAE, TopK", number)) for number in range(2)]
     for each in found:  # all there are
-        more = at_equal_numbers([each], each.units.count, draws=2)
+        more = equal_numbers(study, [each], each.units.count, draws=2)
         assert more.detectors.tolist() == [[int(each.confirmed.sum())] * 2]
     with pytest.raises(ValueError, match="units is 1000000"):
-        at_equal_numbers(found, 10**6, draws=2)
-    more = at_equal_numbers(found, 5, draws=2)
+        equal_numbers(study, found, 10**6, draws=2)
+    more = equal_numbers(study, found, 5, draws=2)
     assert more.units == round(np.mean([each.units.count for each in found]))
-    equal = at_equal_numbers(found, 10, draws=5)
+    equal = equal_numbers(study, found, 10, draws=5)
     assert equal.gap.shape == equal.detectors.shape == (2, 5) and (equal.detectors <= 10).all()
-    for gap in (equal.gap, equal.gap_of_kind, equal.gap_of_curvature):
-        assert ((gap > 0) & (gap <= 360)).all()
-    assert (equal.gap_of_kind >= equal.gap).all() and (equal.gap_of_curvature >= equal.gap).all()
+    for name in ("gap", "gap_of_kind", "gap_of_curvature"):
+        for values in (getattr(equal, name), equal.by_chance[name]):
+            assert values.shape == (2, 5) and ((values > 0) & (values <= 360)).all()
+    assert (equal.gap_of_kind >= equal.gap).all()
 
 
-def test_features_are_compared_by_both_sides(study):
-    coder = study.main.coder()
-    alive = np.flatnonzero(study.main.evaluate(coder).frequency > 0)
-    found = by_responses(study.main, coder, coder, alive)
-    assert found.said.shape == found.written.shape == (len(alive),) * 2
-    assert -1 <= found.agreement <= 1
-    assert all(0 <= share <= 1 for share in (found.same, found.same_right, found.same_chance))
-    assert -1 <= found.agreement_chance <= 1 and -1 <= found.agreement_right <= 1
-    said = response_vectors(coder, study.main.orbits("held-out"), study.main.group, alive)
-    torch.testing.assert_close(found.said, said.similarity(), atol=1e-5, rtol=0)
-    if all((study.main.group.table == study.main.group.table.T).flatten()):
-        assert found.same == found.same_right  # sides differ by inverses
+def test_gaps_within_kinds_and_curvatures_by_hand(study):
+    """Eight detectors, 45 degrees apart: four of style 0, four of style 3, all of the second of two curvatures.
 
-
-def test_chance_of_agreement_keeps_who_responds_strongly():
-    """Features change places within tenths by strength, and nowhere else."""
-    strength = np.random.default_rng(0).random(100)
-    order = curve_findings._among_alike(strength, 0)
-    rank = strength.argsort().argsort() // 10
-    assert sorted(order) == list(range(100)) and (rank[order] == rank).all() and (order != np.arange(100)).any()
-    a = torch.rand(100, 100, generator=torch.Generator().manual_seed(0))
-    assert curve_findings._rank_correlation(a, a) == pytest.approx(1)
-    assert abs(curve_findings._rank_correlation(a[order][:, order], a)) < 0.1
-
-
-def test_a_latent_is_read_by_what_it_writes(study):
-    coder = study.main.coder()
-    other = reads_what_it_writes(coder)
-    x = torch.randn(5, coder.channels)
-    wanted = (x * coder.scale - coder.b) @ torch.nn.functional.normalize(coder.W_d[:, 0], dim=1).T
-    torch.testing.assert_close(other.preactivations(x), wanted, atol=1e-5, rtol=1e-4)
-    assert not torch.equal(other.W_e, coder.W_e)  # the coder itself is as it was
+    Within a style gaps are 90, and 360 for the two styles that nobody has; 45 for one curvature and 360 for the other.
+    """
+    at = 2 * math.pi * torch.arange(8) / 8
+    nothing = torch.zeros(8)
+    tuning = arc_tuning(torch.rand(8, 1, 2, 4), [0.0, 0.1])._replace(
+        direction=at, style=3 * (torch.arange(8) % 2), row=torch.full((8,), 2))
+    yes = torch.ones(8, dtype=torch.bool)
+    some = type(study.detectors(LAST, neuron_units([0])))(neuron_units(8), tuning, Turning(nothing[:, None], nothing),
+                                                          yes, yes)
+    equal = at_equal_numbers([some], 8, styles=4, curvatures=2, draws=1)
+    assert equal.gap[0, 0] == pytest.approx(45) and equal.gap_of_kind[0, 0] == pytest.approx((90 + 360) / 2)
+    assert equal.gap_of_curvature[0, 0] == pytest.approx((45 + 360) / 2)
+    chance = at_equal_numbers([some], 8, styles=4, curvatures=2, draws=300).by_chance
+    assert chance["gap"].mean() > 90  # evenly spread ones leave less
+    assert chance["gap_of_kind"].mean() > chance["gap"].mean() / 2 + 180
+    with pytest.raises(ValueError, match="groups of detectors are 0 to 3; expected 0 to 1"):
+        at_equal_numbers([some], 8, styles=2, curvatures=2)
 
 
 def test_the_report_says_what_was_studied(study):
