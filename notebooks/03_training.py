@@ -28,8 +28,8 @@
 # - how to judge a crosscoder: variance explained per block, beside a linear map; L0; dead latents,
 # - that a sparse autoencoder is the crosscoder of the trivial group,
 # - how far such numbers can be trusted, and whether features come back in another training,
-# - in the appendices: why the sparsity weight $\lambda$ means nothing without the scale of the activations, and how ReLU
-#   with an L1 penalty compares with TopK.
+# - in the appendices: how far the numbers move with other images and budgets, why the sparsity weight $\lambda$ means
+#   nothing without the scale of the activations, and how ReLU with a penalty compares with TopK.
 #
 # **You need** {doc}`02_orbits`: orbit vectors, exact and resampled elements, the linear reference.
 #
@@ -44,8 +44,8 @@
 #
 # Later chapters need *One block in, all blocks out*, *The objective*, *How good is it?*, *Does it depend on the
 # seed?* and the definition at the head of *How sparse is it?*: half an hour. *The trivial group* is one sentence: with
-# one element, all this is a sparse autoencoder. The appendices are for coders with the penalty of the paper (L1), which
-# only {doc}`chapter 14 <14_answer_key>` has.
+# one element, all this is a sparse autoencoder. The first appendix is for those who doubt the numbers. The other two
+# are for coders with the penalty of the paper (L1), which only {doc}`chapter 14 <14_answer_key>` has.
 # ```
 
 # %% tags=["bootstrap", "remove-cell"]
@@ -177,9 +177,10 @@ assert fresh(x).reconstruction.shape == x.shape == (4, G.order, d)
 # **Reconstruction** counts all blocks alike. The encoder has seen one of them. For the others it can only do as well
 # as $x[e]$ determines them.
 #
-# **Sparsity**, the *L1 penalty*, adds up the lengths of all contributions: latent $i$ adds the vector $f_i W_{d,i}$, and its length is
-# $f_i \lVert W_{d,i}\rVert$, because ReLU keeps $f_i \ge 0$. The norm has to be there. Without it, the coder
-# could halve every $f_i$ and double every $W_{d,i}$: the same reconstruction, half the penalty.
+# **Sparsity** is a penalty, the *L1 penalty*: it adds up the lengths of all contributions. Latent $i$ adds the vector
+# $f_i W_{d,i}$, and its length is $f_i \lVert W_{d,i}\rVert$, because ReLU keeps $f_i \ge 0$. So what is not needed is
+# best set to zero. The norm has to be there. Without it, the coder could halve every $f_i$ and double every
+# $W_{d,i}$: the same reconstruction, half the penalty.
 #
 # **Which norm?** $\lVert W_{d,i}\rVert$ is the norm of the whole vector, all blocks concatenated. Crosscoders between
 # layers {cite:p}`lindsey2024crosscoders` add up the norms of the blocks instead. That choice makes it cheaper to
@@ -201,17 +202,21 @@ assert torch.allclose(total, reconstruction + strength * sparsity, rtol=1e-4)
 assert torch.allclose(parts["reconstruction"], reconstruction, rtol=1e-4)
 
 # %% [markdown]
-# The coders of this book have no such penalty. **{term}`TopK`** {cite:p}`gao2024scaling` enforces sparsity instead of paying for it. Of all latents, the $k$ with the
-# largest contribution $f_i \lVert W_{d,i} \rVert$ stay, the rest are set to zero. **{term}`BatchTopK`**
-# {cite:p}`bussmann2024batchtopk` keeps the $kB$ largest of a batch of $B$ samples, so that a difficult sample may use
-# more latents than an easy one. Both drop the second term of {eq}`eq-loss`. They have another one instead,
+# ### In place of the penalty
+#
+# Most coders of this book are not charged for what is active; it is cut off. **{term}`TopK`**
+# {cite:p}`gao2024scaling` keeps the $k$ latents with the largest contribution $f_i \lVert W_{d,i} \rVert$, and sets
+# the rest to zero. **{term}`BatchTopK`** {cite:p}`bussmann2024batchtopk` keeps the $kB$ largest of a batch of $B$
+# samples, so that a difficult sample may use more latents than an easy one. Both drop the second term of
+# {eq}`eq-loss`. They have another one instead,
 #
 # $$ L_{\text{aux}} = \alpha \, \Big\lVert \, x - \hat x - \sum_{i \in \text{dead}} z_i W_{d,i} \Big\rVert^2 ,
 #   \qquad \alpha = \tfrac1{32} , $$ (eq-aux)
 #
-# where $z$ holds the strongest pre-activations (what goes into $\mathrm{sparse}$) among the *dead* latents, those that have
-# not {term}`fired <firing>`, that is, been above zero, for long. A latent that is never selected gets no gradient and stays dead for ever. {eq}`eq-aux` lets
-# {term}`dead latents <dead latent>` learn what the living ones leave over, until they are strong enough to be selected.
+# where $z$ holds the strongest pre-activations (what goes into $\mathrm{sparse}$) among the *dead* latents, those that
+# have not {term}`fired <firing>`, that is, been above zero, for long. A latent that is never selected gets no gradient
+# and stays dead for ever. {eq}`eq-aux` lets {term}`dead latents <dead latent>` learn what the living ones leave over,
+# until they are strong enough to be selected.
 
 # %%
 sparse = GroupCrosscoder(G, d, m, activation="topk", k=8, seed=seed)
@@ -369,48 +374,8 @@ print(f"the loss fell by {100 * falls:.1f} % over the last third of the steps, i
 # images and steps buy, and not what a crosscoder of this size can do. More images would move it, and so would more
 # steps. The first panel of {numref}`fig-history` shows the same.
 #
-# Third, both at once: train again on other images. `run.fold(k)` holds out another part of all images; nothing is
-# extracted again. Every {term}`fold <held-out images>` has its own coders with their own seeds. They are shorter than
-# `run.coder()`, so look at how far a number moves, not only at the number. Seeds of one fold share all images, so the
-# interval is over the means of folds. They share most of their training images, which no such interval can account for.
-
-# %% tags=["hide-input"]
-measured = fold_measures(run)
-names = dict(
-    fve="variance explained, all blocks", fve_identity="untransformed block",
-    reference="linear reference, transformed blocks",
-    over_reference="crosscoder minus linear reference, transformed blocks",
-    l0="L0", dead="share of dead latents",
-    supported="features with a supported symmetry",
-    confirmed="features with one that the encoder confirms",
-    invariant="invariant features",
-    mirror_agreement="one mirror: decoder and encoder name the same axis",
-    mirror_chance="the same by chance",
-    purity_corrected="neighbours with the same label, corrected for chance")
-
-# %% tags=["hide-input"]
-rows = ["| quantity | mean | 95 % interval | spread over folds | over seeds |",
-        "|---|---|---|---|---|"]
-for key, label in names.items():
-    found = measured[key]
-    known = np.isfinite(found.mean)
-    if key not in ("l0", "over_reference"):  # a share, whatever t says for few folds
-        found = found._replace(interval=tuple(np.clip(found.interval, 0, 1)))
-    cells = [f"{value:.3f}" if np.isfinite(value) else "–" for value in (
-        found.mean, *found.interval, found.over_folds, found.over_seeds)]
-    rows.append(f"| {label} | {cells[0]} | {cells[1]} to {cells[2]} | {cells[3]} | "
-                f"{cells[4]} |")
-    report.number(f"folds_{key}", found.mean if known else None, note=f"folds: {label}",
-                  n=found.values.size, interval=found.interval if known else None,
-                  over=found.over)
-display(Markdown("\n".join(rows)))
-
-# %% [markdown]
-# Variance explained moves far more between folds than between seeds. A plus-minus over seeds alone, as in "$0.7406 \pm
-# 0.0003$" below, is no uncertainty. Numbers about features are the other way round: they hang on the seed as much as on
-# the images, and in these short trainings few features have a supported symmetry. Labels, axes and purity are the
-# subject of chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and {doc}`8 <08_axes>`; here see only how far to
-# trust them.
+# Third, both at once: [an appendix](#appendix-other-images-other-budgets) trains shorter coders on other
+# {term}`folds <held-out images>` of the images, and their variance explained moves far more than that of other seeds.
 
 # %% [markdown]
 # ## How sparse is it?
@@ -496,7 +461,7 @@ def replication(D, others, source):
 # %% [markdown]
 # Four pairs of coders: two seeds of the main coder; two seeds of shorter coders that were trained on one half of the
 # images; one on this half and one on the other, so that they have no image in common; and two seeds on the untrained
-# network.
+# network. `run.fold(k, of=2)` is the same run with one half of all images held out, first or second as $k$ says.
 
 # %%
 half, other_half = run.fold(0, of=2), run.fold(1, of=2)
@@ -542,50 +507,8 @@ with figures.house_style():
 # median cosine with another seed says how densely vectors lie in this space, not how much two coders agree. It cannot
 # be turned into a "cosine with a common truth" either: that would need matches that stand above their null.
 #
-# Does it change with the size of the dictionary, the length of training, or the number of images? One at a time, from
-# the coders of fold 0; the last row is the main coder:
-
-# %%
-fold = run.fold(0)
-few = len(fold.source("train")) // 5
-short = settings.fold_steps // 4
-sweep = {"fold": (fold, {}), "few_latents": (fold, dict(latents=m // 4)),
-         "few_steps": (fold, dict(steps=short)),
-         "few_images": (run.fold(0, images=few), {}), "long": (run, {})}
-
-# %%
-swept = {}
-print("latents   samples   images     fve   match   own dictionary   data points   "
-      "again")
-for name, (part, changes) in sweep.items():
-    judged, budget = part.orbits("held-out"), part.profile
-    pair = [features(part, start, **changes) for start in (seed, seed + 1)]
-    swept[name] = found = replication(*pair, judged)
-    fve = evaluate(part.coder(seed=seed, **changes), thinned(judged, 4096)).fve
-    samples = changes.get("steps", budget.steps) * budget.batch_size
-    medians = [f"{found[key].median():.3f}" for key in ("match", "own", "points")]
-    print(f"{changes.get('latents', m):7}   {samples:7}   {len(part.source()):6}   "
-          f"{fve:.3f}   {medians[0]}   {medians[1]:>14}   {medians[2]:>11}   "
-          f"{100 * found['above'].share:4.1f} %")
-
-# %%
-again = []
-for number in range(settings.folds):
-    part = run.fold(number)
-    D, others = (features(part, start) for start in list(fold_seeds(run, number))[:2])
-    found = replication(D, others, part.orbits("held-out"))
-    again.append([float(found["match"].median()), float(found["points"].median()),
-                  found["above"].share])
-over_parts = [uncertain(np.array(column)[:, None])
-              for column in zip(*again, strict=True)]
-what = ("match", "data points", "found again")
-for name, found in zip(what, over_parts, strict=True):
-    print(f"{name:11}   {found.mean:.3f}, over {settings.folds} folds "
-          f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
-
-# %% [markdown]
-# All columns rise and fall together. Longer training makes matches better, and data points come nearer to features,
-# too. Nothing that was tried here makes more than a few per cent of the features come back.
+# Does it change with the size of the dictionary, the length of training, or the number of images?
+# [An appendix](#how-many-features-come-back) tries one at a time, and finds no way to bring back more than a few.
 #
 # The quality hardly depends on the seed. The features do: the directions into which a coder of this size splits the
 # activations are to a large part its own choice, as has been found for language models too
@@ -648,10 +571,11 @@ assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
 #   place of the second.
 # - Judge a coder on held-out images, block by block, beside a linear map and beside the same network untrained. A plain
 #   share of variance says little, and none of it says that a symmetry was learned.
-# - Uncertainty is over images as well as seeds: coders of several folds, and the folds are what is counted.
 # - A best match needs its nulls: the same dictionary, data points, disjoint images, an untrained network.
 # - A sparse autoencoder is the crosscoder of the trivial group.
-# - From the appendices: $\lambda$ has the unit of an activation ({prf:ref}`prop-unit`), so fix the scale, and save it; L1
+# - From the first appendix: uncertainty is over images as well as seeds, so train coders on several folds, and count
+#   the folds.
+# - From the others: $\lambda$ has the unit of an activation ({prf:ref}`prop-unit`), so fix the scale, and save it; L1
 #   shrinks what it reconstructs, TopK does not.
 
 # %% [markdown]
@@ -669,6 +593,104 @@ assert profile != "book" or ratio.median() > 0.9 * G.order ** 0.5
 #
 # We have a dictionary with one block per transformation. {doc}`04_heatmaps` looks inside: how do a feature's blocks
 # relate to each other, and what does that say about its symmetry?
+
+# %% [markdown]
+# ## Appendix: other images, other budgets
+#
+# A number depends on the images as well as on the seed, so let us train again on other images. `run.fold(k)` holds out
+# another part of all images; nothing is extracted again. Every fold has its own coders with their own seeds. They are
+# shorter than `run.coder()`, so look at how far a number moves, not only at the number. Seeds of one fold share all
+# images, so the interval is over the means of folds. They share most of their training images, which no such interval
+# can account for.
+
+# %% tags=["hide-input"]
+measured = fold_measures(run)
+names = dict(
+    fve="variance explained, all blocks", fve_identity="untransformed block",
+    reference="linear reference, transformed blocks",
+    over_reference="crosscoder minus linear reference, transformed blocks",
+    l0="L0", dead="share of dead latents",
+    supported="features with a supported symmetry",
+    confirmed="features with one that the encoder confirms",
+    invariant="invariant features",
+    mirror_agreement="one mirror: decoder and encoder name the same axis",
+    mirror_chance="the same by chance",
+    purity_corrected="neighbours with the same label, corrected for chance")
+
+# %% tags=["hide-input"]
+rows = ["| quantity | mean | 95 % interval | spread over folds | over seeds |",
+        "|---|---|---|---|---|"]
+for key, label in names.items():
+    found = measured[key]
+    known = np.isfinite(found.mean)
+    if key not in ("l0", "over_reference"):  # a share, whatever t says for few folds
+        found = found._replace(interval=tuple(np.clip(found.interval, 0, 1)))
+    cells = [f"{value:.3f}" if np.isfinite(value) else "–" for value in (
+        found.mean, *found.interval, found.over_folds, found.over_seeds)]
+    rows.append(f"| {label} | {cells[0]} | {cells[1]} to {cells[2]} | {cells[3]} | "
+                f"{cells[4]} |")
+    report.number(f"folds_{key}", found.mean if known else None, note=f"folds: {label}",
+                  n=found.values.size, interval=found.interval if known else None,
+                  over=found.over)
+display(Markdown("\n".join(rows)))
+
+# %% [markdown]
+# Variance explained moves far more between folds than between seeds. A plus-minus over seeds alone, as in "$0.7406 \pm
+# 0.0003$" under *Does it depend on the seed?*, is no uncertainty. Numbers about features are the other way round: they
+# hang on the seed as much as on the images, and in these short trainings few features have a supported symmetry.
+# Labels, axes and purity are the subject of chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and
+# {doc}`8 <08_axes>`; here see only how far to trust them.
+#
+# ### How many features come back?
+#
+# *Does it depend on the seed?* looked for features in another coder, and found hardly any. Does that change with the
+# size of the dictionary, the length of training, or the number of images? One at a time, from the coders of fold 0; the
+# last row is the main coder:
+
+# %%
+fold = run.fold(0)
+few = len(fold.source("train")) // 5
+short = settings.fold_steps // 4
+sweep = {"fold": (fold, {}), "few_latents": (fold, dict(latents=m // 4)),
+         "few_steps": (fold, dict(steps=short)),
+         "few_images": (run.fold(0, images=few), {}), "long": (run, {})}
+
+# %%
+swept = {}
+print("latents   samples   images     fve   match   own dictionary   data points   "
+      "again")
+for name, (part, changes) in sweep.items():
+    judged, budget = part.orbits("held-out"), part.profile
+    pair = [features(part, start, **changes) for start in (seed, seed + 1)]
+    swept[name] = found = replication(*pair, judged)
+    fve = evaluate(part.coder(seed=seed, **changes), thinned(judged, 4096)).fve
+    samples = changes.get("steps", budget.steps) * budget.batch_size
+    medians = [f"{found[key].median():.3f}" for key in ("match", "own", "points")]
+    print(f"{changes.get('latents', m):7}   {samples:7}   {len(part.source()):6}   "
+          f"{fve:.3f}   {medians[0]}   {medians[1]:>14}   {medians[2]:>11}   "
+          f"{100 * found['above'].share:4.1f} %")
+
+# %% [markdown]
+# Fold 0 is one part of the images. The same search in every fold, with the settings of the first row:
+
+# %%
+again = []
+for number in range(settings.folds):
+    part = run.fold(number)
+    D, others = (features(part, start) for start in list(fold_seeds(run, number))[:2])
+    found = replication(D, others, part.orbits("held-out"))
+    again.append([float(found["match"].median()), float(found["points"].median()),
+                  found["above"].share])
+over_parts = [uncertain(np.array(column)[:, None])
+              for column in zip(*again, strict=True)]
+what = ("match", "data points", "found again")
+for name, found in zip(what, over_parts, strict=True):
+    print(f"{name:11}   {found.mean:.3f}, over {settings.folds} folds "
+          f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
+
+# %% [markdown]
+# All columns rise and fall together. Longer training makes matches better, and data points come nearer to features,
+# too. Nothing that was tried here makes more than a few per cent of the features come back.
 
 # %% [markdown]
 # ## Appendix: what λ means
