@@ -222,7 +222,7 @@ def examples(i, count=3):
             break
     return [seen(k) for k in best.values()]
 
-# %% mystnb={"figure": {"name": "fig-sum", "caption": "One activation as a sum. Top: the surroundings of the point, and its activation less b, what the SAE says when all latents are zero; all channels in a row. Below: the four latents with the largest shares, where each fires most in three other images (the dot is the point), and what each adds here. Each adds little. Last row: all latents that are not zero, added up. Red is above zero, blue below, in all rows alike."}, "image": {"alt": "Six rows. Each has small cut-outs of drawings on the left and a coloured strip on the right; the last strip, the sum over all latents, resembles the first."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-sum", "caption": "One activation as a sum. Top: the surroundings of the point, and its activation less b, what the SAE says when all latents are zero; all channels in a row. Below: the four latents with the largest shares, where each fires most in three other images (the dot is the point), and what each adds here. Each adds little. Last row: all latents that are not zero, added up. Orange is above zero, blue below, in all rows alike."}, "image": {"alt": "Six rows. Each has small cut-outs of drawings on the left and a coloured strip on the right; the last strip, the sum over all latents, resembles the first."}} tags=["hide-input"]
 with torch.no_grad():
     here = held_out.rows([row])[0, 0].cpu()
     codes = said[row]
@@ -243,8 +243,8 @@ with figures.house_style():
             ax.axis("off")
         for ax, picture in zip(line, pictures, strict=False):
             figures.points_on_image(picture.clamp(0, 1), np.zeros((1, 2)), ax)
-        line[3].imshow(values[None], aspect="auto", cmap="RdBu_r", vmin=-limit,
-                       vmax=limit)
+        line[3].imshow(values[None], aspect="auto", cmap=figures.DIVERGING,
+                       vmin=-limit, vmax=limit)
         line[3].set(xticks=[], yticks=[])
         line[3].set_title(name, fontsize=10, loc="left", pad=3)
     axes[0, 3].set_title(f"activation $x - b$, {len(here)} channels", fontsize=10,

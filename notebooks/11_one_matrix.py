@@ -411,7 +411,8 @@ def step_card(p):
         shown = images_held_out[scene, p % G.order], seen[p, scene], predicted[p, scene]
         for ax, picture in zip(line, shown, strict=False):
             ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
-        line[3].imshow(shown[2] - shown[1], cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+        line[3].imshow(shown[2] - shown[1], cmap=figures.DIVERGING, vmin=-0.5,
+                       vmax=0.5)
         for ax in line:
             ax.axis("off")
     return fig
@@ -430,7 +431,7 @@ figures.feature_stack(frames, [f"p = {p}" for p in steps],
 
 # %% [markdown]
 # First column: the image, turned. Second: what the base model makes of it. Third: what it makes of $M^p\psi(x)$, which
-# has never seen the turned image. Fourth: third minus second, red where $M$ adds light and blue where it takes light
+# has never seen the turned image. Fourth: third minus second, orange where $M$ adds light and blue where it takes light
 # away. At $p = 4$ the scene is upright again, and $M$ has been applied four times. The difference that is left there is
 # the difference between $M^4$ and $I$.
 #

@@ -257,14 +257,14 @@ def decoded_dictionary(base, k, count=6):
     changed = changed - model.decode(mean.repeat(count, 1))
     return changed[:, 0].unflatten(0, (count, G.order)).cpu(), top
 
-# %% mystnb={"figure": {"name": "fig-turned-dictionary", "caption": "Six latents of the equivariant SAE (rows of four, two to a line): what the dictionary vector, turned by M zero to three times, adds to the picture. Red adds light, blue takes it away. A feature that is equivariant turns with p; one that is invariant stays."}, "image": {"alt": "A grid of small pictures in red, white and blue. In each row of four the pattern of a latent turns by ninety degrees from picture to picture."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-turned-dictionary", "caption": "Six latents of the equivariant SAE (rows of four, two to a line): what the dictionary vector, turned by M zero to three times, adds to the picture. Orange adds light, blue takes it away. A feature that is equivariant turns with p; one that is invariant stays."}, "image": {"alt": "A grid of small pictures in orange, white and blue. In each row of four the pattern of a latent turns by ninety degrees from picture to picture."}} tags=["hide-input"]
 pictures, chosen_latents = decoded_dictionary(base, k)
 with figures.house_style():
     fig, axes = plt.subplots(3, 8, figsize=(7.4, 3.1))
     limit = float(pictures.abs().flatten().quantile(0.995))
     for place, picture in enumerate(pictures.flatten(0, 1)):
         ax = axes.flat[place]
-        ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        ax.imshow(picture, cmap=figures.DIVERGING, vmin=-limit, vmax=limit)
         ax.set(xticks=[], yticks=[])
         if place < 8:
             ax.set_title(f"$M^{place % 4} D$", fontsize=9.5)

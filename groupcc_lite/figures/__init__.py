@@ -31,6 +31,7 @@ from groupcc_lite.figures.probes import CODER_NAMES, error_lines, power_curves, 
 from groupcc_lite.figures.reference_run import published, published_numbers
 from groupcc_lite.figures.style import (
     BLUE,
+    DIVERGING,
     GREEN,
     INK,
     MUTED,
@@ -51,12 +52,11 @@ from groupcc_lite.figures.training import (
 from groupcc_lite.figures.widgets import explorer, feature_stack, png
 
 __all__ = [
-    "BLUE", "CODER_NAMES", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements", "axis_rose",
-    "block_heatmap", "block_table", "cayley_table", "census_bars", "colour_bar", "covered_circle", "curvature_map",
-    "depth_lines", "difficulty_lines", "element_colours", "element_lines", "error_lines", "explorer", "family_circle",
-    "feature_grid", "feature_stack", "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style", "irrep_bars",
-    "label_facets", "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "published",
+    "BLUE", "CODER_NAMES", "DIVERGING", "GREEN", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PINK", "arrangements",
+    "axis_rose", "block_heatmap", "block_table", "cayley_table", "census_bars", "colour_bar", "covered_circle",
+    "curvature_map", "depth_lines", "difficulty_lines", "element_colours", "element_lines", "error_lines", "explorer",
+    "family_circle", "feature_grid", "feature_stack", "fve_per_block", "heatmap_row", "heatmap_up_to", "house_style",
+    "irrep_bars", "label_facets", "method_dots", "orbit_grid", "png", "points_on_image", "power_curves", "published",
     "published_numbers", "registration_error", "self_similarity_profile", "splice_curves", "stabiliser_profile",
-    "subgroup_lattice", "task_errors", "threshold_curves", "tradeoff", "training_curves", "tuning_rose",
-    "umap_scatter",
+    "subgroup_lattice", "task_errors", "threshold_curves", "tradeoff", "training_curves", "tuning_rose", "umap_scatter",
 ]
