@@ -11,9 +11,10 @@
 #
 # **On {term}`InceptionV1`** a quarter of the 480 neurons of `mixed3b` are curve detectors, and the largest gap between
 # their directions is 18 degrees. As many latents of an autoencoder leave no smaller one. What is missing are copies. Take
-# a curve detector of an autoencoder: three times in four there is a neuron that says the same. Turn the detector, and that
-# neuron is there once in four times, no more often than among activations that were picked at random. Other latents and
-# the crosscoder do no better. {numref}`fig-curves-inception` shows the fullest family.
+# a curve detector of an autoencoder: three times in four a neuron passes for it in our two tests. Turn the detector, and a
+# neuron passes once in four times, no more often than one of as many activations that were picked at random. Other latents
+# and the crosscoder do no better, units of random weights far worse. {numref}`fig-curves-inception` shows the fullest
+# family.
 #
 # ```{figure} ../book/reference/16_curves/family.png
 # :alt: Three rings of pictures of curves. Each picture is turned as its place on the ring asks; some places are empty.
@@ -342,8 +343,9 @@ for name, found in equal.items():
                       interval=spread, over=f"{len(of_seeds)} seeds",
                       note=f"{what.replace('_', ' ')} at equal numbers, {name}")
         if what in found.by_chance:
-            report.number(f"{what}_by_chance_{keys[name]}", found.by_chance[what].mean(),
-                          unit, note=f"the same, random directions, {name}")
+            report.number(f"{what}_by_chance_{keys[name]}",
+                          found.by_chance[what].mean(), unit,
+                          note=f"the same, random directions, {name}")
     if name in noise:
         report.number(f"noise_{keys[name]}", count * noise[name], n=found.units,
                       note=f"detectors at equal numbers, noise for arcs, {name}")
@@ -419,7 +421,7 @@ for name, found in family.items():
     for part, values in (("", found.share), ("unturned_", found.unturned)):
         report.number(f"present_{part}{key}", values.mean(), n=len(values),
                       interval=interval_of(values.tolist()) if several else None,
-                      over="detectors", note=f"predictions that are present, {part}{name}")
+                      over="detectors", note=f"predictions present, {part}{name}")
     for what in ("by_chance", "above"):
         report.number(f"present_{what}_{key}", getattr(found, what), n=len(found.share),
                       note=f"predictions, {what.replace('_', ' ')}, {name}")
@@ -453,16 +455,17 @@ with figures.house_style():
     report.figure("family", fig)
 
 # %% [markdown]
-# Read the table from the right. The bar is low: without the arcs' judgement neurons would hold two thirds of the
-# predictions. With both tests hardly anything passes by accident, one in a hundred if directions are dealt anew.
+# Read the table from the right. The bar alone says little: photographs or drawings by themselves would grant neurons two
+# thirds of the predictions. With both tests few pass by accident, two to four in a hundred of the trained units if
+# directions are dealt anew. Units of random weights hold one in a hundred.
 #
-# *Unturned* is what to expect. In the book's run one tenth of the detectors are found again among neurons, one fifth among
-# latents of another training, and a quarter in the crosscoder. Turned copies are found a little less often than that, in
-# the crosscoder as often. So this network does hold most of the turned copies that could be expected.
+# *Unturned* is the yardstick. In the book's run one tenth of the detectors are found again among neurons, one fifth among
+# latents of another training, and a quarter in the crosscoder. Turned copies are found less often than that among neurons
+# and latents, about two times where the detector is found three times. In the crosscoder they are found as often.
 #
-# But so do the data. Activations picked at random hold as many members as the SAE, turned or not: drawings come in all
-# orientations, and so do their activations. Only the crosscoder holds clearly more than they do. Neurons hold no more than
-# random directions.
+# But so do the data hold them. Activations picked at random hold as many members as the SAE, turned or not: drawings come
+# in all orientations, and so do their activations. Only the crosscoder holds clearly more than they do. Neurons hold no
+# more than random directions.
 
 # %% [markdown]
 # ## Neurons with two meanings
@@ -528,8 +531,9 @@ if len(table):
 
 # %% [markdown]
 # The reconstruction explains nearly nine tenths of what these neurons say, and the parts are sharper than the neuron. That
-# looks like a neuron taken apart, as the paper reports of its example. But it had to come out so. Parts are always at least
-# as sharp as their sum, on average by what they contribute: arrows of different directions add up to a shorter one.
+# looks like a neuron taken apart, as the paper reports of its example. But it could hardly come out otherwise. Parts are
+# never less sharp than their sum, on average by what they contribute: arrows of different directions add up to a shorter
+# one.
 #
 # So ask more. *Other weights* takes the parts that would be found if the decoder's weights into this neuron were dealt out
 # anew among the latents. These are sharper still. Any dictionary of sharp latents takes a neuron with two lobes apart, and
@@ -669,20 +673,22 @@ _ = report.save()
 # more than a third are, in `mixed3a` and `mixed3b` a quarter. Three fifths of those of `mixed3b` lie in the 3x3 branch, and
 # a third of both the 3x3 and the 5x5 neurons are detectors. At equal numbers, latents of the L1 autoencoder are detectors
 # more often than neurons, those of TopK a little less often, and no gap is clearly smaller. Within a kind, and within a
-# curvature, gaps are three times as wide, and neurons leave none that latents would fill. Random directions, shuffled
-# dictionaries and above all principal components are detectors more often than latents of the TopK autoencoder, but noise
-# passes for arcs less often with them. With random weights, neurons are half as often detectors, but latents of an
+# curvature, gaps are three to five times as wide, and those of neurons are the smallest of all trained units. Random
+# directions, shuffled dictionaries and above all principal components are detectors more often than latents of the TopK
+# autoencoder, and noise passes for arcs less often with them. But the directions of random ones and of data points leave
+# wider gaps than their number explains. With random weights, neurons are half as often detectors, but latents of an
 # autoencoder as often as with trained ones. So neither training nor a dictionary is needed for units that meet this
 # definition.
 #
-# **Predictions.** All members pass the bar easily; the arcs decide. Unturned, three quarters of the detectors are found
-# among neurons: at this layer an autoencoder's curve detectors are mostly neurons. Another training of it, cut down to as
-# many units, has two fifths of them. Turned, neurons hold a quarter, the other autoencoder a fifth. The crosscoder holds a
-# quarter either way. Data points hold as much as any of these, random directions less. So this network has few of the
-# copies that a symmetric one would have, and no dictionary here adds them.
+# **Predictions.** For nearly all of them some neuron or latent passes the bar; the arcs decide. Unturned, three quarters of
+# the detectors are found among neurons: at this layer an autoencoder's curve detectors are mostly neurons. Another training
+# of it, cut down to as many units, has two fifths of them. Turned, neurons hold a quarter, the other autoencoder a fifth.
+# The crosscoder holds a quarter either way. Data points hold as much as any of these, random directions less, units of
+# random weights less than one in a hundred. So training does make copies, but three detectors in four come without the
+# copy that symmetry asks for, and no dictionary here holds more of them than activations picked at random do.
 #
-# **Double neurons.** The reconstruction explains three quarters of what they say. Their parts are as sharp as they are, and
-# less sharp than parts by other weights. In this run double neurons are not taken apart.
+# **Double neurons.** The reconstruction explains three quarters of what they say. Their parts are no sharper than they
+# are, and less sharp than parts by other weights. Here double neurons are not taken apart.
 #
 # **Ring.** The first harmonic explains two hundredths of the variance of the curve features' decoder vectors, twice chance.
 

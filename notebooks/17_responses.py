@@ -119,7 +119,7 @@ flat = torch.nn.functional.normalize(q.flatten(0, 1), dim=0)
 plain = (flat.T @ flat).fill_diagonal_(1)
 
 # %% tags=["hide-input"]
-frequent = torch.tensor((q[:, 0] > 0).double().mean(0) > 0.01)
+frequent = (q[:, 0] > 0).double().mean(0) > 0.01
 eligible = (similar - plain) * (frequent[:, None] & frequent)
 one, two = divmod(int(eligible.argmax()), len(alive))
 h = int(element[one, two])
@@ -135,9 +135,9 @@ with figures.house_style():
                                (f"latent {alive[one]}", f"latent {alive[two]}",
                                 f"{alive[two]}, moved by {G.names[h]}"), strict=True):
         ax.imshow(said[rows], aspect="auto", cmap="Blues")
-        ax.set(title=title, xlabel="element")
+        ax.set(title=title, xlabel="element", yticks=[])
         ax.grid(visible=False)
-    axes[0].set_ylabel("place in an image")
+    axes[0].set_ylabel("places in images")
     report.figure("said", fig)
 
 # %% [markdown]
@@ -151,7 +151,8 @@ some = flat.unflatten(0, q.shape[:2])[:, :, :20]
 naive = torch.stack([
     (some.flatten(0, 1).T @ some[:, torch.as_tensor(G.table[g])].flatten(0, 1))
     for g in range(G.order)]).amax(0)
-print(f"{len(flat):,} entries a vector; streamed sums hold {G.order * len(alive):,} numbers")
+print(f"{len(flat):,} entries a feature; streamed sums hold "
+      f"{G.order * len(alive):,} numbers a feature")
 print(f"largest difference: {(naive - similar[:20, :20]).abs().max():.1e}")
 
 # %% [markdown]

@@ -1,4 +1,4 @@
-"""Held-out metrics that judge a coder."""
+"""Held-out metrics that judge a coder, and what copying a block would get."""
 
 from __future__ import annotations
 
@@ -99,6 +99,31 @@ def firing_frequency(coder: Any, source: Any, *, batch_size: int = 1024) -> Floa
     if not count:
         raise ValueError("the source is empty; expected at least one orbit")
     return (fired / count).cpu().numpy()
+
+
+@torch.no_grad()
+def copy_fve(orbits: Iterable[Tensor]) -> Float[np.ndarray, " g"]:
+    """Fraction of variance explained when x[e] is copied into every block, by block, over batches (b, |G|, d).
+
+    What a coder has to beat, as the linear ceiling is what it may hope for; as there, variance is about each block's
+    mean. 1 for e, below 0 where a copy is worse than the mean. ValueError if there are no orbits or a block is
+    constant.
+
+    >>> copy_fve([torch.tensor([[[1.0], [1.0]], [[3.0], [2.0]]])]).tolist()
+    [1.0, -1.0]
+    """
+    residual, squares, total, count = 0.0, 0.0, 0.0, 0
+    for x in orbits:
+        x = x.double()
+        residual = residual + (x - x[:, :1]).square().sum((0, 2))
+        squares = squares + x.square().sum((0, 2))
+        total, count = total + x.sum(0), count + len(x)
+    if not count:
+        raise ValueError("there are no orbits to copy in; expected at least one")
+    variance = squares - total.square().sum(1) / count
+    if not (variance > 1e-12 * squares).all():
+        raise ValueError(f"block {int(variance.argmin())} is the same in all {count} orbits; expected blocks that vary")
+    return (1 - residual / variance).cpu().numpy()
 
 
 @contextmanager

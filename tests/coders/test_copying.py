@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from groupcc_lite.coders.copying import copy_fve
+from groupcc_lite.coders import copy_fve
 
 
 def orbits(count=40):
