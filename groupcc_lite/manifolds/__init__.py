@@ -3,6 +3,10 @@
 Begin with `allocate`, the best split of latents over features of which some take many, on `ZipfFeatures` or
 `ListedFeatures` with a `PowerLoss`, `DiscreteLoss` or `MeasuredLoss`; `capacity_curve` has splits of many sizes, and
 `asymptotic_scaling` and `measured_scaling` say how features found and loss grow with the dictionary.
+
+Toys are one manifold, `SphereToy`, for the coders of `groupcc_lite.coders` to learn. What they could reach is known: on
+a circle in closed form (`circle_l1`, `circle_optimum`), else from `optimal_codes`; `amortisation` says what an encoder
+loses against them.
 """
 
 from groupcc_lite.manifolds.capacity import (
@@ -18,6 +22,8 @@ from groupcc_lite.manifolds.capacity import (
     allocate,
     capacity_curve,
 )
+from groupcc_lite.manifolds.circle import CircleOptimum, circle_directions, circle_l1, circle_optimum
+from groupcc_lite.manifolds.codes import Amortisation, OptimalCodes, amortisation, optimal_codes
 from groupcc_lite.manifolds.exponents import (
     MeasuredScaling,
     Scaling,
@@ -25,9 +31,11 @@ from groupcc_lite.manifolds.exponents import (
     continuous_limit,
     measured_scaling,
 )
+from groupcc_lite.manifolds.spheres import SphereToy, spread_directions
 
 __all__ = [
-    "Allocation", "CapacityCurve", "DiscreteLoss", "FeatureLoss", "Features", "ListedFeatures", "MeasuredLoss",
-    "MeasuredScaling", "PowerLoss", "Scaling", "ZipfFeatures", "allocate", "asymptotic_scaling", "capacity_curve",
-    "continuous_limit", "measured_scaling",
+    "Allocation", "Amortisation", "CapacityCurve", "CircleOptimum", "DiscreteLoss", "FeatureLoss", "Features",
+    "ListedFeatures", "MeasuredLoss", "MeasuredScaling", "OptimalCodes", "PowerLoss", "Scaling", "SphereToy",
+    "ZipfFeatures", "allocate", "amortisation", "asymptotic_scaling", "capacity_curve", "circle_directions",
+    "circle_l1", "circle_optimum", "continuous_limit", "measured_scaling", "optimal_codes", "spread_directions",
 ]
