@@ -14,13 +14,13 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from groupcc_lite.coders.losses import batch_variance, few_latents_error, squared_error
+from groupcc_lite.coders.losses import batch_variance, few_latents_error, jump_relu, squared_error
 from groupcc_lite.coders.saved_module import SavedModule, check_blocks, check_source
 from groupcc_lite.groups import FiniteGroup, cyclic
 
 ACTIVATIONS = ("relu", "topk", "batchtopk", "jumprelu")
 """How latents become sparse: by an L1 term of the loss, by the k largest of a sample, or of a batch, or by a threshold
-for each latent; coders with such thresholds are read from elsewhere and not trained here."""
+for each latent, which is fixed in coders read from elsewhere, and trained where there is a bandwidth."""
 SELECTS = ("contribution", "latent")
 """What TopK and BatchTopK compare: f_i ||W_d,i||, or f_i alone, as most other packages do."""
 
@@ -48,13 +48,15 @@ class GroupCrosscoder(SavedModule):
     Source: Gorton 2024, section 2.1; TopK after Gao et al. 2024, BatchTopK after Bussmann et al. 2024. Both select by
     f_i ||W_d,i||, the length of a latent's contribution, so that rescaling a latent against its dictionary vector
     changes nothing. With `hidden` the encoder has two layers, W_e relu(W_h (x[e] - b) + b_h) + b_e (Erdogan & Lucic
-    2025, section 3). JumpReLU, f_i = relu(p_i) where p_i > `threshold`[i] and else 0, is that of Rajamanoharan et al.
-    2024.
+    2025, section 3). JumpReLU, f_i = relu(p_i) where p_i > `thresholds`[i] and else 0, is that of Rajamanoharan et al.
+    2024: with a `bandwidth` the thresholds are exp(`log_threshold`) and trained; without one they are the buffer
+    `threshold`, of any sign, as coders from elsewhere bring them, and stay.
 
     `channels` of the layer, `latents` in the dictionary; `k` active latents of a sample, with batchtopk on average
-    (None with relu and jumprelu); `select="latent"` lets TopK and BatchTopK compare latents as they are; `scale` takes
-    the model's units to normalised ones, see `orbits.OrbitSource`; `seed` draws the first dictionary.
-    ValueError for an unknown activation or selection, a k that does not fit, or sizes that are not positive.
+    (None with relu and jumprelu); `select="latent"` lets TopK and BatchTopK compare latents as they are; `bandwidth` of
+    JumpReLU's pseudo-gradients, in units of f_i ||W_d,i||, at which thresholds begin too; `scale` takes the model's
+    units to normalised ones, see `orbits.OrbitSource`; `seed` draws the first dictionary. ValueError for an unknown
+    activation or selection, a k or bandwidth that does not fit, or sizes that are not positive.
 
     >>> import torch
     >>> from groupcc_lite.coders import GroupCrosscoder
@@ -66,8 +68,8 @@ class GroupCrosscoder(SavedModule):
     """
 
     def __init__(self, group: FiniteGroup, channels: int, latents: int, *, activation: str = "relu",
-                 k: int | None = None, hidden: int | None = None, select: str = "contribution", scale: float = 1.0,
-                 seed: int = 0):
+                 k: int | None = None, hidden: int | None = None, select: str = "contribution",
+                 bandwidth: float | None = None, scale: float = 1.0, seed: int = 0):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
@@ -76,13 +78,16 @@ class GroupCrosscoder(SavedModule):
                              "take none")
         if select not in SELECTS:
             raise ValueError(f"select is {select!r}; expected one of {', '.join(SELECTS)}")
+        if bandwidth is not None and not (activation == "jumprelu" and 0 < bandwidth < float("inf")):
+            raise ValueError(f"bandwidth is {bandwidth} with activation {activation!r}; expected a positive number "
+                             "with jumprelu, and None with any other")
         if k is not None and not 0 < k <= latents:
             raise ValueError(f"k is {k}; expected 1 to {latents}, the number of latents")
         if channels < 1 or latents < 1 or not scale > 0 or (hidden is not None and hidden < 1):
             raise ValueError(f"channels={channels}, latents={latents}, hidden={hidden}, scale={scale}: all must be "
                              "positive (hidden may be None)")
         self.group, self.channels, self.latents, self.activation, self.k = group, channels, latents, activation, k
-        self.hidden, self.select = hidden, select
+        self.hidden, self.select, self.bandwidth = hidden, select, bandwidth
         generator = torch.Generator().manual_seed(seed)
         directions = torch.randn(latents, group.order, channels, generator=generator)
         directions /= directions.flatten(1).norm(dim=1)[:, None, None]
@@ -98,8 +103,10 @@ class GroupCrosscoder(SavedModule):
         self.b_d = nn.Parameter(torch.zeros(group.order, channels))
         self.register_buffer("scale", torch.tensor(float(scale)))
         self._scale_read: tuple[tuple[int, int], float] = ((0, -1), 0.0)
-        # BatchTopK's cut-off outside training; JumpReLU has one for each latent.
-        self.register_buffer("threshold", torch.zeros(latents) if activation == "jumprelu" else torch.tensor(0.0))
+        if bandwidth is not None:
+            self.log_threshold = nn.Parameter(torch.full((latents,), bandwidth).log())
+        else:  # BatchTopK's cut-off outside training; JumpReLU's fixed ones, one for each latent
+            self.register_buffer("threshold", torch.zeros(latents) if activation == "jumprelu" else torch.tensor(0.0))
         self.register_buffer("idle", torch.zeros(latents))  # samples since a latent last fired
 
     @property
@@ -111,6 +118,7 @@ class GroupCrosscoder(SavedModule):
     def config(self) -> dict[str, Any]:
         """Everything but the weights."""
         unusual = {} if self.select == SELECTS[0] else dict(select=self.select)
+        unusual |= {} if self.bandwidth is None else dict(bandwidth=self.bandwidth)
         return super().config | dict(channels=self.channels, latents=self.latents, activation=self.activation,
                                      k=self.k, hidden=self.hidden, scale=self._scale) | unusual
 
@@ -121,6 +129,13 @@ class GroupCrosscoder(SavedModule):
         if now != self._scale_read[0]:
             self._scale_read = now, float(self.scale)
         return self._scale_read[1]
+
+    @property
+    def thresholds(self) -> Float[Tensor, " m"]:
+        """What JumpReLU's latents must exceed, fixed or trained; ValueError for another activation."""
+        if self.activation != "jumprelu":
+            raise ValueError(f"only jumprelu has a threshold for each latent, this coder has {self.activation}")
+        return self.threshold if self.bandwidth is None else self.log_threshold.exp()
 
     def preactivations(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
         """The encoder's output before any sparsity; x0 in the model's units."""
@@ -141,7 +156,7 @@ class GroupCrosscoder(SavedModule):
         """Latents of untransformed activations x0 (the model's units); in training mode BatchTopK's of this batch."""
         pre = self.preactivations(x0)
         if self.activation == "jumprelu":
-            return pre.relu() * (pre > self.threshold)
+            return pre.relu() * (pre > self.thresholds)
         return self._sparsify(pre.relu())[0]
 
     def decode(self, f: Float[Tensor, "b m"]) -> Float[Tensor, "b g d"]:
@@ -165,19 +180,28 @@ class GroupCrosscoder(SavedModule):
 
         relu: lambda sum_i f_i ||W_d,i|| with lambda = `sparsity` and the norm of the whole concatenated vector
         (Gorton 2024, section 2.1). topk, batchtopk: `aux` times the error that the `aux_k` strongest dead latents leave
-        of the residual (Gao et al. 2024, section 2.4), so that they come back to life. ValueError for jumprelu.
+        of the residual (Gao et al. 2024, section 2.4), so that they come back to life. jumprelu: lambda times the
+        number of latents that fire, L0, whose value like that of f depends on thresholds through jumps only: they get
+        pseudo-gradients (`losses.jump_relu`) from samples where f_i ||W_d,i|| would be within bandwidth / 2 of its
+        threshold. A latent's length counts there, so that rescaling it against its dictionary vector changes nothing,
+        and not in L0, which has no units. ValueError for jumprelu without a bandwidth.
         """
-        if self.activation == "jumprelu":
-            raise ValueError("a coder with jumprelu is read and not trained: its thresholds get no gradient here; "
-                             "train one with relu, topk or batchtopk")
+        if self.activation == "jumprelu" and self.bandwidth is None:
+            raise ValueError("a coder with jumprelu and no bandwidth is read and not trained: its thresholds are fixed "
+                             "here; build one with a bandwidth, or train one with relu, topk or batchtopk")
         if self.activation == "topk" and SPARSE * self.k <= self.latents:
             return self._few_of_many(x0, x, aux, aux_k, dead_after)
-        pre = self.preactivations(x0)
-        latents, cut = self._sparsify(pre.relu())
+        pre, cut = self.preactivations(x0), None
+        if self.activation == "jumprelu":
+            latents, count = jump_relu(pre.float(), self.thresholds, self.bandwidth / self._norms().detach())
+        else:
+            latents, cut = self._sparsify(pre.relu())
         error, residual = squared_error(latents, self.W_d, self.b_d, x, self._scale)
         parts = {"reconstruction": error}
         if self.activation == "relu":
             parts["l1"] = sparsity * (latents.float() * self._norms()).sum(1).mean()
+        elif self.activation == "jumprelu":
+            parts["penalty"] = sparsity * count
         elif aux:
             parts["aux"] = aux * self._auxiliary(pre, residual, aux_k, self.idle > dead_after)
         active = latents.detach() > 0
@@ -315,9 +339,10 @@ class SparseAutoencoder(GroupCrosscoder):
     """
 
     def __init__(self, channels: int, latents: int, *, activation: str = "relu", k: int | None = None,
-                 hidden: int | None = None, select: str = "contribution", scale: float = 1.0, seed: int = 0):
+                 hidden: int | None = None, select: str = "contribution", bandwidth: float | None = None,
+                 scale: float = 1.0, seed: int = 0):
         super().__init__(cyclic(1), channels, latents, activation=activation, k=k, hidden=hidden, select=select,
-                         scale=scale, seed=seed)
+                         bandwidth=bandwidth, scale=scale, seed=seed)
 
     @classmethod
     def _from_config(cls, config: dict[str, Any], group: FiniteGroup) -> SparseAutoencoder:
@@ -326,7 +351,7 @@ class SparseAutoencoder(GroupCrosscoder):
 
 def build_settings(config: dict[str, Any]) -> dict[str, Any]:
     """What a coder is built with besides its sizes."""
-    return {key: config[key] for key in ("activation", "k", "hidden", "select", "scale") if key in config}
+    return {key: config[key] for key in ("activation", "k", "hidden", "select", "bandwidth", "scale") if key in config}
 
 
 def _keep(f: Tensor, indices: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 """The squared error of a sparse reconstruction, with its gradient written out: the inner loop of all training here,
-and the variance that it is compared with."""
+and the variance that it is compared with. Also JumpReLU, whose thresholds have no gradient but one that is made up."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def few_latents_error(values: Float[Tensor, "b k"], indices: Int[Tensor, "b k"],
     It reads and writes k dictionary vectors for each sample instead of all m: the same numbers but for rounding.
     """
     return _FewLatentsError.apply(values, indices, W_d, b_d, x, scale)
+
+
+def jump_relu(pre: Float[Tensor, "b m"], threshold: Float[Tensor, " m"],
+              width: Float[Tensor, " m"]) -> tuple[Float[Tensor, "b m"], Float[Tensor, ""]]:
+    """(p where p > theta and else 0, the mean number of latents where it is so), with pseudo-gradients for theta > 0.
+
+    Neither moves with theta but at the jumps. In place of their derivatives stand those of the two smoothed over theta
+    +- width / 2: with K = 1 where |p - theta| < width / 2 and else 0, d f / d theta = -K theta / width and d 1[p >
+    theta] / d theta = -K / width; p has the plain gradient where f is on and none from the count (Rajamanoharan et al.
+    2024, section 4). Averaged over samples they estimate the gradient of the mean loss; the smaller the width, the less
+    is smoothed and the fewer samples speak.
+    """
+    return _JumpReLU.apply(pre, threshold, width)
 
 
 def batch_variance(x: Float[Tensor, "b g d"]) -> Float[Tensor, ""]:
@@ -66,6 +79,23 @@ class _SquaredError(torch.autograd.Function):
         grad_b = residual.sum(0, dtype=torch.float32) * factor
         shape = (-1, *ctx.block_shape)
         return grad_f, grad_W.view(shape), grad_b.view(ctx.block_shape), None, None
+
+
+class _JumpReLU(torch.autograd.Function):
+    """`jump_relu`: both outputs at once, because their pseudo-gradients come from the same few samples."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        on = pre > threshold
+        ctx.save_for_backward(pre, threshold, width, on)
+        return pre * on, on.sum(dtype=pre.dtype) / len(pre)
+
+    @staticmethod
+    def backward(ctx: Any, grad_f: Tensor, grad_count: Tensor) -> tuple[Tensor | None, ...]:
+        pre, threshold, width, on = ctx.saved_tensors
+        near = (pre - threshold).abs() < width / 2
+        lost = near * (threshold * grad_f + grad_count / len(pre))
+        return grad_f * on, -lost.sum(0) / width, None
 
 
 class _FewLatentsError(torch.autograd.Function):

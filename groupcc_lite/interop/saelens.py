@@ -133,7 +133,11 @@ def _theirs(coder: SparseAutoencoder) -> tuple[str, dict[str, Tensor], bool]:
     """Architecture, tensors, and whether b_dec is subtracted from the input."""
     scale, W_e, b_e, W_d = coder.scale, coder.W_e, coder.b_e, coder.W_d[:, 0]
     architecture = {"relu": "standard", "batchtopk": "jumprelu"}.get(coder.activation, coder.activation)
-    threshold = coder.threshold.expand(coder.latents) if architecture == "jumprelu" else None
+    threshold = None
+    if coder.activation == "jumprelu":
+        threshold = coder.thresholds
+    elif coder.activation == "batchtopk":
+        threshold = coder.threshold.expand(coder.latents)
     if coder.select == "contribution" and coder.activation == "topk":
         W_d, W_e, b_e = folded(W_d, W_e, b_e)
     elif coder.select == "contribution" and coder.activation == "batchtopk":

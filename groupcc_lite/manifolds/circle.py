@@ -5,7 +5,7 @@ x lies on the unit circle, the dictionary has the directions at 2 pi k / n, and 
 phi = Delta / 2 - psi from the middle m between its two nearest, the conditions of Karush, Kuhn and Tucker leave
 three cases, with r = x - D f and d_i . r <= lambda / 2, equal where f_i > 0:
 
-- two directions are active while sin psi > (lambda / 2) tan(Delta / 2), r = rho m with rho = lambda / (2 cos(Delta / 2));
+- two directions are active while sin psi > (lambda / 2) tan(Delta / 2), r = rho m, rho = lambda / (2 cos(Delta / 2));
 - nearer to a direction it is alone, f = cos psi - lambda / 2;
 - none is, once lambda / 2 >= cos psi.
 

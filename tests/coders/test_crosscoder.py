@@ -239,7 +239,7 @@ def test_jumprelu_on_paper(tmp_path):
     assert coder.encode(x0).tolist() == [[0.0, 4.0], [1.5, 0.0], [0.0, 0.5]]
     coder.save(tmp_path)
     assert torch.equal(GroupCrosscoder.load(tmp_path).encode(x0), coder.encode(x0))
-    with pytest.raises(ValueError, match="is read and not trained.*train one with relu, topk or batchtopk"):
+    with pytest.raises(ValueError, match="no bandwidth is read and not trained.*one with relu, topk or batchtopk"):
         coder.loss(X)
     with pytest.raises(ValueError, match="relu and jumprelu take none"):
         SparseAutoencoder(2, 3, activation="jumprelu", k=1)

@@ -13,6 +13,7 @@ CODERS = {
     "crosscoder": lambda: GroupCrosscoder(dihedral(3), 4, 6, activation="batchtopk", k=2, seed=3),
     "sae": lambda: SparseAutoencoder(4, 6, activation="topk", k=2, select="latent", scale=0.5),
     "jumprelu": lambda: SparseAutoencoder(4, 6, activation="jumprelu"),
+    "trained jumprelu": lambda: SparseAutoencoder(4, 6, activation="jumprelu", bandwidth=0.1),
     "fitted": lambda: FittedCrosscoder(SparseAutoencoder(4, 6, activation="jumprelu"), cyclic(4)),
     "equivariant": lambda: EquivariantSAE(cyclic(4), 4, 6, k=2),
 }

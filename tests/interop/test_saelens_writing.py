@@ -49,6 +49,14 @@ def test_ours_comes_back(activation, select, shifted, tmp_path):
     assert 0.05 < (latents > 0).float().mean() < 0.95
 
 
+def test_trained_thresholds_are_written_as_what_they_are(tmp_path):
+    coder = SparseAutoencoder(5, 9, activation="jumprelu", bandwidth=0.3, scale=0.7)
+    to_saelens(coder, tmp_path)
+    again = load_dictionary(tmp_path)
+    assert again.bandwidth is None and torch.equal(again.threshold, coder.thresholds)
+    torch.testing.assert_close(again.encode(x()), coder.encode(x()), **AGREED)
+
+
 @pytest.mark.skipif(find_spec("sae_lens") is None, reason="SAELens is not installed; it comes with the extra interop")
 @pytest.mark.parametrize("activation, select", CASES)
 def test_saelens_reads_it(activation, select, tmp_path):
