@@ -93,7 +93,8 @@ from groupcc_lite.symmetry import distance, label_by_response, neighbour_purity
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 run.check()
-report, settings, G = run.report("17_responses"), get_response_profile(profile), run.group
+report, settings = run.report("17_responses"), get_response_profile(profile)
+G = run.group
 print(run)
 
 # %% [markdown]
@@ -123,7 +124,7 @@ frequent = (q[:, 0] > 0).double().mean(0) > 0.01
 eligible = (similar - plain) * (frequent[:, None] & frequent)
 one, two = divmod(int(eligible.argmax()), len(alive))
 h = int(element[one, two])
-print(f"latents {alive[one]} and {alive[two]}: cosine of responses {plain[one, two]:.2f}; "
+print(f"latents {alive[one]} and {alive[two]}: cosine {plain[one, two]:.2f}; "
       f"with the second moved by {G.names[h]}: {similar[one, two]:.2f}")
 
 # %% mystnb={"figure": {"name": "fig-said", "caption": "Responses of two latents to the twenty places that excite the first one most, by element: first turns, then mirrors. Left and middle: as they are. Right: the second one, moved by the element that brings both together."}, "image": {"alt": "Three heatmaps with 20 rows; the left and the right one have bright bands in the same places."}} tags=["hide-input"]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.groups.finite import FiniteGroup
-from groupcc_lite.groups.fourier_transform import fourier, inverse_fourier
 
-LARGE = 8
+LARGE = 16
 """From so many elements on, products of small matrices in Fourier space take less time than one large product."""
 
 
@@ -32,8 +32,24 @@ def convolve(F: Float[Tensor, "j g n"], z: Float[Tensor, "b g j"], G: FiniteGrou
         raise ValueError(f"F has shape {tuple(F.shape)} and z {tuple(z.shape)}; expected (patterns, {G.order}, "
                          f"channels) and (batch, {G.order}, patterns) for {G.name}")
     if G.order >= LARGE if through_fourier is None else through_fourier:
-        return inverse_fourier([einsum(a, b, "j s t n, b t u j -> b s u n")
-                                for a, b in zip(fourier(F, G), fourier(z, G), strict=True)], G)
+        return _through_fourier(F, z, G)
     poses = F[:, torch.as_tensor(G.table[:, G.inverse], device=F.device)]  # j, g, k: F_j[g k^-1]
     written = rearrange(z, "b k j -> b (k j)") @ rearrange(poses, "j g k n -> (k j) (g n)")
     return rearrange(written, "b (g n) -> b g n", g=G.order)
+
+
+def _through_fourier(F: Float[Tensor, "j g n"], z: Float[Tensor, "b g j"], G: FiniteGroup) -> Float[Tensor, "b g n"]:
+    """`convolve` as products of matrices. All irreps of one dimension are multiplied at once: many small ones take
+    longer than their arithmetic."""
+    written = 0
+    for d in sorted({irrep.dim for irrep in G.irreps()}):
+        alike = [irrep for irrep in G.irreps() if irrep.dim == d]
+        rho = torch.as_tensor(np.stack([irrep.matrices for irrep in alike], 1), dtype=z.dtype, device=z.device)
+        back = rho * torch.tensor([d / (G.order * irrep.kind) for irrep in alike], dtype=z.dtype,
+                                  device=z.device)[:, None, None]
+        there = rearrange(rho, "g r s t -> g (r s t)")
+        patterns = rearrange(F.transpose(1, 2) @ there, "j n (r s t) -> r (t j) (s n)", s=d, t=d)
+        codes = rearrange(z.transpose(1, 2) @ there, "b j (r t u) -> r (b u) (t j)", t=d, u=d)
+        product = rearrange(codes @ patterns, "r (b u) (s n) -> b (r s u) n", u=d, s=d)
+        written = written + rearrange(back, "g r s u -> g (r s u)") @ product
+    return written
