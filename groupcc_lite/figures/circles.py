@@ -84,6 +84,7 @@ def curvature_map(response: Float[Array, "c d"], curvatures: Sequence[float], ax
               extent=(0, 360, -0.5, len(curvatures) - 0.5))
     ax.set_yticks(range(len(curvatures)), ["straight" if c == 0 else f"{1 / c:.0f} px" for c in curvatures])
     ax.set_xticks([0, 90, 180, 270, 360], ["0°", "90°", "180°", "270°", "360°"])
+    ax.set(xlabel="direction", ylabel="radius")
     ax.grid(visible=False)
     return ax
 
@@ -108,12 +109,13 @@ def covered_circle(directions: Mapping[str, Sequence[float] | Float[Array, " k"]
 
 
 def family_circle(rings: Mapping[str, Sequence[Float[Array, "h w 3"] | None]],
-                  values: Mapping[str, Float[Array, " k"]], ax: Axes, *, size: float = 31.0) -> Axes:
+                  values: Mapping[str, Float[Array, " k"]], ax: Axes, *,
+                  centre: Float[Array, "h w 3"] | None = None, size: float = 31.0) -> Axes:
     """A family around the circle: rings from the inside outwards, with a picture at each angle for the member found.
 
     `rings` hold k pictures each, for angles evenly over a full turn from the right; None where nobody was found, which
-    is drawn as an empty circle. `values`, from 0 to 1, are written below. `size` of the innermost pictures in points.
-    ValueError for rings of unequal numbers.
+    is drawn as an empty circle. `values`, from 0 to 1, are written below pictures. `centre`: a picture of whose family
+    it is. `size` of the innermost pictures in points. ValueError for rings of unequal numbers.
 
     >>> from matplotlib.figure import Figure
     >>> found = {"latents": [np.zeros((4, 4, 3)), None]}
@@ -137,10 +139,15 @@ def family_circle(rings: Mapping[str, Sequence[Float[Array, "h w 3"] | None]],
             else:
                 image = OffsetImage(np.asarray(picture), zoom=wide / len(picture))
                 ax.add_artist(AnnotationBbox(image, (x, y), frameon=False, pad=0))
-            ax.annotate(f"{values[name][place]:.2f}", (x, y), xytext=(0, -0.5 * wide - 5), textcoords="offset points",
-                        ha="center", va="center", fontsize=SMALL - 3, color=INK if picture is not None else MUTED)
+                ax.annotate(f"{values[name][place]:.2f}", (x, y), xytext=(0, -0.5 * wide - 5),
+                            textcoords="offset points", ha="center", va="center", fontsize=SMALL - 3, color=INK)
     edge = 0.8 * len(rings) + 0.75
-    ax.text(0, 0, "\n".join(["from the inside:", *rings]), ha="center", va="center", fontsize=SMALL, color=MUTED)
+    if centre is not None:
+        ax.add_artist(AnnotationBbox(OffsetImage(np.asarray(centre), zoom=1.5 * size / len(centre)), (0, 0),
+                                     frameon=False, pad=0))
+    words = "\n".join(["from the inside:", *rings])
+    ax.text(*((0, 0) if centre is None else (-edge, edge)), words, ha="center" if centre is None else "left",
+            va="center" if centre is None else "top", fontsize=SMALL, color=MUTED)
     ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     ax.axis("off")
     return ax
