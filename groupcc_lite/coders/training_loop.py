@@ -29,6 +29,7 @@ from groupcc_lite.base import matrix_products, progress_bar
 from groupcc_lite.coders.checkpoints import Checkpoint, Row
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
+from groupcc_lite.coders.tied import TiedCrosscoder
 from groupcc_lite.orbits import OrbitSource
 
 log = logging.getLogger(__name__)
@@ -176,9 +177,9 @@ class Training:
                 self.optimiser.state[parameter] = {k: t.to(parameter.device) for k, t in moments.items()}
 
 
-def train(coder: GroupCrosscoder | EquivariantSAE, source: OrbitSource, *, steps: int, batch_size: int = 1024,
-          sparsity: float = 0.0, sparsity_warmup: float = 0.2, aux: float = 1 / 32, dead_after: int | None = None,
-          **loop: Any) -> list[Row]:
+def train(coder: GroupCrosscoder | EquivariantSAE | TiedCrosscoder, source: OrbitSource, *, steps: int,
+          batch_size: int = 1024, sparsity: float = 0.0, sparsity_warmup: float = 0.2, aux: float = 1 / 32,
+          dead_after: int | None = None, **loop: Any) -> list[Row]:
     """`optimise` a coder on orbit vectors, with the terms of its loss; returns the logged rows.
 
     `sparsity_warmup` is the fraction of `steps` over which lambda = `sparsity` rises. Latents count as dead after

@@ -14,7 +14,7 @@ LARGE = 16
 """From so many elements on, products of small matrices in Fourier space take less time than one large product."""
 
 
-def convolve(F: Float[Tensor, "j g n"], z: Float[Tensor, "b g j"], G: FiniteGroup, *,
+def convolve(F: Float[Tensor, "j g n"], z: Float[Tensor, "b k j"], G: FiniteGroup, *,
              through_fourier: bool | None = None) -> Float[Tensor, "b g n"]:
     """x[g] = sum_jk z_j[k] F_j[g k^-1]: pattern j in the pose k^-1 wherever z_j[k] is not 0.
 
