@@ -14,17 +14,19 @@
 # none that is clearly smaller. What is missing are copies. Symmetry says: if a unit looks for a curve, there should be one
 # that looks for the turned curve. For three of four strong detectors of an autoencoder, some neuron answers to photographs
 # alike and has the same direction by drawn arcs. For a turned copy, one in four. Other latents and the crosscoder hold no
-# more of them, and activations that were picked at random as many. {numref}`fig-curves-inception` shows a typical case.
+# more of them, and activations that were picked at random as many. {numref}`fig-curves-inception` shows the fullest of 64
+# families.
 #
 # ```{figure} ../book/reference/16_curves/family.png
-# :alt: A picture of a curve, and three rings around it with few pictures and many empty places.
+# :alt: A picture of a curve, and three rings of pictures of curves around it, each turned as its place asks; some are empty.
 # :name: fig-curves-inception
 # :width: 640px
 #
 # GoogLeNet (InceptionV1, BVLC weights), `mixed3b`, reference run: a curve detector, a latent of a sparse autoencoder
 # (middle), and who holds its copies, one every 22.5 degrees, among neurons (inside), latents of another training and the
 # group crosscoder (outside). The copy that is not turned stands at the right. Numbers are correlations with what symmetry
-# predicts. An empty circle: nobody passed both tests. Of 64 families this one is the median.
+# predicts. An empty circle: nobody passed both tests. On average only a quarter of the places is filled; the median family
+# stands at the end of the chapter.
 # ```
 #
 # The paper behind this chapter, *The missing curve detectors of InceptionV1* {cite:p}`gorton2024missing`, reports curve
@@ -427,36 +429,51 @@ for name, found in family.items():
         report.number(f"present_{what}_{key}", getattr(found, what), n=len(found.share),
                       note=f"predictions, {what.replace('_', ' ')}, {name}")
 
-# %% mystnb={"figure": {"name": "fig-curve-family", "caption": "One family: the member at each rotation among neurons (inside), latents of another training of the SAE, and of the crosscoder (outside), by feature visualisation, with its correlation with the prediction. The family is the median one by the number of members, that of the latent in the middle; its unturned copy stands at the right. All units are candidates. Nearly every place has somebody above the bar; where a circle is empty the arcs disagree."}, "image": {"alt": "Three rings of small pictures of arcs, each turned as its place on the ring asks; some places are empty."}} tags=["hide-input"]
+# %% tags=["hide-input"]
 drawn_in = {name: family[name] for name in ("neurons", "SAE, TopK", "crosscoder")}
-fullness = sum(found.present.sum(1) for found in drawn_in.values())
-one = int(fullness.argsort()[len(fullness) // 2])  # the median family
-rings, values, wanted = {}, {}, []
 other, its_metrics = curves.saes(last, "SAE, TopK")[1]
 its_alive = np.flatnonzero(its_metrics.frequency > 0)
-read = {"neurons": each, "SAE, TopK": other.W_e.detach().cpu()[its_alive]}
 coder = main.coder(seed=seed)
 living = np.flatnonzero(main.evaluate(coder).frequency > 0)
-read["crosscoder"] = coder.W_e.detach()[living].cpu()
-turns = family["neurons"].present.shape[1]
-for name, found in drawn_in.items():
-    values[name] = found.members.correlation[one, :turns].nan_to_num().numpy()
-    wanted += [read[name][found.members.partner[one, h]] for h in range(turns)]
-whose = sae.W_e.detach().cpu()[alive[family["neurons"].detectors[one]]]
-centre, *rest = main.draw(torch.stack([whose, *wanted]), **small)
-drawn = iter(rest)
-for name, found in drawn_in.items():
-    rings[name] = [picture if there else None
-                   for there, picture in zip(found.present[one].tolist(), drawn,
-                                             strict=False)]  # drawn goes on
+read = {"neurons": each, "SAE, TopK": other.W_e.detach().cpu()[its_alive],
+        "crosscoder": coder.W_e.detach()[living].cpu()}
+
+
+def draw_family(one, name):
+    """The family of a detector, by number among those that make predictions."""
+    members = {who: [(h, read[who][found.members.partner[one, h]])
+                     for h in range(found.present.shape[1]) if found.present[one, h]]
+               for who, found in drawn_in.items()}
+    whose = sae.W_e.detach().cpu()[alive[family["neurons"].detectors[one]]]
+    looks = [whose] + [look for found in members.values() for _, look in found]
+    centre, *pictures = main.draw(torch.stack(looks), **small)
+    turns, drawn = drawn_in["neurons"].present.shape[1], iter(pictures)
+    at = {who: {h: next(drawn) for h, _ in found} for who, found in members.items()}
+    rings = {who: [found.get(h) for h in range(turns)] for who, found in at.items()}
+    values = {who: found.members.correlation[one, :turns].nan_to_num().numpy()
+              for who, found in drawn_in.items()}
+    with figures.house_style():
+        fig, ax = plt.subplots(figsize=(8.6, 8.6))
+        figures.family_circle(rings, values, ax, centre=centre)
+        report.figure(name, fig)
+
+
+ranked = sum(found.present.sum(1) for found in drawn_in.values()).argsort()
+fullest, median = int(ranked[-1]), int(ranked[len(ranked) // 2])
+found = family["crosscoder"]
 _ = report.number("family_latents", [
-    int(living[family["crosscoder"].members.partner[one, h]])
-    for h in range(turns) if family["crosscoder"].present[one, h]],
-    note="latents of the crosscoder in the family that is drawn")
-with figures.house_style():
-    fig, ax = plt.subplots(figsize=(8.6, 8.6))
-    figures.family_circle(rings, values, ax, centre=centre)
-    report.figure("family", fig)
+    int(living[found.members.partner[fullest, h]])
+    for h in torch.nonzero(found.present[fullest]).flatten().tolist()],
+    note="latents of the crosscoder in the fullest family")
+for name, made in drawn_in.items():
+    report.number(f"filled_{keys[name]}", made.present[:, 1:].double().mean(),
+                  n=len(made.share), note=f"places filled, all units, {name}")
+
+# %% mystnb={"figure": {"name": "fig-curve-family", "caption": "The fullest family: the detector (middle), and its member at each rotation among neurons (inside), latents of another training of the SAE, and of the crosscoder (outside), by feature visualisation, with its correlation with the prediction. The copy that is not turned stands at the right. All units are candidates. Nearly every place has somebody above the bar; where a circle is empty the arcs disagree."}, "image": {"alt": "A small picture of an arc, and three rings of such pictures around it, each turned as its place on the ring asks; some places are empty."}} tags=["hide-input"]
+draw_family(fullest, "family")
+
+# %% mystnb={"figure": {"name": "fig-typical-family", "caption": "The same for the median family: this is how full they are."}, "image": {"alt": "A small picture in the middle, a few in three rings around it, and many empty places."}} tags=["hide-input"]
+draw_family(median, "median_family")
 
 # %% [markdown]
 # Read the table from the right. The bar alone says little: photographs or drawings by themselves would grant neurons two
@@ -716,6 +733,7 @@ for key, caption, alt in (
         ("detectors", "curve detectors", "Rows of a picture, a polar plot, a heatmap."),
         ("gaps", "coverage at equal numbers of units", "Rows of bars."),
         ("circle", "directions of all curve detectors", "Three rings of lines."),
+        ("median_family", "the median family", "A picture, and few around it."),
         ("double", "double neurons and their parts", "Polar plots and pictures."),
         ("ring", "UMAP of curve features", "Two clouds of points in colours.")):
     caption = f"GoogLeNet, reference run: {caption}."
