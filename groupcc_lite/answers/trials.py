@@ -31,6 +31,7 @@ from groupcc_lite.coders import (
     FittedCrosscoder,
     GroupCrosscoder,
     SparseAutoencoder,
+    TiedCrosscoder,
     fit_blocks,
     least_squares,
 )
@@ -39,17 +40,19 @@ from groupcc_lite.orbits import IdentityBlocks, TensorOrbits
 from groupcc_lite.responses import response_vectors
 from groupcc_lite.symmetry import TAU
 
-Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder
+Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder | TiedCrosscoder
 """What `train_method` may return: all have a `dictionary`."""
 
 METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "SAE, all poses, blocks fitted",
            "crosscoder, L1", "crosscoder, TopK", "crosscoder, BatchTopK", "equivariant SAE",
-           "equivariant SAE, linear encoder", "SAE, response vectors")
+           "equivariant SAE, linear encoder", "SAE, response vectors", "tied crosscoder, L1", "tied crosscoder, TopK")
 """SAE: TopK on untransformed blocks. All poses: on every block as a sample of its own. Wide: the same with |G| times
 the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: either of the first two, with a decoder
 for whole orbits by least squares (see `fitted`), which reads x[e] like a crosscoder. Equivariant SAE: M by least
 squares and an encoder of two layers, which learns at a third of the others' rate, because at the full rate nearly all
-its latents die. Response vectors: the SAE, whose latents are compared by what they say to the training orbits."""
+its latents die. Response vectors: the SAE, whose latents are compared by what they say to the training orbits. Tied:
+symmetric by construction, with bases for 0.75 x `latents_per_feature` as many families as there are, which reads whole
+orbits; TopK has twice the k, since copies of a symmetric feature count."""
 VERSION = 4
 """Of a trial. Raise it when the same settings give another result; no kept result is then taken for a new one."""
 SINGLE = ("SAE", "SAE, all poses", "wide SAE", "SAE, response vectors")
@@ -58,6 +61,8 @@ EVERY_POSE = ("SAE, all poses", "wide SAE", "SAE, all poses, blocks fitted")
 """Methods trained on every block of the orbits as a sample of its own."""
 BY_RESPONSES = "SAE, response vectors"
 """The method that has no blocks and reads symmetry off responses."""
+BASES = 0.75
+"""Bases of a tied crosscoder for each family, as a multiple of `latents_per_feature`."""
 FITTED = "blocks fitted"
 """How names of methods end that are given blocks after their training."""
 
@@ -151,6 +156,8 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, de
         unit = math.sqrt(problem.group.order * problem.channels)
         coders.train(coder, source, sparsity=budget.sparsity * unit if activation == "relu" else 0.0, **loop)
         return coder
+    if method.startswith("tied"):
+        return _train_tied(method, problem, budget, source, loop, device)
     if method.startswith("equivariant SAE"):
         hidden = None if method.endswith("linear encoder") else budget.hidden
         coder = EquivariantSAE(problem.group, problem.channels, latents, hidden=hidden,
@@ -166,6 +173,18 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, de
     sae = sae.to(device)
     coders.train(sae, poses, **loop)
     return fit_blocks(sae, source) if method.endswith(FITTED) else sae
+
+
+def _train_tied(method: str, problem: Problem, budget: Budget, source: TensorOrbits, loop: dict[str, Any],
+                device: str) -> TiedCrosscoder:
+    topk, families = method.endswith("TopK"), len(problem.family.unique())
+    bases = max(1, round(BASES * budget.latents_per_feature * families))
+    k = min(bases * problem.group.order, max(1, round(2 * budget.k_per_active * problem.active))) if topk else None
+    coder = TiedCrosscoder(problem.group, problem.channels, bases, activation="topk" if topk else "relu", k=k,
+                           scale=source.scale, seed=loop["seed"]).to(device)
+    unit = math.sqrt(problem.group.order * problem.channels)
+    coders.train(coder, source, sparsity=0.0 if topk else budget.sparsity * unit, **loop)
+    return coder
 
 
 def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, similar: float = SIMILAR,
@@ -290,7 +309,7 @@ def seconds_per_step(method: str, problem: Problem, budget: Budget, *, steps: tu
 def truncated_fve(coder: Any, blocks: Float[Tensor, "b g n"], k: int) -> float:
     """Held-out FVE of the untransformed block from each sample's k strongest latents, by length of contribution."""
     x = blocks[:, 0].to(coder.device)
-    f = coder.encode(x)
+    f = coder.encode(blocks.to(coder.device) if isinstance(coder, TiedCrosscoder) else x)
     strength = f * coder.dictionary[:, 0].norm(dim=1)
     kept = torch.zeros_like(f).scatter(1, strength.topk(k, dim=1).indices, 1.0)
     found = coder.decode(f * kept)[:, 0]

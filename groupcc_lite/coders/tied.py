@@ -46,9 +46,6 @@ class TiedCrosscoder(SavedModule):
     287
     """
 
-    reads_orbits = True
-    """`encode` reads whole orbits; coders without this read untransformed activations."""
-
     def __init__(self, group: FiniteGroup, channels: int, bases: int, *, activation: str = "relu", k: int | None = None,
                  scale: float = 1.0, seed: int = 0):
         super().__init__()
