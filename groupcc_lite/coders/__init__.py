@@ -14,6 +14,7 @@ from groupcc_lite.coders.metrics import Metrics, copy_fve, evaluate, firing_freq
 from groupcc_lite.coders.opponents import (
     NOBODY,
     AllPoses,
+    BlockSparseAutoencoder,
     UntrainedFeatures,
     data_dictionary,
     data_point_dictionary,
@@ -26,8 +27,9 @@ from groupcc_lite.coders.training_loop import Trainable, Training, optimise, tra
 from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procrustes, project, r2
 
 __all__ = [
-    "AllPoses", "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder", "Metrics", "NOBODY",
-    "SavedModule", "SecondMoments", "SparseAutoencoder", "TiedCrosscoder", "Trainable", "Training", "TransformMatrix",
-    "UntrainedFeatures", "copy_fve", "data_dictionary", "data_point_dictionary", "evaluate", "firing_frequency",
-    "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project", "r2", "train", "untrained_features",
+    "AllPoses", "BlockSparseAutoencoder", "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder",
+    "Metrics", "NOBODY", "SavedModule", "SecondMoments", "SparseAutoencoder", "TiedCrosscoder", "Trainable",
+    "Training", "TransformMatrix", "UntrainedFeatures", "copy_fve", "data_dictionary", "data_point_dictionary",
+    "evaluate", "firing_frequency", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
+    "r2", "train", "untrained_features",
 ]

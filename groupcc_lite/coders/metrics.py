@@ -143,7 +143,7 @@ def _summed(coder: Any, batches: Iterable[Tensor]) -> tuple[list[Tensor], int]:
     for x in batches:
         x = x.to(coder.device)
         latents, reconstruction = coder(x)
-        on = (latents > 0).double()
+        on = (latents != 0).double()  # blocks have coordinates of either sign
         new = ((x - reconstruction).square().sum((0, 2)).double(), x.square().sum((0, 2)).double(), x.sum(0).double(),
                on.sum(0), on.sum())
         sums, count = [a + b for a, b in zip(sums, new, strict=True)] if sums else list(new), count + len(x)

@@ -1,4 +1,5 @@
-"""What a crosscoder must beat: directions that nobody trained, and an autoencoder that sees every pose by itself.
+"""What a crosscoder must beat: directions that nobody trained, an autoencoder that sees every pose by itself, and one
+whose latents come in blocks but know no group.
 
 A sample of activations, read as a dictionary, has families too: images repeat themselves. Whatever a score says of a
 trained dictionary counts as far as it says more of it than of these.
@@ -7,7 +8,7 @@ trained dictionary counts as far as it says more of it than of these.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.coders.crosscoder import GroupCrosscoder, SparseAutoencoder
-from groupcc_lite.groups import cyclic
+from groupcc_lite.coders.losses import squared_error
+from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.orbits import OrbitSource, StoredOrbits, TensorOrbits
 
 NOBODY = ("data points", "k-means", "channels", "random")
@@ -59,6 +61,67 @@ class AllPoses(OrbitSource):
         """Every pose of every orbit once."""
         for x in self.source.in_order(batch_size):
             yield from x.flatten(0, 1)[:, None].split(batch_size)
+
+
+class BlockSparseAutoencoder(SparseAutoencoder):
+    """z = W_e (x - b) + b_e in blocks of `size` latents, of which the `k` that write most are kept; x^ = W_d z + b_d.
+
+    Latents of a block are coordinates of a subspace, of either sign, and on or off together: a manifold of a few
+    dimensions takes one block and no tiling. It is told neither which manifolds there are nor of any group. What a
+    block writes is measured by sqrt(sum_i z_i^2 ||W_d,i||^2), so rescaling latents changes nothing.
+
+    Source: Fel et al. 2026, block-sparse featurisers, of which we know the abstract: norm-selected blocks of two to
+    four dimensions. `channels`, `scale` and `seed` as for `GroupCrosscoder`; `latents` are blocks x size. ValueError
+    for a k that does not fit, or sizes that are not positive.
+
+    >>> coder = BlockSparseAutoencoder(channels=6, blocks=5, size=2, k=1)
+    >>> f = coder.encode(torch.randn(7, 6, generator=torch.Generator().manual_seed(0)))
+    >>> f.shape, int((f != 0).sum(1).max()), coder.decode(f).shape
+    (torch.Size([7, 10]), 2, torch.Size([7, 1, 6]))
+    """
+
+    def __init__(self, channels: int, blocks: int, *, size: int = 2, k: int, scale: float = 1.0, seed: int = 0):
+        if blocks < 1 or size < 1 or not 0 < k <= blocks:
+            raise ValueError(f"blocks={blocks}, size={size}, k={k}; expected positive numbers, and k at most the "
+                             "number of blocks")
+        super().__init__(channels, blocks * size, activation="topk", k=k, scale=scale, seed=seed)
+        self.blocks, self.size = blocks, size
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights."""
+        return super().config | dict(blocks=self.blocks, size=self.size)
+
+    def encode(self, x0: Float[Tensor, "b d"]) -> Float[Tensor, "b m"]:
+        """Coordinates in the kept blocks, of either sign, and zeros elsewhere; x0 in the model's units."""
+        return self._kept(self.preactivations(x0))
+
+    def objective(self, x0: Float[Tensor, "b d"], x: Float[Tensor, "b g d"], *, sparsity: float = 0.0,
+                  aux: float = 1 / 32, aux_k: int = 16,
+                  dead_after: int = 20_000) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """(total, parts) as for TopK: squared error, and `aux` times what the `aux_k` strongest dead blocks leave of
+        the residual. `sparsity` is not used."""
+        z = self.preactivations(x0)
+        f = self._kept(z)
+        error, residual = squared_error(f, self.W_d, self.b_d, x, self._scale)
+        parts, dead = {"reconstruction": error}, self.idle > dead_after
+        if aux and (dead.device.type != "cpu" or dead.any()):
+            revived = self._kept(z * dead, min(aux_k, self.blocks))
+            left = (residual - (revived @ self.W_d.flatten(1)).view_as(residual)).square().sum((1, 2)).mean()
+            parts["aux"] = aux * torch.where(dead.any(), left, 0.0)
+        active = f.detach() != 0
+        return self._summed(parts, active, active.any(0), None, dead_after)
+
+    def _kept(self, z: Float[Tensor, "b m"], k: int | None = None) -> Float[Tensor, "b m"]:
+        """Only the k blocks that write most."""
+        written = (z * self._norms()).detach().unflatten(1, (self.blocks, self.size)).square().sum(2)
+        chosen = written.topk(k or self.k, dim=1).indices
+        mask = torch.zeros_like(written).scatter(1, chosen, 1.0)
+        return z * mask.repeat_interleave(self.size, dim=1)
+
+    @classmethod
+    def _from_config(cls, config: dict[str, Any], group: FiniteGroup) -> BlockSparseAutoencoder:
+        return cls(config["channels"], config["blocks"], size=config["size"], k=config["k"], scale=config["scale"])
 
 
 class UntrainedFeatures(NamedTuple):
