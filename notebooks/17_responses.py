@@ -100,8 +100,8 @@ print(run)
 # %% [markdown]
 # ## A vector of responses
 #
-# Show a feature an image in all orientations. It says |G| numbers. Do that for many images, and you have the feature's
-# {term}`response vector`: q[j, g], what it says to image j moved by g. A feature that looks for the same thing in another
+# Show a feature an image in all orientations. It says $|G|$ numbers. Do that for many images, and you have the feature's
+# {term}`response vector`: $q[j, g]$, what it says to image $j$ moved by $g$. A feature that looks for the same thing in another
 # orientation says the same numbers in another order within each image.
 #
 # Here are two latents of an ordinary SAE, which knows no group. Their response vectors have hardly anything in common, until
