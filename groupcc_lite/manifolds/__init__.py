@@ -6,7 +6,8 @@ Begin with `allocate`, the best split of latents over features of which some tak
 
 Toys are one manifold, `SphereToy`, for the coders of `groupcc_lite.coders` to learn. What they could reach is known: on
 a circle in closed form (`circle_l1`, `circle_optimum`), else from `optimal_codes`; `amortisation` says what an encoder
-loses against them.
+loses against them, and `loss_curve` what training reaches. `FeatureMixture` has many features of which some are
+spheres; `spending` counts which of them a dictionary found, and how many latents each got.
 """
 
 from groupcc_lite.manifolds.capacity import (
@@ -31,11 +32,14 @@ from groupcc_lite.manifolds.exponents import (
     continuous_limit,
     measured_scaling,
 )
+from groupcc_lite.manifolds.learning import Learning, LossCurve, learn, loss_curve
+from groupcc_lite.manifolds.mixtures import DISCOVERED, FeatureMixture, Spending, spending
 from groupcc_lite.manifolds.spheres import SphereToy, spread_directions
 
 __all__ = [
-    "Allocation", "Amortisation", "CapacityCurve", "CircleOptimum", "DiscreteLoss", "FeatureLoss", "Features",
-    "ListedFeatures", "MeasuredLoss", "MeasuredScaling", "OptimalCodes", "PowerLoss", "Scaling", "SphereToy",
-    "ZipfFeatures", "allocate", "amortisation", "asymptotic_scaling", "capacity_curve", "circle_directions",
-    "circle_l1", "circle_optimum", "continuous_limit", "measured_scaling", "optimal_codes", "spread_directions",
+    "Allocation", "Amortisation", "CapacityCurve", "CircleOptimum", "DISCOVERED", "DiscreteLoss", "FeatureLoss",
+    "FeatureMixture", "Features", "Learning", "ListedFeatures", "LossCurve", "MeasuredLoss", "MeasuredScaling",
+    "OptimalCodes", "PowerLoss", "Scaling", "Spending", "SphereToy", "ZipfFeatures", "allocate", "amortisation",
+    "asymptotic_scaling", "capacity_curve", "circle_directions", "circle_l1", "circle_optimum", "continuous_limit",
+    "learn", "loss_curve", "measured_scaling", "optimal_codes", "spending", "spread_directions",
 ]

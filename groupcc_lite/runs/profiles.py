@@ -336,6 +336,63 @@ RESPONSE_PROFILES = {profile.name: profile for profile in (
 """All profiles of the chapter on response vectors, by name."""
 
 
+@dataclass(frozen=True)
+class ManifoldProfile:
+    """Settings of chapter 18: toys on spheres, planted features of which some are spheres, and SAEs of the layer.
+
+    >>> MANIFOLD_PROFILES["book"].mixed_dims
+    (2, 5)
+    """
+
+    name: str
+    dims: tuple[int, ...] = (2, 3, 5)
+    """Of hollow spheres S^(dim - 1) that are learned alone."""
+    varied_dims: tuple[int, ...] = (2, 5)
+    """Of those with radial variation."""
+    sizes: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+    """Numbers of latents of these toys."""
+    toy_steps: int = 500
+    toy_seeds: int = 2
+    grid: int = 24
+    """Side of the phase diagram."""
+    features: int = 32
+    """Planted ones, every other one a sphere."""
+    alpha: float = 1.0
+    """They are active in proportion to i^-(1 + alpha)."""
+    mixed_dims: tuple[int, ...] = (2, 5)
+    """Two problems, one on either side of alpha = beta."""
+    mixed_sizes: tuple[int, ...] = (16, 32, 64, 128)
+    mixed_steps: int = 1000
+    mixed_points: int = 65_536
+    mixed_seeds: int = 2
+    latents: tuple[int, ...] = (256, 512, 1024)
+    """Of the layer's sparse autoencoders; all else is the run's."""
+    layer_steps: int = 240
+    """Of their training."""
+    layer_seeds: int = 2
+    most_compared: int = 2048
+    """Up to so many latents families are counted, which takes all pairs of fitted blocks."""
+
+
+MANIFOLD_PROFILES = {profile.name: profile for profile in (
+    ManifoldProfile("smoke", dims=(2, 5), sizes=(2, 4, 12, 16), toy_steps=30, toy_seeds=2, grid=8,
+                    features=8, mixed_sizes=(8, 16), mixed_steps=40, mixed_points=4096, latents=(64, 128),
+                    layer_steps=20),
+    ManifoldProfile("book"),
+    ManifoldProfile("inception", dims=(2, 3, 4, 5, 6, 7, 8), varied_dims=(2, 3, 5, 8),
+                    sizes=(2, 4, 8, 16, 32, 64, 128), toy_steps=2000, toy_seeds=3, grid=40,
+                    mixed_sizes=(16, 32, 64, 128, 256), mixed_steps=6000, mixed_points=262_144, mixed_seeds=3,
+                    latents=(256, 512, 1024, 2048, 4096, 8192), layer_steps=600),
+    ManifoldProfile("paper", dims=(2, 3, 4, 5, 6, 7, 8), varied_dims=(2, 3, 4, 5, 6, 7, 8),
+                    sizes=(2, 4, 8, 16, 32, 64, 128, 256, 512, 1024), toy_steps=20_000, toy_seeds=5, grid=60,
+                    features=64, mixed_sizes=(16, 32, 64, 128, 256, 512, 1024), mixed_steps=30_000,
+                    mixed_points=1_048_576, mixed_seeds=5, latents=(1024, 2048, 4096, 8192, 16_384), layer_steps=12_000,
+                    layer_seeds=3,
+                    most_compared=4096),
+)}
+"""All profiles of the chapter on manifolds, by name."""
+
+
 def get_curve_profile(profile: str | CurveProfile, /, **changes: Any) -> CurveProfile:
     """The profile of chapter 16 with this name, or the given one, with some fields changed; ValueError for others.
 
@@ -370,6 +427,15 @@ def get_response_profile(profile: str | ResponseProfile, /, **changes: Any) -> R
     3
     """
     return _changed(profile, RESPONSE_PROFILES, ResponseProfile, changes)
+
+
+def get_manifold_profile(profile: str | ManifoldProfile, /, **changes: Any) -> ManifoldProfile:
+    """The profile of chapter 18 with this name, or the given one, with some fields changed; ValueError for others.
+
+    >>> get_manifold_profile("smoke", toy_seeds=3).toy_seeds
+    3
+    """
+    return _changed(profile, MANIFOLD_PROFILES, ManifoldProfile, changes)
 
 
 def get_scene_profile(profile: str | SceneProfile, /, **changes: Any) -> SceneProfile:

@@ -2,7 +2,8 @@
 
 `LayerStudy` compares layers and networks, trained and random; `CurveStudy` asks units of several layers for the
 direction of a curve, and `at_equal_numbers`, `predicted` and `take_apart` say what is read off it; `compare_responses`
-compares features by what they say and by what they write; `answer_studies` lists the studies of the answer key; `cost`
+compares features by what they say and by what they write; `ManifoldStudy` trains toys and planted features whose
+latents are counted, `layer_spending` the layer's; `answer_studies` lists the studies of the answer key; `cost`
 says beforehand what all of a profile will take, and `run_cost` what one run takes.
 """
 
@@ -21,11 +22,18 @@ from groupcc_lite.studies.curve_findings import (
 )
 from groupcc_lite.studies.curves import BRANCHES, SAES, TRAINED_UNITS, CurveStudy, Detectors
 from groupcc_lite.studies.depth import WEIGHTS, Layer, LayerMeasures, LayerStudy
+from groupcc_lite.studies.manifold_findings import (
+    LayerSpending,
+    ManifoldStudy,
+    count_families,
+    frequency_alpha,
+    layer_spending,
+)
 from groupcc_lite.studies.response_findings import ByResponses, compare_responses, reads_what_it_writes
 
 __all__ = [
-    "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures", "LayerStudy",
-    "Predicted", "SAES", "TRAINED_UNITS", "TakenApart", "WEIGHTS", "answer_studies", "at_equal_numbers",
-    "bar_of_random_weights", "compare_responses", "cost", "double_neurons", "predicted", "reads_what_it_writes",
-    "run_cost", "strongest", "take_apart",
+    "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures", "LayerSpending",
+    "LayerStudy", "ManifoldStudy", "Predicted", "SAES", "TRAINED_UNITS", "TakenApart", "WEIGHTS", "answer_studies",
+    "at_equal_numbers", "bar_of_random_weights", "compare_responses", "cost", "count_families", "double_neurons",
+    "frequency_alpha", "layer_spending", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
 ]
