@@ -23,6 +23,9 @@ from groupcc_lite.manifolds.codes import amortisation
 from groupcc_lite.manifolds.spheres import SphereToy
 from groupcc_lite.orbits import TensorOrbits
 
+TOLERANCE = 3e-5
+"""Of the best codes' loss, in units of ||x||^2: with many latents little more than this lies above the limit."""
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -62,7 +65,7 @@ def learn(x: Float[Tensor, "b n"], latents: int, learning: Learning | None = Non
 class LossCurve(NamedTuple):
     """What a toy's loss is with growing dictionaries; `loss_curve` gives it.
 
-    >>> curve = LossCurve(np.array([4, 8, 16]), np.array([[0.39, 0.24, 0.2025]]), np.zeros((1, 3)), 0.19)
+    >>> curve = LossCurve(np.array([4, 8, 16]), np.array([[0.39, 0.24, 0.2025]]), np.zeros((1, 3)), np.array([0.19]))
     >>> [round(float(slope), 3) for slope in curve.slopes()]
     [-2.0]
     """
@@ -72,8 +75,9 @@ class LossCurve(NamedTuple):
     """Held-out loss of the trained encoder."""
     optimal: Float[np.ndarray, "seeds n"]
     """The same with the best codes on the dictionary that was learned."""
-    limit: float
-    """Loss of the best codes if every point had a latent of its own: R lambda - lambda^2 / 4, mean over radii R."""
+    limit: Float[np.ndarray, " seeds"]
+    """Loss of the best codes if every point had a latent of its own: R lambda - lambda^2 / 4, mean over the points'
+    radii R."""
 
     def slopes(self, which: str = "encoder", *, smallest: int = 0) -> Float[np.ndarray, " seeds"]:
         """d log(loss - limit) / d log N of each seed, a straight line through the sizes from `smallest` on.
@@ -84,7 +88,7 @@ class LossCurve(NamedTuple):
         if used.sum() < 2:
             raise ValueError(f"of the sizes {self.latents.tolist()} {int(used.sum())} are at least {smallest}; "
                              "expected two or more")
-        excess = np.maximum(getattr(self, which)[:, used] - self.limit, 1e-9)
+        excess = np.maximum(getattr(self, which)[:, used] - self.limit[:, None], 1e-9)
         return np.polyfit(np.log(self.latents[used]), np.log(excess).T, 1)[0]
 
     def measured(self, start: float) -> MeasuredLoss:
@@ -103,11 +107,11 @@ def loss_curve(toy: SphereToy, latents: Sequence[int], seeds: Sequence[int] = (0
     (1, 2)
     """
     how = learning or Learning()
-    found = np.zeros((2, len(seeds), len(latents)))
+    found, limit = np.zeros((2, len(seeds), len(latents))), np.zeros(len(seeds))
     for row, seed in enumerate(seeds):
         x, new = toy.sample(how.points, 2 * seed), toy.sample(how.held_out, 2 * seed + 1)
+        limit[row] = how.sparsity * float(new.norm(dim=1).mean()) - how.sparsity**2 / 4
         for column, count in enumerate(latents):
-            lost = amortisation(learn(x, count, how, seed=seed), new[:, None], how.sparsity, tolerance=1e-3)
+            lost = amortisation(learn(x, count, how, seed=seed), new[:, None], how.sparsity, tolerance=TOLERANCE)
             found[:, row, column] = float(lost.encoder.mean()), float(lost.optimal.mean())
-    limit = how.sparsity * sum(toy.radius) / 2 - how.sparsity**2 / 4
     return LossCurve(np.asarray(latents), found[0], found[1], limit)

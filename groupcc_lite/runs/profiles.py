@@ -351,7 +351,7 @@ class ManifoldProfile:
     """Of those with radial variation."""
     sizes: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     """Numbers of latents of these toys."""
-    toy_steps: int = 500
+    toy_steps: int = 400
     toy_seeds: int = 2
     grid: int = 24
     """Side of the phase diagram."""
@@ -361,13 +361,14 @@ class ManifoldProfile:
     """They are active in proportion to i^-(1 + alpha)."""
     mixed_dims: tuple[int, ...] = (2, 5)
     """Two problems, one on either side of alpha = beta."""
-    mixed_sizes: tuple[int, ...] = (16, 32, 64, 128)
+    mixed_sizes: tuple[int, ...] = (32, 64, 128)
+    """Numbers of latents; four times the features is one of them."""
     mixed_steps: int = 1000
     mixed_points: int = 65_536
     mixed_seeds: int = 2
     latents: tuple[int, ...] = (256, 512, 1024)
     """Of the layer's sparse autoencoders; all else is the run's."""
-    layer_steps: int = 240
+    layer_steps: int = 200
     """Of their training."""
     layer_seeds: int = 2
     most_compared: int = 2048
@@ -376,7 +377,7 @@ class ManifoldProfile:
 
 MANIFOLD_PROFILES = {profile.name: profile for profile in (
     ManifoldProfile("smoke", dims=(2, 5), sizes=(2, 4, 12, 16), toy_steps=30, toy_seeds=2, grid=8,
-                    features=8, mixed_sizes=(8, 16), mixed_steps=40, mixed_points=4096, latents=(64, 128),
+                    features=8, mixed_sizes=(8, 32), mixed_steps=40, mixed_points=4096, latents=(64, 128),
                     layer_steps=20),
     ManifoldProfile("book"),
     ManifoldProfile("inception", dims=(2, 3, 4, 5, 6, 7, 8), varied_dims=(2, 3, 5, 8),

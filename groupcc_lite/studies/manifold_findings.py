@@ -65,11 +65,10 @@ class ManifoldStudy:
 
         def made() -> dict[str, Any]:
             curve = loss_curve(toy, self.profile.sizes, seeds, how)
-            return {name: value.tolist() if hasattr(value, "tolist") else value
-                    for name, value in curve._asdict().items()}
+            return {name: value.tolist() for name, value in curve._asdict().items()}
 
         kept = self._kept("manifold-toys", settings | dataclasses.asdict(how), made)
-        return LossCurve(*(np.asarray(kept[name]) for name in LossCurve._fields[:3]), float(kept["limit"]))
+        return LossCurve(*(np.asarray(kept[name]) for name in LossCurve._fields))
 
     def mixture(self, dim: int, seed: int = 0) -> FeatureMixture:
         """The planted features, every other one a sphere S^(dim - 1); each seed has subspaces of its own."""
