@@ -9,18 +9,18 @@
 # %% [markdown]
 # # How dictionaries spend their latents
 #
-# **In the book's run** a sparse autoencoder gets four times as many latents as there are features. It finds more than
-# four fifths of them if every other feature is a circle, and two thirds if it is a hollow sphere of four dimensions: there
-# most latents tile what was found already ({numref}`fig-spending`). A model that knows nothing of training says so
-# beforehand.
+# **In the book's run** a sparse autoencoder with four times as many latents as there are features finds more than
+# four fifths of them if every other feature is a circle, and two thirds if it is a hollow sphere of four dimensions:
+# there most latents tile what was found already ({numref}`fig-spending`). A model that knows nothing of training says
+# so beforehand.
 #
 # % Place for the reference run on InceptionV1: its figure and sentence, once it is published.
 #
-# A curve detector is one of a circle of them. If features are points of a manifold, a larger
-# {term}`sparse autoencoder <sparse autoencoder (SAE)>` can do two things with its new {term}`latents <latent>`: find
-# features that it has missed, or tile those that it has more finely. {cite:t}`michaud2025manifolds` describe this with a
-# model of capacity allocation that has distinct regimes. In one of them an autoencoder learns far fewer features than it
-# has latents. Of this paper we know the abstract and a caption, so all mathematics here is ours.
+# A curve detector is one of a circle of them. If features are points of a manifold, a larger {term}`sparse
+# autoencoder <sparse autoencoder (SAE)>` can do two things with its new {term}`latents <latent>`: find features that
+# it has missed, or tile those that it has more finely. {cite:t}`michaud2025manifolds` describe this with a model of
+# capacity allocation that has distinct regimes. In one of them an autoencoder learns far fewer features than it has
+# latents. Of this paper we know the abstract and a caption, so all mathematics here is ours.
 #
 # **You will learn**
 #
@@ -30,8 +30,8 @@
 # - how many planted features trained autoencoders find in either regime,
 # - what can be said of the autoencoders of a real layer.
 #
-# **You need** coders and how they are judged from {doc}`03_training`, families from {doc}`05_families`, and for the end
-# fitted blocks from {doc}`14_answer_key`.
+# **You need** coders and how they are judged from {doc}`03_training`, families from {doc}`05_families`, and for the
+# end fitted blocks from {doc}`14_answer_key`.
 #
 # **Run time** a minute and a half on one CPU core when the orbits of {doc}`03_training` are there.
 #
@@ -124,8 +124,8 @@ print(run)
 #
 # $$ \lVert x - \hat x \rVert^2 + \lambda \sum_i f_i \lVert W_{d,i} \rVert , \qquad \lambda = 0.2 , $$ (eq-toy-loss)
 #
-# with 4, 8 and 24 latents, as the caption of the paper's first figure says. {numref}`fig-tiled` shows their dictionary
-# vectors.
+# with 4, 8 and 24 latents, as the caption of the paper's first figure says. {numref}`fig-tiled` shows their
+# dictionary vectors.
 
 # %%
 how = Learning(steps=3 * settings.toy_steps)
@@ -140,7 +140,8 @@ with figures.house_style():
         ax.scatter(*x[:1500].T, s=1, color="0.8")
         unit = torch.nn.functional.normalize(sae.dictionary[:, 0].detach(), dim=1)
         for direction in unit:
-            ax.annotate("", direction, (0, 0), arrowprops=dict(arrowstyle="->", lw=1.2))
+            ax.annotate("", direction, (0, 0),
+                        arrowprops=dict(arrowstyle="->", lw=1.2))
         ax.set(aspect="equal", title=f"{n} latents", xticks=[], yticks=[],
                xlim=(-1.35, 1.35), ylim=(-1.35, 1.35))
         ax.grid(visible=False)
@@ -155,33 +156,36 @@ with figures.house_style():
 # ```{prf:definition} Amortisation gap
 # :label: def-amortisation
 #
-# For a dictionary, the **best codes** of $x$ are the $f \ge 0$ that minimise {eq}`eq-toy-loss`. The **{term}`amortisation
-# gap`** of an encoder is its mean loss minus that of the best codes for the same dictionary.
+# For a dictionary, the **best codes** of $x$ are the $f \ge 0$ that minimise {eq}`eq-toy-loss`. The **amortisation
+# gap** of an encoder is its mean loss minus that of the best codes for the same dictionary.
 # ```
 #
 # For $n$ equal angles the best codes are known in closed form; as $\lambda \to 0$ their mean length $\sum_i f_i$ is
 #
 # $$ \frac{n}{\pi} \tan \frac{\pi}{n} = 1 + \frac{\pi^2}{3 n^2} + \dots $$ (eq-circle)
 #
-# What tiling leaves falls as $n^{-2}$. (Two neighbours at the angle $\Delta = 2\pi/n$ represent a point between them, at
-# the angle $\varphi$ from their middle, with coefficients that add up to $\cos\varphi / \cos(\Delta/2)$. The mean over
-# $\varphi$ is {eq}`eq-circle`.)
+# What tiling leaves falls as $n^{-2}$. (Two neighbours at the angle $\Delta = 2\pi/n$ represent a point between them,
+# at the angle $\varphi$ from their middle, with coefficients that add up to $\cos\varphi / \cos(\Delta/2)$. The mean
+# over $\varphi$ is {eq}`eq-circle`.)
 
-# %%
+# %% tags=["hide-input"]
 def largest_gap(directions):
     angle = torch.atan2(directions[:, 1], directions[:, 0]).sort().values
     gaps = torch.diff(angle, append=angle[:1] + 2 * np.pi)
     return float(gaps.max() * len(angle) / (2 * np.pi))
 
 
-rows = ["| latents | encoder | best codes | equal angles | gap | chance |", "|---" * 6 + "|"]
+rows = ["| latents | encoder | best codes | equal angles | gap | chance |",
+        "|---" * 6 + "|"]
 draw = torch.Generator().manual_seed(seed)
 for n, sae in trained.items():
     lost = amortisation(sae, new[:, None], how.sparsity)
     spread = largest_gap(sae.dictionary[:, 0].detach())
-    random = np.mean([largest_gap(torch.randn(n, 2, generator=draw)) for _ in range(200)])
-    row = dict(encoder=float(lost.encoder.mean()), codes=float(lost.optimal.mean()),
-               equal=circle_optimum(n, how.sparsity).loss, gap=spread, chance=random)
+    random = np.mean([largest_gap(torch.randn(n, 2, generator=draw))
+                      for _ in range(200)])
+    row = dict(encoder=lost.encoder.mean(), codes=lost.optimal.mean(),
+               equal=circle_optimum(n, how.sparsity).loss, gap=spread,
+               chance=random)
     for name, value in row.items():
         report.number(f"circle_{name}_{n}", float(value),
                       note=f"circle with {n} latents: {name}")
@@ -189,9 +193,9 @@ for n, sae in trained.items():
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# In the book's run four latents reach the optimum: one layer with a ReLU can realise the best codes on four directions.
-# With 24 the dictionary is as good as equal angles, and the encoder is not. What it loses against the best codes of its
-# own dictionary is most of what there was to gain from 8 latents to 24.
+# In the book's run four latents reach the optimum: one layer with a ReLU can realise the best codes on four
+# directions. With 24 the dictionary is as good as equal angles, and the encoder is not. What it loses against the
+# best codes of its own dictionary is most of what there was to gain from 8 latents to 24.
 
 # %% [markdown]
 # ## Spheres, hollow and not
@@ -201,9 +205,9 @@ display(Markdown("\n".join(rows)))
 #
 # $$ \beta = \frac{2}{d - 1} . $$ (eq-beta)
 #
-# So a circle has $\beta = 2$, a sphere of four dimensions 1/2. We train autoencoders of many sizes on hollow spheres, and
-# on spheres whose radius varies between 0.5 and 1.5. {numref}`fig-toys` shows what is left above the loss of infinitely
-# many latents.
+# So a circle has $\beta = 2$, a sphere of four dimensions 1/2. We train autoencoders of many sizes on hollow spheres,
+# and on spheres whose radius varies between 0.5 and 1.5. {numref}`fig-toys` shows what is left above the loss of
+# infinitely many latents.
 
 # %%
 hollow = {d: study.toy(d) for d in settings.dims}
@@ -226,7 +230,8 @@ with figures.house_style():
             colour = f"C{settings.dims.index(d) if d in settings.dims else 9}"
             left, best = ((v - curve.limit[:, None]).mean(0)
                           for v in (curve.encoder, curve.optimal))
-            ax.loglog(curve.latents, left, "o-", ms=3, color=colour, label=f"$S^{d - 1}$")
+            ax.loglog(curve.latents, left, "o-", ms=3, color=colour,
+                      label=f"$S^{d - 1}$")
             ax.loglog(curve.latents, np.maximum(best, 1e-6), "--", color=colour)
             if curves is hollow:
                 far = curve.latents[curve.latents >= 2 * d]
@@ -240,33 +245,35 @@ with figures.house_style():
     report.figure("toys", fig)
 
 # %% tags=["hide-input"]
+def left_over(curve, losses):
+    """The excess at the largest size, as a share of that at about 2 d latents."""
+    far = losses[:, curve.latents >= 2 * d] - curve.limit[:, None]
+    return far[:, -1] / far[:, 0]
+
+
 for d, curve in varied.items():
-    far = curve.latents >= 2 * d
-    for name, losses in (("encoder", curve.encoder), ("codes", curve.optimal)):
-        left = losses[:, far] - curve.limit[:, None]
-        note(f"varied_left_{name}_{d}", left[:, -1] / left[:, 0],
-             f"radial variation, sphere of dimension {d - 1}: share of the excess at "
-             f"{curve.latents[far][0]} latents that is left at {curve.latents[-1]}, {name}")
-        print(f"S^{d - 1}, {name}: of the excess at {curve.latents[far][0]} latents "
-              f"{np.mean(left[:, -1] / left[:, 0]):.0%} is left at {curve.latents[-1]}")
-for d in set(settings.varied_dims) & set(settings.dims):
-    far = hollow[d].latents >= 2 * d
-    left = hollow[d].encoder[:, far] - hollow[d].limit[:, None]
-    note(f"hollow_left_{d}", left[:, -1] / left[:, 0],
-         f"hollow sphere of dimension {d - 1}: the same, encoder")
+    begin, end = curve.latents[curve.latents >= 2 * d][[0, -1]]
+    where = f"of dimension {d - 1}: share of the excess at {begin} latents that is left"
+    cells = [note(f"varied_left_{name}_{d}", left_over(curve, losses),
+                  f"radial variation, sphere {where} at {end}, {name}")
+             for name, losses in (("encoder", curve.encoder), ("codes", curve.optimal))]
+    if d in hollow:
+        cells.append(note(f"hollow_left_{d}", left_over(hollow[d], hollow[d].encoder),
+                          f"hollow sphere {where} at {end}, encoder"))
+    print(f"sphere {where} at {end}: with radial variation, encoder {cells[0]}, "
+          f"codes {cells[1]}; hollow, encoder {cells[-1]}")
 
 # %% [markdown]
-# In the book's run best codes fall as theory says, with a slope of nearly -2 on the circle, -1 and somewhat more than 1/2 on
-# the others. Trained encoders do not: their slope is about -1/2 on all three. On the circle, where best codes gain most from
-# more latents, one layer gains a quarter of it on a logarithmic scale.
+# In the book's run best codes fall as theory says, with a slope of nearly -2 on the circle, -1 and somewhat more than
+# 1/2 on the others. Trained encoders do not: their slope is about -1/2 on all three. On the circle, where best codes
+# gain most from more latents, one layer gains a quarter of it on a logarithmic scale.
 #
-# With radial variation encoders stop: from $2d$ latents on there is little to gain, where best codes go on
-# as before. A reader of the paper
-# might take that for a property of the manifold. It is one of the encoder. A latent of a fine tile has to be silent for
-# all neighbours of its own, and on a hollow sphere a threshold can do that. If radii vary, a threshold that is right for
-# a small radius is wrong for a large one, so all that remains is the code without thresholds, which $2d$ latents have
-# already. The dashed lines go on falling: *better codes of the same dictionaries do use more latents.* An encoder that
-# iterates would tile those spheres too.
+# With radial variation encoders stop: from $2d$ latents on there is little to gain, where best codes go on as before.
+# A reader of the paper might take that for a property of the manifold. It is one of the encoder. A latent of a fine
+# tile has to be silent for all neighbours of its own, and on a hollow sphere a threshold can do that. If radii vary,
+# a threshold that is right for a small radius is wrong for a large one, so all that remains is the code without
+# thresholds, which $2d$ latents have already. The dashed lines go on falling: *better codes of the same dictionaries
+# do use more latents.* An encoder that iterates would tile those spheres too.
 
 # %% [markdown]
 # ## The allocation model
@@ -295,8 +302,8 @@ for d in set(settings.varied_dims) & set(settings.dims):
 # largest.
 # ```
 #
-# So the best split is found by sorting, and everything below is exact. Now take $p_i \propto i^{-(1+\alpha)}$ and losses
-# that fall as $n^{-\beta}$. In the best split all marginal gains $p_i\, n_i^{-(1+\beta)}$ are equal, so that
+# So the best split is found by sorting, and everything below is exact. Now take $p_i \propto i^{-(1+\alpha)}$ and
+# losses that fall as $n^{-\beta}$. In the best split all marginal gains $p_i\, n_i^{-(1+\beta)}$ are equal, so that
 #
 # $$ n_i \propto i^{-s}, \qquad s = \frac{1 + \alpha}{1 + \beta} . $$ (eq-split)
 #
@@ -314,24 +321,31 @@ for alpha, beta in cases:
     found = measured_scaling(alpha, PowerLoss(beta), smallest=1000, largest=200_000)
     row = [theory.discovered, found.discovered_slopes[0], found.discovered,
            theory.loss, found.loss_slopes[0], found.loss]
-    name = f"alpha {alpha:g}, beta {beta:g}"
-    report.number(f"exponent_D_{alpha:g}_{beta:g}", row[2], note=f"exponent of D, {name}")
-    report.number(f"exponent_L_{alpha:g}_{beta:g}", row[5], note=f"exponent of L, {name}")
-    rows.append(f"| {alpha:g}, {beta:g} | " + " | ".join(f"{v:.3f}" for v in row) + " |")
+    for name, value in (("D", row[2]), ("L", row[5])):
+        report.number(f"exponent_{name}_{alpha:g}_{beta:g}", value,
+                      note=f"exponent of {name}, alpha {alpha:g}, beta {beta:g}")
+        report.number(f"early_{name}_{alpha:g}_{beta:g}", row[1 if name == "D" else 4],
+                      note=f"slope of {name} at 1,000, alpha {alpha:g}, beta {beta:g}")
+    rows.append(f"| {alpha:g}, {beta:g} | {' | '.join(f'{v:.3f}' for v in row)} |")
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# The columns *N = 1,000* have the local slopes there, which is what a straight line through measurements would show; the
-# limits are taken from sizes up to 200,000 with the correction that theory knows. At a size that one can train, a slope may
-# be off by more than a tenth. {numref}`fig-phases` has the slope of $D$ for all $\alpha$ and $\beta$: how many per cent
-# more features does one per cent more latents find?
+# The columns *N = 1,000* have the local slopes there, which is what a straight line through measurements would show;
+# the limits are taken from sizes up to 200,000 with the correction that theory knows. At a size that one can train, a
+# slope may be off by more than a tenth. {numref}`fig-phases` has the slope of $D$ for all $\alpha$ and $\beta$: how
+# many per cent more features does one per cent more latents find?
 
 # %% mystnb={"figure": {"name": "fig-phases", "caption": "Slope of the number of discovered features, d log D / d log N between 3,000 and 10,000 latents, by how steeply frequencies fall (alpha) and how fast a feature's loss falls with its latents (beta). On the line both are equal; above it the limit is 1, below it (1 + beta) / (1 + alpha). Dots: the two problems that are trained below."}, "image": {"alt": "A map that is dark above a diagonal line and fades below it."}} tags=["hide-input"]
 steps = np.geomspace(0.1, 4, settings.grid)
 pair = [3000, 10_000]
-slope = np.array([[np.diff(np.log(capacity_curve(ZipfFeatures(a, PowerLoss(b)),
-                                                 pair).discovered))[0] / np.log(10 / 3)
-                   for a in steps] for b in steps])
+
+
+def slope_of_D(alpha, beta):
+    few, many = capacity_curve(ZipfFeatures(alpha, PowerLoss(beta)), pair).discovered
+    return np.log(many / few) / np.log(pair[1] / pair[0])
+
+
+slope = np.array([[slope_of_D(a, b) for a in steps] for b in steps])
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(5.4, 4))
     mesh = ax.pcolormesh(steps, steps, slope, cmap="Blues", vmin=0.2, vmax=1,
@@ -350,8 +364,8 @@ with figures.house_style():
     report.figure("phases", fig)
 
 # %% [markdown]
-# Move $N$ to see how latents are shared out on both sides of the line. On the left new latents go to the right, to new
-# features. On the right the curve rises as a whole.
+# Move $N$ to see how latents are shared out on both sides of the line. On the left new latents go to the right, to
+# new features. On the right the curve rises as a whole.
 
 # %% tags=["hide-input"]
 frames, labels, alts = [], [], []
@@ -360,24 +374,26 @@ for N in (10, 30, 100, 300, 1000, 3000, 10_000):
         fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), sharey=True)
         for ax, (alpha, beta) in zip(axes, ((0.5, 2.0), (1.0, 0.5)), strict=True):
             split = allocate(ZipfFeatures(alpha, PowerLoss(beta)), N)
-            ax.fill_between(np.arange(1, len(split.latents) + 1), 0.5, split.latents,
-                            step="mid", color="C0")
+            rank = np.arange(1, len(split.latents) + 1)
+            ax.fill_between(rank, 0.5, split.latents, step="mid", color="C0")
             ax.set(xscale="log", yscale="log", xlim=(0.9, 9000), ylim=(0.5, 9000),
                    xlabel="feature, by frequency",
                    title=f"α = {alpha:g}, β = {beta:g}: {split.discovered:,} found")
         axes[0].set_ylabel("latents")
     frames.append(fig)
     labels.append(f"{N:,}")
-    alts.append(f"Latents for each feature with {N} latents in all, for two regimes")
-figures.feature_stack(frames, labels, alts, description="latents", start=-1, plays=True)
+    alts.append(f"Latents of each feature, {N} latents in all, in both regimes")
+figures.feature_stack(frames, labels, alts, description="latents", start=-1,
+                      plays=True)
 
 # %% [markdown]
 # ## What trained autoencoders do
 #
-# The model knows nothing of training. So plant features and train. They lie in orthogonal subspaces; every other one is a hollow sphere, the others are directions, and the frequencies fall with
-# $\alpha = 1$. One problem has circles, with $\beta = 2 > \alpha$, the other one spheres $S^4$, with
-# $\beta = 1/2 < \alpha$. Nothing else differs. A sphere counts as **discovered** if some living dictionary vector has 0.9
-# of its length in its subspace, a direction if some has the cosine 0.9 with it.
+# The model knows nothing of training. So plant features and train. They lie in orthogonal subspaces; every other one
+# is a hollow sphere, the others are directions, and the frequencies fall with $\alpha = 1$. One problem has circles,
+# with $\beta = 2 > \alpha$, the other one spheres $S^4$, with $\beta = 1/2 < \alpha$. Nothing else differs. A sphere
+# counts as **discovered** if some living dictionary vector has 0.9 of its length in its subspace, a direction if some
+# has the cosine 0.9 with it.
 #
 # The prediction is that of {prf:ref}`thm-greedy`, with the loss measured on one sphere alone. Two dictionaries that
 # nobody trained are the nulls: random directions, and as many data points.
@@ -385,8 +401,10 @@ figures.feature_stack(frames, labels, alts, description="latents", start=-1, pla
 # %%
 found = {(d, N): [study.spent(d, N, s) for s in seeds]
          for d in settings.mixed_dims for N in settings.mixed_sizes}
-rows = ["| sphere | latents | found | predicted | data points | random | in features "
-        "| loss | predicted |", "|---" * 9 + "|"]
+
+# %% tags=["hide-input"]
+rows = ["| sphere | latents | found | predicted | data points | random | "
+        "in features | loss | predicted |", "|---" * 9 + "|"]
 for (d, N), each in found.items():
     best = study.predicted(d, N)
     data, random = ([study.drawn(d, N, s, from_data=kind) for s in seeds]
@@ -398,10 +416,12 @@ for (d, N), each in found.items():
                              ("data", np.mean(data), "of data points"),
                              ("random", np.mean(random), "of random directions")):
         cells.append(f"{value:.3g}")
-        report.number(f"{key}_{d}_{N}", float(value), note=f"features {what} {name}")
+        report.number(f"{key}_{d}_{N}", float(value),
+                      note=f"features {what} {name}")
     cells.append(mean_spread((one.spent.sum() for one in each), 1))
     cells.append(note(f"loss_{d}_{N}", [one.loss for one in each], f"loss {name}"))
-    report.number(f"loss_predicted_{d}_{N}", best.loss, note=f"loss predicted {name}")
+    report.number(f"loss_predicted_{d}_{N}", best.loss,
+                  note=f"loss predicted {name}")
     rows.append(f"| $S^{d - 1}$ | {N} | {' | '.join(cells)} | {best.loss:.3f} |")
 report.number("planted", settings.features, note="planted features")
 display(Markdown("\n".join(rows)))
@@ -418,8 +438,8 @@ with figures.house_style():
             ax.plot(N, line, color=colour, label=f"$S^{d - 1}$, predicted")
             dots = [[values(one) for one in found[d, n]] for n in N]
             ax.plot(N, dots, "o", ms=5, color=colour, alpha=0.7)
-        axes[0].plot(N, [np.mean([study.drawn(d, n, s, from_data=True) for s in seeds])
-                         for n in N], "--", color=colour, lw=1)
+        points = [[study.drawn(d, n, s, from_data=True) for s in seeds] for n in N]
+        axes[0].plot(N, np.mean(points, axis=1), "--", color=colour, lw=1)
     axes[0].axhline(settings.features, color="0.6", lw=1)
     axes[0].set(ylabel="features found", ylim=(0, settings.features + 2))
     axes[1].set(ylabel="loss")
@@ -438,68 +458,72 @@ with figures.house_style():
         mean = np.mean([one.spent for one in found[d, largest]], axis=0)
         ax.bar(rank, mean, color=np.where(rank % 2, "C0", "#a9c6de").tolist())
         ax.plot(rank, study.predicted(d, largest).latents, "o", ms=3, color="C1")
-        ax.set(title=f"$S^{d - 1}$, {largest} latents", xlabel="feature, by frequency")
+        ax.set(title=f"$S^{d - 1}$, {largest} latents",
+               xlabel="feature, by frequency")
     axes[0].set_ylabel("latents")
     report.figure("who_got_what", fig)
 
 # %% tags=["hide-input"]
-N, shared = 4 * settings.features, {}
+N = 4 * settings.features
 for kind, d in zip(("circles", "spheres"), settings.mixed_dims, strict=True):
     each = found[d, N]
     for key, what, values in (
             ("found", "features found, as a share of all",
              [one.discovered / settings.features for one in each]),
-            ("tiles", "share of the latents that lie in a feature's subspace and are not "
-             "its first", [(one.spent.sum() - one.discovered) / N for one in each]),
+            ("tiles", "share of the latents that are in a feature's subspace and not its "
+             "first", [(one.spent.sum() - one.discovered) / N for one in each]),
             ("first_two", "share of the latents of the two most frequent ones",
              [one.spent[[0, 2]].sum() / N for one in each])):
-        shared[kind, key] = note(f"regime_{key}_{kind}", values, f"{kind}, four latents "
-                                 f"for each feature: {what}")
-        print(f"{kind}: {what}: {shared[kind, key]}")
+        what = f"{kind}, four latents for each feature: {what}"
+        print(f"{what}: {note(f'regime_{key}_{kind}', values, what)}")
 
 # %% [markdown]
-# Both regimes are there. In the book's run, with four times as many latents as features, the autoencoder finds more than
-# four fifths of all features beside circles, and two thirds beside spheres of four dimensions. The two most frequent of
-# these spheres have more than half of all latents.
+# Both regimes are there. In the book's run, with four times as many latents as features, the autoencoder finds more
+# than four fifths of all features beside circles, and two thirds beside spheres of four dimensions. The two most
+# frequent of these spheres have more than half of all latents.
 #
-# Beside spheres the model is right to within two features at every size, and right about the loss. Beside circles training
-# falls short of it: where the model finds all, some rare features are missing, and almost a third of the latents lie in no
-# feature's subspace. The best split is one thing, and finding it with Adam another. And $\beta = 2$ is that of best codes:
-# by the slope of trained encoders even circles would lie on the other side. What keeps them here is that their first
-# latents leave so little to gain, and the measured curve knows that. As many data points find less than half of that, random
-# directions nothing.
+# Beside spheres the model is right to within two features at every size, and right about the loss. Beside circles
+# training falls short of it: where the model finds all, some rare features are missing, and almost a third of the
+# latents lie in no feature's subspace. The best split is one thing, and finding it with Adam another. And $\beta = 2$
+# is that of best codes: by the slope of trained encoders even circles would lie on the other side. What keeps them
+# here is that their first latents leave so little to gain, and the measured curve knows that. As many data points
+# find less than half of that, random directions nothing.
 
 # %% [markdown]
 # ## In the wild
 #
-# Is a real layer in the bad regime? Three things can be measured on autoencoders of growing size. **Families**: fitted
-# blocks ({prf:ref}`def-fitted`) give every latent its dictionary vector over the group; latents that are turned copies
-# of each other form one family ({prf:ref}`def-similarity`, clusters at 0.7). **Neighbours**: tiles lie close to each
-# other, and the more of them there are, the closer. **Frequencies**: if these were power laws, their slope would be
-# $1 + \alpha$. Null for the first two are as many data points.
+# Is a real layer in the bad regime? Three things can be measured on autoencoders of growing size. **Families**:
+# fitted blocks ({prf:ref}`def-fitted`) give every latent its dictionary vector over the group; latents that are
+# turned copies of each other form one family ({prf:ref}`def-similarity`, clusters at 0.7). **Neighbours**: tiles lie
+# close to each other, and the more of them there are, the closer. **Frequencies**: if these were power laws, their
+# slope would be $1 + \alpha$. Null for the first two are as many data points.
 
 # %%
 layer = {(m, s): layer_spending(run, m, seed=seed + s, steps=settings.layer_steps,
-                                most_compared=settings.most_compared if s == 0 else 0)
+                                most_compared=0 if s else settings.most_compared)
          for m in settings.latents for s in range(settings.layer_seeds)}
 measures = dict(living="living latents", families="families",
                 families_data="families of data points", nearest="nearest cosine",
-                nearest_data="nearest cosine of data points", alpha="alpha", loss="loss")
+                nearest_data="nearest cosine of data points", alpha="alpha",
+                loss="loss")
 rows = ["| latents | " + " | ".join(measures.values()) + " |", "|---" * 8 + "|"]
 for m in settings.latents:
     each = [layer[m, s] for s in range(settings.layer_seeds)]
     cells = ["–" if getattr(each[0], key) is None else
              note(f"layer_{key}_{m}", [value for one in each
                                        if (value := getattr(one, key)) is not None],
-                  f"{what}, SAE with {m} latents") for key, what in measures.items()]
+                  f"{what}, SAE with {m} latents")
+             for key, what in measures.items()]
     rows.append(f"| {m:,} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
 
 # %% tags=["hide-input"]
-for size, m in (("smallest", settings.latents[0]), ("largest", settings.latents[-1])):
+for size, m in zip(("smallest", "largest"), settings.latents[::len(settings.latents) - 1],
+                   strict=True):
     for number, (name, where) in enumerate((("head", "up to a tenth"),
                                             ("tail", "from a tenth to a half"))):
-        values = [layer[m, s].alpha_ends[number] for s in range(settings.layer_seeds)]
+        values = [layer[m, s].alpha_ends[number]
+                  for s in range(settings.layer_seeds)]
         what = f"alpha from ranks {where} of the living latents, {size} autoencoder"
         print(f"{what}: {note(f'layer_alpha_{name}_{size}', values, what)}")
 
@@ -515,23 +539,24 @@ with figures.house_style():
     axes[0].set(xlabel="rank", ylabel="share of samples")
     axes[0].legend(title="latents")
     for key, style in (("nearest", "o"), ("nearest_data", "s")):
-        axes[1].plot([m for m, _ in layer], [getattr(one, key) for one in layer.values()],
-                     style, mec="C0", mfc="C0" if style == "o" else "none")
-    axes[1].set(xscale="log", xlabel="latents", ylabel="nearest cosine", ylim=(0, 1),
-                xticks=settings.latents, xticklabels=settings.latents)
+        axes[1].plot([m for m, _ in layer],
+                     [getattr(one, key) for one in layer.values()], style,
+                     mec="C0", mfc="C0" if style == "o" else "none")
+    axes[1].set(xscale="log", xlabel="latents", ylabel="nearest cosine",
+                ylim=(0, 1), xticks=settings.latents, xticklabels=settings.latents)
     axes[1].minorticks_off()
     report.figure("wild", fig)
 
 # %% [markdown]
-# In the book's run nearly every latent is a family of its own, at every size, and latents keep apart where data points
-# crowd: the nearest one has a cosine below 0.3, among data points above 0.6. That is no sign of tiling, neither by turned
-# copies nor by neighbours.
+# In the book's run nearly every latent is a family of its own, at every size, and latents keep apart where data
+# points crowd: the nearest one has a cosine below 0.3, among data points above 0.6. That is no sign of tiling,
+# neither by turned copies nor by neighbours.
 #
 # It is not yet a verdict. For the model one needs $\alpha$, and frequencies do not give it: they are no power law,
-# head and tail of one curve say different things, and so do autoencoders of different sizes. Most of these values are below 0,
-# where frequencies would have no sum. Nor does the loss help: trained for as many steps, larger autoencoders explain no
-# more. So: **not seen in the bad regime, at up to 1,024 latents and with a short training**, and not more than that. A
-# sphere that is tiled coarsely would have passed unseen.
+# head and tail of one curve say different things, and so do autoencoders of different sizes. Most of these values are
+# below 0, where frequencies would have no sum. Nor does the loss help: trained for as many steps, larger autoencoders
+# explain no more. So: **not seen in the bad regime, at up to 1,024 latents and with a short training**, and not more
+# than that. A sphere that is tiled coarsely would have passed unseen.
 
 # %% [markdown]
 # ## Exercises
@@ -555,8 +580,8 @@ for name, loss in (("tiled", PowerLoss(2.0)), ("shared", DiscreteLoss())):
     print(name, split.latents.tolist(), f"loss {split.loss:.3f}")
 
 # %% [markdown]
-# What the group explains need not be tiled. That is the case for crosscoders, and for dictionaries that are symmetric by
-# construction, wherever manifolds are orbits.
+# What the group explains need not be tiled. That is the case for crosscoders, and for dictionaries that are symmetric
+# by construction, wherever manifolds are orbits.
 #
 # ```{solution-end}
 # ```
@@ -591,25 +616,26 @@ _ = report.save()
 #
 # - A ReLU autoencoder tiles a circle. Its dictionary is near the best, its encoder is not: the rest is the
 #   {term}`amortisation gap`.
-# - On hollow spheres the loss falls for as long as one adds latents, with $\beta = 2/(d-1)$ for the best codes. With radial
-#   variation trained encoders stop; best codes do not.
-# - The best split of latents is greedy, and exactly known. It has two regimes: for $\alpha < \beta$ latents find features,
-#   for $\alpha > \beta$ they tile the frequent ones.
+# - On hollow spheres the loss falls for as long as one adds latents, with $\beta = 2/(d-1)$ for the best codes. With
+#   radial variation trained encoders stop; best codes do not.
+# - The best split of latents is greedy, and exactly known. It has two regimes: for $\alpha < \beta$ latents find
+#   features, for $\alpha > \beta$ they tile the frequent ones.
 # - Trained autoencoders show both where the truth is planted.
 
 # %% [markdown]
 # ## Limits
 #
-# Planted subspaces are orthogonal, so superposition plays no part. Two seeds give wide intervals. On the layer a family
-# is what the group moves and what lies within a cosine of 0.7: a manifold that is no orbit, or that is tiled more coarsely
-# than that, counts as many. Frequencies are those of latents, and tiling itself changes them, so that $\alpha$ of
-# the features behind them is not known. The paper's own experiments could not be read; what is compared with it are the
-# claims of its abstract and one caption.
+# Planted subspaces are orthogonal, so superposition plays no part. Two seeds give wide intervals. On the layer a
+# family is what the group moves and what lies within a cosine of 0.7: a manifold that is no orbit, or that is tiled
+# more coarsely than that, counts as many. Frequencies are those of latents, and tiling itself changes them, so that
+# $\alpha$ of the features behind them is not known. The paper's own experiments could not be read; what is compared
+# with it are the claims of its abstract and one caption.
 
 # %% [markdown]
 # ## What next
 #
-# {doc}`16_curves` counts the tiles of one circle. {doc}`../book/related` has other work on features that are manifolds.
+# {doc}`16_curves` counts the tiles of one circle. {doc}`../book/related` has other work on features that are
+# manifolds.
 
 # %% [markdown]
 # ## The reference run

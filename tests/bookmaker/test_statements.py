@@ -26,7 +26,7 @@ QUANTITY = re.compile(
 COUNT = re.compile(r"\b(three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|most|(?<!a )few|"
                    r"hardly|nearly|twice|as many)\b", re.IGNORECASE)
 NO_QUANTITY = re.compile(r"\b(one|other) half of|four quarters|by a (quarter|third)\b|(third|quarter|half) of a turn|"
-                         r"95 % (interval|over)|([Ss]ections?|Definition) [\d.]+|\*\*Run time\*\*.*")
+                         r"95 % (interval|over)|([Ss]ections?|Definition) [\d.]+|\*\*Run time\*\*.*|[Mm]anifold\b")
 NO_PROSE = re.compile(r"\$[^$]*\$|`[^`]*`|\{[^}]*\}")
 SENTENCE = re.compile(r"\S.*?(?:[.:;?!][*)]*(?=\s+[-A-Z*$(`{])|$)")
 

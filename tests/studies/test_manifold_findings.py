@@ -15,7 +15,7 @@ def test_results_are_kept_and_come_back_as_they_were(tmp_path):
     toy, spent = first.toy(2), first.spent(2, 8, 0)
     files = sorted(path for path in tmp_path.rglob("found.json"))
     again = ManifoldStudy("smoke", work=tmp_path)
-    assert np.array_equal(again.toy(2).encoder, toy.encoder) and again.spent(2, 8, 0).spent.tolist() == spent.spent.tolist()
+    assert np.array_equal(again.toy(2).encoder, toy.encoder) and (again.spent(2, 8, 0).spent == spent.spent).all()
     assert sorted(tmp_path.rglob("found.json")) == files and len(files) == 2
 
 
