@@ -12,8 +12,8 @@ from bookmaker.project_facts import Project
 
 HEAVY = ("matplotlib", "umap", "sklearn", "xgboost", "lucent", "torchvision", "ipywidgets", "IPython", "pandas",
          "kornia", "threadpoolctl", "timm")
-LIGHT = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "manifolds", "interop", "symmetry",
-         "answers", "runs", "atlas", "analysis", "__main__")
+LIGHT = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "manifolds", "superposition", "interop",
+         "symmetry", "answers", "runs", "atlas", "analysis", "__main__")
 
 
 def fresh(code: str, root) -> str:

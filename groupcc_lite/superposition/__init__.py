@@ -1,0 +1,27 @@
+"""More features than dimensions, and what that has to do with adversarial examples.
+
+Begin with `train_toys`, many toy models at once on `SparseFeatures`. How many features share a dimension is
+`features_per_dimension`, for networks `effective_features`; what an attack costs is `vulnerability`, which keeps noise
+of the same norm beside it.
+"""
+
+from groupcc_lite.superposition.attacks import gradient_step, pgd, random_noise, relative_radius
+from groupcc_lite.superposition.features import SparseFeatures
+from groupcc_lite.superposition.measures import (
+    Vulnerability,
+    antipodal_share,
+    attack_gain,
+    effective_features,
+    feature_dimensions,
+    features_per_dimension,
+    interference,
+    represented,
+    vulnerability,
+)
+from groupcc_lite.superposition.toys import TRAINED_ON, Toys, train_toys
+
+__all__ = [
+    "SparseFeatures", "TRAINED_ON", "Toys", "Vulnerability", "antipodal_share", "attack_gain", "effective_features",
+    "feature_dimensions", "features_per_dimension", "gradient_step", "interference", "pgd", "random_noise",
+    "relative_radius", "represented", "train_toys", "vulnerability",
+]
