@@ -1,8 +1,8 @@
 """More features than dimensions, and what that has to do with adversarial examples.
 
-Begin with `train_toys`, many toy models at once on `SparseFeatures`. How many features share a dimension is
-`features_per_dimension`, for networks `effective_features`; what an attack costs is `vulnerability`, which keeps noise
-of the same norm beside it. In two dimensions `planar_attack` is the strongest attack, exactly.
+Begin with `train_toys`, many toy models at once on `SparseFeatures`, and `measure_toys`. How many features share a
+dimension is `features_per_dimension`, for networks `effective_features`; what an attack costs is `vulnerability`, which
+keeps noise of the same norm beside it. In two dimensions `planar_attack` is the strongest attack, exactly.
 """
 
 from groupcc_lite.superposition.attacks import gradient_step, pgd, random_noise, relative_radius
@@ -19,11 +19,12 @@ from groupcc_lite.superposition.measures import (
     vulnerability,
 )
 from groupcc_lite.superposition.planar import Landscape, PlanarAttack, loss_landscape, planar_attack
+from groupcc_lite.superposition.sweeps import OverSeeds, ToyMeasures, measure_toys
 from groupcc_lite.superposition.toys import TRAINED_ON, Toys, train_toys
 
 __all__ = [
-    "Landscape", "PlanarAttack", "SparseFeatures", "TRAINED_ON", "Toys", "Vulnerability", "antipodal_share",
-    "attack_gain", "effective_features", "feature_dimensions", "features_per_dimension", "gradient_step",
-    "interference", "loss_landscape", "pgd", "planar_attack", "random_noise", "relative_radius", "represented",
-    "train_toys", "vulnerability",
+    "Landscape", "OverSeeds", "PlanarAttack", "SparseFeatures", "TRAINED_ON", "ToyMeasures", "Toys", "Vulnerability",
+    "antipodal_share", "attack_gain", "effective_features", "feature_dimensions", "features_per_dimension",
+    "gradient_step", "interference", "loss_landscape", "measure_toys", "pgd", "planar_attack", "random_noise",
+    "relative_radius", "represented", "train_toys", "vulnerability",
 ]
