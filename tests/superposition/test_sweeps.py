@@ -56,7 +56,7 @@ def test_superposition_is_vulnerable_and_parting_features_helps(found):
     per_dimension, ratio, noise = (found.over_seeds(name) for name in ("per_dimension", "attacked_ratio",
                                                                        "noise_ratio"))
     assert per_dimension[0].mean < per_dimension[1].mean < per_dimension[2].mean
-    assert ratio[0].mean < ratio[1].mean and ratio[1].high < ratio[2].low
+    assert ratio[0].mean < ratio[1].mean and ratio[0].high < ratio[2].low
     assert per_dimension[3].high < per_dimension[2].low and ratio[3].high < ratio[2].low
     assert max(row.mean for row in noise) < 1.1
     assert (found.excess > 1).all()
