@@ -144,7 +144,7 @@ with figures.house_style():
                         arrowprops=dict(arrowstyle="->", lw=1.2))
         ax.set(aspect="equal", title=f"{n} latents", xticks=[], yticks=[],
                xlim=(-1.35, 1.35), ylim=(-1.35, 1.35))
-        ax.grid(visible=False)
+        ax.axis("off")
     report.figure("tiled", fig)
 
 # %% [markdown]
