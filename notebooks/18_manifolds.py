@@ -253,12 +253,15 @@ def left_over(curve, losses):
 
 for d, curve in varied.items():
     begin, end = curve.latents[curve.latents >= 2 * d][[0, -1]]
-    where = f"of dimension {d - 1}: share of the excess at {begin} latents that is left"
+    where = (f"of dimension {d - 1}: share of the excess at {begin} latents "
+             "that is left")
     cells = [note(f"varied_left_{name}_{d}", left_over(curve, losses),
                   f"radial variation, sphere {where} at {end}, {name}")
-             for name, losses in (("encoder", curve.encoder), ("codes", curve.optimal))]
+             for name, losses in (("encoder", curve.encoder),
+                                  ("codes", curve.optimal))]
     if d in hollow:
-        cells.append(note(f"hollow_left_{d}", left_over(hollow[d], hollow[d].encoder),
+        left = left_over(hollow[d], hollow[d].encoder)
+        cells.append(note(f"hollow_left_{d}", left,
                           f"hollow sphere {where} at {end}, encoder"))
     print(f"sphere {where} at {end}: with radial variation, encoder {cells[0]}, "
           f"codes {cells[1]}; hollow, encoder {cells[-1]}")
@@ -269,7 +272,7 @@ for d, curve in varied.items():
 # gain most from more latents, one layer gains a quarter of it on a logarithmic scale.
 #
 # With radial variation encoders stop: from $2d$ latents on there is little to gain, where best codes go on as before.
-# A reader of the paper might take that for a property of the manifold. It is one of the encoder. A latent of a fine
+# One might take that for a property of the manifold. It is one of the encoder. A latent of a fine
 # tile has to be silent for all neighbours of its own, and on a hollow sphere a threshold can do that. If radii vary,
 # a threshold that is right for a small radius is wrong for a large one, so all that remains is the code without
 # thresholds, which $2d$ latents have already. The dashed lines go on falling: *better codes of the same dictionaries
@@ -324,8 +327,10 @@ for alpha, beta in cases:
     for name, value in (("D", row[2]), ("L", row[5])):
         report.number(f"exponent_{name}_{alpha:g}_{beta:g}", value,
                       note=f"exponent of {name}, alpha {alpha:g}, beta {beta:g}")
-        report.number(f"early_{name}_{alpha:g}_{beta:g}", row[1 if name == "D" else 4],
-                      note=f"slope of {name} at 1,000, alpha {alpha:g}, beta {beta:g}")
+        early = row[1 if name == "D" else 4]
+        report.number(f"early_{name}_{alpha:g}_{beta:g}", early,
+                      note=f"slope of {name} at 1,000, alpha {alpha:g}, "
+                           f"beta {beta:g}")
     rows.append(f"| {alpha:g}, {beta:g} | {' | '.join(f'{v:.3f}' for v in row)} |")
 display(Markdown("\n".join(rows)))
 
@@ -341,7 +346,8 @@ pair = [3000, 10_000]
 
 
 def slope_of_D(alpha, beta):
-    few, many = capacity_curve(ZipfFeatures(alpha, PowerLoss(beta)), pair).discovered
+    curve = capacity_curve(ZipfFeatures(alpha, PowerLoss(beta)), pair)
+    few, many = curve.discovered
     return np.log(many / few) / np.log(pair[1] / pair[0])
 
 
@@ -470,8 +476,8 @@ for kind, d in zip(("circles", "spheres"), settings.mixed_dims, strict=True):
     for key, what, values in (
             ("found", "features found, as a share of all",
              [one.discovered / settings.features for one in each]),
-            ("tiles", "share of the latents that are in a feature's subspace and not its "
-             "first", [(one.spent.sum() - one.discovered) / N for one in each]),
+            ("tiles", "share of the latents that are in a feature's subspace and not "
+             "its first", [(one.spent.sum() - one.discovered) / N for one in each]),
             ("first_two", "share of the latents of the two most frequent ones",
              [one.spent[[0, 2]].sum() / N for one in each])):
         what = f"{kind}, four latents for each feature: {what}"
@@ -518,8 +524,8 @@ for m in settings.latents:
 display(Markdown("\n".join(rows)))
 
 # %% tags=["hide-input"]
-for size, m in zip(("smallest", "largest"), settings.latents[::len(settings.latents) - 1],
-                   strict=True):
+extremes = settings.latents[0], settings.latents[-1]
+for size, m in zip(("smallest", "largest"), extremes, strict=True):
     for number, (name, where) in enumerate((("head", "up to a tenth"),
                                             ("tail", "from a tenth to a half"))):
         values = [layer[m, s].alpha_ends[number]
