@@ -649,6 +649,34 @@ for bar in (0.2, 0.5, 0.8):
 #
 # ```{solution-end}
 # ```
+#
+# ```{exercise} How many are enough?
+# :label: ex-curve-number
+#
+# Suppose detectors had angles drawn at random. How does the largest gap fall with their number $n$? Guess first: is it
+# $360^\circ / n$?
+# ```
+#
+# ```{solution-start} ex-curve-number
+# :class: dropdown
+# ```
+
+# %%
+from groupcc_lite.responses import gap_by_chance
+
+for many in (10, 40, 160):
+    gap = np.degrees(gap_by_chance(many, draws=400).mean())
+    print(f"{many} angles: {gap:.0f}°, even spacing {360 / many:.0f}°, "
+          f"ratio {gap * many / 360:.1f}, "
+          f"sum of 1 / k {sum(1 / np.arange(1, many + 1)):.1f}")
+
+# %% [markdown]
+# It is larger, and by more the more there are: the mean is even spacing times $1 + 1/2 + \dots + 1/n$, which grows like
+# the logarithm of $n$. To halve the gap one needs more than twice as many. So a set with more detectors fills gaps, and a
+# wide gap in a large set is no proof that something is missing.
+#
+# ```{solution-end}
+# ```
 
 # %% tags=["remove-input"]
 _ = report.save()

@@ -327,6 +327,32 @@ for side in ("left", "right"):
 #
 # ```{solution-end}
 # ```
+#
+# ```{exercise} Similar to everybody
+# :label: ex-frequent
+#
+# Responses are not negative. Two features fire independently of each other, each at a share $p$ of all images and elements,
+# always equally strongly. What is the cosine of their response vectors? What becomes of it if you may move one of them?
+# ```
+#
+# ```{solution-start} ex-frequent
+# :class: dropdown
+# ```
+
+# %%
+generator = torch.Generator().manual_seed(0)
+for p in (0.02, 0.2):
+    vectors = ResponseVectors(D4, 2)
+    vectors.add((torch.rand(2000, 8, 2, generator=generator) < p).float())
+    print(f"p = {p}: similarity {vectors.similarity()[0, 1]:.3f}")
+
+# %% [markdown]
+# Both fire at a share $p^2$, and the vectors have the lengths $\sqrt p$, each up to the same factor: the cosine is $p$. The
+# largest of eight, one for each element, is a little more. So frequent features look similar to everybody, and to
+# themselves in any pose. That is why stabilisers are read from profiles whose mean is taken off.
+#
+# ```{solution-end}
+# ```
 
 # %% tags=["remove-input"]
 _ = report.save()

@@ -62,7 +62,7 @@ def test_a_split_on_paper():
 @pytest.mark.parametrize("features", [
     ZipfFeatures(0.5, PowerLoss(2.0)), ZipfFeatures(2.0, PowerLoss(0.5, unit=3.0)), ZipfFeatures(0.7, DiscreteLoss()),
     ZipfFeatures(1.0, [DiscreteLoss(), PowerLoss(0.8), MeasuredLoss([3.0, 1.0, 0.5, 0.4])], shares=[0.5, 0.2, 0.3]),
-    ZipfFeatures(1.0, PowerLoss(1.0), features=40)], ids=str)
+    ZipfFeatures(1.0, PowerLoss(1.0), features=40)], ids=["spheres", "steep", "discrete", "mixed", "listed"])
 def test_every_latent_is_spent_and_none_would_do_better_elsewhere(features):
     found = allocate(features, 3000)
     assert found.latents.sum() == 3000 and found.unused == 0 and (found.latents >= 0).all()
