@@ -586,8 +586,8 @@ for name, loss in (("tiled", PowerLoss(2.0)), ("shared", DiscreteLoss())):
     print(name, split.latents.tolist(), f"loss {split.loss:.3f}")
 
 # %% [markdown]
-# What the group explains need not be tiled. That is the case for crosscoders, and for dictionaries that are symmetric
-# by construction, wherever manifolds are orbits.
+# What the group explains need not be tiled. An ordinary crosscoder has a latent for each pose and pays for all of them.
+# One that is symmetric by construction, `TiedCrosscoder`, has one base for a whole orbit, and pays once.
 #
 # ```{solution-end}
 # ```
