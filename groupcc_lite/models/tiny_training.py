@@ -19,7 +19,8 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ from groupcc_lite.stimuli import SHAPES, Drawings, draw, sample_drawings
 
 log = logging.getLogger(__name__)
 
+Change = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+"""What training may do to its images: from the loss of each drawing as a function of images, and the images."""
 SIZE = 96
 TINY_STEPS = 1200  # training steps of the weights in the package
 VIT_STEPS = 1200  # the transformer's
@@ -108,6 +111,41 @@ def loss_of(network: nn.Module, drawings: Drawings) -> tuple[Tensor, dict[str, f
     return naming + turning, parts | {"turning": turning.item()}
 
 
+@dataclass(frozen=True, eq=False)
+class ShapeNaming:
+    """The task that a built-in network was trained for, on some drawings: how wrong it is, for other images of them.
+
+    Images may be changed, questions and answers stay: that is what an attack on the network raises.
+
+    >>> from groupcc_lite.models import load_tiny
+    >>> from groupcc_lite.stimuli import sample_drawings
+    >>> drawings = sample_drawings(8, seed=5)
+    >>> naming = ShapeNaming(load_tiny(), drawings)
+    >>> naming.losses(drawings.images).shape, naming.accuracy(drawings.images) > 0.9
+    (torch.Size([8]), True)
+    """
+
+    network: nn.Module
+    drawings: Drawings
+
+    def losses(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """Mean cross-entropy over the shapes that are asked for in each drawing; 0 where none is."""
+        where, kind, logits = self._logits(images)
+        wrong = nn.functional.cross_entropy(logits, kind, reduction="none")
+        asked = torch.bincount(where[:, 0], minlength=len(images)).clamp(min=1)
+        return torch.zeros(len(images)).to(wrong).index_add(0, where[:, 0], wrong) / asked
+
+    @torch.no_grad()
+    def accuracy(self, images: Float[Tensor, "b 3 h w"]) -> float:
+        """Share of the asked shapes that are named rightly."""
+        _, kind, logits = self._logits(images)
+        return float((logits.argmax(1) == kind).float().mean())
+
+    def _logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        where, kind, _ = targets(self.drawings, self.network.stride, self.network.first)
+        return where, kind, answers(self.network, images, where, kind)[0]
+
+
 @torch.no_grad()
 def evaluate_tiny(network: nn.Module, count: int = 1024, *, seed: int = HELD_OUT_SEED) -> dict[str, Any]:
     """Accuracy, and a told network's orientation error, on `count` drawings of `seed`.
@@ -171,7 +209,7 @@ def orientation_tuning(network: nn.Module, layer: str = "mixed3b", *, steps: int
 
 
 def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learning_rate: float,
-              recipe: _Recipe) -> None:
+              recipe: _Recipe, change: Change | None = None) -> None:
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=recipe.weight_decay,
                                   betas=recipe.betas)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps + 1,
@@ -181,6 +219,11 @@ def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learni
         first = step * batch_size
         drawings = sample_drawings(range(first, first + batch_size), SIZE, seed=_TRAINING_SEED + seed)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.half):
+            if change is not None:
+                # Statistics of the batch would make one drawing's loss depend on the others.
+                network.eval()
+                drawings = replace(drawings, images=change(ShapeNaming(network, drawings).losses, drawings.images))
+                network.train()
             total, parts = loss_of(network, drawings)
         if not math.isfinite(total.item()):
             raise RuntimeError(f"training diverged at step {step}; lower learning_rate (now {learning_rate})")
@@ -194,12 +237,14 @@ def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learni
 
 
 def train_tiny(folder: str | Path, *, told: bool = False, steps: int = TINY_STEPS, batch_size: int = 64,
-               seed: int = 0, learning_rate: float = 4e-3, held_out: int = 2048) -> dict[str, Any]:
+               seed: int = 0, learning_rate: float = 4e-3, held_out: int = 2048,
+               change: Change | None = None) -> dict[str, Any]:
     """Train the built-in network, or the `told` control, and write its weights and its record into `folder`.
 
     Every step sees `batch_size` new drawings; `held_out` others measure the result. Batch normalisation helps
-    during training and is folded into the convolutions before anything is measured or written. Returns the
-    record.
+    during training and is folded into the convolutions before anything is measured or written. `change`
+    makes each step's images into others, from a function that gives the loss of each drawing for any images, and the
+    images: to train on attacks, for one. Returns the record.
 
     >>> train_tiny("folder", steps=0)
     Traceback (most recent call last):
@@ -209,13 +254,14 @@ def train_tiny(folder: str | Path, *, told: bool = False, steps: int = TINY_STEP
     path = Path(folder) / (TOLD_WEIGHTS if told else TINY_WEIGHTS).name
     started = time.perf_counter()
     network = attach_norms(randomise(TinyInception(len(SHAPES), told=told), seed)).to(memory_format=torch.channels_last)
-    _optimise(network.train(), steps, batch_size, seed, learning_rate, _INCEPTION)
+    _optimise(network.train(), steps, batch_size, seed, learning_rate, _INCEPTION, change)
     minutes = (time.perf_counter() - started) / 60
     network = fold_norms(network.eval())
     what = ("tiny-inception: names shapes in drawings" if not told else
             "tiny-inception-told: names shapes in drawings and reports how they are turned")
     training = {"told": told, "seed": seed, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
-                "minutes": round(minutes, 1), "threads": torch.get_num_threads()}
+                "minutes": round(minutes, 1), "threads": torch.get_num_threads(),
+                **({} if change is None else {"change": repr(change)})}
     return _write(network, path, what, training, held_out, tuning=("mixed3a", "mixed3b"))
 
 

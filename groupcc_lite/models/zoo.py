@@ -203,7 +203,14 @@ def _read(module: nn.Module, layer: str, name: str, input_size: int, preprocess:
 # ------------------------------------------------------------------------------------------- the known models
 
 def load_tiny(weights: str | Path | None = None, *, told: bool = False) -> TinyInception:
-    """The built-in network, or the `told` control, with its training head; default weights are those in the package."""
+    """The built-in network, or the `told` control, with its training head; default weights are those in the package.
+
+    It takes RGB less 0.5, divided by 0.25; `ShapeNaming` does that. ValueError for a file that is missing or another
+    network's.
+
+    >>> load_tiny()(torch.zeros(1, 3, 96, 96))[0].shape
+    torch.Size([1, 14, 24, 24])
+    """
     path = existing_file(weights or (TOLD_WEIGHTS if told else TINY_WEIGHTS),
                          "the file that `groupcc train-tiny` makes")
     return load_state(TinyInception(len(SHAPES), told=told), path).eval()

@@ -3,6 +3,7 @@
 Begin with `train_toys`, many toy models at once on `SparseFeatures`, and `measure_toys`. How many features share a
 dimension is `features_per_dimension`, for networks `effective_features`; what an attack costs is `vulnerability`, which
 keeps noise of the same norm beside it. In two dimensions `planar_attack` is the strongest attack, exactly.
+`train_robust` trains the built-in network on attacked drawings.
 """
 
 from groupcc_lite.superposition.attacks import gradient_step, pgd, random_noise, relative_radius
@@ -19,12 +20,14 @@ from groupcc_lite.superposition.measures import (
     vulnerability,
 )
 from groupcc_lite.superposition.planar import Landscape, PlanarAttack, loss_landscape, planar_attack
+from groupcc_lite.superposition.robust import L2Attack, NamingUnderAttack, naming_under_attack, train_robust
 from groupcc_lite.superposition.sweeps import OverSeeds, ToyMeasures, measure_toys
 from groupcc_lite.superposition.toys import TRAINED_ON, Toys, train_toys
 
 __all__ = [
-    "Landscape", "OverSeeds", "PlanarAttack", "SparseFeatures", "TRAINED_ON", "ToyMeasures", "Toys", "Vulnerability",
-    "antipodal_share", "attack_gain", "effective_features", "feature_dimensions", "features_per_dimension",
-    "gradient_step", "interference", "loss_landscape", "measure_toys", "pgd", "planar_attack", "random_noise",
-    "relative_radius", "represented", "train_toys", "vulnerability",
+    "L2Attack", "Landscape", "NamingUnderAttack", "OverSeeds", "PlanarAttack", "SparseFeatures", "TRAINED_ON",
+    "ToyMeasures", "Toys", "Vulnerability", "antipodal_share", "attack_gain", "effective_features",
+    "feature_dimensions", "features_per_dimension", "gradient_step", "interference", "loss_landscape", "measure_toys",
+    "naming_under_attack", "pgd", "planar_attack", "random_noise", "relative_radius", "represented", "train_robust",
+    "train_toys", "vulnerability",
 ]
