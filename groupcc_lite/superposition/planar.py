@@ -53,7 +53,7 @@ def planar_attack(W: Float[np.ndarray, "2 n"], b: Float[np.ndarray, " n"], x: Fl
     >>> from groupcc_lite.manifolds import circle_directions
     >>> triangle, x = circle_directions(3).numpy().T, np.array([0.5, 0.0, 0.0], dtype=np.float32)
     >>> found = planar_attack(triangle, np.zeros(3, dtype=np.float32), x, eps=0.1)
-    >>> (found.delta / found.delta[0]).round(2).tolist(), round(found.loss / 0.01, 2)  # w_0 . w_j, and 3 / 2
+    >>> (found.delta / found.delta[0]).round(2).tolist(), round(100 * found.loss, 2)  # w_0 . w_j, and 3 / 2
     ([1.0, -0.5, -0.5], 1.5)
     """
     plane = _Plane.of(W, b, x, importance)
