@@ -18,10 +18,12 @@ from torch import Tensor
 from groupcc_lite.coders.crosscoder import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.coders.losses import squared_error
 from groupcc_lite.groups import FiniteGroup, cyclic
-from groupcc_lite.orbits import OrbitSource, StoredOrbits, TensorOrbits
+from groupcc_lite.orbits import IdentityBlocks, OrbitSource, StoredOrbits, TensorOrbits
 
 NOBODY = ("data points", "k-means", "channels", "random")
 """Directions that nobody trained, see `untrained_features`."""
+Ordered = StoredOrbits | TensorOrbits | IdentityBlocks
+"""Orbits that can be gone through in order."""
 _ROUNDS = 20  # of k-means; centres hardly move any more
 
 
@@ -137,7 +139,7 @@ class UntrainedFeatures(NamedTuple):
     """What the directions come with: a data point's own orbit, the mean orbit of a cluster, both about the mean."""
 
 
-def data_dictionary(source: StoredOrbits | TensorOrbits, count: int, *, seed: int = 0) -> Float[Tensor, "m g d"]:
+def data_dictionary(source: Ordered, count: int, *, seed: int = 0) -> Float[Tensor, "m g d"]:
     """`count` orbit vectors, drawn at random, about the mean of all: a dictionary that nobody trained.
 
     ValueError if there are fewer orbits.
@@ -150,7 +152,7 @@ def data_dictionary(source: StoredOrbits | TensorOrbits, count: int, *, seed: in
     return _drawn_about_the_mean(source, count, seed)[0]
 
 
-def _drawn_about_the_mean(source: StoredOrbits | TensorOrbits, count: int,
+def _drawn_about_the_mean(source: Ordered, count: int,
                           seed: int) -> tuple[Float[Tensor, "m g d"], Float[Tensor, "g d"]]:
     """Some orbits about the mean of all, in the source's order, and that mean; on the CPU."""
     if not 1 <= count <= len(source):
