@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.groups.finite import FiniteGroup
+from groupcc_lite.groups.fourier_transform import plancherel_weight
 
 LARGE = 16
 """From so many elements on, products of small matrices in Fourier space take less time than one large product."""
@@ -45,8 +46,8 @@ def _through_fourier(F: Float[Tensor, "j g n"], z: Float[Tensor, "b g j"], G: Fi
     for d in sorted({irrep.dim for irrep in G.irreps()}):
         alike = [irrep for irrep in G.irreps() if irrep.dim == d]
         rho = torch.as_tensor(np.stack([irrep.matrices for irrep in alike], 1), dtype=z.dtype, device=z.device)
-        back = rho * torch.tensor([d / (G.order * irrep.kind) for irrep in alike], dtype=z.dtype,
-                                  device=z.device)[:, None, None]
+        weights = [plancherel_weight(irrep, G) for irrep in alike]
+        back = rho * torch.tensor(weights, dtype=z.dtype, device=z.device)[:, None, None]
         there = rearrange(rho, "g r s t -> g (r s t)")
         patterns = rearrange(F.transpose(1, 2) @ there, "j n (r s t) -> r (t j) (s n)", s=d, t=d)
         codes = rearrange(z.transpose(1, 2) @ there, "b j (r t u) -> r (b u) (t j)", t=d, u=d)

@@ -43,7 +43,7 @@ def inverse_fourier(spectrum: Sequence[Float[Tensor, "*m _ _ n"]], G: FiniteGrou
     if [part.shape[-3:-1] for part in spectrum] != [(irrep.dim, irrep.dim) for irrep in irreps]:
         raise ValueError(f"spectrum has the shapes {[tuple(part.shape) for part in spectrum]}; expected (..., d, d, "
                          f"channels) with d = {', '.join(str(irrep.dim) for irrep in irreps)} for {G.name}")
-    parts = (einsum(part, _like(irrep.matrices, part), "... a b n, g a b -> ... g n") * _weight(irrep, G)
+    parts = (einsum(part, _like(irrep.matrices, part), "... a b n, g a b -> ... g n") * plancherel_weight(irrep, G)
              for irrep, part in zip(irreps, spectrum, strict=True))
     return sum(parts, start=torch.zeros((), dtype=spectrum[0].dtype, device=spectrum[0].device))
 
@@ -57,11 +57,12 @@ def fourier_power(f: Float[Tensor, "*m g n"], G: FiniteGroup) -> Float[Tensor, "
     >>> [irrep.name for irrep in G.irreps()], fourier_power(f, G).round().tolist()
     (['A', 'E1', 'B'], [0.0, 0.0, 4.0])
     """
-    return torch.stack([part.square().sum((-3, -2, -1)) * _weight(irrep, G)
+    return torch.stack([part.square().sum((-3, -2, -1)) * plancherel_weight(irrep, G)
                         for irrep, part in zip(G.irreps(), fourier(f, G), strict=True)], dim=-1)
 
 
-def _weight(irrep: Irrep, G: FiniteGroup) -> float:
+def plancherel_weight(irrep: Irrep, G: FiniteGroup) -> float:
+    """d / (|G| e): how much an irrep counts on the way back, and in Parseval's sum."""
     return irrep.dim / (G.order * irrep.kind)
 
 
