@@ -175,7 +175,7 @@ def largest_gap(directions):
     return float(gaps.max() * len(angle) / (2 * np.pi))
 
 
-rows = ["| latents | encoder | best codes | equal angles | gap | chance |",
+rows = ["| latents | encoder | best codes | equal angles | largest angle | chance |",
         "|---" * 6 + "|"]
 draw = torch.Generator().manual_seed(seed)
 for n, sae in trained.items():
@@ -212,13 +212,14 @@ display(Markdown("\n".join(rows)))
 # %%
 hollow = {d: study.toy(d) for d in settings.dims}
 varied = {d: study.toy(d, (0.5, 1.5)) for d in settings.varied_dims}
+RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"  # tables of printed Markdown have no formulas
 rows = ["| sphere | encoder | best codes | −2 / (d − 1) |", "|---" * 4 + "|"]
 for d, curve in hollow.items():
     cells = [note(f"slope_{name}_{d}", curve.slopes(which, smallest=2 * d),
                   f"slope on the sphere of dimension {d - 1}, {what}")
              for name, which, what in (("encoder", "encoder", "encoder"),
                                        ("codes", "optimal", "best codes"))]
-    rows.append(f"| $S^{d - 1}$ | {cells[0]} | {cells[1]} | {-2 / (d - 1):.3f} |")
+    rows.append(f"| S{RAISED[d - 1]} | {cells[0]} | {cells[1]} | {-2 / (d - 1):.3f} |")
 display(Markdown("\n".join(rows)))
 
 # %% mystnb={"figure": {"name": "fig-toys", "caption": "Loss above that of infinitely many latents, by number of latents; bars at the mean of all seeds. Full lines: trained encoders. Dashed: the best codes on the same dictionaries. Dotted: the slope of theory. Left: hollow spheres. Right: with radii from 0.5 to 1.5, where encoders level out and best codes do not."}, "image": {"alt": "Two log-log plots. Left, falling lines. Right, full lines that become level and dashed lines that go on falling."}} tags=["hide-input"]
@@ -428,7 +429,7 @@ for (d, N), each in found.items():
     cells.append(note(f"loss_{d}_{N}", [one.loss for one in each], f"loss {name}"))
     report.number(f"loss_predicted_{d}_{N}", best.loss,
                   note=f"loss predicted {name}")
-    rows.append(f"| $S^{d - 1}$ | {N} | {' | '.join(cells)} | {best.loss:.3f} |")
+    rows.append(f"| S{RAISED[d - 1]} | {N} | {' | '.join(cells)} | {best.loss:.3f} |")
 report.number("planted", settings.features, note="planted features")
 display(Markdown("\n".join(rows)))
 
