@@ -91,7 +91,11 @@ def _analyse(options: argparse.Namespace) -> None:
         raise ValueError(f"{', '.join(twice)} is given twice, by an option and by --set; give it once")
     get_profile(options.profile, **settings)  # refuses what is no field of a profile
     check_report(options.out)
-    run = Run(options.profile, options.seed, images=options.images, weights=options.weights, **given, **settings)
+    if options.network is not None or options.input_size or options.mean or options.std:
+        model = _own_network(options, given)
+        run = Run(options.profile, options.seed, images=options.images, model=model, **given, **settings)
+    else:
+        run = Run(options.profile, options.seed, images=options.images, weights=options.weights, **given, **settings)
     if options.dictionary is not None:
         from groupcc_lite.interop import load_dictionary
 
@@ -103,6 +107,23 @@ def _analyse(options: argparse.Namespace) -> None:
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
+
+
+def _own_network(options: argparse.Namespace, given: dict[str, Any]) -> Any:
+    """The network of --network with what else is said of it, which is taken out of `given`."""
+    from groupcc_lite.models import model_from_file
+
+    if options.network is None:
+        raise ValueError("--input-size, --mean and --std are for --network; a known model has its own")
+    if given.pop("model", None) is not None:
+        raise ValueError("--model and --network are both given; give one of them")
+    return model_from_file(options.network, given.pop("layer", None), weights=options.weights,
+                           input_size=options.input_size, mean=options.mean, std=options.std)
+
+
+def _channels(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    return tuple(float(part) for part in text.split(","))
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -151,7 +172,13 @@ def verbs() -> Verbs:
 def _analyse_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--model", help="a name that `load_model` knows, such as torchvision/resnet18/layer2 (default: "
                      "the profile's)")
+    sub.add_argument("--network", metavar="FILE.py:NAME", help="your own network instead: a Python file, and a "
+                     "function in it that returns the torch.nn.Module; --weights is then a file with its state dict")
     sub.add_argument("--layer", help="layer to read, where the model's name has none")
+    sub.add_argument("--input-size", type=int, metavar="PIXELS", help="side of the images that your network takes")
+    sub.add_argument("--mean", type=_channels, metavar="R,G,B", help="what your network's images were normalised with, "
+                     "for images from 0 to 1 (default: not normalised)")
+    sub.add_argument("--std", type=_channels, metavar="R,G,B", help="as --mean")
     sub.add_argument("--group", help="C_n or D_n (default: the profile's)")
     sub.add_argument("--dictionary", metavar="PATH", help="a sparse autoencoder of that layer instead of training, as "
                      "SAELens, sparsify, dictionary_learning, overcomplete or this library saved it")

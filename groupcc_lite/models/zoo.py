@@ -1,13 +1,16 @@
 """Base models by name, and from a module of your own.
 
 `load_model` knows the built-in network, GoogLeNet, Lucent's InceptionV1 and the models of torchvision, timm and Hugging
-Face (`libraries`); `wrap_model` takes your own module. All become a `BaseModel`.
+Face (`libraries`); `wrap_model` takes your own module, and `model_from_file` one that a Python file makes. All become a
+`BaseModel`.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import runpy
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -130,6 +133,65 @@ def wrap_model(module: nn.Module, layer: str | nn.Module, *, input_size: int, me
     preprocess = Preprocess(mean=_numbers("mean", mean, 0.0, count), std=_numbers("std", std, 1.0, count))
     return _read(module, layer_name(module, layer), name or type(module).__name__, input_size, preprocess, grid=grid,
                  way=way)
+
+
+def model_from_file(source: str, layer: str | None = None, *, weights: str | Path | None = None,
+                    input_size: int | None = None, mean: Numbers | None = None,
+                    std: Numbers | None = None) -> BaseModel:
+    """Your own network as a base model, from `FILE.py:NAME`: a Python file, and what in it makes the network.
+
+    NAME is a function or class that takes no arguments, or the network itself. A `torch.nn.Module` is wrapped as by
+    `wrap_model`, so `layer` and `input_size` are needed, and `mean` and `std` if it was trained on normalised images.
+    A function may also return a `BaseModel`, if something else is to be said; then nothing of this is given again.
+    `weights` is a file with the network's state dict (safetensors, or what `torch.save(network.state_dict(), ...)`
+    wrote), or "random" to draw all anew, as a control. Random weights that the function draws are those of seed 0. The
+    file is run, with its folder on Python's path, as Python itself would run it: take only files that you trust.
+    ValueError for a file or name that is not there, for one that makes no network, and as for `wrap_model`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "mine.py"
+    ...     _ = file.write_text("from torch import nn\\nnetwork = nn.Sequential(nn.Conv2d(3, 8, 5), nn.ReLU())")
+    ...     model_from_file(f"{file}:network", "1", input_size=33, mean=(0.5,) * 3, std=(0.5,) * 3).channels
+    8
+    """
+    made = _made_by(source)
+    if isinstance(made, BaseModel):
+        given = dict(layer=layer, weights=weights, input_size=input_size, mean=mean, std=std)
+        if twice := [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"{source} makes a BaseModel, which has its {', '.join(twice)} already; say it there")
+        return made
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{source} makes a {type(made).__name__}; expected a torch.nn.Module or a BaseModel")
+    if weights not in (None, "random"):
+        made = load_state(made, existing_file(weights, "a file with the state dict of your network"))
+    if layer is None or input_size is None:
+        raise ValueError(f"{source} makes a module, so its layer and input_size have to be said. Its layers: "
+                         f"{', '.join(name for name, _ in made.named_modules() if name)}")
+    model = wrap_model(made.eval(), layer, input_size=input_size, mean=mean, std=std)
+    return reinitialised(model) if weights == "random" else model
+
+
+def _made_by(source: str) -> object:
+    """What NAME in FILE.py of `FILE.py:NAME` is, or returns."""
+    path, _, name = source.rpartition(":")
+    file = Path(path)
+    if file.suffix != ".py" or not name:
+        raise ValueError(f"network is {source!r}; expected FILE.py:NAME, such as my_network.py:build")
+    if not file.is_file():
+        raise ValueError(f"network is {source!r}, and there is no file {path}")
+    sys.path.insert(0, str(file.resolve().parent))  # it may import its neighbours
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            known = runpy.run_path(str(file), run_name=file.stem)
+            if name not in known:
+                public = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
+                raise ValueError(f"{path} has no {name}; {near_matches(name, public)}it has {', '.join(public)}")
+            found = known[name]
+            return found() if callable(found) and not isinstance(found, nn.Module) else found
+    finally:
+        sys.path.pop(0)
 
 
 def patch_model(like: BaseModel, *, side: int = 8) -> BaseModel:

@@ -1,6 +1,7 @@
 """What people have, DINOv2, CLIP and SigLIP in their real sizes, through the whole analysis; weights are random."""
 
 import json
+import re
 
 import pandas
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from groupcc_lite import __main__ as cli
 from groupcc_lite.analysis import write_report
-from groupcc_lite.models import load_model
+from groupcc_lite.models import load_model, model_from_file
 from groupcc_lite.runs import Run
 from groupcc_lite.stimuli import sample_drawings
 
@@ -64,3 +65,77 @@ def test_from_the_command_line_with_random_weights(drawn, tmp_path, monkeypatch)
                      "timm/vit_tiny_patch16_224/blocks.3", "--weights", "random", "--images", drawn,
                      *settings, "--out", str(out), "--no-atlas"]) == 0
     assert (out / "index.html").is_file()
+
+
+NETWORK = """
+from torch import nn
+from widths import WIDTH
+
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, WIDTH, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                         nn.Conv2d(WIDTH, 24, 3), nn.ReLU())
+
+
+def checked():
+    from groupcc_lite import wrap_model
+    return wrap_model(build(), "1", input_size=40, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own_network(tmp_path) -> str:
+    """A Python file that makes a network with the help of another one beside it."""
+    (tmp_path / "widths.py").write_text("WIDTH = 8\n")
+    (tmp_path / "mine.py").write_text(NETWORK)
+    return str(tmp_path / "mine.py")
+
+
+@pytest.mark.slow
+def test_a_network_in_a_file_is_analysed_from_the_command_line(own_network, drawn, tmp_path, monkeypatch):
+    monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
+    settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    weights = tmp_path / "state.pth"
+    torch.save(model_from_file(f"{own_network}:build", "4", input_size=64).network.state_dict(), weights)
+    command = ["analyse", "--profile", "smoke", "--group", "D_4", "--network", f"{own_network}:build", "--layer", "4",
+               "--input-size", "64", "--mean", ".5,.5,.5", "--std", ".25,.25,.25", "--images", drawn, *settings,
+               "--weights", str(weights), "--no-atlas", "--out", str(tmp_path / "report")]
+    assert cli.main(command) == 0
+    facts = json.loads((tmp_path / "report" / "provenance.json").read_text())
+    assert facts["group"] == "D_4" and "Sequential" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_a_file_makes_the_same_network_each_time_and_takes_its_weights(own_network, tmp_path):
+    first, again = (model_from_file(f"{own_network}:build", "4", input_size=64) for _ in range(2))
+    assert first.fingerprint == again.fingerprint and first.channels == 24
+    assert model_from_file(f"{own_network}:checked").geometry.input_size == 40
+    torch.save({name: 2 * value for name, value in first.network.state_dict().items()}, tmp_path / "doubled.pth")
+    doubled = model_from_file(f"{own_network}:build", "4", input_size=64, weights=tmp_path / "doubled.pth")
+    for ours, theirs in zip(doubled.network.parameters(), first.network.parameters(), strict=True):
+        assert torch.equal(ours, 2 * theirs)
+    anew = model_from_file(f"{own_network}:build", "4", input_size=64, weights="random")
+    assert anew.fingerprint not in (doubled.fingerprint, "")  # drawn, not read
+
+
+@pytest.mark.parametrize("name, given, message", [
+    ("build", dict(layer="4"), "its layer and input_size have to be said. Its layers: 0, 1, 2"),
+    ("bild", {}, "has no bild; did you mean 'build'"),
+    ("number", {}, "makes a int; expected a torch.nn.Module"),
+    ("checked", dict(layer="1", mean=(0.0,) * 3), "makes a BaseModel, which has its layer, mean already"),
+    ("build", dict(layer="4", input_size=64, weights="nowhere.pth"), "no such file; expected a file with the state")])
+def test_a_file_without_a_network_is_said(own_network, name, given, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model_from_file(f"{own_network}:{name}", **given)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--network", "mine.pth"], "expected FILE.py:NAME"),
+    (["--network", "nowhere.py:build"], "there is no file nowhere.py"),
+    (["--network", "nowhere.py:build", "--model", "googlenet"], "give one of them"),
+    (["--mean", "0,0,0"], "are for --network")])
+def test_wrong_requests_for_a_network_in_a_file(arguments, message, drawn, tmp_path, capsys):
+    assert cli.main(["analyse", *arguments, "--images", drawn, "--out", str(tmp_path / "report")]) == 2
+    assert message in capsys.readouterr().err
