@@ -364,8 +364,8 @@ for name in ("neurons", "SAE, TopK", "crosscoder"):
 
 # %% [markdown]
 # In the book's run a latent of either SAE is a curve detector about twice as often as a neuron, and at equal numbers the
-# SAEs leave smaller gaps, the L1 SAE clearly so. Taken all together, latents leave a gap of 13 degrees and neurons one of
-# 43. So far the paper's claim holds.
+# SAEs leave smaller gaps, the L1 SAE clearly so. Taken all together, latents leave a gap less than half as wide as that of
+# neurons. So far the paper's claim holds.
 #
 # But look at the grey crosses. Gaps of latents are those that as many angles drawn at random would leave, pooled or within
 # a kind. They are smaller because detectors are more, and not because they stand where somebody is missing.
