@@ -771,7 +771,7 @@ for g in elements:
 # We call this map $S$ and keep it under the name `paper_reflection`. {numref}`fig-blocks` shows all of them.
 
 # %% mystnb={"figure": {"name": "fig-blocks", "caption": "Where the 16 blocks of D₈ go; each cell names the block that stands there. Rotating shifts both halves to the left. Our reflection swaps the halves and runs backwards in both. The paper's runs forwards in the first half and backwards in the second."}, "image": {"alt": "Four rows of sixteen coloured cells with the names of the elements of D 8, cut in the middle by a line. Second row: both halves shifted by one. Third row: halves swapped, both reversed. Fourth row: halves swapped, only the right one reversed."}} tags=["hide-input"]
-G8, names = dihedral(8), ("$x$", "$r \cdot x$", "$s \cdot x$", "paper's $S$")
+G8, names = dihedral(8), ("$x$", r"$r \cdot x$", r"$s \cdot x$", "paper's $S$")
 printed_order = paper_reflection(torch.arange(16)[None, :, None], G8).flatten()
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 2.3))
@@ -794,7 +794,7 @@ assert [G4.names[g] for g in wrong] == ["r", "r^3"]
 # %% mystnb={"figure": {"name": "fig-reflection", "caption": "What a reflection should do to the blocks of an orbit vector, for D₄, with the images themselves in the blocks. Rearranged by our rule, the orbit of I becomes the orbit of the mirrored picture sI. Rearranged as the paper prints it, the blocks r and r³ (red frames) are exchanged."}, "image": {"alt": "Four rows of eight small pictures. The second row, the orbit of the mirrored picture, and the third row, our rearrangement, are the same. In the fourth row, the paper's rearrangement, the second and fourth pictures have red frames: they stand in each other's place."}} tags=["hide-input"]
 with figures.house_style():
     rows = [("orbit of $I$", orbit), ("orbit of $sI$", truth),
-            ("$s \cdot x$, ours", correct), ("$S$, paper", printed)]
+            (r"$s \cdot x$, ours", correct), ("$S$, paper", printed)]
     fig, axes = plt.subplots(4, 8, figsize=(7.4, 4.3))
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.02)
     for (name, blocks), line in zip(rows, axes, strict=True):
