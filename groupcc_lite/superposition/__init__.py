@@ -20,12 +20,12 @@ from groupcc_lite.superposition.measures import (
     vulnerability,
 )
 from groupcc_lite.superposition.planar import Landscape, PlanarAttack, loss_landscape, planar_attack
-from groupcc_lite.superposition.robust import L2Attack, NamingUnderAttack, naming_under_attack, train_robust
+from groupcc_lite.superposition.robust import L2Attack, L2Noise, NamingUnderAttack, naming_under_attack, train_robust
 from groupcc_lite.superposition.sweeps import OverSeeds, ToyMeasures, measure_toys
 from groupcc_lite.superposition.toys import TRAINED_ON, Toys, train_toys
 
 __all__ = [
-    "L2Attack", "Landscape", "NamingUnderAttack", "OverSeeds", "PlanarAttack", "SparseFeatures", "TRAINED_ON",
+    "L2Attack", "L2Noise", "Landscape", "NamingUnderAttack", "OverSeeds", "PlanarAttack", "SparseFeatures", "TRAINED_ON",
     "ToyMeasures", "Toys", "Vulnerability", "antipodal_share", "attack_gain", "effective_features",
     "feature_dimensions", "features_per_dimension", "gradient_step", "interference", "loss_landscape", "measure_toys",
     "naming_under_attack", "pgd", "planar_attack", "random_noise", "relative_radius", "represented", "train_robust",

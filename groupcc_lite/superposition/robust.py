@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +38,33 @@ class L2Attack:
         return pgd(loss, images, self.eps, steps=self.steps, box=_PIXELS)
 
 
-def train_robust(folder: str | Path, eps: float, *, attack_steps: int = 3, **settings: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class L2Noise:
+    """Noise of an attack's norm in its place, the control: other noise for other images, the same for the same ones.
+
+    >>> import torch
+    >>> noisy = L2Noise(eps=0.5)(lambda images: images.mean((1, 2, 3)), torch.full((2, 3, 8, 8), 0.5))
+    >>> [round(float(norm), 3) for norm in (noisy - 0.5).flatten(1).norm(dim=1)]
+    [0.5, 0.5]
+    """
+
+    eps: float
+    """L2 norm, in units of a pixel's value."""
+
+    def __call__(self, loss: Callable[[Tensor], Tensor], images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Noisy images; the loss is not asked."""
+        return random_noise(images, self.eps, seed=zlib.crc32(images.numpy().tobytes()), box=_PIXELS)
+
+
+def train_robust(folder: str | Path, eps: float, *, attack_steps: int = 3, noise: bool = False,
+                 **settings: Any) -> dict[str, Any]:
     """Train `tiny-inception` on attacked drawings only, as `train_tiny` does on clean ones; returns the record.
 
-    eps: radius of the attack at every step, L2, for pixels in [0, 1]; 0 trains on clean drawings. `settings` are those
-    of `train_tiny`: for two networks that are compared, everything but eps must be the same, and minutes are not: an
-    attack of 3 steps costs about four times as much again as training. Weights and record lie in `folder`, and
-    `load_tiny`, or `load_model("tiny-inception", weights=...)`, reads them. ValueError as for `train_tiny` and `pgd`.
+    eps: radius of the attack at every step, L2, for pixels in [0, 1]; 0 trains on clean drawings. With `noise` every
+    drawing gets noise of that norm instead, the control. `settings` are those of `train_tiny`: for two networks that
+    are compared, everything but eps must be the same, and minutes are not: an attack of 3 steps costs about four times
+    as much again as training. Weights and record lie in `folder`, and `load_tiny`, or
+    `load_model("tiny-inception", weights=...)`, reads them. ValueError as for `train_tiny` and `pgd`.
 
     Source: Madry et al. 2018.
 
@@ -51,7 +72,8 @@ def train_robust(folder: str | Path, eps: float, *, attack_steps: int = 3, **set
     Traceback (most recent call last):
     ValueError: steps is 0; expected at least 1
     """
-    return train_tiny(folder, change=L2Attack(eps, attack_steps) if eps else None, **settings)
+    change = L2Noise(eps) if noise else L2Attack(eps, attack_steps)
+    return train_tiny(folder, change=change if eps else None, **settings)
 
 
 class NamingUnderAttack(NamedTuple):
