@@ -90,6 +90,7 @@ from groupcc_lite.manifolds import (
     allocate,
     amortisation,
     capacity_curve,
+    circle_one_layer,
     circle_optimum,
     continuous_limit,
     learn,
@@ -175,15 +176,17 @@ def largest_gap(directions):
     return float(gaps.max() * len(angle) / (2 * np.pi))
 
 
-rows = ["| latents | encoder | best codes | equal angles | largest angle | chance |",
-        "|---" * 6 + "|"]
+rows = ["| latents | trained | one layer, equal angles | its best codes | "
+        "best codes, equal angles | largest angle | random |", "|---" * 7 + "|"]
 draw = torch.Generator().manual_seed(seed)
 for n, sae in trained.items():
     lost = amortisation(sae, new[:, None], how.sparsity)
     spread = largest_gap(sae.dictionary[:, 0].detach())
-    random = np.mean([largest_gap(torch.randn(n, 2, generator=draw))
-                      for _ in range(200)])
-    row = dict(encoder=lost.encoder.mean(), codes=lost.optimal.mean(),
+    random = np.quantile([largest_gap(torch.randn(n, 2, generator=draw))
+                          for _ in range(1000)], 0.05)
+    row = dict(encoder=lost.encoder.mean(),
+               layer=circle_one_layer(n, how.sparsity).loss,
+               codes=lost.optimal.mean(),
                equal=circle_optimum(n, how.sparsity).loss, gap=spread,
                chance=random)
     for name, value in row.items():
@@ -406,83 +409,109 @@ figures.feature_stack(frames, labels, alts, description="latents", start=-1,
 # nobody trained are the nulls: random directions, and as many data points.
 
 # %%
-found = {(d, N): [study.spent(d, N, s) for s in seeds]
-         for d in settings.mixed_dims for N in settings.mixed_sizes}
+small, large = settings.mixed_dims
+ARMS = {"circles": (small, (1.0, 1.0)), "spheres": (large, (1.0, 1.0)),
+        "varied": (large, (0.5, 1.5))}
+TITLES = {"circles": "circles", "spheres": f"hollow spheres, d = {large}",
+          "varied": f"spheres with varied radii, d = {large}"}
+found = {(arm, N): [study.spent(d, N, s, radius) for s in seeds]
+         for arm, (d, radius) in ARMS.items() for N in settings.mixed_sizes}
 
 # %% tags=["hide-input"]
-rows = ["| sphere | latents | found | predicted | data points | random | "
-        "in features | loss | predicted |", "|---" * 9 + "|"]
-for (d, N), each in found.items():
-    best = study.predicted(d, N)
-    data, random = ([study.drawn(d, N, s, from_data=kind) for s in seeds]
-                    for kind in (True, False))
-    name = f"with {N} latents, spheres of dimension {d - 1}"
-    cells = [note(f"found_{d}_{N}", [one.discovered for one in each],
-                  f"features found {name}")]
+COUNTS = {  # of one autoencoder's latents by feature, and how many span each
+    "found": ("features found", lambda n, span: (n > 0).sum()),
+    "spheres": ("spheres found", lambda n, span: (n > 0)[0::2].sum()),
+    "spanned": ("spheres spanned", lambda n, span: (n >= span)[0::2].sum()),
+    "lines": ("directions found", lambda n, span: (n > 0)[1::2].sum()),
+    "spanning": ("latents that span", lambda n, span: np.minimum(n, span).sum()),
+    "beyond": ("latents beyond", lambda n, span: np.maximum(n - span, 0).sum()),
+    "outside": ("in no feature", None),
+}
+rows = ["| other features | latents | " + " | ".join(w for w, _ in COUNTS.values())
+        + " |", "|---" * 9 + "|"]
+for (arm, N), each in found.items():
+    d, radius = ARMS[arm]
+    span = study.mixture(d, radius=radius).spanning()
+    cells = []
+    for key, (what, counted) in COUNTS.items():
+        values = [N - one.spent.sum() if counted is None
+                  else counted(one.spent, span) for one in each]
+        cells.append(note(f"{key}_{arm}_{N}", values, f"{what}, {N} latents, {arm}"))
+    rows.append(f"| {TITLES[arm]} | {N} | {' | '.join(cells)} |")
+report.number("planted", settings.features, note="planted features")
+display(Markdown("\n".join(rows)))
+
+# %% tags=["hide-input"]
+rows = ["| other features | latents | found | predicted | data points | random | "
+        "loss | predicted | first two | predicted |", "|---" * 10 + "|"]
+for (arm, N), each in found.items():
+    (d, radius), best = ARMS[arm], study.predicted(ARMS[arm][0], N, ARMS[arm][1])
+    data, random = ([study.drawn(d, N, s, from_data=kind, radius=radius)
+                     for s in seeds] for kind in (True, False))
+    name = f"with {N} latents, {arm}"
+    cells = [mean_spread((one.discovered for one in each), 1)]
     for key, value, what in (("predicted", best.discovered, "predicted"),
                              ("data", np.mean(data), "of data points"),
                              ("random", np.mean(random), "of random directions")):
         cells.append(f"{value:.3g}")
-        report.number(f"{key}_{d}_{N}", float(value),
+        report.number(f"{key}_{arm}_{N}", float(value),
                       note=f"features {what} {name}")
-    cells.append(mean_spread((one.spent.sum() for one in each), 1))
-    cells.append(note(f"loss_{d}_{N}", [one.loss for one in each], f"loss {name}"))
-    report.number(f"loss_predicted_{d}_{N}", best.loss,
+    cells += [note(f"loss_{arm}_{N}", [one.loss for one in each], f"loss {name}"),
+              f"{best.loss:.3f}",
+              note(f"first_two_{arm}_{N}", [one.spent[[0, 2]].sum() for one in each],
+                   f"latents of the two most frequent spheres {name}"),
+              f"{best.latents[[0, 2]].sum()}"]
+    report.number(f"loss_predicted_{arm}_{N}", best.loss,
                   note=f"loss predicted {name}")
-    rows.append(f"| S{RAISED[d - 1]} | {N} | {' | '.join(cells)} | {best.loss:.3f} |")
-report.number("planted", settings.features, note="planted features")
+    report.number(f"first_two_predicted_{arm}_{N}", float(best.latents[[0, 2]].sum()),
+                  note=f"latents of the two most frequent spheres, predicted {name}")
+    rows.append(f"| {TITLES[arm]} | {N} | {' | '.join(cells)} |")
 display(Markdown("\n".join(rows)))
 
-# %% mystnb={"figure": {"name": "fig-spending", "caption": "Planted features of which every other one is a circle (blue) or a hollow sphere of four dimensions (orange). Left: features found, by number of latents; a dot for each seed, lines what the allocation model predicts, dashed what as many data points find. Right: the loss, and the loss predicted."}, "image": {"alt": "Two plots over the number of latents: features found, with blue above orange, and the loss, where dots lie near the lines."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-spending", "caption": "Where the latents of the largest autoencoders are, for three kinds of planted features; means over seeds. Spanning: up to 2d in a sphere's subspace, 1 on a direction. Beyond: more of them, which tile a sphere or repeat a direction. Outside: in no feature's subspace. Black: features found, of all that there are."}, "image": {"alt": "Three stacked bars of equal length, and black dots. The parts differ."}} tags=["hide-input"]
 with figures.house_style():
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
-    for colour, d in zip(("C0", "C1"), settings.mixed_dims, strict=True):
-        N = np.array(settings.mixed_sizes)
-        best = [study.predicted(d, n) for n in N]
-        for ax, values, line in (
-                (axes[0], lambda one: one.discovered, [b.discovered for b in best]),
-                (axes[1], lambda one: one.loss, [b.loss for b in best])):
-            ax.plot(N, line, color=colour, label=f"$S^{d - 1}$, predicted")
-            dots = [[values(one) for one in found[d, n]] for n in N]
-            ax.plot(N, dots, "o", ms=5, color=colour, alpha=0.7)
-        points = [[study.drawn(d, n, s, from_data=True) for s in seeds] for n in N]
-        axes[0].plot(N, np.mean(points, axis=1), "--", color=colour, lw=1)
-    axes[0].axhline(settings.features, color="0.6", lw=1)
-    axes[0].set(ylabel="features found", ylim=(0, settings.features + 2))
-    axes[1].set(ylabel="loss")
-    for ax in axes:
-        ax.set(xscale="log", xlabel="latents", xticks=N, xticklabels=N)
-        ax.minorticks_off()
-    axes[0].legend(loc="lower right")
+    fig, ax = plt.subplots(figsize=(7.4, 2.6))
+    N, left = settings.mixed_sizes[-1], np.zeros(len(ARMS))
+    for key, colour, label in (("spanning", "C0", "spanning"), ("beyond", "C1", "beyond"),
+                               ("outside", "0.75", "outside")):
+        width = np.array([report.numbers[f"{key}_{arm}_{N}"]["value"] for arm in ARMS])
+        ax.barh(range(len(ARMS)), width, left=left, color=colour, label=label)
+        left += width
+    for row, arm in enumerate(ARMS):
+        ax.plot([one.discovered for one in found[arm, N]],
+                np.full(len(seeds), row), "o", color="black", ms=5,
+                label="features found" if row == 0 else None)
+    ax.axvline(settings.features, color="black", lw=1, ls=":")
+    ax.set(yticks=range(len(ARMS)), yticklabels=TITLES.values(), xlabel="latents")
+    ax.invert_yaxis()
+    ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.4, 1.0))
     report.figure("spending", fig)
 
-# %% mystnb={"figure": {"name": "fig-who-got-what", "caption": "Latents of each planted feature, by frequency, in the largest autoencoders: bars for the mean over seeds, dots for the best allocation. Dark: spheres. Light: directions."}, "image": {"alt": "Two bar charts. With circles the bars fall slowly, with spheres of four dimensions the first features have most of the latents."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-who-got-what", "caption": "Latents of each planted feature, by frequency, in the largest autoencoders: bars for the mean over seeds, black dots for the best allocation. Dark: spheres. Light: directions. The line is 2d, as many as span a sphere."}, "image": {"alt": "Three bar charts with dots. The bars fall from left to right, and the first ones are above the line."}} tags=["hide-input"]
 with figures.house_style():
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
+    fig, axes = plt.subplots(1, 3, figsize=(9.4, 3.2), sharey=True)
     largest = settings.mixed_sizes[-1]
-    for ax, d in zip(axes, settings.mixed_dims, strict=True):
+    for ax, (arm, (d, radius)) in zip(axes, ARMS.items(), strict=True):
         rank = np.arange(1, settings.features + 1)
-        mean = np.mean([one.spent for one in found[d, largest]], axis=0)
+        mean = np.mean([one.spent for one in found[arm, largest]], axis=0)
         ax.bar(rank, mean, color=np.where(rank % 2, "C0", "#a9c6de").tolist())
-        ax.plot(rank, study.predicted(d, largest).latents, "o", ms=3, color="C1")
-        ax.set(title=f"$S^{d - 1}$, {largest} latents",
-               xlabel="feature, by frequency")
+        best = study.predicted(d, largest, radius).latents
+        ax.plot(rank, best, "o", ms=3, color="black")
+        ax.axhline(2 * d, color="0.5", lw=1)
+        ax.set(title=TITLES[arm].replace(", d", ",\nd"), xlabel="feature, by frequency")
     axes[0].set_ylabel("latents")
     report.figure("who_got_what", fig)
 
 # %% tags=["hide-input"]
 N = 4 * settings.features
-for kind, d in zip(("circles", "spheres"), settings.mixed_dims, strict=True):
-    each = found[d, N]
-    for key, what, values in (
-            ("found", "features found, as a share of all",
-             [one.discovered / settings.features for one in each]),
-            ("tiles", "share of the latents that are in a feature's subspace and not "
-             "its first", [(one.spent.sum() - one.discovered) / N for one in each]),
-            ("first_two", "share of the latents of the two most frequent ones",
-             [one.spent[[0, 2]].sum() / N for one in each])):
-        what = f"{kind}, four latents for each feature: {what}"
-        print(f"{what}: {note(f'regime_{key}_{kind}', values, what)}")
+span = study.mixture(large).spanning()
+for key, what, counted in (
+        ("found", "features found", COUNTS["found"][1]),
+        ("beyond", "latents beyond those that span", COUNTS["beyond"][1])):
+    apart = [counted(found["spheres", N][i].spent, span)
+             - counted(found["varied", N][i].spent, span) for i in range(len(seeds))]
+    what = f"hollow minus varied radii, {N} latents, within seeds: {what}"
+    print(f"{what}: {note(f'hollow_minus_varied_{key}', apart, what)}")
 
 # %% [markdown]
 # Both regimes are there. In the book's run, with four times as many latents as features, the autoencoder finds more
@@ -509,18 +538,18 @@ for kind, d in zip(("circles", "spheres"), settings.mixed_dims, strict=True):
 layer = {(m, s): layer_spending(run, m, seed=seed + s, steps=settings.layer_steps,
                                 most_compared=0 if s else settings.most_compared)
          for m in settings.latents for s in range(settings.layer_seeds)}
-measures = dict(living="living latents", families="families",
-                families_data="families of data points", nearest="nearest cosine",
-                nearest_data="nearest cosine of data points", alpha="alpha",
-                loss="loss")
-rows = ["| latents | " + " | ".join(measures.values()) + " |", "|---" * 8 + "|"]
+measures = dict(living="living", families="families", families_start="untrained",
+                families_data="data points", nearest="nearest", nearest_start="untrained",
+                nearest_data="data points", moved="cosine with start", loss="loss")
+rows = ["| latents | " + " | ".join(measures.values()) + " |", "|---" * 10 + "|"]
 for m in settings.latents:
     each = [layer[m, s] for s in range(settings.layer_seeds)]
     cells = ["–" if getattr(each[0], key) is None else
              note(f"layer_{key}_{m}", [value for one in each
                                        if (value := getattr(one, key)) is not None],
-                  f"{what}, SAE with {m} latents")
+                  f"{key.split('_')[0]}: {what}, SAE with {m} latents")
              for key, what in measures.items()]
+    note(f"layer_alpha_{m}", [one.alpha for one in each], f"alpha, {m} latents")
     rows.append(f"| {m:,} | " + " | ".join(cells) + " |")
 display(Markdown("\n".join(rows)))
 
@@ -545,10 +574,12 @@ with figures.house_style():
                        color=colour, label=f"{m:,}")
     axes[0].set(xlabel="rank", ylabel="share of samples")
     axes[0].legend(title="latents")
-    for key, style in (("nearest", "o"), ("nearest_data", "s")):
+    for key, style, label in (("nearest", "o", "trained"), ("nearest_start", "x", "untrained"),
+                              ("nearest_data", "s", "data points")):
         axes[1].plot([m for m, _ in layer],
                      [getattr(one, key) for one in layer.values()], style,
-                     mec="C0", mfc="C0" if style == "o" else "none")
+                     mec="C0", mfc="C0" if style == "o" else "none", label=label)
+    axes[1].legend()
     axes[1].set(xscale="log", xlabel="latents", ylabel="nearest cosine",
                 ylim=(0, 1), xticks=settings.latents, xticklabels=settings.latents)
     axes[1].minorticks_off()

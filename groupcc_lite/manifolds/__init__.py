@@ -5,7 +5,7 @@ Begin with `allocate`, the best split of latents over features of which some tak
 `asymptotic_scaling` and `measured_scaling` say how features found and loss grow with the dictionary.
 
 Toys are one manifold, `SphereToy`, for the coders of `groupcc_lite.coders` to learn. What they could reach is known: on
-a circle in closed form (`circle_l1`, `circle_optimum`), else from `optimal_codes`; `amortisation` says what an encoder
+a circle in closed form (`circle_l1`, `circle_optimum`; one layer: `circle_one_layer`), else from `optimal_codes`; `amortisation` says what an encoder
 loses against them, and `loss_curve` what training reaches. `FeatureMixture` has many features of which some are
 spheres; `spending` counts which of them a dictionary found, and how many latents each got.
 """
@@ -23,7 +23,14 @@ from groupcc_lite.manifolds.capacity import (
     allocate,
     capacity_curve,
 )
-from groupcc_lite.manifolds.circle import CircleOptimum, circle_directions, circle_l1, circle_optimum
+from groupcc_lite.manifolds.circle import (
+    CircleOptimum,
+    OneLayer,
+    circle_directions,
+    circle_l1,
+    circle_one_layer,
+    circle_optimum,
+)
 from groupcc_lite.manifolds.codes import Amortisation, OptimalCodes, amortisation, optimal_codes
 from groupcc_lite.manifolds.exponents import (
     MeasuredScaling,
@@ -39,7 +46,8 @@ from groupcc_lite.manifolds.spheres import SphereToy, spread_directions
 __all__ = [
     "Allocation", "Amortisation", "CapacityCurve", "CircleOptimum", "DISCOVERED", "DiscreteLoss", "FeatureLoss",
     "FeatureMixture", "Features", "Learning", "ListedFeatures", "LossCurve", "MeasuredLoss", "MeasuredScaling",
-    "OptimalCodes", "PowerLoss", "Scaling", "Spending", "SphereToy", "ZipfFeatures", "allocate", "amortisation",
-    "asymptotic_scaling", "capacity_curve", "circle_directions", "circle_l1", "circle_optimum", "continuous_limit",
-    "learn", "loss_curve", "measured_scaling", "optimal_codes", "spending", "spread_directions",
+    "OneLayer", "OptimalCodes", "PowerLoss", "Scaling", "Spending", "SphereToy", "ZipfFeatures", "allocate",
+    "amortisation", "asymptotic_scaling", "capacity_curve", "circle_directions", "circle_l1", "circle_one_layer",
+    "circle_optimum", "continuous_limit", "learn", "loss_curve", "measured_scaling", "optimal_codes", "spending",
+    "spread_directions",
 ]

@@ -103,6 +103,16 @@ class FeatureMixture:
         """
         return (self.shares(dictionary) >= share).sum(0).numpy()
 
+    def spanning(self) -> Int[np.ndarray, " f"]:
+        """How many latents reach all of each feature without tiling it: 2 dim of a sphere (plus and minus each axis).
+
+        What a feature has beyond that are tiles, or copies.
+
+        >>> FeatureMixture(features=3, alpha=1.0, dim=5).spanning().tolist()
+        [10, 1, 10]
+        """
+        return np.where(np.arange(self.features) % 2 == 0, 2 * self.dim, 1)
+
     def predicted(self, sphere: LossCurve, latents: int, sparsity: float) -> Allocation:
         """The best split of so many latents if a sphere's loss is that of `sphere`, learned alone.
 

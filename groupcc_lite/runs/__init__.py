@@ -51,7 +51,7 @@ from groupcc_lite.runs.profiles import (
     get_response_profile,
     get_scene_profile,
 )
-from groupcc_lite.runs.recipes import KINDS, TURNING, LayerRecipes
+from groupcc_lite.runs.recipes import FITTED_RIDGE, KINDS, TURNING, LayerRecipes
 from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish, table_by_column
 from groupcc_lite.runs.scene_measures import (
     CODER_NAMES,
@@ -80,7 +80,7 @@ from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
     "CODER_NAMES", "CONTROLS", "CURVE_PROFILES", "CurveProfile", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun",
-    "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS",
+    "FITTED_RIDGE", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS",
     "KeyProfile", "LayerRecipes", "MANIFOLD_PROFILES", "ManifoldProfile", "Measure", "PARTS", "PROFILES", "PartRun",
     "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "RESPONSE_PROFILES", "Relatives", "Report", "ResponseProfile",
     "Run", "SCENE_PROFILES", "SceneProfile", "SceneRun", "Symmetries", "TURNING", "Uncertain", "additivity",

@@ -349,9 +349,9 @@ class ManifoldProfile:
     """Of hollow spheres S^(dim - 1) that are learned alone."""
     varied_dims: tuple[int, ...] = (2, 5)
     """Of those with radial variation."""
-    sizes: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+    sizes: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Numbers of latents of these toys."""
-    toy_steps: int = 400
+    toy_steps: int = 1500
     toy_seeds: int = 2
     grid: int = 24
     """Side of the phase diagram."""
@@ -360,15 +360,15 @@ class ManifoldProfile:
     alpha: float = 1.0
     """They are active in proportion to i^-(1 + alpha)."""
     mixed_dims: tuple[int, ...] = (2, 5)
-    """Two problems, one on either side of alpha = beta."""
-    mixed_sizes: tuple[int, ...] = (32, 64, 128)
+    """Two problems, one on either side of alpha = beta; the last one also with radial variation, as a control."""
+    mixed_sizes: tuple[int, ...] = (64, 128)
     """Numbers of latents; four times the features is one of them."""
-    mixed_steps: int = 1000
+    mixed_steps: int = 2000
     mixed_points: int = 65_536
     mixed_seeds: int = 2
-    latents: tuple[int, ...] = (256, 512, 1024)
+    latents: tuple[int, ...] = (256, 1024)
     """Of the layer's sparse autoencoders; all else is the run's."""
-    layer_steps: int = 200
+    layer_steps: int = 600
     """Of their training."""
     layer_seeds: int = 2
     most_compared: int = 2048
@@ -376,16 +376,16 @@ class ManifoldProfile:
 
 
 MANIFOLD_PROFILES = {profile.name: profile for profile in (
-    ManifoldProfile("smoke", dims=(2, 5), sizes=(2, 4, 12, 16), toy_steps=30, toy_seeds=2, grid=8,
+    ManifoldProfile("smoke", dims=(2, 5), sizes=(4, 12, 16), toy_steps=30, toy_seeds=2, grid=8,
                     features=8, mixed_sizes=(8, 32), mixed_steps=40, mixed_points=4096, latents=(64, 128),
                     layer_steps=20),
     ManifoldProfile("book"),
     ManifoldProfile("inception", dims=(2, 3, 4, 5, 6, 7, 8), varied_dims=(2, 3, 5, 8),
-                    sizes=(2, 4, 8, 16, 32, 64, 128), toy_steps=2000, toy_seeds=3, grid=40,
-                    mixed_sizes=(16, 32, 64, 128, 256), mixed_steps=6000, mixed_points=262_144, mixed_seeds=3,
+                    sizes=(4, 8, 16, 32, 64, 128), toy_steps=4000, toy_seeds=3, grid=40,
+                    mixed_sizes=(32, 64, 128, 256), mixed_steps=6000, mixed_points=262_144, mixed_seeds=3,
                     latents=(256, 512, 1024, 2048, 4096, 8192), layer_steps=600),
     ManifoldProfile("paper", dims=(2, 3, 4, 5, 6, 7, 8), varied_dims=(2, 3, 4, 5, 6, 7, 8),
-                    sizes=(2, 4, 8, 16, 32, 64, 128, 256, 512, 1024), toy_steps=20_000, toy_seeds=5, grid=60,
+                    sizes=(4, 8, 16, 32, 64, 128, 256, 512, 1024), toy_steps=20_000, toy_seeds=5, grid=60,
                     features=64, mixed_sizes=(16, 32, 64, 128, 256, 512, 1024), mixed_steps=30_000,
                     mixed_points=1_048_576, mixed_seeds=5, latents=(1024, 2048, 4096, 8192, 16_384), layer_steps=12_000,
                     layer_seeds=3,

@@ -28,6 +28,7 @@ from groupcc_lite.studies.manifold_findings import (
     count_families,
     frequency_alpha,
     layer_spending,
+    nearest_cosine,
 )
 from groupcc_lite.studies.response_findings import ByResponses, compare_responses, reads_what_it_writes
 
@@ -35,5 +36,5 @@ __all__ = [
     "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures", "LayerSpending",
     "LayerStudy", "ManifoldStudy", "Predicted", "SAES", "TRAINED_UNITS", "TakenApart", "WEIGHTS", "answer_studies",
     "at_equal_numbers", "bar_of_random_weights", "compare_responses", "cost", "count_families", "double_neurons",
-    "frequency_alpha", "layer_spending", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
+    "frequency_alpha", "layer_spending", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
 ]

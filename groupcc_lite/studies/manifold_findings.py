@@ -13,7 +13,7 @@ from torch import Tensor
 
 from groupcc_lite.answers import SIMILAR
 from groupcc_lite.base import Artefact, Cache, read_json, require, write_json
-from groupcc_lite.coders import data_dictionary, firing_frequency
+from groupcc_lite.coders import SparseAutoencoder, data_dictionary, firing_frequency, fit_blocks
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.manifolds import (
     Allocation,
@@ -27,10 +27,10 @@ from groupcc_lite.manifolds import (
     spending,
 )
 from groupcc_lite.orbits import IdentityBlocks
-from groupcc_lite.runs import ManifoldProfile, Run, get_manifold_profile
+from groupcc_lite.runs import FITTED_RIDGE, ManifoldProfile, Run, get_manifold_profile
 from groupcc_lite.symmetry import distance, max_cosine, nearest_relative
 
-VERSION = 1
+VERSION = 2
 """Of what `ManifoldStudy` keeps. Raise it when the same settings give another result."""
 HOLLOW, VARIED = (1.0, 1.0), (0.5, 1.5)
 """Radii of spheres."""
@@ -70,15 +70,16 @@ class ManifoldStudy:
         kept = self._kept("manifold-toys", settings | dataclasses.asdict(how), made)
         return LossCurve(*(np.asarray(kept[name]) for name in LossCurve._fields))
 
-    def mixture(self, dim: int, seed: int = 0) -> FeatureMixture:
+    def mixture(self, dim: int, seed: int = 0, radius: tuple[float, float] = HOLLOW) -> FeatureMixture:
         """The planted features, every other one a sphere S^(dim - 1); each seed has subspaces of its own."""
-        return FeatureMixture(self.profile.features, self.profile.alpha, dim, seed=seed)
+        return FeatureMixture(self.profile.features, self.profile.alpha, dim, radius, seed=seed)
 
-    def spent(self, dim: int, latents: int, seed: int) -> Spending:
+    def spent(self, dim: int, latents: int, seed: int, radius: tuple[float, float] = HOLLOW) -> Spending:
         """Where the latents of an autoencoder of such features went."""
-        profile, mixture = self.profile, self.mixture(dim, seed)
+        profile, mixture = self.profile, self.mixture(dim, seed, radius)
         how = Learning(steps=profile.mixed_steps, batch_size=512, points=profile.mixed_points, held_out=16_384)
-        settings = dict(dim=dim, latents=latents, seed=seed, features=profile.features, alpha=profile.alpha)
+        settings = dict(dim=dim, latents=latents, seed=seed, features=profile.features, alpha=profile.alpha,
+                        radius=list(radius))
 
         def made() -> dict[str, Any]:
             sae = learn(mixture.sample(how.points), latents, how, seed=seed)
@@ -88,13 +89,14 @@ class ManifoldStudy:
         kept = self._kept("manifold-mixtures", settings | dataclasses.asdict(how), made)
         return Spending(np.asarray(kept["spent"]), kept["living"], kept["loss"])
 
-    def predicted(self, dim: int, latents: int) -> Allocation:
-        """The best split of so many latents over these features, from the measured loss of one sphere."""
-        return self.mixture(dim).predicted(self.toy(dim), latents, Learning().sparsity)
+    def predicted(self, dim: int, latents: int, radius: tuple[float, float] = HOLLOW) -> Allocation:
+        """The best split of so many latents over these features, from the losses that training reached on one sphere."""
+        return self.mixture(dim, radius=radius).predicted(self.toy(dim, radius), latents, Learning().sparsity)
 
-    def drawn(self, dim: int, latents: int, seed: int, *, from_data: bool) -> int:
+    def drawn(self, dim: int, latents: int, seed: int, *, from_data: bool,
+              radius: tuple[float, float] = HOLLOW) -> int:
         """Features found without training: by random directions, or by as many samples that are not 0."""
-        mixture = self.mixture(dim, seed)
+        mixture = self.mixture(dim, seed, radius)
         if from_data:
             x = mixture.sample(100 + 10 * latents, seed=2)
             return int((mixture.spent(x[x.norm(dim=1) > 0][:latents]) > 0).sum())
@@ -126,10 +128,16 @@ class LayerSpending(NamedTuple):
     """Mean cosine of a living latent's decoder vector with the nearest other one."""
     nearest_data: float
     """The same of as many data points about their mean."""
+    nearest_start: float
+    """The same of these latents before training."""
+    moved: float
+    """Mean cosine of a living latent's decoder vector with what it was before training; 1 if it has learned nothing."""
     families: int | None
     """Clusters of fitted blocks up to the group; None for too many latents."""
     families_data: int | None
     """The same of as many data points."""
+    families_start: int | None
+    """The same of these latents before training, with blocks fitted to them."""
 
 
 def layer_spending(run: Run, latents: int, *, seed: int = 0, steps: int | None = None,
@@ -148,19 +156,31 @@ def layer_spending(run: Run, latents: int, *, seed: int = 0, steps: int | None =
     >>> work.cleanup()
     """
     changes = dict(latents=latents, seed=seed) | ({} if steps is None else dict(steps=steps))
-    sae = run.coder("sae", **changes)
+    sae, start = run.coder("sae", **changes), _untrained(run, latents, seed)
     met, plain = run.evaluate(sae), IdentityBlocks(run.orbits("train"))
-    alive = torch.from_numpy(np.flatnonzero(met.frequency > 0))
+    alive = torch.from_numpy(np.flatnonzero(met.frequency > 0)).to(sae.device)
     frequency = firing_frequency(sae, run.orbits("train"))
     points = data_dictionary(plain, len(alive), seed=seed)[:, 0]
-    families: list[int | None] = [None, None]
+    learned, before = (coder.dictionary.detach()[alive, 0] for coder in (sae, start))
+    families: list[int | None] = [None, None, None]
     if latents <= most_compared:
-        fitted = run.fitted(**changes).dictionary.detach()[alive.to(sae.device)]
+        fitted = run.fitted(**changes).dictionary.detach()[alive]
         drawn = data_dictionary(run.orbits("train"), len(alive), seed=seed)
-        families = [count_families(D, run.group) for D in (fitted, drawn)]
+        unlearned = fit_blocks(start, run.orbits("train"), ridge=FITTED_RIDGE).dictionary.detach()[alive]
+        families = [count_families(D, run.group) for D in (fitted, drawn, unlearned)]
     return LayerSpending(len(alive), 1 - met.fve_identity, frequency_alpha(frequency),
                          (frequency_alpha(frequency, (ENDS[0], MIDDLE)), frequency_alpha(frequency, (MIDDLE, ENDS[1]))),
-                         _nearest(sae.dictionary.detach()[alive.to(sae.device), 0]), _nearest(points), *families)
+                         nearest_cosine(learned), nearest_cosine(points), nearest_cosine(before),
+                         float(torch.nn.functional.cosine_similarity(learned, before).mean()), *families)
+
+
+def _untrained(run: Run, latents: int, seed: int) -> SparseAutoencoder:
+    """The run's sparse autoencoder of this seed at the start of its training."""
+    settings, source = run.profile, run.training_source("sae")
+    coder = SparseAutoencoder(run.model.channels, latents, activation=settings.activation, k=settings.k, seed=seed,
+                              scale=source.scale).to(run.device)
+    coder.begin(next(source.batches(settings.batch_size, seed=seed)).to(run.device))
+    return coder
 
 
 def frequency_alpha(frequency: Float[np.ndarray, " m"], ends: tuple[float, float] = ENDS) -> float:
@@ -198,6 +218,12 @@ def count_families(D: Float[Tensor, "m g d"], G: FiniteGroup, *, similar: float 
     return len(set(linkage.fit_predict(gap).tolist()))
 
 
-def _nearest(D: Float[Tensor, "m d"]) -> float:
+def nearest_cosine(D: Float[Tensor, "m d"]) -> float:
+    """Mean over dictionary vectors of the cosine with the nearest other one: near 1 for tiles of a manifold.
+
+    >>> angles = torch.arange(12) * (2 * torch.pi / 12)
+    >>> round(nearest_cosine(torch.stack([angles.cos(), angles.sin()], dim=1)), 4) == round(3**0.5 / 2, 4)
+    True
+    """
     unit = torch.nn.functional.normalize(D, dim=1)
     return float(nearest_relative(unit @ unit.T).mean())
