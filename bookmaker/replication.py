@@ -16,7 +16,8 @@ from typing import Any
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
 PAPERS = {"group crosscoders": "InceptionV1", "equivariant SAEs": "Reference run",
-          "missing curve detectors": "InceptionV1", "SAE scaling on manifolds": "Reference run"}
+          "missing curve detectors": "InceptionV1", "SAE scaling on manifolds": "Reference run",
+          "adversarial superposition": "Reference run"}
 """The papers that claims come from, and what the published run beside the reader's is called."""
 FIELDS = {"id", "paper", "title", "section", "claim", "chapter", "numbers", "tests", "deviation"}
 OPTIONAL = {"testable", "why", "failing"}

@@ -394,6 +394,55 @@ MANIFOLD_PROFILES = {profile.name: profile for profile in (
 """All profiles of the chapter on manifolds, by name."""
 
 
+@dataclass(frozen=True)
+class SuperpositionProfile:
+    """Settings of chapter 20: toy models of superposition, attacked, and trained on attacks.
+
+    >>> SUPERPOSITION_PROFILES["book"].dimensions
+    20
+    """
+
+    name: str
+    features: int = 100
+    dimensions: int = 20
+    seeds: int = 5
+    steps: int = 1000
+    """Of training, the same for every toy."""
+    batch_size: int = 128
+    sparsities: tuple[float, ...] = (0.0, 0.3, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+    """Fine where all features come to lie in antipodal pairs; 0, 0.6, 0.7 and `fixed` are among them."""
+    shares: tuple[float, ...] = (0.05, 0.1, 0.2)
+    """eps of attacks as shares of the mean norm; 0.1 is one of them."""
+    attack_steps: int = 20
+    samples: int = 1024
+    """Held out, attacked for every toy."""
+    fixed: float = 0.9
+    """Sparsity at which other interventions are compared."""
+    overlaps: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    """Weights of the penalty on overlaps."""
+    decays: tuple[float, ...] = (0.03, 0.1, 0.2, 0.3, 0.5)
+    """Strengths of weight decay."""
+    trained: tuple[float, ...] = (0.8, 0.9, 0.95)
+    """Sparsities of toys that are trained on attacks, with the share 0.1."""
+    tied: tuple[float, ...] = (0.0, 0.5, 0.7, 0.9, 0.99)
+    """Sparsities of toys whose data have the defect that amplitudes depend on sparsity; among `sparsities`."""
+
+
+SUPERPOSITION_PROFILES = {profile.name: profile for profile in (
+    SuperpositionProfile("smoke", features=20, dimensions=4, seeds=2, steps=60, batch_size=64,
+                         sparsities=(0.0, 0.6, 0.7, 0.9), attack_steps=5, samples=64, overlaps=(0.03, 0.3),
+                         decays=(0.1, 0.3), trained=(0.9,), tied=(0.0, 0.9)),
+    SuperpositionProfile("book"),
+    SuperpositionProfile("inception", seeds=10, steps=2000, batch_size=256, samples=2048,
+                         sparsities=(0.0, 0.2, 0.4, 0.5, 0.55, 0.6, 0.625, 0.65, 0.675, 0.7, 0.725, 0.75, 0.775, 0.8,
+                                     0.85, 0.9, 0.95, 0.98, 0.99)),
+    SuperpositionProfile("paper", seeds=20, steps=10_000, batch_size=256, samples=4096, attack_steps=40,
+                         sparsities=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.525, 0.55, 0.575, 0.6, 0.625, 0.65, 0.675, 0.7,
+                                     0.725, 0.75, 0.775, 0.8, 0.825, 0.85, 0.875, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)),
+)}
+"""All profiles of the chapter on superposition, by name."""
+
+
 def get_curve_profile(profile: str | CurveProfile, /, **changes: Any) -> CurveProfile:
     """The profile of chapter 16 with this name, or the given one, with some fields changed; ValueError for others.
 
@@ -437,6 +486,15 @@ def get_manifold_profile(profile: str | ManifoldProfile, /, **changes: Any) -> M
     3
     """
     return _changed(profile, MANIFOLD_PROFILES, ManifoldProfile, changes)
+
+
+def get_superposition_profile(profile: str | SuperpositionProfile, /, **changes: Any) -> SuperpositionProfile:
+    """The profile of chapter 20 with this name, or the given one, with some fields changed; ValueError for others.
+
+    >>> get_superposition_profile("smoke", seeds=3).seeds
+    3
+    """
+    return _changed(profile, SUPERPOSITION_PROFILES, SuperpositionProfile, changes)
 
 
 def get_scene_profile(profile: str | SceneProfile, /, **changes: Any) -> SceneProfile:

@@ -3,8 +3,9 @@
 `LayerStudy` compares layers and networks, trained and random; `CurveStudy` asks units of several layers for the
 direction of a curve, and `at_equal_numbers`, `predicted` and `take_apart` say what is read off it; `compare_responses`
 compares features by what they say and by what they write; `ManifoldStudy` trains toys and planted features whose
-latents are counted, `layer_spending` the layer's; `answer_studies` lists the studies of the answer key; `cost`
-says beforehand what all of a profile will take, and `run_cost` what one run takes.
+latents are counted, `layer_spending` the layer's; `SuperpositionStudy` trains toys with more features than dimensions
+and attacks them; `answer_studies` lists the studies of the answer key; `cost` says beforehand what all of a profile
+will take, and `run_cost` what one run takes.
 """
 
 from groupcc_lite.studies.answer_plan import answer_studies
@@ -31,10 +32,12 @@ from groupcc_lite.studies.manifold_findings import (
     nearest_cosine,
 )
 from groupcc_lite.studies.response_findings import ByResponses, compare_responses, reads_what_it_writes
+from groupcc_lite.studies.superposition_findings import AgainstExact, SuperpositionStudy, ToyTable, against_exact
 
 __all__ = [
-    "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures", "LayerSpending",
-    "LayerStudy", "ManifoldStudy", "Predicted", "SAES", "TRAINED_UNITS", "TakenApart", "WEIGHTS", "answer_studies",
-    "at_equal_numbers", "bar_of_random_weights", "compare_responses", "cost", "count_families", "double_neurons",
-    "frequency_alpha", "layer_spending", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
+    "AgainstExact", "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures",
+    "LayerSpending", "LayerStudy", "ManifoldStudy", "Predicted", "SAES", "SuperpositionStudy", "TRAINED_UNITS",
+    "TakenApart", "ToyTable", "WEIGHTS", "against_exact", "answer_studies", "at_equal_numbers",
+    "bar_of_random_weights", "compare_responses", "cost", "count_families", "double_neurons", "frequency_alpha",
+    "layer_spending", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
 ]
