@@ -418,27 +418,27 @@ class SuperpositionProfile:
     """Held out, attacked for every toy."""
     fixed: float = 0.9
     """Sparsity at which other interventions are compared."""
-    overlaps: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    overlaps: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03)
     """Weights of the penalty on overlaps."""
-    decays: tuple[float, ...] = (0.03, 0.1, 0.2, 0.3, 0.5)
-    """Strengths of weight decay."""
+    decays: tuple[float, ...] = (0.1, 0.3, 0.7, 1.5)
+    """Strengths of weight decay, at the fixed sparsity and at those that are trained on attacks."""
     trained: tuple[float, ...] = (0.8, 0.9, 0.95)
-    """Sparsities of toys that are trained on attacks, with the share 0.1."""
-    tied: tuple[float, ...] = (0.0, 0.5, 0.7, 0.9, 0.99)
+    """Sparsities of toys that are trained on attacks, with the share 0.1; among `sparsities`, `fixed` among them."""
+    tied: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
     """Sparsities of toys whose data have the defect that amplitudes depend on sparsity; among `sparsities`."""
 
 
 SUPERPOSITION_PROFILES = {profile.name: profile for profile in (
     SuperpositionProfile("smoke", features=20, dimensions=4, seeds=2, steps=60, batch_size=64,
-                         sparsities=(0.0, 0.6, 0.7, 0.9), attack_steps=5, samples=64, overlaps=(0.03, 0.3),
-                         decays=(0.1, 0.3), trained=(0.9,), tied=(0.0, 0.9)),
+                         sparsities=(0.0, 0.6, 0.7, 0.9), attack_steps=5, samples=64, overlaps=(0.003, 0.03),
+                         decays=(0.3, 1.5), trained=(0.9,), tied=(0.0, 0.9)),
     SuperpositionProfile("book"),
     SuperpositionProfile("inception", seeds=10, steps=2000, batch_size=256, samples=2048,
                          sparsities=(0.0, 0.2, 0.4, 0.5, 0.55, 0.6, 0.625, 0.65, 0.675, 0.7, 0.725, 0.75, 0.775, 0.8,
                                      0.85, 0.9, 0.95, 0.98, 0.99)),
     SuperpositionProfile("paper", seeds=20, steps=10_000, batch_size=256, samples=4096, attack_steps=40,
                          sparsities=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.525, 0.55, 0.575, 0.6, 0.625, 0.65, 0.675, 0.7,
-                                     0.725, 0.75, 0.775, 0.8, 0.825, 0.85, 0.875, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)),
+                                     0.725, 0.75, 0.775, 0.8, 0.825, 0.85, 0.875, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)),
 )}
 """All profiles of the chapter on superposition, by name."""
 

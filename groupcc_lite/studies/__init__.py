@@ -32,12 +32,19 @@ from groupcc_lite.studies.manifold_findings import (
     nearest_cosine,
 )
 from groupcc_lite.studies.response_findings import ByResponses, compare_responses, reads_what_it_writes
-from groupcc_lite.studies.superposition_findings import AgainstExact, SuperpositionStudy, ToyTable, against_exact
+from groupcc_lite.studies.superposition_findings import (
+    AgainstExact,
+    SuperpositionStudy,
+    ToyTable,
+    against_exact,
+    matched,
+)
 
 __all__ = [
     "AgainstExact", "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures",
     "LayerSpending", "LayerStudy", "ManifoldStudy", "Predicted", "SAES", "SuperpositionStudy", "TRAINED_UNITS",
     "TakenApart", "ToyTable", "WEIGHTS", "against_exact", "answer_studies", "at_equal_numbers",
     "bar_of_random_weights", "compare_responses", "cost", "count_families", "double_neurons", "frequency_alpha",
-    "layer_spending", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
+    "layer_spending", "matched", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest",
+    "take_apart",
 ]

@@ -47,7 +47,7 @@ class ToyTable(NamedTuple):
     What depends on eps, a loss or `radius`, is (shares, entries, seeds). Losses are means over held-out samples.
 
     >>> one = np.ones((1, 1, 2))
-    >>> table = ToyTable(*[one[0]] * 9, one, 2 * one, 1.5 * one, 1.1 * one)
+    >>> table = ToyTable(*[one[0]] * 11, one, 2 * one, 1.5 * one, 1.1 * one)
     >>> table.ratio(0).tolist(), table.added(0).tolist()
     ([[2.0, 2.0]], [[1.0, 1.0]])
     """
@@ -56,12 +56,17 @@ class ToyTable(NamedTuple):
     """`features_per_dimension`."""
     represented: Float[np.ndarray, "e s"]
     """Features with a direction, longer than 1/2."""
+    length: Float[np.ndarray, "e s"]
+    """Mean squared length of their directions."""
     antipodal: Float[np.ndarray, "e s"]
     """`antipodal_share`."""
     overlap: Float[np.ndarray, "e s"]
     """Mean `interference` of a feature, over all."""
     gain: Float[np.ndarray, "e s"]
     """Mean `attack_gain` of a represented feature."""
+    spread: Float[np.ndarray, "e s"]
+    """Sum of all features' gains, over the least that this many features per dimension allow: 1 if every dimension is
+    used alike."""
     clean: Float[np.ndarray, "e s"]
     """Loss of clean samples."""
     others: Float[np.ndarray, "e s"]
@@ -123,19 +128,23 @@ class SuperpositionStudy:
         return self._table([self.profile.fixed] * len(self.profile.overlaps), [SHARE],
                            overlap=list(self.profile.overlaps))
 
-    def decayed(self) -> ToyTable:
-        """Toys of the fixed sparsity, with weight decay, for each of its strengths."""
-        return self._table([self.profile.fixed] * len(self.profile.decays), [SHARE],
-                           weight_decay=list(self.profile.decays))
+    def decayed(self, sparsity: float) -> ToyTable:
+        """Toys of one sparsity with weight decay, for each of its strengths."""
+        return self._table([sparsity] * len(self.profile.decays), [SHARE], weight_decay=list(self.profile.decays))
+
+    @property
+    def trainings(self) -> list[tuple[float, float]]:
+        """(sparsity, share) of the toys that are trained on changed inputs, in the order of `trained_on`."""
+        return [(sparsity, share) for sparsity in self.profile.trained
+                for share in (self.profile.shares if sparsity == self.profile.fixed else [SHARE])]
 
     def trained_on(self, kind: str) -> ToyTable:
-        """Toys trained on "attacked" or "noisy" inputs with the share 0.1, for each of the profile's sparsities."""
-        return self._table(self.profile.trained, [SHARE], train_on=kind, share=SHARE)
+        """Toys trained on "attacked" or "noisy" inputs, an entry for each of `trainings`, attacked with the share 0.1.
 
-    def by_share(self, kind: str) -> ToyTable:
-        """The same at the fixed sparsity, for each share of the profile; they are attacked with the share 0.1."""
-        shares = list(self.profile.shares)
-        return self._table([self.profile.fixed] * len(shares), [SHARE], train_on=kind, share=shares)
+        ValueError for another kind.
+        """
+        sparsities, shares = zip(*self.trainings, strict=True)
+        return self._table(sparsities, [SHARE], train_on=kind, share=list(shares))
 
     def _table(self, sparsities: Sequence[float], attacks: Sequence[float], *, tied_amplitude: bool = False,
                **training: Any) -> ToyTable:
@@ -162,9 +171,11 @@ class SuperpositionStudy:
 def _measured(toys: Toys, shares: Sequence[float], profile: SuperpositionProfile) -> dict[str, np.ndarray]:
     """All measures of a stack, by name: one number a model, or (shares, models)."""
     there = (toys.W.norm(dim=1) > 0.5).float()
-    found = dict(per_dimension=features_per_dimension(toys.W), represented=represented(toys.W),
-                 antipodal=antipodal_share(toys.W), overlap=interference(toys.W).mean(1),
-                 gain=(attack_gain(toys.W) * there).sum(1) / there.sum(1))
+    per_dimension, gain = features_per_dimension(toys.W), attack_gain(toys.W)
+    found = dict(per_dimension=per_dimension, represented=represented(toys.W), antipodal=antipodal_share(toys.W),
+                 overlap=interference(toys.W).mean(1), gain=(gain * there).sum(1) / there.sum(1),
+                 length=(toys.W.square().sum(1) * there).sum(1) / there.sum(1),
+                 spread=gain.sum(1) / (profile.dimensions * per_dimension ** 2))
     x = toys.samples(profile.samples, HELD_OUT)
     found |= dict(clean=toys.errors(x, x).mean(1)) | _alone(toys, there, profile.attack_steps)
     losses = [_under(toys, x, share, profile.attack_steps) for share in shares]
@@ -191,6 +202,25 @@ def _alone(toys: Toys, there: Float[Tensor, "k n"], steps: int) -> dict[str, Flo
     others = 1 - attack.diagonal(dim1=1, dim2=2).square()
     return {name: (value * there).sum(1) / there.sum(1)
             for name, value in dict(others=others, own=own, strange=strange).items()}
+
+
+def matched(per_dimension: Float[np.ndarray, "e s"], values: Float[np.ndarray, "e s"],
+            at: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+    """A measure where an intervention has brought features per dimension to `at`, each seed for itself.
+
+    Between strengths it is taken from a straight line; NaN beyond the weakest and the strongest. ValueError for shapes
+    that do not fit.
+
+    >>> per_dimension, values = np.array([[4.0, 4.0], [2.0, 2.0]]), np.array([[8.0, 9.0], [2.0, 3.0]])
+    >>> matched(per_dimension, values, np.array([3.0, 5.0]))
+    array([ 5., nan])
+    """
+    if per_dimension.shape != values.shape or at.shape != values.shape[1:]:
+        raise ValueError(f"per_dimension has shape {per_dimension.shape}, values {values.shape} and at {at.shape}; "
+                         "expected twice (entries, seeds), and (seeds,)")
+    order = per_dimension.argsort(0)
+    x, y = (np.take_along_axis(part, order, 0) for part in (per_dimension, values))
+    return np.array([np.interp(at[s], x[:, s], y[:, s], left=np.nan, right=np.nan) for s in range(len(at))])
 
 
 @dataclasses.dataclass(frozen=True)
