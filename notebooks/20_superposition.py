@@ -173,21 +173,23 @@ def draw_attack(axes, W, b, title, eps=0.02, amplitude=0.5):
     found = planar_attack(W, b, x, eps)
     gram = W.T @ W
     error = gram[0, 0] * amplitude + b[0] - amplitude
-    sign = np.sign(error) if abs(error) > 1e-9 else np.sign(found.delta[0])
+    sign, reach, delta = np.sign(error), found.hidden / eps, found.delta / eps
+    if abs(error) < 1e-9:  # both signs are as good; draw the one that raises x_1
+        sign, reach, delta = 1, reach * np.sign(delta[0]), delta * np.sign(delta[0])
     values, vectors = np.linalg.eigh(W @ W.T)
     t = np.linspace(0, 2 * np.pi, 200)
     rim = vectors @ (np.sqrt(values.clip(0))[:, None] * [np.cos(t), np.sin(t)])
-    axes[0].fill(*rim, color="0.9")
+    axes[0].fill(*rim, color="0.9", ec="0.7", lw=3)
     for number, w in enumerate(W.T):
         axes[0].annotate("", w, (0, 0), arrowprops=dict(
             arrowstyle="->", lw=2, color=PALETTE[0] if number == 0 else "0.5"))
-        axes[0].annotate(str(number + 1), 1.18 * w, ha="center", va="center")
-    reach = found.hidden / eps
-    axes[0].plot([0, reach[0]], [0, reach[1]], color=PALETTE[1])
-    axes[0].set(aspect="equal", xlim=(-1.75, 1.75), ylim=(-1.75, 1.75), title=title)
+        axes[0].annotate(str(number + 1), 1.2 * w + (0, 0.16), ha="center",
+                         va="center")
+    axes[0].plot([0, reach[0]], [0, reach[1]], color=PALETTE[1], zorder=1)
+    axes[0].set(aspect="equal", xlim=(-2, 2), ylim=(-2, 2), title=title)
     axes[0].axis("off")
     place = np.arange(1, len(x) + 1)
-    axes[1].bar(place, found.delta / eps, color=PALETTE[1], width=0.6)
+    axes[1].bar(place, delta, color=PALETTE[1], width=0.6)
     axes[1].plot(place, sign * gram[0] / np.linalg.norm(gram[0]), "o",
                  color=PALETTE[0])
     axes[1].axhline(0, color="0.4", lw=0.8)
@@ -213,7 +215,7 @@ figures.feature_stack(frames, labels, alts, description="angle", start=-1,
 
 # %% [markdown]
 # On the left the grey area is what attacks of norm 1 reach in the plane: features that overlap stretch it. The orange
-# line is the exact attack there.
+# line is the exact attack there. Where raising and lowering the output are equally good, raising is drawn.
 #
 # Three features can share the plane as a triangle, with $w_i \cdot w_j = -1/2$ and no bias. Five can, as a pentagon, if
 # they are longer and have a negative bias that keeps the neighbours quiet: with $\lVert w \rVert^2 = 1/(1 - \cos\theta)$
@@ -256,7 +258,9 @@ for n in (2, 4, 5, 6):
 display(Markdown("\n".join(rows)))
 
 # %% tags=["hide-input"]
-close = against_exact(plane[5], samples=200, steps=settings.attack_steps)
+mixed = train_toys(SparseFeatures([0.8], features=6), 2, seeds=range(seed, seed + 4),
+                   steps=settings.steps, batch_size=256)
+close = against_exact(mixed, samples=100, steps=settings.attack_steps)
 for name, what in (("many_steps", f"{settings.attack_steps} steps"),
                    ("one_step", "one step"), ("noise", "noise of the same norm")):
     share = getattr(close, name)
@@ -267,8 +271,8 @@ for name, what in (("many_steps", f"{settings.attack_steps} steps"),
 # %% [markdown]
 # PLANE
 #
-# What does the proposition say in many dimensions, where several features are used and others lie near their
-# thresholds? We take the toys with S = 0.9 below, switch on one feature at a time, and attack it.
+# What is left of the proposition in many dimensions, where several features are used and others lie near their
+# thresholds? We take the toys that are trained below at $S = 0.9$, switch on one feature at a time, and attack it.
 
 # %%
 sparse = study.sparse()
@@ -309,7 +313,18 @@ print(what, note("alone_others", sparse.others[fixed], what))
 # ```
 #
 # This is Welch's bound for overlaps. Where it is reached, $W^\top W$ multiplies by $F$ what it keeps: **features per
-# dimension are also the factor by which changes are stretched.** Keep that in mind when causes are discussed below.
+# dimension are also the factor by which changes are stretched.** Keep that in mind when causes are discussed below. Do
+# trained toys reach the bound?
+
+# %%
+least, most = sparse.spread.min(), sparse.spread.max()
+for key, value, what in (("least", least, "least"), ("most", most, "most")):
+    what = f"sum of gains over its bound, all sparsities and seeds: {what}"
+    report.number(f"spread_{key}", float(value), note=what)
+    print(f"{what} {value:.4f}")
+
+# %% [markdown]
+# SPREAD
 
 # %% [markdown]
 # ## Sparsity changes both
@@ -354,7 +369,7 @@ def band(ax, x, values, **style):
 
 
 with figures.house_style():
-    fig, axes = plt.subplots(1, 3, figsize=(10, 3.5))
+    fig, axes = plt.subplots(1, 3, figsize=(8.8, 3.3))
     band(axes[0], settings.sparsities, sparse.per_dimension, color=PALETTE[0])
     axes[0].axhline(2, color="0.6", lw=1)
     axes[0].annotate("pairs", (0.02, 2), (0, 3), textcoords="offset points")
@@ -436,6 +451,7 @@ attacked, noisy = study.trained_on("attacked"), study.trained_on("noisy")
 MEASURES = {"F": (lambda t: t.per_dimension, "features per dimension", 2),
             "used": (lambda t: t.represented, "used features", 1),
             "length": (lambda t: t.length, "squared length", 2),
+            "psi": (lambda t: t.effective, "effective features per dimension", 2),
             "clean": (lambda t: t.clean, "clean loss", 2),
             "ratio": (lambda t: t.ratio(0), "attacked over clean loss", 3),
             "added": (lambda t: t.added(0), "added loss over eps²", 1)}
@@ -449,8 +465,8 @@ def row(key, table, entry, what):
     return f"| {what} | {' | '.join(cells)} |"
 
 
-rows = ["| changed by | F | used | length² | clean loss | ratio | added |",
-        "|---" * 7 + "|", row("plain", plain, fixed, "nothing")]
+rows = ["| changed by | F | used | length² | ψ | clean loss | ratio | added |",
+        "|---" * 8 + "|", row("plain", plain, fixed, "nothing")]
 for number, strength in enumerate(settings.overlaps):
     rows.append(row(f"overlap_{number}", penalised, number,
                     f"penalty on overlaps {strength:g}"))
@@ -520,8 +536,8 @@ with figures.house_style():
 # the same norm; and weight decay, with the strength at which it leaves as many features per dimension.
 
 # %% tags=["hide-input"]
-rows = ["| S | trained on | F | used | length² | clean loss | ratio | added |",
-        "|---" * 8 + "|"]
+rows = ["| S | trained on | F | used | length² | ψ | clean loss | ratio | added |",
+        "|---" * 9 + "|"]
 for number, (S, share) in enumerate(study.trainings):
     if share != 0.1:
         continue
@@ -561,7 +577,7 @@ for key, values, what in (
 
 # %% mystnb={"figure": {"name": "fig-trained", "caption": "What training on attacks changes, at three sparsities: features per dimension, how many features are used, and the squared length of their directions. Bars are means over seeds, with 95 % intervals. Weight decay is that which leaves as many features per dimension as attacks."}, "image": {"alt": "Three groups of bars. Attacks lower the first measure everywhere, noise hardly; the number of used features falls at 0.8 and 0.9, and not at 0.95."}} tags=["hide-input"]
 with figures.house_style():
-    fig, axes = plt.subplots(1, 3, figsize=(10, 3.4))
+    fig, axes = plt.subplots(1, 3, figsize=(8.8, 3.3))
     for ax, (name, title) in zip(axes, (("F", "features per dimension"),
                                         ("used", "used features"),
                                         ("length", "squared length")), strict=True):
@@ -627,8 +643,7 @@ with figures.house_style():
 # :label: ex-neighbour
 #
 # In a pair, let feature 1 have the amplitude 0.05, so that an attack of norm 0.1 can silence it and switch on feature 2.
-# {prf:ref}`prop-overlap-attack` does not hold there. What is the exact attack, and what would {eq}`eq-overlap-attack`
-# have added?
+# The conditions of {prf:ref}`prop-overlap-attack` fail. Is {eq}`eq-overlap-attack` still the exact attack? Argue first.
 # ```
 #
 # ```{solution-start} ex-neighbour
@@ -642,8 +657,9 @@ print("delta", found.delta.round(3), f"loss {found.loss:.4f}, "
       f"by the formula {0.1**2 * 2:.4f}")
 
 # %% [markdown]
-# Both directions use both features. One of them raises output 1 by $\varepsilon\sqrt 2$, as the formula says. The other
-# silences it, which adds no more than its own square, and switches on output 2 with what is left. The first is better.
+# Raising output 1 by $\varepsilon\sqrt 2$ is still possible, and adds $2\varepsilon^2$. Lowering it is no longer as good:
+# it adds the square of the amplitude when output 1 is silent, and switches on output 2 only with what is left. So the
+# attack is that of the formula, with one sign and not with the other.
 #
 # ```{solution-end}
 # ```

@@ -19,6 +19,7 @@ from groupcc_lite.superposition import (
     Toys,
     antipodal_share,
     attack_gain,
+    effective_features,
     features_per_dimension,
     gradient_step,
     interference,
@@ -47,7 +48,7 @@ class ToyTable(NamedTuple):
     What depends on eps, a loss or `radius`, is (shares, entries, seeds). Losses are means over held-out samples.
 
     >>> one = np.ones((1, 1, 2))
-    >>> table = ToyTable(*[one[0]] * 11, one, 2 * one, 1.5 * one, 1.1 * one)
+    >>> table = ToyTable(*[one[0]] * 12, one, 2 * one, 1.5 * one, 1.1 * one)
     >>> table.ratio(0).tolist(), table.added(0).tolist()
     ([[2.0, 2.0]], [[1.0, 1.0]])
     """
@@ -58,6 +59,8 @@ class ToyTable(NamedTuple):
     """Features with a direction, longer than 1/2."""
     length: Float[np.ndarray, "e s"]
     """Mean squared length of their directions."""
+    effective: Float[np.ndarray, "e s"]
+    """psi, `effective_features` of x_i ||w_i||^2: features per dimension, each counting as it is used."""
     antipodal: Float[np.ndarray, "e s"]
     """`antipodal_share`."""
     overlap: Float[np.ndarray, "e s"]
@@ -177,6 +180,8 @@ def _measured(toys: Toys, shares: Sequence[float], profile: SuperpositionProfile
                  length=(toys.W.square().sum(1) * there).sum(1) / there.sum(1),
                  spread=gain.sum(1) / (profile.dimensions * per_dimension ** 2))
     x = toys.samples(profile.samples, HELD_OUT)
+    used = x * toys.W.square().sum(1)[:, None]
+    found["effective"] = torch.tensor([effective_features(part, profile.dimensions) for part in used])
     found |= dict(clean=toys.errors(x, x).mean(1)) | _alone(toys, there, profile.attack_steps)
     losses = [_under(toys, x, share, profile.attack_steps) for share in shares]
     found |= {name: torch.stack([loss[name] for loss in losses]) for name in losses[0]}
