@@ -422,6 +422,8 @@ class SuperpositionProfile:
     """Weights of the penalty on overlaps."""
     decays: tuple[float, ...] = (0.1, 0.3, 0.7, 1.5)
     """Strengths of weight decay, at the fixed sparsity and at those that are trained on attacks."""
+    rooms: tuple[int, ...] = (30, 50, 100)
+    """Numbers of dimensions of toys that have more room, the last one for all features."""
     trained: tuple[float, ...] = (0.8, 0.9, 0.95)
     """Sparsities of toys that are trained on attacks, with the share 0.1; among `sparsities`, `fixed` among them."""
     tied: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -431,7 +433,7 @@ class SuperpositionProfile:
 SUPERPOSITION_PROFILES = {profile.name: profile for profile in (
     SuperpositionProfile("smoke", features=20, dimensions=4, seeds=2, steps=60, batch_size=64,
                          sparsities=(0.0, 0.6, 0.7, 0.9), attack_steps=5, samples=64, overlaps=(0.003, 0.03),
-                         decays=(0.3, 1.5), trained=(0.9,), tied=(0.0, 0.9)),
+                         decays=(0.3, 1.5), rooms=(8, 20), trained=(0.9,), tied=(0.0, 0.9)),
     SuperpositionProfile("book"),
     SuperpositionProfile("inception", seeds=10, steps=2000, batch_size=256, samples=2048,
                          sparsities=(0.0, 0.2, 0.4, 0.5, 0.55, 0.6, 0.625, 0.65, 0.675, 0.7, 0.725, 0.75, 0.775, 0.8,

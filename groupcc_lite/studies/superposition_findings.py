@@ -135,6 +135,11 @@ class SuperpositionStudy:
         """Toys of one sparsity with weight decay, for each of its strengths."""
         return self._table([sparsity] * len(self.profile.decays), [SHARE], weight_decay=list(self.profile.decays))
 
+    def roomy(self) -> ToyTable:
+        """Toys of the fixed sparsity with more dimensions, for each number of the profile."""
+        each = [self._table([self.profile.fixed], [SHARE], dimensions=m) for m in self.profile.rooms]
+        return ToyTable(*(np.concatenate(parts, axis=-2) for parts in zip(*each, strict=True)))
+
     @property
     def trainings(self) -> list[tuple[float, float]]:
         """(sparsity, share) of the toys that are trained on changed inputs, in the order of `trained_on`."""
@@ -150,17 +155,18 @@ class SuperpositionStudy:
         return self._table(sparsities, [SHARE], train_on=kind, share=list(shares))
 
     def _table(self, sparsities: Sequence[float], attacks: Sequence[float], *, tied_amplitude: bool = False,
-               **training: Any) -> ToyTable:
+               dimensions: int | None = None, **training: Any) -> ToyTable:
         profile = self.profile
+        m = profile.dimensions if dimensions is None else dimensions
         settings = dict(sparsities=list(sparsities), attacks=list(attacks), tied=tied_amplitude, training=training,
-                        seeds=self.seeds) | {name: getattr(profile, name) for name in (
-                            "features", "dimensions", "steps", "batch_size", "attack_steps", "samples")}
+                        seeds=self.seeds, dimensions=m) | {name: getattr(profile, name) for name in (
+                            "features", "steps", "batch_size", "attack_steps", "samples")}
 
         def made() -> dict[str, Any]:
             data = SparseFeatures(list(sparsities), profile.features, tied_amplitude)
             each = []
             for seed in self.seeds:  # one seed at a time stays in a processor's cache, all at once do not
-                toys = train_toys(data, profile.dimensions, seeds=[seed], steps=profile.steps,
+                toys = train_toys(data, m, seeds=[seed], steps=profile.steps,
                                   batch_size=profile.batch_size, learning_rate=0.02, **training)
                 each.append(_measured(toys, attacks, profile))
             return {name: np.stack([one[name] for one in each], -1).tolist() for name in ToyTable._fields}
@@ -174,14 +180,14 @@ class SuperpositionStudy:
 def _measured(toys: Toys, shares: Sequence[float], profile: SuperpositionProfile) -> dict[str, np.ndarray]:
     """All measures of a stack, by name: one number a model, or (shares, models)."""
     there = (toys.W.norm(dim=1) > 0.5).float()
-    per_dimension, gain = features_per_dimension(toys.W), attack_gain(toys.W)
+    per_dimension, gain, m = features_per_dimension(toys.W), attack_gain(toys.W), toys.W.shape[1]
     found = dict(per_dimension=per_dimension, represented=represented(toys.W), antipodal=antipodal_share(toys.W),
                  overlap=interference(toys.W).mean(1), gain=(gain * there).sum(1) / there.sum(1),
                  length=(toys.W.square().sum(1) * there).sum(1) / there.sum(1),
-                 spread=gain.sum(1) / (profile.dimensions * per_dimension ** 2))
+                 spread=gain.sum(1) / (m * per_dimension ** 2))
     x = toys.samples(profile.samples, HELD_OUT)
     used = x * toys.W.square().sum(1)[:, None]
-    found["effective"] = torch.tensor([effective_features(part, profile.dimensions) for part in used])
+    found["effective"] = torch.tensor([effective_features(part, m) for part in used])
     found |= dict(clean=toys.errors(x, x).mean(1)) | _alone(toys, there, profile.attack_steps)
     losses = [_under(toys, x, share, profile.attack_steps) for share in shares]
     found |= {name: torch.stack([loss[name] for loss in losses]) for name in losses[0]}
