@@ -215,8 +215,8 @@ def _alone(toys: Toys, there: Float[Tensor, "k n"], steps: int) -> dict[str, Flo
             for name, value in dict(others=others, own=own, strange=strange).items()}
 
 
-def matched(per_dimension: Float[np.ndarray, "e s"], values: Float[np.ndarray, "e s"],
-            at: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+def matched(per_dimension: Float[np.ndarray, "e s"], values: Float[np.ndarray, "_ _"],
+            at: Float[np.ndarray, " _"]) -> Float[np.ndarray, " s"]:
     """A measure where an intervention has brought features per dimension to `at`, each seed for itself.
 
     Between strengths it is taken from a straight line; NaN beyond the weakest and the strongest. ValueError for shapes
