@@ -148,7 +148,8 @@ def _angles(plane: _Plane, R: np.ndarray) -> np.ndarray:
         s, v = np.array([(a[0] ** 2 - a[1] ** 2) / 2, a[0] * a[1]]) @ weights
         # z = e^it turns -q sin t + r cos t - 2 s sin 2t + 2 v cos 2t into a polynomial over z^2.
         roots = np.roots([v + 1j * s, (r + 1j * q) / 2, 0, (r - 1j * q) / 2, v - 1j * s])
-        found.append(np.angle(roots[np.abs(roots) > 0]))
+        # Where F is the same all along an arc, any point of it will do, and there are no roots.
+        found += [np.angle(roots[np.abs(roots) > 0]), np.array([t])]
     return np.concatenate(found)
 
 

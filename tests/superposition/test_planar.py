@@ -103,3 +103,9 @@ def test_the_landscape_is_the_loss():
 def test_what_does_not_fit_is_refused(wrong, unchecked):
     with pytest.raises(ValueError, match="expected"):
         wrong()
+
+
+def test_where_every_direction_is_as_good_one_of_them_is_found():
+    """An identity on features that are on: eps^2 all around, and no slope to follow."""
+    found = planar_attack(np.eye(2), np.zeros(2), np.array([0.5, 0.7]), eps=0.1)
+    assert found.clean == 0 and found.loss == pytest.approx(0.01) and np.linalg.norm(found.delta) == pytest.approx(0.1)
