@@ -464,6 +464,10 @@ for key, values, what in (
 # - a penalty on overlaps, $\gamma \sum_{i \ne j} (w_i \cdot w_j)^2$ added to the loss,
 # - weight decay, which shortens all $w_i$ and knows nothing of overlaps,
 # - more room: 30, 50 or 100 dimensions for the same features.
+#
+# Besides $F$ the table has the features that are *used*, with a direction longer than a half, and their mean squared
+# length; and effective features per dimension, $\psi = e^H / m$ {cite:p}`bereska2025superposition`, where $H$ is the entropy
+# of how much each feature is used. Lengths that all change alike do not change $\psi$.
 
 # %%
 penalised, decayed = study.penalised(), study.decayed(settings.fixed)
@@ -554,7 +558,7 @@ with figures.house_style():
                     measure(table)[entries].ravel(), marker, ms=5, color=colour,
                     alpha=0.8, label=label)
         ax.set(xlabel="features per dimension F", title=title)
-    axes[1].legend()
+    axes[0].legend(loc="upper left")
     report.figure("one_curve", fig)
 
 # %% [markdown]
@@ -640,7 +644,8 @@ with figures.house_style():
                    label=label, yerr=np.abs(ends.T - mean), error_kw=dict(lw=1))
         ax.set(title=title, xlabel="sparsity S", xticks=range(len(settings.trained)),
                xticklabels=settings.trained)
-    axes[0].legend()
+    axes[0].set_ylim(0, 1.5 * axes[0].get_ylim()[1])
+    axes[0].legend(ncols=2, columnspacing=1, loc="upper left")
     report.figure("trained", fig)
 
 # %% [markdown]
@@ -650,7 +655,7 @@ with figures.house_style():
 #
 # What does it mean for superposition? At $S = 0.8$ and $0.9$ fewer features are stored, 44 instead of 56, and 90 instead of 99.
 # At $S = 0.95$ all stay, and only their directions get shorter: as many features share the dimensions as before, and
-# effective features $\psi$ per dimension, which do not see lengths that change alike, stay at 4.9. Weight decay that leads to
+# $\psi$ stays at 4.9. Weight decay that leads to
 # the same $F$ has the same effects, within their intervals: on the added loss, and on how many features are stored.
 #
 # So robustness does control $F$, as claimed. Whether it controls *superposition* depends on what one calls by this name, and in
@@ -766,8 +771,8 @@ _ = report.save()
 # %% [markdown]
 # ## Limits
 #
-# One size of toys, one kind of attack, five seeds. Attacks of many steps are a lower bound where no exact one is known. A
-# feature counts as used if its direction is longer than a half. Around $S = 0.75$ pairs are still breaking up when training
+# One size of toys, one kind of attack, five seeds. Attacks of many steps are a lower bound where no exact one is known. Which
+# features count as used depends on a threshold. Around $S = 0.75$ pairs are still breaking up when training
 # ends, so that values there depend on its length. Weight decay to the same $F$ is taken from a line between two strengths. All
 # of this concerns reconstruction, with a loss that no classifier has. The paper's text could not be read; what is compared
 # with it are the claims of its abstract, and one second-hand report.
