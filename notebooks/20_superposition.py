@@ -9,9 +9,10 @@
 # %% [markdown]
 # # Superposition makes attacks possible
 #
-# **In the book's run** a penalty on overlaps, weight decay and training on attacks move toy models along one curve: the
-# fewer features share a dimension, the less an attack adds to the loss, from 21 times $\varepsilon^2$ down to once
-# ({numref}`fig-one-curve`). But give the model more room instead, and the usual ratio of losses says the opposite.
+# **In the book's run** a penalty on overlaps, weight decay and training on attacks move toy models along one curve:
+# the fewer features share a dimension, the less an attack adds to the loss, from 21 times $\varepsilon^2$ down to
+# once ({numref}`fig-one-curve`). But give the model more room instead, and the usual ratio of losses says the
+# opposite.
 #
 # % Place for the reference run: its figure and sentence, once it is published.
 #
@@ -98,10 +99,12 @@ study = SuperpositionStudy(settings, seed, work=run.work)
 
 
 def note(key, values, what, digits=3):
-    """Record a mean over seeds with its interval; seeds without a value are left out."""
+    """Record a mean over seeds with its interval; NaN is left out."""
     values = [float(value) for value in np.ravel(values) if np.isfinite(value)]
-    sure = dict(interval=interval_of(values), over="seeds") if len(values) > 1 else {}
-    report.number(key, float(np.mean(values)) if values else None, note=what, **sure)
+    several = len(values) > 1
+    sure = dict(interval=interval_of(values), over="seeds") if several else {}
+    mean = float(np.mean(values)) if values else None
+    report.number(key, mean, note=what, **sure)
     return mean_spread(values, digits)
 
 
@@ -169,7 +172,7 @@ print(f"{settings.features} features in {settings.dimensions} dimensions, "
 
 # %% tags=["hide-input"]
 def draw_attack(axes, W, b, title, eps=0.02, amplitude=0.5):
-    """Directions and reach in the plane; the exact attack on feature 1 beside overlaps."""
+    """Directions and reach in the plane; exact attack on feature 1, and overlaps."""
     x = np.zeros(W.shape[1])
     x[0] = amplitude
     found = planar_attack(W, b, x, eps)
@@ -195,8 +198,8 @@ def draw_attack(axes, W, b, title, eps=0.02, amplitude=0.5):
     axes[1].plot(place, sign * gram[0] / np.linalg.norm(gram[0]), "o",
                  color=PALETTE[0])
     axes[1].axhline(0, color="0.4", lw=0.8)
-    axes[1].set(ylim=(-1.08, 1.08), xticks=place, xlabel="feature", ylabel="attack / ε",
-                title=f"gain {np.sum(gram[0] ** 2):.2f}")
+    axes[1].set(ylim=(-1.08, 1.08), xticks=place, xlabel="feature",
+                ylabel="attack / ε", title=f"gain {np.sum(gram[0] ** 2):.2f}")
 
 
 def at_angle(degrees):
@@ -211,7 +214,7 @@ for angle in (95, 110, 125, 140, 155, 170, 180):
         draw_attack(axes, at_angle(angle), np.zeros(2), f"φ = {angle}°")
     frames.append(fig)
     labels.append(f"{angle}°")
-    alts.append(f"Two features at {angle} degrees, and the attack on the first of them")
+    alts.append(f"Two features at {angle} degrees, and the attack on the first one")
 figures.feature_stack(frames, labels, alts, description="angle", start=-1,
                       plays=True)
 
@@ -245,8 +248,8 @@ rows = ["| features | used | per dimension F | mean gain | 2 F² / used |",
         "|---" * 5 + "|"]
 plane = {}
 for n in (2, 4, 5, 6):
-    toys = train_toys(SparseFeatures([0.99], features=n), 2, seeds=range(seed, seed + 4),
-                      steps=settings.steps, batch_size=256)
+    toys = train_toys(SparseFeatures([0.99], features=n), 2, batch_size=256,
+                      seeds=range(seed, seed + 4), steps=settings.steps)
     x = toys.samples(4000, seed=99)
     best = toys.errors(x, x).mean(1).argmin()
     plane[n] = toys.chosen(best[None])
@@ -260,8 +263,8 @@ for n in (2, 4, 5, 6):
 display(Markdown("\n".join(rows)))
 
 # %% tags=["hide-input"]
-mixed = train_toys(SparseFeatures([0.8], features=6), 2, seeds=range(seed, seed + 4),
-                   steps=settings.steps, batch_size=256)
+mixed = train_toys(SparseFeatures([0.8], features=6), 2, batch_size=256,
+                   seeds=range(seed, seed + 4), steps=settings.steps)
 close = against_exact(mixed, samples=100, steps=settings.attack_steps)
 for name, what in (("many_steps", f"{settings.attack_steps} steps"),
                    ("one_step", "one step"), ("noise", "noise of the same norm")):
@@ -271,12 +274,12 @@ for name, what in (("many_steps", f"{settings.attack_steps} steps"),
     print(f"{what}: {share:.3f} of what the exact attack adds")
 
 # %% [markdown]
-# In the book's run two features are alone, four form two pairs, five a pentagon, and of six one is given up. Wherever they
-# lie, their mean gain is at the bound.
+# In the book's run two features are alone, four form two pairs, five a pentagon, and of six one is given up. Wherever
+# they lie, their mean gain is at the bound.
 #
-# The second check is of the attacks. On toys with six features and $S = 0.8$, where several features are on at once and
-# outputs switch, twenty steps of projected gradient ascent add 99 % of what the exact attack adds, one step 95 %, and noise
-# less than a tenth. So the attacks that we use where no exact one is known are not weak ones.
+# The second check is of the attacks. On toys with six features and $S = 0.8$, where several features are on at once
+# and outputs switch, twenty steps of projected gradient ascent add 99 % of what the exact attack adds, one step 95 %,
+# and noise less than a tenth. So the attacks that we use where no exact one is known are not weak ones.
 #
 # What is left of the proposition in many dimensions, where several features are used and others lie near their
 # thresholds? We take the toys that are trained below at $S = 0.9$, switch on one feature at a time, and attack it.
@@ -294,8 +297,8 @@ what = "share of an attack's squared length on inputs of other features"
 print(what, note("alone_others", sparse.others[fixed], what))
 
 # %% [markdown]
-# In the book's run the attack is the sum of what overlaps up to a cosine of 0.997, and four fifths of it lie on inputs of
-# features that are not there. Another feature's overlaps have little to do with it.
+# In the book's run the attack is the sum of what overlaps up to a cosine of 0.997, and four fifths of it lie on
+# inputs of features that are not there. Another feature's overlaps have little to do with it.
 
 # %% [markdown]
 # ## No arrangement escapes
@@ -357,8 +360,10 @@ for key, value, what in (("least", least, "least"), ("most", most, "most")):
 columns = dict(per_dimension=(sparse.per_dimension, "features per dimension", 2),
                clean=(sparse.clean, "clean loss", 2),
                ratio=(sparse.ratio(main), "attacked over clean loss", 3),
-               one_step=(sparse.ratio(main, "one_step"), "one step over clean loss", 3),
-               noise_ratio=(sparse.ratio(main, "noisy"), "noise over clean loss", 3),
+               one_step=(sparse.ratio(main, "one_step"),
+                         "one step over clean loss", 3),
+               noise_ratio=(sparse.ratio(main, "noisy"),
+                            "noise over clean loss", 3),
                added=(sparse.added(main), "attack's added loss over eps²", 1))
 rows = ["| S | " + " | ".join(what for _, what, _ in columns.values()) + " |",
         "|---" * 7 + "|"]
@@ -400,13 +405,14 @@ with figures.house_style():
     report.figure("sparse", fig)
 
 # %% [markdown]
-# In the book's run features per dimension rise from 1 to 7, with a step at 2. The ratio rises from 1.05 to 1.86 at
-# $S = 0.98$ and is down at 1.72 for $S = 0.99$; under noise of the same norm it stays below 1.02. One step finds less than many,
-# with the same course. The added loss rises from 1 to 28 at $S = 0.95$ and falls from there on, where features per dimension
-# still rise.
+# In the book's run features per dimension rise from 1 to 7, with a step at 2. The ratio rises from 1.05 to 1.86 at $S
+# = 0.98$ and is down at 1.72 for $S = 0.99$; under noise of the same norm it stays below 1.02. One step finds less
+# than many, with the same course. The added loss rises from 1 to 28 at $S = 0.95$ and falls from there on, where
+# features per dimension still rise.
 #
-# So the two measures agree that superposition and vulnerability go together as far as $S = 0.95$, and disagree about where
-# vulnerability is largest. With even rarer features there is less and less to attack: most samples have few features, or none.
+# So the two measures agree that superposition and vulnerability go together as far as $S = 0.95$, and disagree about
+# where vulnerability is largest. With even rarer features there is less and less to attack: most samples have few
+# features, or none.
 
 # %% [markdown]
 # ### Near pairs
@@ -448,12 +454,13 @@ for key, values, what in (
     print(what, note(f"dip_{key}", values[at[0.7]] - values[at[0.6]], what, 4))
 
 # %% [markdown]
-# In the book's run all features are in pairs from $S = 0.55$ to $0.7$. Between $0.6$ and $0.7$ features per dimension rise
-# by 0.05 only, and vulnerability falls: the ratio by 0.0125, about an eighth of what the attack adds. One step and added loss
-# fall too, and all these intervals lie below 0. From $S = 0.8$ on, when pairs have broken up, all rise steeply.
+# In the book's run all features are in pairs from $S = 0.55$ to $0.7$. Between $0.6$ and $0.7$ features per dimension
+# rise by 0.05 only, and vulnerability falls: the ratio by 0.0125, about an eighth of what the attack adds. One step
+# and added loss fall too, and all these intervals lie below 0. From $S = 0.8$ on, when pairs have broken up, all rise
+# steeply.
 #
-# So the reported dip is there. But it is not a dip of superposition. Where superposition stays as it is, what else sparsity
-# changes becomes visible: fewer features are on at once.
+# So the reported dip is there. But it is not a dip of superposition. Where superposition stays as it is, what else
+# sparsity changes becomes visible: fewer features are on at once.
 
 # %% [markdown]
 # ## Cause or correlation?
@@ -520,8 +527,8 @@ def with_plain(table, measure, S=settings.fixed):
 
 
 def at_same_F(table, name, F, S=settings.fixed):
-    measure = MEASURES[name][0]
-    return matched(with_plain(table, MEASURES["F"][0], S), with_plain(table, measure, S), F)
+    there, values = (with_plain(table, MEASURES[key][0], S) for key in ("F", name))
+    return matched(there, values, F)
 
 
 main_training = study.trainings.index((settings.fixed, 0.1))
@@ -530,7 +537,8 @@ same = {kind: at_same_F(table, "added", F_attacked)
         for kind, table in (("overlap", penalised), ("decay", decayed))}
 for key, name, number, what in (
         ("added", "added", -1, "added loss over eps², room for all features"),
-        ("ratio", "ratio", -2, "attacked over clean loss, more room but not for all")):
+        ("ratio", "ratio", -2,
+         "attacked over clean loss, more room but not for all")):
     change = MEASURES[name][0](roomy)[number] - MEASURES[name][0](plain)[fixed]
     print(f"{what}, minus none:", note(f"room_{key}_change", change, what))
 what = "added loss over eps² at the same F: penalty on overlaps minus weight decay"
@@ -547,8 +555,8 @@ here = [number for number, (S, _) in enumerate(study.trainings)
         if S == settings.fixed]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9.4, 4))
-    for ax, name, title in zip(axes, ("added", "ratio"),
-                               ("added loss / ε²", "loss / clean loss"), strict=True):
+    titles = "added loss / ε²", "loss / clean loss"
+    for ax, name, title in zip(axes, ("added", "ratio"), titles, strict=True):
         measure = MEASURES[name][0]
         ax.plot(plain.per_dimension.mean(1), measure(plain).mean(1), color="0.75",
                 label="other sparsities")
@@ -562,18 +570,19 @@ with figures.house_style():
     report.figure("one_curve", fig)
 
 # %% [markdown]
-# In the book's run the penalty takes features per dimension from 4.7 to 1, and the added loss from 21 to 1. On its way
-# features become fewer and shorter, then 40 lie in pairs, then 20 stay alone; the clean loss rises by less than half.
-# Weight decay leads along the same curve: at the same $F$ the two differ by less than 0.2 in added loss. More room leads to
-# the same end, 4.3 at two features per dimension and 1 at one, with all features stored. So **in these toys superposition is a
-# cause: whatever lowers $F$, lowers what an attack adds.**
+# In the book's run the penalty takes features per dimension from 4.7 to 1, and the added loss from 21 to 1. On its
+# way features become fewer and shorter, then 40 lie in pairs, then 20 stay alone; the clean loss rises by less than
+# half. Weight decay leads along the same curve: at the same $F$ the two differ by less than 0.2 in added loss. More
+# room leads to the same end, 4.3 at two features per dimension and 1 at one, with all features stored. So **in these
+# toys superposition is a cause: whatever lowers $F$, lowers what an attack adds.**
 #
-# Two warnings. *The ratio can say the opposite.* With room for half of the features it rises from 1.40 to 1.79, since the clean
-# loss falls to a tenth while the added loss falls to a fifth. With room for all there is no clean loss left to divide by.
+# Two warnings. *The ratio can say the opposite.* With room for half of the features it rises from 1.40 to 1.79, since
+# the clean loss falls to a tenth while the added loss falls to a fifth. With room for all there is no clean loss left
+# to divide by.
 #
-# *$F$ is a number times a length.* By {prf:ref}`prop-price` it is also the factor by which these models stretch what they
-# keep, and stretching alone makes attacks stronger. That many features share a dimension, and that they are long, cannot be
-# told apart by $F$. The next section has a case where it matters.
+# *$F$ is a number times a length.* By {prf:ref}`prop-price` it is also the factor by which these models stretch what
+# they keep, and stretching alone makes attacks stronger. That many features share a dimension, and that they are
+# long, cannot be told apart by $F$. The next section has a case where it matters.
 
 # %% [markdown]
 # ## Training on attacks
@@ -584,10 +593,11 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 def every(table, entry):
-    return {name: measure(table)[entry] for name, (measure, _, _) in MEASURES.items()}
+    return {name: measure(table)[entry]
+            for name, (measure, _, _) in MEASURES.items()}
 
 
-rows = ["| S | trained on | F | used | length² | ψ | clean loss | ratio | added |",
+rows = ["| S | trained on | F | used | length² | ψ | clean | ratio | added |",
         "|---" * 9 + "|"]
 for number, (S, share) in enumerate(study.trainings):
     if share != 0.1:
@@ -614,12 +624,12 @@ heard = F(noisy)[main_training] - F(plain)[fixed]
 for key, values, what in (
         ("attacked_change", gained, "F, trained on attacks minus plain"),
         ("noisy_change", heard, "F, trained on noise minus plain"),
-        ("attacked_minus_noisy", gained - heard, "F, trained on attacks minus on noise"),
+        ("attacked_minus_noisy", gained - heard, "F, trained on attacks minus noise"),
         ("represented_change", used(attacked)[main_training] - used(plain)[fixed],
          "used features, trained on attacks minus plain"),
         ("by_share", F(attacked)[ends[1]] - F(attacked)[ends[0]],
          "F, trained on the largest attacks minus on the smallest"),
-        ("minus_decay", MEASURES["added"][0](attacked)[main_training] - same["decay"],
+        ("minus_decay", attacked.added(0)[main_training] - same["decay"],
          "added loss, trained on attacks minus decay to the same F"),
         ("used_minus_decay", used(attacked)[main_training]
          - at_same_F(decayed, "used", F_attacked),
@@ -635,13 +645,13 @@ with figures.house_style():
         for offset, (key, label, colour) in enumerate((
                 ("plain", "clean", INK), ("noise", "noise", PALETTE[2]),
                 ("attacks", "attacks", PALETTE[1]), ("decay", "decay", PALETTE[4]))):
-            entries = [report.numbers[f"with_{key}_{name}_{S:g}"] for S in settings.trained]
-            mean = np.array([np.nan if e["value"] is None else e["value"]
-                             for e in entries])
+            entries = [report.numbers[f"with_{key}_{name}_{S:g}"]
+                       for S in settings.trained]
+            mean = np.array([e["value"] for e in entries], dtype=float)
             ends = np.array([e.get("interval", (m, m))
                              for e, m in zip(entries, mean, strict=True)])
-            ax.bar(np.arange(len(mean)) + 0.2 * offset - 0.3, mean, 0.2, color=colour,
-                   label=label, yerr=np.abs(ends.T - mean), error_kw=dict(lw=1))
+            ax.bar(np.arange(len(mean)) + 0.2 * offset - 0.3, mean, 0.2,
+                   color=colour, label=label, yerr=np.abs(ends.T - mean))
         ax.set(title=title, xlabel="sparsity S", xticks=range(len(settings.trained)),
                xticklabels=settings.trained)
     axes[0].set_ylim(0, 1.5 * axes[0].get_ylim()[1])
@@ -649,17 +659,18 @@ with figures.house_style():
     report.figure("trained", fig)
 
 # %% [markdown]
-# In the book's run training on attacks lowers features per dimension from 2.8 to 2.2, from 4.7 to 3.7 and from 6.3 to 5.3;
-# noise of the same norm by less than two per cent. Larger attacks lower them more. The clean loss changes by less than one
-# per cent, and the added loss falls along the curve of {numref}`fig-one-curve`.
+# In the book's run training on attacks lowers features per dimension from 2.8 to 2.2, from 4.7 to 3.7 and from 6.3 to
+# 5.3; noise of the same norm by less than two per cent. Larger attacks lower them more. The clean loss changes by
+# less than one per cent, and the added loss falls along the curve of {numref}`fig-one-curve`.
 #
-# What does it mean for superposition? At $S = 0.8$ and $0.9$ fewer features are stored, 44 instead of 56, and 90 instead of 99.
-# At $S = 0.95$ all stay, and only their directions get shorter: as many features share the dimensions as before, and
-# $\psi$ stays at 4.9. Weight decay that leads to
-# the same $F$ has the same effects, within their intervals: on the added loss, and on how many features are stored.
+# What does it mean for superposition? At $S = 0.8$ and $0.9$ fewer features are stored, 44 instead of 56, and 90
+# instead of 99. At $S = 0.95$ all stay, and only their directions get shorter: as many features share the dimensions
+# as before, and $\psi$ stays at 4.9. Weight decay that leads to the same $F$ has the same effects, as far as five
+# seeds can tell: at $S = 0.9$ attacks store two features fewer than decay and add 0.1 less to the loss, and both
+# intervals hold 0.
 #
-# So robustness does control $F$, as claimed. Whether it controls *superposition* depends on what one calls by this name, and in
-# these toys a training on attacks does nothing that shrinking the weights would not do.
+# So robustness does control $F$, as claimed. Whether it controls *superposition* depends on what one calls by this
+# name, and in these toys training on attacks does little that shrinking the weights would not do.
 
 # %% [markdown]
 # ## A slip in the data
@@ -690,15 +701,16 @@ with figures.house_style():
                                   strict=True):
         band(ax, settings.tied, measure(plain)[both], color=PALETTE[0],
              label="amplitude apart")
-        band(ax, settings.tied, measure(tied), color=PALETTE[3], label="with the slip")
+        band(ax, settings.tied, measure(tied), color=PALETTE[3],
+             label="with the slip")
         ax.set(title=title, xlabel="sparsity S")
     axes[0].legend()
     report.figure("tied", fig)
 
 # %% [markdown]
-# In the book's run features with the slip begin to share dimensions later: 3.3 instead of 4.7 at $S = 0.9$, and more in
-# the end, 7.9 instead of 7.2 at $S = 0.99$. The ratio is lower up to $S = 0.95$, and then higher: it does not turn down, and
-# reaches 2.07 where the right data have 1.72. Who ties amplitudes to sparsity measures both at once.
+# In the book's run features with the slip begin to share dimensions later: 3.3 instead of 4.7 at $S = 0.9$, and more
+# in the end, 7.9 instead of 7.2 at $S = 0.99$. The ratio is lower up to $S = 0.95$, and then higher: it does not turn
+# down, and reaches 2.07 where the right data have 1.72. Who ties amplitudes to sparsity measures both at once.
 
 # %% [markdown]
 # ## Exercises
@@ -744,11 +756,11 @@ directions = torch.randn(20, 40, generator=torch.Generator().manual_seed(0))
 directions = torch.nn.functional.normalize(directions, dim=0)
 pairs = torch.cat([torch.eye(20), -torch.eye(20)], 1)
 for name, W in (("random", directions), ("pairs", pairs)):
-    print(name, f"F {features_per_dimension(W):.2f}, gain {attack_gain(W).mean():.2f}")
+    F, gain = features_per_dimension(W), attack_gain(W).mean()
+    print(name, f"F {F:.2f}, gain {gain:.2f}")
 
 # %% [markdown]
-# Random directions use some dimensions more than others, and pay for it. Pairs reach the bound, and so do the trained
-# toys.
+# Random directions use some dimensions more than others, and pay. Pairs reach the bound, and so do trained toys.
 #
 # ```{solution-end}
 # ```
@@ -771,11 +783,12 @@ _ = report.save()
 # %% [markdown]
 # ## Limits
 #
-# One size of toys, one kind of attack, five seeds. Attacks of many steps are a lower bound where no exact one is known. Which
-# features count as used depends on a threshold. Around $S = 0.75$ pairs are still breaking up when training
-# ends, so that values there depend on its length. Weight decay to the same $F$ is taken from a line between two strengths. All
-# of this concerns reconstruction, with a loss that no classifier has. The paper's text could not be read; what is compared
-# with it are the claims of its abstract, and one second-hand report.
+# One size of toys, one kind of attack, five seeds. Attacks of many steps are a lower bound where no exact one is
+# known. Which features count as used depends on a threshold. Around $S = 0.75$ toys end in different arrangements, so
+# that intervals are wide there. Small differences between attacks and decay are beyond five seeds. Weight decay to
+# the same $F$ is taken from a line between two strengths. All of this concerns reconstruction, with a loss that no
+# classifier has. The paper's text could not be read; what is compared with it are the claims of its abstract, and one
+# second-hand report.
 
 # %% [markdown]
 # ## What next
@@ -787,7 +800,7 @@ _ = report.save()
 # ## The reference run
 #
 # Not made yet. The profile `inception` trains the same toys for twice as many steps on batches twice as large, with
-# more sparsities and ten seeds, and needs no photographs: some minutes on one CPU core.
+# more sparsities and ten seeds, and needs no photographs: under ten minutes on one CPU core.
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))

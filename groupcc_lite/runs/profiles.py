@@ -436,9 +436,11 @@ SUPERPOSITION_PROFILES = {profile.name: profile for profile in (
                          decays=(0.3, 1.5), rooms=(8, 20), trained=(0.9,), tied=(0.0, 0.9)),
     SuperpositionProfile("book"),
     SuperpositionProfile("inception", seeds=10, steps=2000, batch_size=256, samples=2048,
+                         decays=(0.1, 0.3, 0.7, 1.5, 2.5),
                          sparsities=(0.0, 0.2, 0.4, 0.5, 0.55, 0.6, 0.625, 0.65, 0.675, 0.7, 0.725, 0.75, 0.775, 0.8,
                                      0.85, 0.9, 0.95, 0.98, 0.99)),
     SuperpositionProfile("paper", seeds=20, steps=10_000, batch_size=256, samples=4096, attack_steps=40,
+                         decays=(0.1, 0.3, 0.7, 1.5, 2.5),
                          sparsities=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.525, 0.55, 0.575, 0.6, 0.625, 0.65, 0.675, 0.7,
                                      0.725, 0.75, 0.775, 0.8, 0.825, 0.85, 0.875, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)),
 )}
