@@ -5,9 +5,10 @@ Begin with `allocate`, the best split of latents over features of which some tak
 `asymptotic_scaling` and `measured_scaling` say how features found and loss grow with the dictionary.
 
 Toys are one manifold, `SphereToy`, for the coders of `groupcc_lite.coders` to learn. What they could reach is known: on
-a circle in closed form (`circle_l1`, `circle_optimum`; one layer: `circle_one_layer`), else from `optimal_codes`; `amortisation` says what an encoder
-loses against them, and `loss_curve` what training reaches. `FeatureMixture` has many features of which some are
-spheres; `spending` counts which of them a dictionary found, and how many latents each got.
+a circle in closed form (`circle_l1`, `circle_optimum`; one layer: `circle_one_layer`), else from `optimal_codes`;
+`amortisation` says what an encoder loses against them, and `loss_curve` what training reaches. `FeatureMixture` has
+many features of which some are spheres; `spending` counts which of them a dictionary found, and how many latents each
+got.
 """
 
 from groupcc_lite.manifolds.capacity import (

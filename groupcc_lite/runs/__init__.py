@@ -83,10 +83,10 @@ from groupcc_lite.runs.scene_run import SceneRun
 
 __all__ = [
     "CODER_NAMES", "CONTROLS", "CURVE_PROFILES", "CurveProfile", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun",
-    "FITTED_RIDGE", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun", "Invariance", "KEY_PROFILES", "KINDS",
-    "KeyProfile", "LayerRecipes", "MANIFOLD_PROFILES", "ManifoldProfile", "Measure", "PARTS", "PROFILES", "PartRun",
-    "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "RESPONSE_PROFILES", "Relatives", "Report",
-    "ResponseProfile", "Run", "SCENE_PROFILES", "SUPERPOSITION_PROFILES", "SceneProfile", "SceneRun",
+    "FITTED_RIDGE", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun", "Invariance",
+    "KEY_PROFILES", "KINDS", "KeyProfile", "LayerRecipes", "MANIFOLD_PROFILES", "ManifoldProfile", "Measure", "PARTS",
+    "PROFILES", "PartRun", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "RESPONSE_PROFILES", "Relatives",
+    "Report", "ResponseProfile", "Run", "SCENE_PROFILES", "SUPERPOSITION_PROFILES", "SceneProfile", "SceneRun",
     "SuperpositionProfile", "Symmetries", "TURNING", "Uncertain", "additivity", "best_ridge", "canonical_fve",
     "coder_rows", "explained_in_use", "extract_layers", "family_f1", "far_powers", "feature_frame", "feature_table",
     "fold_measures", "fold_seeds", "fve_over_images", "get_curve_profile", "get_depth_profile", "get_key_profile",

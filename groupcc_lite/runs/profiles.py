@@ -345,7 +345,7 @@ class ManifoldProfile:
     """
 
     name: str
-    dims: tuple[int, ...] = (2, 3, 5)
+    dims: tuple[int, ...] = (2, 5)
     """Of hollow spheres S^(dim - 1) that are learned alone."""
     varied_dims: tuple[int, ...] = (2, 5)
     """Of those with radial variation."""
@@ -361,14 +361,14 @@ class ManifoldProfile:
     """They are active in proportion to i^-(1 + alpha)."""
     mixed_dims: tuple[int, ...] = (2, 5)
     """Two problems, one on either side of alpha = beta; the last one also with radial variation, as a control."""
-    mixed_sizes: tuple[int, ...] = (64, 128)
+    mixed_sizes: tuple[int, ...] = (128,)
     """Numbers of latents; four times the features is one of them."""
     mixed_steps: int = 2000
     mixed_points: int = 65_536
-    mixed_seeds: int = 2
+    mixed_seeds: int = 4
     latents: tuple[int, ...] = (256, 1024)
     """Of the layer's sparse autoencoders; all else is the run's."""
-    layer_steps: int = 600
+    layer_steps: int = 400
     """Of their training."""
     layer_seeds: int = 2
     most_compared: int = 2048

@@ -49,7 +49,7 @@ class ManifoldStudy:
     >>> work = tempfile.TemporaryDirectory()
     >>> study = ManifoldStudy("smoke", work=work.name)
     >>> study.toy(2).encoder.shape, study.spent(2, 16, 0).spent.shape
-    ((2, 4), (8,))
+    ((2, 3), (8,))
     >>> work.cleanup()
     """
 
@@ -90,7 +90,7 @@ class ManifoldStudy:
         return Spending(np.asarray(kept["spent"]), kept["living"], kept["loss"])
 
     def predicted(self, dim: int, latents: int, radius: tuple[float, float] = HOLLOW) -> Allocation:
-        """The best split of so many latents over these features, from the losses that training reached on one sphere."""
+        """The best split of so many latents over these features, from what training reached on one sphere."""
         return self.mixture(dim, radius=radius).predicted(self.toy(dim, radius), latents, Learning().sparsity)
 
     def drawn(self, dim: int, latents: int, seed: int, *, from_data: bool,

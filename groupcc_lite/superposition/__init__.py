@@ -25,8 +25,8 @@ from groupcc_lite.superposition.sweeps import OverSeeds, ToyMeasures, measure_to
 from groupcc_lite.superposition.toys import TRAINED_ON, Toys, train_toys
 
 __all__ = [
-    "L2Attack", "L2Noise", "Landscape", "NamingUnderAttack", "OverSeeds", "PlanarAttack", "SparseFeatures", "TRAINED_ON",
-    "ToyMeasures", "Toys", "Vulnerability", "antipodal_share", "attack_gain", "effective_features",
+    "L2Attack", "L2Noise", "Landscape", "NamingUnderAttack", "OverSeeds", "PlanarAttack", "SparseFeatures",
+    "TRAINED_ON", "ToyMeasures", "Toys", "Vulnerability", "antipodal_share", "attack_gain", "effective_features",
     "feature_dimensions", "features_per_dimension", "gradient_step", "interference", "loss_landscape", "measure_toys",
     "naming_under_attack", "pgd", "planar_attack", "random_noise", "relative_radius", "represented", "train_robust",
     "train_toys", "vulnerability",

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from groupcc_lite.manifolds import (
     amortisation,
     circle_directions,
     circle_l1,
+    circle_one_layer,
     circle_optimum,
     optimal_codes,
 )
@@ -86,3 +88,25 @@ def test_a_trained_encoder_reaches_the_optimum_on_four_directions_and_not_on_eig
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 24])
+def test_no_one_layer_is_better_than_the_best_codes_and_none_than_the_one_found(count):
+    found, rng = circle_one_layer(count, 0.2, points=500), np.random.default_rng(0)
+    assert found.loss >= circle_optimum(count, 0.2).loss - 1e-4
+    angle = 2 * np.pi * (np.arange(4000) + 0.5) / 4000  # the whole circle, where the function sees one sector
+    x, D = np.stack([np.cos(angle), np.sin(angle)], 1), circle_directions(count).double().numpy()
+
+    def loss(gain, threshold):
+        f = gain * np.maximum(x @ D.T - threshold, 0)
+        return ((x - f @ D) ** 2).sum(1).mean() + 0.2 * f.sum(1).mean()
+
+    assert loss(found.gain, found.threshold) == pytest.approx(found.loss, abs=2e-5)
+    others = [loss(rng.uniform(0, 6), rng.uniform(-0.6, 1)) for _ in range(400)]
+    near = [loss(found.gain * a, found.threshold + b) for a in (0.99, 1, 1.01) for b in (-0.003, 0, 0.003)]
+    assert min(others + near) >= found.loss - 2e-5
+
+
+def test_one_layer_reaches_the_best_codes_on_four_directions_only():
+    assert circle_one_layer(4, 0.2).loss == pytest.approx(circle_optimum(4, 0.2).loss, abs=1e-6)
+    assert circle_one_layer(24, 0.2).loss > circle_optimum(24, 0.2).loss + 0.002

@@ -40,13 +40,6 @@ def test_constants_are_those_of_exact_splits(alpha, loss):
     assert curve.loss[0] / left == pytest.approx(1, abs=0.01)
 
 
-def test_theory_is_one_for_exponents_whatever_the_unit():
-    for alpha, beta in FOUND + PATHOLOGICAL:
-        for unit in (0.5, 2.0):
-            exact = asymptotic_scaling(alpha, PowerLoss(beta, unit))
-            assert exact[:2] == pytest.approx(continuous_limit(alpha, beta)[:2])
-
-
 @pytest.mark.parametrize("alpha, beta", [(0.5, 2.0), (2.0, 0.4)])
 def test_the_continuous_limit_is_that_of_its_integrals(alpha, beta):
     """n(i) = (D / i)^s for i from 1 to D: N and L by numerical integration."""
