@@ -239,6 +239,11 @@ display(Markdown("\n".join(rows)))
 # %% mystnb={"figure": {"name": "fig-toys", "caption": "Loss above that of infinitely many latents, by number of latents; means over seeds, with a dot for each seed. Full lines: trained encoders. Crosses: the best that one layer can do on a circle. Dashed: the best codes on the same dictionaries. Dotted: the slope of theory. Left: hollow spheres. Right: with radii from 0.5 to 1.5, where encoders level out and best codes do not."}, "image": {"alt": "Two log-log plots. Left, falling lines. Right, full lines that become level and dashed lines that go on falling."}} tags=["hide-input"]
 with figures.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True)
+    limit = how.sparsity - how.sparsity**2 / 4
+    layers = [circle_one_layer(int(n), how.sparsity, points=400).loss - limit
+              for n in settings.sizes]
+    axes[0].loglog(settings.sizes, layers, "x", color="black", zorder=3,
+                   label="one layer, $S^1$")
     for ax, curves, title in zip(axes, (hollow, varied),
                                  ("hollow", "with radial variation"), strict=True):
         for d, curve in curves.items():
@@ -256,11 +261,6 @@ with figures.house_style():
         ax.set(title=title, xlabel="latents", xticks=settings.sizes,
                xticklabels=settings.sizes)
         ax.minorticks_off()
-    limit = how.sparsity - how.sparsity**2 / 4
-    layers = [circle_one_layer(int(n), how.sparsity, points=400).loss - limit
-              for n in settings.sizes]
-    axes[0].loglog(settings.sizes, layers, "x", color="black", label="one layer, $S^1$")
-    for ax in axes:
         ax.legend()
     axes[0].set(ylabel="loss above the limit")
     report.figure("toys", fig)
