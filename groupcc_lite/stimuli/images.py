@@ -1,4 +1,4 @@
-"""Where images come from: a folder of photographs, procedural drawings, or a tensor of your own.
+"""Where images come from: files, procedural drawings, or a tensor of your own.
 
 Every source hands out *source images*: square, larger than the network's input by at least sqrt 2, so that a rotated
 crop never shows a corner (`PlanarAction.source_size`). Photographs are scaled once, antialiased, and only if their
@@ -7,26 +7,22 @@ short side differs from the size asked for.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from groupcc_lite.base import progress_bar, sha256_of
+from groupcc_lite.stimuli.image_sets import ImageSource, fingerprint_of
+from groupcc_lite.stimuli.looks import say_some, square_of
+from groupcc_lite.stimuli.photographs import PhotoFolder
 from groupcc_lite.stimuli.shapes import sample_drawings
-
-log = logging.getLogger(__name__)
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-"""Endings of the files that `PhotoFolder` looks at."""
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for damaged files
+from groupcc_lite.stimuli.tar_shards import TarImages, has_tars
 
 
 def photo_folder(images: str | Path | None, profile: str) -> Path:
@@ -54,107 +50,6 @@ def second_photo_folder() -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-class ImageSource:
-    """A finite, ordered set of square images of one size, loaded by index.
-
-    Attributes: `size` in pixels, `names` (one per image), `fingerprint` (sha256 that changes with any image).
-
-    >>> train, held_out = DrawingSource(10, 48).split(0.2)
-    >>> len(train), len(held_out), held_out.load([0]).shape
-    (8, 2, torch.Size([1, 3, 48, 48]))
-    """
-
-    size: int
-    names: list[str]
-    fingerprint: str
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
-        """Images of these indices, RGB in [0, 1], float32."""
-        raise NotImplementedError
-
-    def split(self, held_out: float | int, seed: int = 0) -> tuple[ImageSubset, ImageSubset]:
-        """Two disjoint sources (train, held-out): whole images, never points of one image, change sides.
-
-        `held_out` is the share of the second, strictly between 0 and 1; each side gets at least one image. ValueError
-        for another share, and for a source of fewer than two images.
-        """
-        if not 0 < held_out < 1:
-            raise ValueError(f"held_out is {held_out}; expected a fraction strictly between 0 and 1")
-        if len(self) < 2:
-            raise ValueError(f"a split needs at least 2 images, this source has {len(self)}")
-        order = np.random.default_rng(seed).permutation(len(self))
-        count = min(max(round(held_out * len(self)), 1), len(self) - 1)
-        return ImageSubset(self, sorted(order[count:].tolist())), ImageSubset(self, sorted(order[:count].tolist()))
-
-
-class ImageSubset(ImageSource):
-    """Some images of another source, in the given order.
-
-    >>> ImageSubset(DrawingSource(10, 48), [7, 3]).names
-    ['drawing-0-7', 'drawing-0-3']
-    """
-
-    def __init__(self, parent: ImageSource, indices: Sequence[int]):
-        self.parent, self.indices, self.size = parent, list(indices), parent.size
-        self.names = [parent.names[i] for i in self.indices]
-        self.fingerprint = _fingerprint(parent.fingerprint, *self.names)
-
-    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
-        return self.parent.load([self.indices[i] for i in indices])
-
-
-class PhotoFolder(ImageSource):
-    """All readable photographs below a folder, upright, centre-cropped to squares of `size` pixels.
-
-    A photograph is scaled so that its short side has `size` pixels. Smaller ones are enlarged, up to twice, and the log
-    says how many; files that cannot be decoded, and images whose short side is under half of `size`, are left out with
-    one summary line. Cameras store photographs as the sensor sees them, with a note how to turn them; they are turned
-    (EXIF orientation). Up to 20,000 files are decoded and hashed once when the folder is opened; in larger folders only
-    headers are read, and names and sizes stand for the content. Raises ValueError for a folder without usable images.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Image.new("RGB", (300, 200), "red").save(f"{folder}/red.png")
-    ...     PhotoFolder(folder, size=138).load([0]).shape
-    torch.Size([1, 3, 138, 138])
-    """
-
-    def __init__(self, folder: str | Path, size: int, limit: int | None = None):
-        self.folder, self.size = Path(folder), size
-        if not self.folder.is_dir():
-            raise ValueError(f"images={str(folder)!r} is not a folder; give the folder that holds the photographs")
-        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
-        thorough = len(files) <= 20_000
-        look = progress_bar(len(files) > 5000, iterable=files, desc="checking images", unit="file")
-        looks = {path: _look_at(path, minimum=size // 2, decode=thorough) for path in look}
-        self.paths = [path for path in files if looks[path].problem is None]
-        skipped = [f"{path.name} ({found.problem})" for path, found in looks.items() if found.problem]
-        _say_some("skipped", skipped, len(files))
-        _say_some("enlarged", [f"{path.name} (short side {looks[path].short} px, {size} wanted)" for path in self.paths
-                               if looks[path].short < size], len(files))
-        if not self.paths:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise ValueError(f"no usable image in {self.folder} ({len(files)} files with {kinds} found, "
-                             f"{len(skipped)} of them unreadable or smaller than {size // 2} px)")
-        self.names = [str(path.relative_to(self.folder)) for path in self.paths]
-        contents = [sha256_of(path) if thorough else str(path.stat().st_size) for path in self.paths]
-        marks = [content + looks[path].turned for content, path in zip(contents, self.paths, strict=True)]
-        self.fingerprint = _fingerprint("photos", size, *self.names, *marks)
-
-    def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
-        return torch.stack([self._load_one(self.paths[i]) for i in indices])
-
-    def _load_one(self, path: Path) -> Float[Tensor, "3 h w"]:
-        try:
-            with Image.open(path) as file:
-                return _square(file, self.size)
-        except UNREADABLE as error:
-            raise ValueError(f"{path} cannot be decoded ({error}); remove it and run again") from error
-
-
 class DrawingSource(ImageSource):
     """`count` procedural drawings of known symmetry (`shapes.sample_drawings`); `labels` holds their shape class.
 
@@ -168,7 +63,7 @@ class DrawingSource(ImageSource):
             raise ValueError(f"count is {count}; expected at least one drawing")
         self.size, self.seed = size, seed
         self.names = [f"drawing-{seed}-{i}" for i in range(count)]
-        self.fingerprint = _fingerprint("drawings", count, size, seed, sample_drawings([0], size, seed=seed).images)
+        self.fingerprint = fingerprint_of("drawings", count, size, seed, sample_drawings([0], size, seed=seed).images)
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
         return sample_drawings(list(indices), self.size, seed=self.seed).images
@@ -191,21 +86,23 @@ class TensorImages(ImageSource):
         self.names = list(names) if names is not None else [f"image-{i}" for i in range(len(images))]
         if len(self.names) != len(images):
             raise ValueError(f"{len(self.names)} names for {len(images)} images")
-        self.fingerprint = _fingerprint("tensor", self.images)
+        self.fingerprint = fingerprint_of("tensor", self.images)
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
         return self.images[list(indices)]
 
 
-def image_source(images: Any, size: int) -> ImageSource:
+def image_source(images: Any, size: int, *, index: str | Path | None = None, workers: int = 0) -> ImageSource:
     """Whatever somebody has as images -> a source of them, square and of `size` pixels where that can be chosen.
 
-    - a folder (path): its photographs, see `PhotoFolder`;
+    - a folder (path): its photographs, see `PhotoFolder`, or those in its tar files, see `TarImages`;
+    - a tar file (path): the images in it;
     - a tensor or numpy array of images, (b, 3, h, w), (b, h, w, 3), or grey (b, h, w), (b, 1, h, w): bytes, or floats
       in [0, 1];
     - a list of Pillow images, or of single images as tensors or arrays;
     - an `ImageSource`: itself, as it is.
 
+    `index`, a folder, and `workers` make opening many files faster, see `PhotoFolder`.
     All but the last are cut to squares and scaled to `size` pixels, but for arrays that are at most 15 % larger, of
     which the middle will be used. Images under `size` are enlarged, which the log says. ValueError for images under
     half of that, and for anything else, by what was given.
@@ -219,7 +116,8 @@ def image_source(images: Any, size: int) -> ImageSource:
     if isinstance(images, ImageSource):
         return images
     if isinstance(images, str | Path):
-        return PhotoFolder(images, size)
+        tars = Path(images).is_file() or (Path(images).is_dir() and has_tars(Path(images)))
+        return (TarImages if tars else PhotoFolder)(images, size, index=index, workers=workers)
     if isinstance(images, Sequence) and not len(images):
         raise ValueError("images is an empty list; expected at least two images")
     if isinstance(images, Sequence):
@@ -256,13 +154,13 @@ def _say_small(shorts: Sequence[int], size: int) -> None:
         raise ValueError(f"image {tiny[0]} has a short side of {shorts[tiny[0]]} px, and {size} px are wanted, so that "
                          f"turned images have no empty corners; give images of at least {size // 2} px, or scale them "
                          "yourself")
-    _say_some("enlarged", [f"image {number} (short side {short} px, {size} wanted)"
+    say_some("enlarged", [f"image {number} (short side {short} px, {size} wanted)"
                            for number, short in enumerate(shorts) if short < size], len(shorts))
 
 
 def _one_tensor(image: Any, size: int) -> Tensor:
     if isinstance(image, Image.Image):
-        return _square(image, size)
+        return square_of(image, size)
     if isinstance(image, str | Path):
         raise ValueError(f"images holds the path {str(image)!r}; give the folder itself, or opened images")
     one = torch.as_tensor(np.asarray(image))
@@ -282,54 +180,3 @@ def _channels_first(images: Tensor) -> Tensor:
                          "(b, h, w) or (b, 1, h, w), with b > 0")
     images = images.expand(-1, 3, -1, -1)
     return images.float() / 255 if images.dtype == torch.uint8 else images
-
-
-class _Look(NamedTuple):
-    """What a first look at a file says."""
-
-    problem: str | None
-    """Why it cannot be used, or None."""
-    short: int = 0
-    """The shorter side in pixels."""
-    turned: str = ""
-    """How it has to be turned to be upright; empty if it need not be."""
-
-
-def _square(image: Image.Image, size: int) -> Float[Tensor, "3 h w"]:
-    """Upright, scaled so that the short side has `size` pixels, and the square in its middle."""
-    image = ImageOps.exif_transpose(image).convert("RGB")
-    short = min(image.size)
-    if short != size:
-        scaled = [max(size, round(side * size / short)) for side in image.size]
-        image = image.resize(scaled, Image.Resampling.BICUBIC)  # Pillow's resize is antialiased
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    pixels = np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
-
-
-def _look_at(path: Path, minimum: int, decode: bool) -> _Look:
-    """Only decoding finds a truncated file, but it takes time."""
-    try:
-        with Image.open(path) as image:
-            if decode:
-                image.convert("RGB")
-            short, orientation = min(image.size), image.getexif().get(ExifTags.Base.Orientation, 1)
-    except UNREADABLE as error:
-        return _Look(f"unreadable: {type(error).__name__}")
-    turned = f" orientation {orientation}" if orientation in range(2, 9) else ""
-    return _Look(f"short side {short} px" if short < minimum else None, short, turned)
-
-
-def _say_some(what: str, images: Sequence[str], total: int) -> None:
-    """One line for all of them, with the first few by name; nothing if there are none."""
-    if images:
-        log.warning("%s %d of %d images: %s%s", what, len(images), total, ", ".join(images[:5]),
-                    " ..." if len(images) > 5 else "")
-
-
-def _fingerprint(*parts: object) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.cpu().contiguous().numpy().tobytes() if isinstance(part, Tensor) else str(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()

@@ -3,15 +3,10 @@ import logging
 import numpy as np
 import pytest
 import torch
+from image_files import write_photo
 from PIL import Image
 
 from groupcc_lite.stimuli.images import DrawingSource, PhotoFolder, TensorImages, image_source
-
-
-def write_photo(path, width=60, height=48, seed=0):
-    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return pixels
 
 
 def test_a_photo_of_the_right_size_is_cropped_and_not_resampled(tmp_path):
