@@ -104,13 +104,14 @@ class PlanarAction:
         _check_size(size)
         source = _centre_window(x, min(x.shape[-2:]), size)
         self._check_fits(source.shape[-1], size, elements, tuple(x.shape[-2:]))
-        crop, sampled = _centre_window(source, size, size), {0: None}
+        wanted = sorted({self._source[g][1] for g in elements} - {0})
+        sampled = {0: _centre_window(source, size, size)}
+        if wanted:
+            sampled |= dict(zip(wanted, _resample(source, self.matrices[wanted], size), strict=True))
         out = x.new_empty((len(elements), *x.shape[:2], size, size))
         for row, g in enumerate(elements):
             h, k = self._source[g]
-            if k not in sampled:
-                sampled[k] = _resample(source, self.matrices[k], size)
-            out[row] = _permute_pixels(crop if k == 0 else sampled[k], self.matrices[h])
+            out[row] = _permute_pixels(sampled[k], self.matrices[h])
         return out
 
     def points(self, p: Float[Tensor, "*p 2"],
@@ -217,13 +218,15 @@ def _permute_pixels(x: Tensor, matrix: np.ndarray) -> Tensor:
     return x.flip(flips) if flips else x
 
 
-def _resample(source: Tensor, matrix: np.ndarray, size: int) -> Tensor:
-    """g I by one bilinear interpolation; sources in half precision are interpolated in float32."""
+def _resample(source: Tensor, matrices: np.ndarray, size: int) -> list[Tensor]:
+    """g I for each of the matrices by one bilinear interpolation of all; half precision is interpolated in float32."""
     dtype = source.dtype if source.dtype == torch.float64 else torch.float32
-    grid = _grid(tuple(matrix.flatten().tolist()), size, source.shape[-1], dtype, source.device)
-    grid = grid.expand(len(source), -1, -1, -1)
+    # Views lie below each other in one tall picture: an image is then read where it lies, and not copied for each view.
+    grid = torch.cat([_grid(tuple(matrix.flatten().tolist()), size, source.shape[-1], dtype, source.device)
+                      for matrix in matrices], dim=1).expand(len(source), -1, -1, -1)
     # Every sample lies inside (checked); "border" only absorbs the rounding of those that lie on the outermost pixels.
-    return F.grid_sample(source.to(dtype), grid, padding_mode="border", align_corners=False).to(source.dtype)
+    tall = F.grid_sample(source.to(dtype), grid, padding_mode="border", align_corners=False).to(source.dtype)
+    return list(tall.split(size, dim=-2))
 
 
 @lru_cache(maxsize=64)

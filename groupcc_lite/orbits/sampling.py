@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from groupcc_lite.actions import Action
@@ -75,11 +75,22 @@ def choose_points(activations: Float[Tensor, "b d h w"], geometry: Geometry, cou
     if not 0 < count <= len(points):
         raise ValueError(f"points_per_image is {count}, but a mask of {mask_radius:g} px holds {len(points)} cells of "
                          f"stride {geometry.stride}; take 1 to {len(points)} points or another mask_radius")
-    norms = read_at(activations.float(), geometry.cells(points).expand(len(activations), -1, -1)).norm(dim=-1)
+    cells = geometry.cells(points)
+    _require_on_grid(_on_grid(cells, *activations.shape[-2:]), *activations.shape[-2:])  # where the host has them
+    cells = cells.to(activations.device).expand(len(activations), -1, -1)
+    norms = _interpolated(activations.float(), cells).norm(dim=-1)
     # A blank image has no norms to be proportional to; the tiny floor makes its points uniform instead of an error.
-    weights = (norms + 1e-6).cpu()
-    chosen = [torch.multinomial(w, count, generator=g) for w, g in zip(weights, generators, strict=True)]
-    return points[torch.stack(chosen)]
+    return points.to(norms.device)[drawn(norms + 1e-6, count, generators)]
+
+
+def drawn(weights: Float[Tensor, "b k"], count: int, generators: Sequence[torch.Generator]) -> Int[Tensor, "b p"]:
+    """`count` places of each row, drawn without replacement in proportion to its weights, on the weights' device.
+
+    What `torch.multinomial` draws on the CPU with these generators, by its method: the largest of weights over
+    exponential numbers. Here the host draws the numbers and need not wait for the weights.
+    """
+    exponential = torch.stack([torch.empty(weights.shape[1]).exponential_(generator=g) for g in generators])
+    return (weights / exponential.to(weights.device)).topk(count).indices
 
 
 def read_at(grid: Float[Tensor, "b d h w"], cells: Float[Tensor, "b p 2"]) -> Float[Tensor, "b p d"]:
@@ -94,7 +105,7 @@ def read_at(grid: Float[Tensor, "b d h w"], cells: Float[Tensor, "b p 2"]) -> Fl
     [0.5, 3.0]
     """
     cells = cells.to(grid.device)
-    _check_on_grid(cells, *grid.shape[-2:])
+    _require_on_grid(_on_grid(cells, *grid.shape[-2:]), *grid.shape[-2:])
     return _interpolated(grid, cells)
 
 
@@ -146,7 +157,7 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
 
 def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], *,
                   points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
-                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int = 8,
+                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int | None = None,
                   elements: slice = slice(None)) -> OrbitSample:
     """Orbit vectors x[g] = a(g I)(g p) of points in each image, blocks float32, all on the model's device.
 
@@ -157,8 +168,10 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     seeding (default 0, 1, ...): point choice depends on (seed, index) only. `mask_radius` in pixels defaults to the
     largest that keeps the receptive field of every chosen cell inside the input; a turned point lies between cells, and
     the outer ones of the four it is read from may see up to one stride further. `amp` computes the forward pass in
-    bfloat16 where the processor has it; `batch_size` images at a time go through the network (small batches stay in a
-    CPU's cache). `elements` picks blocks: only their views, and that of e, on which points are chosen, are computed.
+    bfloat16 where the processor has it; all views of `batch_size` images are made at a time. By default they are 8 on
+    a CPU, in whose cache they stay, and 32 elsewhere, where as many views go through the network as fit into memory.
+    `elements` picks blocks: only their views, and that of e, on which points are chosen, are computed. Nothing is read
+    back from the device but one flag, at the end, which says whether all was well.
     Source: Gorton 2024, section 2.2. ValueError for images too small or with values far from [0, 1], a mask too large,
     an unknown registration, NaN activations, and "patch-centred" with a layer that has no local receptive field.
 
@@ -181,7 +194,7 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
 @torch.no_grad()
 def sample_layers(models: Sequence[BaseModel], action: Action, images: Float[Tensor, "b 3 s s"], *,
                   points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
-                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int = 8,
+                  seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int | None = None,
                   elements: slice = slice(None)) -> list[OrbitSample]:
     """What `sample_orbits` gives for each of several models, which see every view of an image in one pass.
 
@@ -209,12 +222,76 @@ def sample_layers(models: Sequence[BaseModel], action: Action, images: Float[Ten
     numbers = list(range(len(images)) if indices is None else indices)
     choosers = [_Chooser(model.geometry, points_per_image, model.geometry.max_mask_radius if mask_radius is None
                          else mask_radius, [_mix(seed, number) for number in numbers]) for model in models]
-    read = read_together(models)
-    parts = [_orbits_of_batch(models, read, action, images[first:first + batch_size], registration, amp, elements,
-                              [partial(chooser.choose, first=first) for chooser in choosers])
-             for first in range(0, len(images), batch_size)]
+    checks, read, some = _Checks(), read_together(models), _images_at_a_time(models[0].device, batch_size)
+    parts = [_orbits_of_batch(models, read, action, images[first:first + some], registration, amp, elements,
+                              [partial(chooser.choose, first=first) for chooser in choosers], checks)
+             for first in range(0, len(images), some)]
     image = torch.arange(len(images)).repeat_interleave(points_per_image)
-    return [_sample(model, [part[position] for part in parts], image) for position, model in enumerate(models)]
+    found = [_sample(model, [part[position] for part in parts], image, checks) for position, model in enumerate(models)]
+    checks.settle()
+    return found
+
+
+class _Checks:
+    """What must hold of numbers on a device, as flags there: the host waits once, when all of them are settled."""
+
+    def __init__(self) -> None:
+        self._flags: list[Tensor] = []
+        self._complaints: list[Callable[[], object]] = []
+
+    def add(self, holds: Bool[Tensor, ""], complain: Callable[[], object]) -> None:
+        """`complain` raises what there is to say if `holds` turns out not to."""
+        self._flags.append(holds)
+        self._complaints.append(complain)
+
+    def settle(self) -> None:
+        """The first complaint, if there is any."""
+        if not torch.stack(self._flags).all():
+            for holds, complain in zip(self._flags, self._complaints, strict=True):
+                if not holds:
+                    complain()
+
+
+CPU_IMAGES, OTHER_IMAGES = 8, 32
+"""Images whose views are made at a time."""
+VIEWS = 64
+"""Views that go through a network together on a device whose memory is not known."""
+
+
+def _images_at_a_time(device: torch.device, batch_size: int | None) -> int:
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected at least one image at a time")
+    return batch_size or (CPU_IMAGES if device.type == "cpu" else OTHER_IMAGES)
+
+
+def _in_passes(passes: list[int], images: int, device: torch.device, per_view: int) -> list[list[int]]:
+    """Elements whose views go through the network together, after e, on whose grid points are chosen.
+
+    On a CPU one element at a time: more would leave the cache. Elsewhere as many as half of the memory that is free can
+    hold, if a view takes `per_view` bytes.
+    """
+    views = VIEWS
+    if device.type == "cuda" and per_view > 0:
+        views = int(torch.cuda.mem_get_info(device)[0] / 2 / per_view)
+    some = 1 if device.type == "cpu" else max(1, views // images)
+    first, *rest = passes
+    return [[first], *(rest[start:start + some] for start in range(0, len(rest), some))]
+
+
+class _Memory:
+    """The memory that passes take at their peak, for a view; 0 where no device tells."""
+
+    def __init__(self, device: torch.device):
+        self.cuda = device if device.type == "cuda" else None
+
+    def __enter__(self) -> _Memory:
+        if self.cuda is not None:
+            torch.cuda.reset_peak_memory_stats(self.cuda)
+            self._before = torch.cuda.memory_allocated(self.cuda)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.taken = 0 if self.cuda is None else torch.cuda.max_memory_allocated(self.cuda) - self._before
 
 
 class _Chooser:
@@ -229,23 +306,20 @@ class _Chooser:
         return choose_points(grid, **self.settings, generators=[torch.Generator().manual_seed(s) for s in seeds])
 
 
-def _sample(model: BaseModel, parts: Sequence[tuple[Tensor, Tensor]], image: Tensor) -> OrbitSample:
-    """One sample of the batches' blocks and points; ValueError as by `_finite`."""
-    blocks, points = _finite(model, parts)
+def _sample(model: BaseModel, parts: Sequence[tuple[Tensor, Tensor]], image: Tensor, checks: _Checks) -> OrbitSample:
+    """One sample of the batches' blocks and points; checked for activations that are no numbers."""
+    blocks, points = (torch.cat(some) for some in zip(*parts, strict=True))
+    checks.add(torch.isfinite(blocks).all(), partial(_not_finite, model))
     return OrbitSample(blocks, image.to(blocks.device), points.to(blocks.device))
 
 
-def _finite(model: BaseModel, parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Blocks and points of all batches; ValueError for activations that are no numbers."""
-    blocks, points = (torch.cat(some) for some in zip(*parts, strict=True))
-    if not torch.isfinite(blocks).all():
-        raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
-    return blocks, points
+def _not_finite(model: BaseModel) -> None:
+    raise ValueError(f"{model.name} gave NaN or infinite activations; check the images and the model's weights")
 
 
 @torch.no_grad()
 def orbits_at(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], points: Float[Tensor, "b p 2"], *,
-              amp: bool = False, batch_size: int = 8) -> Float[Tensor, "n g d"]:
+              amp: bool = False, batch_size: int | None = None) -> Float[Tensor, "n g d"]:
     """Orbit vectors of given points, in pixels from the image centre: blocks of image 0's points first.
 
     What `sample_orbits` does with points of its own choice; several models can so be asked about the same places.
@@ -262,57 +336,74 @@ def orbits_at(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"]
     """
     if not len(images) or points.shape[:1] != images.shape[:1]:
         raise ValueError(f"{len(images)} images and points of {len(points)}; expected some of each, and as many")
-    read = read_together([model])
-    parts = [_orbits_of_batch([model], read, action, images[first:first + batch_size], "image-centre", amp, slice(None),
-                              [lambda _, first=first: points[first:first + batch_size]])[0]
-             for first in range(0, len(images), batch_size)]
-    return _finite(model, parts)[0]
+    checks, read, some = _Checks(), read_together([model]), _images_at_a_time(model.device, batch_size)
+    parts = [_orbits_of_batch([model], read, action, images[first:first + some], "image-centre", amp, slice(None),
+                              [lambda _, first=first: points[first:first + some]], checks)[0]
+             for first in range(0, len(images), some)]
+    found = _sample(model, parts, torch.empty(0), checks).blocks
+    checks.settle()
+    return found
 
 
 def _orbits_of_batch(models: Sequence[BaseModel], read: Callable[[Tensor], list[Tensor]], action: Action,
                      images: Tensor, registration: str, amp: bool, elements: slice,
-                     choosers: Sequence[Callable[[Tensor], Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Blocks (n, g, d) and points (n, 2) of a few images for each model: one pass per element, points chosen on e's.
+                     choosers: Sequence[Callable[[Tensor], Tensor]], checks: _Checks) -> list[tuple[Tensor, Tensor]]:
+    """Blocks (n, g, d) and points (n, 2) of a few images for each model; points are chosen on the grid of e.
 
-    All views are made in one call, which interpolates once for every coset of the elements that move pixels to pixels.
+    All views are made in one call, which interpolates once, for every coset of the elements that move pixels to pixels.
     """
     device = models[0].device
     wanted = list(range(action.group.order)[elements])
-    centred = registration == "patch-centred"
-    passes = [0] if centred else wanted if wanted[:1] == [0] else [0, *wanted]
-    sources = images.to(device)
-    models[0].check_values(sources)  # once, and for no view: looking at each would make the host wait |G| times
-    views = action.images(sources, size=models[0].input_size, elements=passes)
+    passes = wanted if wanted[:1] == [0] else [0, *wanted]
+    sources = images.to(device, non_blocking=True)
+    checks.add(models[0].values_fit(sources), partial(models[0].check_values, sources))  # of no view: images say it all
+    if registration == "patch-centred":
+        return _about_points(models, read, action, sources, amp, wanted, choosers)
+    views = dict(zip(passes, action.images(sources, size=models[0].input_size, elements=passes), strict=True))
+    with _Memory(device) as memory, matrix_products(device, amp):
+        grids = read(views[0])
+    points = [choose(grid) for choose, grid in zip(choosers, grids, strict=True)]
+    cells = [_cells_on(grid, chosen, action, model.geometry, registration, checks)
+             for model, grid, chosen in zip(models, grids, points, strict=True)]
     blocks: list[list[Tensor]] = [[] for _ in models]
-    cells, points = [], []
-    for element, view in zip(passes, views, strict=True):
-        with matrix_products(device, amp):
-            grids = read(view)
-        if not points:
-            points = [choose(grid) for choose, grid in zip(choosers, grids, strict=True)]
-            if centred:
-                return [(patch_blocks(model, action, sources, chosen, wanted, amp=amp), chosen.reshape(-1, 2))
-                        for model, chosen in zip(models, points, strict=True)]
-            cells = [_cells_on(grid, chosen, action, model.geometry, registration)
-                     for model, grid, chosen in zip(models, grids, points, strict=True)]
-        if element in wanted:
-            for kept, grid, at in zip(blocks, grids, cells, strict=True):
-                kept.append(_interpolated(grid, at[element]).float())
-    return [(rearrange(kept, "g b p d -> (b p) g d"), chosen.reshape(-1, 2))
+    for together in _in_passes(passes, len(images), device, memory.taken // len(images)):
+        if together != [0]:
+            with matrix_products(device, amp):
+                grids = read(views[together[0]] if len(together) == 1 else torch.cat([views[g] for g in together]))
+        for kept, grid, at in zip(blocks, grids, cells, strict=True):
+            kept += [_interpolated(own, at[g]).float()
+                     for g, own in zip(together, grid.split(len(images)), strict=True) if g in wanted]
+    return [(rearrange(kept, "g b p d -> (b p) g d"), chosen.reshape(-1, 2).to(device))
             for kept, chosen in zip(blocks, points, strict=True)]
 
 
+def _about_points(models: Sequence[BaseModel], read: Callable[[Tensor], list[Tensor]], action: Action, sources: Tensor,
+                  amp: bool, wanted: Sequence[int],
+                  choosers: Sequence[Callable[[Tensor], Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """The same for views that are turned about each point: small crops, whose places the host must know."""
+    (view,) = action.images(sources, size=models[0].input_size, elements=[0])
+    with matrix_products(models[0].device, amp):
+        grids = read(view)
+    points = [choose(grid) for choose, grid in zip(choosers, grids, strict=True)]
+    return [(patch_blocks(model, action, sources, chosen, wanted, amp=amp), chosen.reshape(-1, 2))
+            for model, chosen in zip(models, points, strict=True)]
+
+
 def _cells_on(grid: Float[Tensor, "b d h w"], points: Float[Tensor, "b p 2"], action: Action, geometry: Geometry,
-              registration: str) -> Float[Tensor, "g b p 2"]:
-    """Where the points are under every element; ValueError for those that leave the grid."""
-    cells = transformed_cells(points, action, geometry, registration).to(grid.device)
-    _check_on_grid(cells, *grid.shape[-2:])
+              registration: str, checks: _Checks) -> Float[Tensor, "g b p 2"]:
+    """Where the points are under every element; checked for those that leave the grid."""
+    cells, side = transformed_cells(points, action, geometry, registration).to(grid.device), grid.shape[-2:]
+    checks.add(_on_grid(cells, *side), partial(_require_on_grid, False, *side))
     return cells
 
 
-def _check_on_grid(cells: Float[Tensor, "*n 2"], height: int, width: int) -> None:
-    limit = torch.tensor([width - 1, height - 1], device=cells.device)
-    if ((cells < -1e-4) | (cells > limit + 1e-4)).any():
+def _on_grid(cells: Float[Tensor, "*n 2"], height: int, width: int) -> Bool[Tensor, ""]:
+    x, y = cells.unbind(-1)
+    return ((x >= -1e-4) & (x <= width - 1 + 1e-4) & (y >= -1e-4) & (y <= height - 1 + 1e-4)).all()
+
+
+def _require_on_grid(holds: Bool[Tensor, ""] | bool, height: int, width: int) -> None:
+    if not holds:
         raise ValueError(f"points reach outside the {height} x {width} activation grid; use a smaller mask_radius")
 
 

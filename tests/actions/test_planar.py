@@ -256,3 +256,13 @@ def test_bad_input(unchecked):
             A.points(p)
     with pytest.raises(ValueError, match="expected the side of the output"):
         A.source_size(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("group, side, size", [(dihedral(16), 46, 31), (cyclic(6), 60, 40), (dihedral(3), 51, 35)])
+def test_all_views_at_once_are_bit_for_bit_those_made_one_by_one(group, side, size, dtype):
+    """One interpolation makes them all; each alone is the definition."""
+    action = PlanarAction(group)
+    x = torch.rand(3, 3, side, side, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    together = action.images(x, size=size)
+    assert all(torch.equal(together[g], action.images(x, size=size, elements=[g])[0]) for g in range(group.order))

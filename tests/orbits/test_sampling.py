@@ -6,8 +6,11 @@ from small import noise_images, small_model
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import load_model
+from groupcc_lite.orbits import sampling
 from groupcc_lite.orbits.sampling import (
+    _in_passes,
     choose_points,
+    drawn,
     mask_points,
     read_at,
     sample_layers,
@@ -163,10 +166,10 @@ def test_one_image_is_interpolated_once_for_every_coset_of_the_exact_elements(mo
     from groupcc_lite.actions import planar
 
     calls, resample = [], planar._resample
-    monkeypatch.setattr(planar, "_resample", lambda *a: calls.append(1) or resample(*a))
+    monkeypatch.setattr(planar, "_resample", lambda *a: calls.append(len(a[1])) or resample(*a))
     model, action = small_model(), PlanarAction(dihedral(16))
     sample_orbits(model, action, noise_images(8, action.source_size(model.input_size)), points_per_image=2)
-    assert len(calls) == 3  # 32 elements, 8 of them exact: 4 cosets, one of which is the exact elements' own
+    assert calls == [3]  # 32 elements, 8 of them exact: 4 cosets, one of which is the exact elements' own
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 255.0])
@@ -205,3 +208,47 @@ def test_layers_without_a_common_pass_run_by_themselves():
         torch.testing.assert_close(one.blocks, expected.blocks)
     with pytest.raises(ValueError, match=r"images of \[64, 96\] px"):
         sample_layers([model, other.at_size(64)], action, images)
+
+
+@pytest.mark.parametrize("count", [1, 2, 25, 60])
+def test_points_are_drawn_as_torch_draws_them(count):
+    """Bit for bit, so that stores of earlier versions hold the same points; but the host need not have the weights."""
+    weights = torch.rand(5, 60, generator=torch.Generator().manual_seed(7)) ** 4 + 1e-6
+
+    def generators():
+        return [torch.Generator().manual_seed(seed) for seed in range(5)]
+
+    expected = [torch.multinomial(w, count, generator=g) for w, g in zip(weights, generators(), strict=True)]
+    assert torch.equal(drawn(weights, count, generators()), torch.stack(expected))
+    assert not torch.equal(drawn(1 / weights, count, generators()), torch.stack(expected))  # weights do count
+
+
+def test_numbers_of_images_at_a_time_that_are_none():
+    model, action = small_model(), PlanarAction(cyclic(4))
+    images = noise_images(2, action.source_size(model.input_size))
+    with pytest.raises(ValueError, match="batch_size is 0; expected at least one image"):
+        sample_orbits(model, action, images, points_per_image=2, batch_size=0)
+
+
+def test_views_go_through_the_network_as_the_memory_allows(monkeypatch):
+    """On a CPU one element at a time, after e; where a device has told how much a view takes, half of what is free."""
+    cpu, other, cuda = (torch.device(name) for name in ("cpu", "meta", "cuda"))
+    everything = list(range(8))
+    assert _in_passes(everything, 16, cpu, 0) == [[g] for g in everything]
+    assert _in_passes(everything, 16, other, 0) == [[0], [1, 2, 3, 4], [5, 6, 7]]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    assert _in_passes(everything, 4, cuda, 50) == [[0], [1, 2], [3, 4], [5, 6], [7]]
+    assert _in_passes([0, 5], 4, cuda, 10**6) == [[0], [5]]  # never less than one element
+
+
+@pytest.mark.parametrize("elements", [slice(None), slice(2, 7), slice(0, 1)])
+def test_elements_that_go_together_give_what_they_give_alone(monkeypatch, elements):
+    model, action = small_model(), PlanarAction(dihedral(4))
+    images = noise_images(5, action.source_size(model.input_size))
+    options = dict(points_per_image=3, mask_radius=7.0, elements=elements)
+    alone = sample_orbits(model, action, images, **options)
+    monkeypatch.setattr(sampling, "_in_passes", lambda passes, *_: [passes[:1], passes[1:4], passes[4:]]
+                        if len(passes) > 4 else [passes])
+    together = sample_orbits(model, action, images, **options)
+    assert torch.equal(together.points, alone.points) and together.blocks.shape == alone.blocks.shape
+    torch.testing.assert_close(together.blocks, alone.blocks, atol=1e-6, rtol=1e-5)
