@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.groups import FiniteGroup, cyclic
+from groupcc_lite.orbits.ahead import made_ahead, pinned
 
 
 class OrbitSource:
@@ -86,9 +87,10 @@ class StoredOrbits(OrbitSource):
 
     def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
                 elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
-        order = self.order(seed, epoch)
-        for number in range(start, self.batches_per_epoch(batch_size)):
-            yield self.rows(order[number * batch_size:(number + 1) * batch_size], elements)
+        """As by `OrbitSource`; a thread gathers the next batch while this one is used."""
+        order, numbers = self.order(seed, epoch), range(start, self.batches_per_epoch(batch_size))
+        return made_ahead(pinned(self.rows(order[number * batch_size:(number + 1) * batch_size], elements))
+                          for number in numbers)
 
     def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
         """Every row once, in the order of the images; the last batch may be smaller."""

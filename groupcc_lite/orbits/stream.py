@@ -13,10 +13,11 @@ from torch import Tensor
 from groupcc_lite.actions import Action
 from groupcc_lite.base import digest
 from groupcc_lite.models import BaseModel
+from groupcc_lite.orbits.ahead import pinned
 from groupcc_lite.orbits.half_precision import exponent_for, from_half, to_half
 from groupcc_lite.orbits.sampling import sample_orbits
 from groupcc_lite.orbits.source import OrbitSource
-from groupcc_lite.stimuli import ImageSource
+from groupcc_lite.stimuli import ImageSource, load_ahead
 
 SCALE_IMAGES = 256
 """From how many images the scale is measured: with 16 points each the mean squared norm is known to about one per
@@ -30,7 +31,8 @@ class OrbitStream(OrbitSource):
     Resuming at batch `start` replays the shuffle on row names alone and recomputes only the images still buffered, in
     the groups in which they were computed before: on one CPU the batches are the same bit for bit. Sampling as by
     `sample_orbits`, `images_per_step` images at a time; `scale` is measured, when it is first asked for, on 256 images
-    drawn with `seed`. ValueError for a buffer smaller than one step, and for activations beyond float16.
+    drawn with `seed`. `workers` processes load images ahead, which changes no batch. ValueError for a buffer smaller
+    than one step, and for activations beyond float16.
 
     >>> import torch
     >>> from groupcc_lite.actions import PlanarAction
@@ -46,7 +48,8 @@ class OrbitStream(OrbitSource):
 
     def __init__(self, model: BaseModel, action: Action, source: ImageSource, *, points_per_image: int = 16,
                  mask_radius: float | None = None, registration: str = "image-centre", seed: int = 0,
-                 buffer: int = 16_384, images_per_step: int = 16, amp: bool = False):
+                 buffer: int = 16_384, images_per_step: int = 16, amp: bool = False, batch_size: int | None = None,
+                 workers: int = 0):
         if buffer < points_per_image * images_per_step:
             raise ValueError(f"buffer is {buffer} rows; expected at least points_per_image x images_per_step "
                              f"= {points_per_image * images_per_step}")
@@ -54,6 +57,7 @@ class OrbitStream(OrbitSource):
         self.group, self.channels, self.exact = action.group, model.channels, action.exact
         self.buffer, self.images_per_step, self.points_per_image, self.seed = (
             buffer, images_per_step, points_per_image, seed)
+        self.batch_size, self.workers = batch_size, workers
         self._sampling: dict[str, Any] = dict(points_per_image=points_per_image, mask_radius=mask_radius,
                                               registration=registration, amp=amp)
         self._measured: dict[tuple[int, ...], tuple[float, int]] = {}
@@ -80,8 +84,8 @@ class OrbitStream(OrbitSource):
         if key not in self._measured:
             drawn = np.random.default_rng(self.seed).permutation(len(self.source))[:SCALE_IMAGES].tolist()
             squares, largest, count = 0.0, torch.zeros(()), 0
-            for first in range(0, len(drawn), self.images_per_step):
-                blocks = self._sample(drawn[first:first + self.images_per_step], 0, elements)
+            groups = [drawn[first:first + self.images_per_step] for first in range(0, len(drawn), self.images_per_step)]
+            for blocks in self._samples(groups, 0, elements):
                 squares += float(blocks.square().sum(-1).sum(dtype=torch.float64))
                 largest = torch.maximum(largest, blocks.abs().max().cpu())
                 count += len(blocks) * len(key)
@@ -90,9 +94,12 @@ class OrbitStream(OrbitSource):
             self._measured[key] = ((self.channels * count / squares) ** 0.5, exponent_for(largest))
         return self._measured[key]
 
-    def _sample(self, numbers: Sequence[int], epoch: int, elements: slice) -> Float[Tensor, "n g d"]:
-        return sample_orbits(self.model, self.action, self.source.load(numbers), indices=numbers, elements=elements,
-                             seed=self.seed + 7919 * epoch, **self._sampling).blocks
+    def _samples(self, groups: Sequence[Sequence[int]], epoch: int,
+                 elements: slice) -> Iterator[Float[Tensor, "n g d"]]:
+        """Blocks of each group of images, in their order; the images of the next ones are loaded meanwhile."""
+        for numbers, images in zip(groups, load_ahead(self.source, groups, self.workers), strict=True):
+            yield sample_orbits(self.model, self.action, images, indices=numbers, elements=elements,
+                                seed=self.seed + 7919 * epoch, batch_size=self.batch_size, **self._sampling).blocks
 
     def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
                 elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
@@ -123,6 +130,7 @@ class _Pool:
         self.names, self.next, self.live = np.empty((0, 2), dtype=np.int64), 0, False
         self.exponent = stream._measure(elements)[1]
         self.blocks = torch.empty((0,))
+        self.samples: Iterator[Tensor] = iter(())
 
     def refill(self) -> None:
         """Add images while a whole step of them fits."""
@@ -131,7 +139,7 @@ class _Pool:
             places = np.arange(self.next, min(self.next + step, len(self.order)))
             fresh = np.stack([places.repeat(points), np.tile(np.arange(points), len(places))], axis=1)
             if self.live:
-                self.blocks[len(self.names):len(self.names) + len(fresh)] = self._extracted(self.next)
+                self.blocks[len(self.names):len(self.names) + len(fresh)] = self._extracted()
             self.names, self.next = np.concatenate([self.names, fresh]), self.next + step
 
     def materialise(self) -> None:
@@ -140,19 +148,22 @@ class _Pool:
         self.blocks = torch.empty((self.stream.buffer, count, self.stream.channels), dtype=torch.float16)
         step, points = self.stream.images_per_step, self.stream.points_per_image
         first_places = self.names[:, 0] // step * step
-        for first in np.unique(first_places):
+        buffered = np.unique(first_places).tolist()
+        groups = [self.order[first:first + step].tolist()
+                  for first in (*buffered, *range(self.next, len(self.order), step))]
+        self.samples = self.stream._samples(groups, self.epoch, self.elements)
+        for first in buffered:
             rows = np.flatnonzero(first_places == first)
             within = (self.names[rows, 0] - first) * points + self.names[rows, 1]
-            self.blocks[rows] = self._extracted(int(first))[within]
+            self.blocks[rows] = self._extracted()[within]
         self.live = True
 
-    def _extracted(self, first: int) -> Float[Tensor, "n g d"]:
-        """float16 activations of the step of images that begins at place `first`."""
-        images = self.order[first:first + self.stream.images_per_step].tolist()
-        return to_half(self.stream._sample(images, self.epoch, self.elements), self.exponent).cpu()
+    def _extracted(self) -> Float[Tensor, "n g d"]:
+        """float16 activations of the next step of images: first those that are in the buffer, then new ones."""
+        return to_half(next(self.samples).cpu(), self.exponent)  # its check for overflow waits for no device then
 
     def rows(self, taken: np.ndarray) -> Float[Tensor, "b g d"]:
-        return from_half(self.blocks[taken], self.exponent)
+        return pinned(from_half(self.blocks[taken], self.exponent))
 
     def drop(self, taken: np.ndarray) -> None:
         """Fill the holes that a batch leaves with the buffer's last rows, and shorten it."""

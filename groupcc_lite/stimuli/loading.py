@@ -55,7 +55,7 @@ def in_order(function: Callable[[Any], Any], items: Sequence[Any], workers: int)
     """`function` of every item, in the order of the items, by so many processes (0: by this one)."""
     if workers < 0:
         raise ValueError(f"workers is {workers}; expected the number of processes that load images, 0 for none")
-    return map(function, items) if workers == 0 else _in_processes(function, items, workers)
+    return map(function, items) if workers == 0 or len(items) < 2 else _in_processes(function, items, workers)
 
 
 def _in_processes(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
