@@ -4,7 +4,8 @@ Begin with `GroupCrosscoder` and `train`, then `evaluate` on held-out orbits. `S
 group, `TiedCrosscoder` the one that is symmetric by construction, `EquivariantSAE` the invariant autoencoder with
 matrices that turn what it writes, `fit_blocks` gives a trained autoencoder the blocks of a crosscoder, and
 `untrained_features` are what all of them must beat. `TransformMatrix` and the closed forms beside it find those
-matrices. Every trained thing has `save(folder)` and `load(folder)`; `optimise` trains anything that is `Trainable`.
+matrices. Every trained thing has `save(folder)` and `load(folder)`; `optimise` trains anything that is `Trainable`, and
+`train_many` several coders on batches that are made once.
 """
 
 from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder
@@ -23,7 +24,7 @@ from groupcc_lite.coders.opponents import (
 from groupcc_lite.coders.saved_module import SavedModule
 from groupcc_lite.coders.second_moments import SecondMoments
 from groupcc_lite.coders.tied import TiedCrosscoder
-from groupcc_lite.coders.training_loop import Trainable, Training, optimise, train
+from groupcc_lite.coders.training_loop import Trainable, Training, optimise, train, train_many
 from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procrustes, project, r2
 
 __all__ = [
@@ -31,5 +32,5 @@ __all__ = [
     "Metrics", "NOBODY", "SavedModule", "SecondMoments", "SparseAutoencoder", "TiedCrosscoder", "Trainable",
     "Training", "TransformMatrix", "UntrainedFeatures", "copy_fve", "data_dictionary", "data_point_dictionary",
     "evaluate", "firing_frequency", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
-    "r2", "train", "untrained_features",
+    "r2", "train", "train_many", "untrained_features",
 ]

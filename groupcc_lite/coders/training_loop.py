@@ -17,7 +17,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -30,7 +30,7 @@ from groupcc_lite.coders.checkpoints import Checkpoint, Row
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.tied import TiedCrosscoder
-from groupcc_lite.orbits import OrbitSource
+from groupcc_lite.orbits import IdentityBlocks, OrbitSource
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Training:
     @torch.enable_grad()  # artefacts are made on first use, which may be inside somebody's no_grad
     def step(self, x: Tensor) -> None:
         """Take one step down the loss of a batch."""
-        x = x.to(self.model.device)
+        x = x.to(self.model.device, non_blocking=True)  # pinned memory is not waited for
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = self.rate
         terms = self.terms.at(self.count) if isinstance(self.terms, CoderTerms) else self.terms
@@ -195,9 +195,14 @@ def train(coder: GroupCrosscoder | EquivariantSAE | TiedCrosscoder, source: Orbi
     >>> [row["step"] for row in rows], rows[-1]["loss"] < rows[0]["loss"]
     ([10, 20, 30], True)
     """
-    idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
-    terms = CoderTerms(sparsity, round(sparsity_warmup * steps), aux, idle_limit)
+    terms = _coder_terms(steps, batch_size, sparsity, sparsity_warmup, aux, dead_after)
     return optimise(coder, source, steps=steps, batch_size=batch_size, terms=terms, **loop)
+
+
+def _coder_terms(steps: int, batch_size: int, sparsity: float = 0.0, sparsity_warmup: float = 0.2, aux: float = 1 / 32,
+                 dead_after: int | None = None) -> CoderTerms:
+    idle_limit = dead_after if dead_after is not None else batch_size * max(steps // 20, 20)
+    return CoderTerms(sparsity, round(sparsity_warmup * steps), aux, idle_limit)
 
 
 def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 1024, seed: int = 0,
@@ -281,12 +286,12 @@ def _whole_steps() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _from_step(source: Any, batch_size: int, seed: int, step: int, steps: int) -> Iterator[Tensor]:
-    """Batches number `step` to `steps` of the endless sequence of epochs."""
+def _from_step(source: Any, batch_size: int, seed: int, step: int, steps: int, **blocks: slice) -> Iterator[Tensor]:
+    """Batches number `step` to `steps` of the endless sequence of epochs; `blocks` may name some of their elements."""
     per_epoch = source.batches_per_epoch(batch_size)
     while step < steps:
         epoch, start = divmod(step, per_epoch)
-        for x in source.batches(batch_size, seed=seed, epoch=epoch, start=start):
+        for x in source.batches(batch_size, seed=seed, epoch=epoch, start=start, **blocks):
             yield x
             step += 1
             if step == steps:
@@ -298,3 +303,111 @@ def _schedule(step: int, steps: int, warmup: float, decay: float) -> float:
     rise = min(1.0, (step + 1) / max(1.0, warmup * steps))
     fall = min(1.0, (steps - step) / max(1.0, decay * steps))
     return min(rise, fall)
+
+
+def train_many(coders: Sequence[GroupCrosscoder | EquivariantSAE | TiedCrosscoder], source: OrbitSource, *,
+               each: Sequence[Mapping[str, Any]] | None = None, batch_size: int = 1024, seed: int = 0,
+               checkpoint_every: int = 200, log_every: int = 10, progress: bool = True,
+               **shared: Any) -> list[list[Row]]:
+    """Train several coders on the same batches, which are made once for all of them; the logged rows of each.
+
+    Each ends up with what `train` gives it alone with the same settings: those of `train`, in `shared` for all coders
+    and in `each` for every coder what is its own, such as its `steps`, `lr`, `sparsity` and `folder`. Autoencoders of
+    one block (a group of one element) read that of e. All coders lie on one device and are in its memory together.
+    Batch size and `seed`, which decides the order of the data, are common. Checkpoints are those of `train`, so either
+    can go on with the other's; coders whose checkpoints are of different steps wait for each other. ValueError as by
+    `train`, for no coders, and for coders on different devices.
+
+    >>> import torch
+    >>> from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, train_many
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import TensorOrbits
+    >>> source = TensorOrbits(torch.rand(64, 2, 6, generator=torch.Generator().manual_seed(0)), cyclic(2))
+    >>> both = [GroupCrosscoder(cyclic(2), channels=6, latents=20), SparseAutoencoder(channels=6, latents=20)]
+    >>> rows = train_many(both, source, each=[dict(steps=20), dict(steps=10)], batch_size=32, progress=False)
+    >>> [row[-1]["step"] for row in rows]
+    [20, 10]
+    """
+    own = [{}] * len(coders) if each is None else list(each)
+    if not coders or len(own) != len(coders):
+        raise ValueError(f"{len(coders)} coders and settings for {len(own)}; expected some coders, and for each of "
+                         "them a dictionary of what is its own")
+    if len({coder.device for coder in coders}) > 1:
+        raise ValueError(f"the coders lie on {sorted({str(coder.device) for coder in coders})}; expected one device")
+    learners = [_Learner(coder, source, batch_size, seed, **(shared | dict(settings)))
+                for coder, settings in zip(coders, own, strict=True)]
+    going = [learner for learner in learners if learner.training.count < learner.training.steps]
+    if going:
+        _feed(going, source, batch_size, seed, checkpoint_every, log_every, progress)
+    for coder in coders:
+        coder.eval()
+    return [learner.rows for learner in learners]
+
+
+class _Learner:
+    """One of several coders that read the same batches, with its own steps, log and checkpoint."""
+
+    def __init__(self, coder: GroupCrosscoder | EquivariantSAE | TiedCrosscoder, source: OrbitSource, batch_size: int,
+                 seed: int, *, steps: int, folder: str | Path | None = None, **settings: Any):
+        self.alone = coder.group.order == 1 < source.group.order
+        own = IdentityBlocks(source) if self.alone else source
+        coder.check_source(own)
+        loss = {key: settings.pop(key) for key in ("sparsity", "sparsity_warmup", "aux", "dead_after")
+                if key in settings}
+        self.training = Training(coder, steps=steps, terms=_coder_terms(steps, batch_size, **loss), **settings)
+        self.checkpoint = Checkpoint(folder, _settings(self.training, own, batch_size, seed) if folder else {})
+        step, self.rows, tensors = self.checkpoint.read()
+        if step:
+            self.training.load_state_dict(step, tensors)
+        coder.train()
+        self._began = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0)
+
+    def take(self, x: Tensor) -> None:
+        """One step."""
+        x = x[:, :1].contiguous() if self.alone else x
+        if self.training.count == 0:
+            self.training.model.begin(x)
+        self.training.step(x)
+
+    def note(self, checkpoint_every: int, log_every: int) -> None:
+        """A row, and a checkpoint, when they are due."""
+        count, steps = self.training.count, self.training.steps
+        if count % log_every == 0 or count == steps:
+            self.rows.append(self.training.row() | dict(seconds=round(time.perf_counter() - self._began, 2)))
+        if count % checkpoint_every == 0 or count == steps:
+            self.write()
+
+    def write(self) -> None:
+        """The checkpoint."""
+        self.checkpoint.write(self.training.count, self.rows, self.training.state_dict())
+
+
+def _feed(learners: Sequence[_Learner], source: OrbitSource, batch_size: int, seed: int, checkpoint_every: int,
+          log_every: int, progress: bool) -> None:
+    """Batches for all learners, from where the first of them is; each takes part from its own step on, until its last.
+
+    No more blocks are asked for than some learner reads.
+    """
+    first = min(learner.training.count for learner in learners)
+    last = max(learner.training.steps for learner in learners)
+    elements = slice(0, 1) if all(learner.alone for learner in learners) else slice(None)
+    device = learners[0].training.model.device
+    bar = progress_bar(progress, total=last, initial=first, desc=f"training {len(learners)} coders", unit="step")
+    try:
+        for step, x in enumerate(_from_step(source, batch_size, seed, first, last, elements=elements), start=first):
+            taking = [one for one in learners if one.training.count == step < one.training.steps]
+            with _whole_steps():
+                x = x.to(device, non_blocking=True)
+                for learner in taking:
+                    learner.take(x)
+            bar.update()
+            for learner in taking:
+                learner.note(checkpoint_every, log_every)
+    except KeyboardInterrupt:
+        for learner in learners:
+            learner.write()
+        log.warning("stopped at step %d of %d; the same call goes on from here",
+                    max(learner.training.count for learner in learners), last)
+        raise
+    finally:
+        bar.close()
