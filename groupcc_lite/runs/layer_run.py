@@ -88,7 +88,10 @@ class Run:
     the built-in model uses drawings. `weights` is a weights file for the profile's model. `model` and `action` replace
     the profile's by another name or your own `BaseModel`, and by your own group action: a `PlanarAction`, or a
     `ColourAction`, which recolours images as well. `group` is a name or one of `groups.cyclic(n)`, `groups.dihedral(n)`
-    and their products. Other keywords change profile fields. ValueError for anything unknown.
+    and their products. `workers` processes load images ahead, and `extraction_batch` images go through the network at a
+    time (see `sample_orbits`). Where coders are trained from a stream, asking for one of those that the chapters
+    compare trains all that are not there, from one extraction (`train_many`); `together=False` trains what is asked
+    for. These three are in no key. Other keywords change profile fields. ValueError for anything unknown.
 
     >>> import tempfile
     >>> work = tempfile.TemporaryDirectory()
@@ -104,7 +107,8 @@ class Run:
                  images: str | Path | Tensor | np.ndarray | Sequence[Any] | ImageSource | None = None,
                  weights: str | Path | None = None,
                  work: str | Path | None = None, model: BaseModel | nn.Module | str | None = None,
-                 action: Action | None = None, device: str | None = None, **changes: Any):
+                 action: Action | None = None, device: str | None = None, workers: int = 0,
+                 extraction_batch: int | None = None, together: bool = True, **changes: Any):
         if isinstance(model, str):
             changes, model = changes | dict(model=model), None
         _require_base_model(model)
@@ -118,6 +122,8 @@ class Run:
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is {seed!r}; expected a non-negative integer")
         self.seed, self.images, self.weights, self._model = seed, images, weights, model
+        self.workers, self.extraction_batch, self.together = workers, extraction_batch, together
+        self._is_control = False
         self.work, self.device = work_folder(work), default_device(device)
         self.cache = Cache(self.work, device=self.device, seed=seed)
         self._stores: dict[str, StoredOrbits] = {}
@@ -141,10 +147,24 @@ class Run:
         """The images of the run, before some are held out."""
         size = self.action.source_size(self.model.input_size)
         if self.images is not None:
-            return image_source(self.images, size)
+            return self._opened(self.images, size)
         if self.profile.model in TINY_MODELS and self._model is None:
             return DrawingSource(self.profile.drawings, size, seed=1000 + self.seed)
-        return PhotoFolder(photo_folder(None, self.profile.name), size)
+        return self._opened(photo_folder(None, self.profile.name), size)
+
+    def _opened(self, images: Any, size: int) -> ImageSource:
+        """Images that somebody has; what is seen of many files is remembered in the work folder."""
+        return image_source(images, size, index=self.work / "image-indexes", workers=self.workers)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """How images are read, for other runs; it decides no number but for rounding, and is in no key."""
+        return dict(workers=self.workers, extraction_batch=self.extraction_batch)
+
+    @property
+    def _feeding(self) -> dict[str, Any]:
+        """The same for stores and streams."""
+        return dict(workers=self.workers, batch_size=self.extraction_batch)
 
     @cached_property
     def _split(self) -> tuple[ImageSource, ImageSource]:
@@ -184,8 +204,11 @@ class Run:
         budget = dict(steps=steps, mask_radius=self.profile.mask_radius)
         if name == "patches":
             budget["mask_radius"] = self.profile.mask_radius or self.model.geometry.max_mask_radius
-        given = dict(images=images, weights=weights, model=model, action=self.action) | budget | changes
-        return Run(self.profile, self.seed, work=self.work, device=self.device, **given)
+        given = dict(images=images, weights=weights, model=model, action=self.action, together=not changes)
+        given |= self._how | budget | changes
+        run = Run(self.profile, self.seed, work=self.work, device=self.device, **given)
+        run._is_control = True
+        return run
 
     def _untrained_model(self) -> BaseModel:
         """The model's architecture with random weights, for images of the same size: a library's, or a copy of the
@@ -255,7 +278,7 @@ class Run:
                         "folder that GROUPCC_DATA names; until then both sets are halves of this run's own images")
             first, other = (self._limited(half) for half in halves)
             return self.control(images=first), self.control(images=other), "the other half of the same images"
-        other = self._limited(image_source(second, size))
+        other = self._limited(self._opened(second, size))
         return self.control(), self.control(images=other), "given" if given else "BSDS photographs"
 
     def _stores_all(self) -> bool:
@@ -336,7 +359,7 @@ class Run:
         if artefact.key not in self._stores:
             def extract(folder: Path) -> OrbitStore:
                 return OrbitStore.make(folder, self.model, self.action, self.stored_source(part),
-                                       **self.recipes.sampling | changes)
+                                       **self.recipes.sampling | changes, **self._feeding)
 
             whole = self.cache.has(artefact)
             folder = self.cache.get(artefact, extract)
@@ -352,7 +375,7 @@ class Run:
 
     def stream(self) -> OrbitStream:
         """The training orbits as a stream that stores nothing."""
-        return OrbitStream(self.model, self.action, self.source("train"), **self.recipes.sampling)
+        return OrbitStream(self.model, self.action, self.source("train"), **self.recipes.sampling, **self._feeding)
 
     def training_source(self, kind: str = "crosscoder") -> OrbitSource:
         """What a coder of this kind is trained on."""
@@ -383,22 +406,61 @@ class Run:
         return GroupCrosscoder.load(folder, group=self.group).to(self.device)
 
     def _coder_folder(self, kind: str, **changes: Any) -> Path:
-        return self._trained(self.recipes.coder(kind, **changes), kind, lambda: self.training_source(kind))
+        artefact = self.recipes.coder(kind, **changes)
+        if self.together and self.profile.stream and not self.cache.has(artefact):
+            planned = {one.key: one for one in self.recipes.coders_of_chapters(control=self._is_control)}
+            if artefact.key in planned:
+                self._train_together(list(planned.values()))
+        return self._trained(artefact, kind, lambda: self.training_source(kind))
 
-    def _trained(self, artefact: Artefact, kind: str, training_source: Callable[[], OrbitSource]) -> Path:
-        settings = artefact.settings
+    def _train_together(self, artefacts: Sequence[Artefact]) -> None:
+        """Train those of these coders that are not there from one stream, each into its own folder.
+
+        They are asked for one inside the making of the other, in one order for everybody, or two processes would wait
+        for each other. Should another process make one of them first, nothing further in is made: whoever asked for a
+        coder sees to it by itself.
+        """
+        lacking = sorted((one for one in artefacts if not self.cache.has(one)), key=lambda one: one.key)
+        if len(lacking) > 1:
+            log.info("%d coders are trained together", len(lacking))
+            self._fill(lacking, ())
+
+    def _fill(self, lacking: Sequence[Artefact], folders: tuple[Path, ...]) -> None:
+        if len(folders) == len(lacking):
+            source = self.stream()
+            trained = [self._new_coder(one, source) for one in lacking]
+            each = [_loop(one) | dict(folder=folder) for one, folder in zip(lacking, folders, strict=True)]
+            shared = {name: {settings.pop(name) for settings in each} for name in ("batch_size", "seed")}
+            coders.train_many(trained, source, each=each, **{name: value for name, (value,) in shared.items()})
+            for coder, folder in zip(trained, folders, strict=True):
+                coder.save(folder)
+            return
+        artefact = lacking[len(folders)]
 
         def make(folder: Path) -> None:
-            source = training_source()
-            build = {key: settings[key] for key in ("activation", "k", "seed")} | {"scale": source.scale}
-            shape = (source.channels, settings["latents"])
-            coder = (SparseAutoencoder(*shape, **build) if kind == "sae"
-                     else GroupCrosscoder(self.group, *shape, **build)).to(self.device)
-            loop = {key: settings[key] for key in ("steps", "batch_size", "lr", "sparsity", "seed", "amp")}
-            coders.train(coder, source, folder=folder, **loop)
-            coder.save(folder)
+            self._fill(lacking, (*folders, folder))
+            if not (folder / "config.json").is_file():
+                self._train_alone(artefact, folder, self.training_source(artefact.settings["kind"]))
 
-        return self.cache.get(artefact, make, scratch=("checkpoint.safetensors",))
+        self.cache.get(artefact, make, scratch=("checkpoint.safetensors",))
+
+    def _trained(self, artefact: Artefact, kind: str, training_source: Callable[[], OrbitSource]) -> Path:
+        return self.cache.get(artefact, lambda folder: self._train_alone(artefact, folder, training_source()),
+                              scratch=("checkpoint.safetensors",))
+
+    def _train_alone(self, artefact: Artefact, folder: Path, source: OrbitSource) -> None:
+        coder = self._new_coder(artefact, source)
+        coders.train(coder, source, folder=folder, **_loop(artefact))
+        coder.save(folder)
+
+    def _new_coder(self, artefact: Artefact, source: OrbitSource) -> GroupCrosscoder:
+        """The coder before its training on a source, of whole orbits or of the blocks that it reads."""
+        settings, plain = artefact.settings, artefact.settings["kind"] == "sae"
+        own = IdentityBlocks(source) if plain and source.group.order > 1 else source
+        build = {key: settings[key] for key in ("activation", "k", "seed")} | {"scale": own.scale}
+        shape = (own.channels, settings["latents"])
+        return (SparseAutoencoder(*shape, **build) if plain
+                else GroupCrosscoder(self.group, *shape, **build)).to(self.device)
 
     def fitted(self, **changes: Any) -> FittedCrosscoder:
         """The sparse autoencoder with a decoder for whole orbits, fitted to the training orbits. `changes` as above."""
@@ -555,7 +617,8 @@ class PartRun(Run):
 
     def __init__(self, whole: Run, part: Mapping[str, int | float | None], **changes: Any):
         super().__init__(whole.profile, whole.seed, images=whole.images, weights=whole.weights, work=whole.work,
-                         model=whole._model, action=whole.action, device=whole.device, **changes)
+                         model=whole._model, action=whole.action, device=whole.device, together=False,
+                         **whole._how, **changes)
         self.whole, self.part = whole, part
 
     @property
@@ -688,7 +751,7 @@ class DictionaryRun(Run):
             raise ValueError("a part of a run has no dictionary of its own; give it to the whole run")
         super().__init__(dataclasses.replace(plain.profile, latents=sae.latents), plain.seed, images=plain.images,
                          weights=plain.weights, work=plain.work, model=plain._model, action=plain.action,
-                         device=plain.device)
+                         device=plain.device, **plain._how)
         # A copy: its content is in the keys, so nobody may change it any more.
         self.dictionary = copy.deepcopy(sae).to(self.device).eval()
         self._fingerprint = sae.fingerprint
@@ -805,6 +868,13 @@ def _gap(coder: GroupCrosscoder | FittedCrosscoder, alive: Int[np.ndarray, " m"]
         return symmetry.distance(max_cosine(D, group))
     flat = normalised(D).flatten(1)
     return symmetry.distance(flat @ flat.T)
+
+
+def _loop(artefact: Artefact) -> dict[str, Any]:
+    """How a coder is trained. From a stream the order of the images is the run's, for all coders."""
+    settings = artefact.settings
+    loop = {key: settings[key] for key in ("steps", "batch_size", "lr", "sparsity", "seed", "amp")}
+    return loop | dict(seed=settings.get("order", settings["seed"]))
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -43,12 +43,12 @@ def _fill(part: str, runs: list[Run], folders: tuple[Path, ...]) -> None:
     sampling = runs[0].recipes.sampling
     if len(folders) == len(runs):
         OrbitStore.make_layers(folders, [run.model for run in runs], runs[0].action, runs[0].stored_source(part),
-                               **sampling)
+                               **sampling, **runs[0]._feeding)
         return
     run = runs[len(folders)]
 
     def make(folder: Path) -> None:
         _fill(part, runs, (*folders, folder))
-        OrbitStore.make(folder, run.model, run.action, run.stored_source(part), **sampling)
+        OrbitStore.make(folder, run.model, run.action, run.stored_source(part), **sampling, **run._feeding)
 
     run.cache.get(run.recipes.orbits(part), make)

@@ -93,10 +93,20 @@ class LayerRecipes:
         return Artefact(kind, VERSIONS["orbits"], settings, made_from)
 
     def coder(self, kind: str = "crosscoder", **changes: Any) -> Artefact:
-        """A trained coder."""
+        """A trained coder. From a stream all coders read the images in one order, that of the run's seed."""
         source = self.stream() if self.profile.stream else self.orbits("train")
-        return Artefact("coders", VERSIONS["coders"], coder_settings(self.profile, self.seed, kind, changes),
-                        dict(orbits=source.key), label=kind)
+        settings = coder_settings(self.profile, self.seed, kind, changes)
+        if self.profile.stream and settings["seed"] != self.seed:
+            settings["order"] = self.seed
+        return Artefact("coders", VERSIONS["coders"], settings, dict(orbits=source.key), label=kind)
+
+    def coders_of_chapters(self, control: bool = False) -> list[Artefact]:
+        """The coders that chapters compare: of both kinds with every seed, and those of the trade-off curve; of a
+        control the crosscoder with every seed."""
+        seeds = range(self.seed, self.seed + self.profile.seeds)
+        if control:
+            return [self.coder(seed=seed) for seed in seeds]
+        return [*self._coders().values(), *(self.coder(kind, seed=seed) for kind in KINDS for seed in seeds[1:])]
 
     def moved_coder(self, moved_by: str, **changes: Any) -> Artefact:
         """A crosscoder of images that were moved first: of stored orbits, whose blocks it reads in another order."""

@@ -106,14 +106,18 @@ def _training_orbits(settings: Profile, count: int) -> int:
 
 
 def _orbits_cost(run: Run, count: int, per_image: float) -> dict[str, Any]:
-    """Orbits that are kept, and if the run streams, those of every batch of every coder."""
-    settings, curve = run.profile, len(run.profile.l1_sparsities) + len(run.profile.topk_ks)
-    trained = settings.steps * settings.seeds * 2 + settings.curve_steps * curve  # both kinds of coder, every seed
+    """Orbits that are kept, and if the run streams, those of every batch: all coders are trained from one stream."""
+    settings = run.profile
     stored = _stored(count, settings.held_out, settings.store_images)
-    passes = stored + (trained * settings.batch_size / settings.points_per_image if settings.stream else 0)
+    passes = stored + _streamed(settings, max(settings.steps, settings.curve_steps))
     row_bytes = run.group.order * run.model.channels * 2
     return {"forward passes": round(passes * run.group.order), "hours": per_image * passes / 3600,
             "disk GB": stored * settings.points_per_image * row_bytes / 1e9}
+
+
+def _streamed(settings: Profile, steps: int) -> float:
+    """Images whose orbits so many training steps compute as they go."""
+    return steps * settings.batch_size / settings.points_per_image if settings.stream else 0.0
 
 
 def _crosscoder_cost(run: Run, count: int, per_step: float) -> dict[str, Any]:
@@ -143,9 +147,7 @@ def run_cost(run: Run) -> dict[str, float]:
     """
     settings, count = run.profile, len(run.all_images)
     per_image, per_step = _extraction_seconds(run, run.model), _crosscoder_seconds(run, run.model, settings.batch_size)
-    passes = _stored(count, settings.held_out, settings.store_images)
-    if settings.stream:
-        passes += settings.steps * settings.batch_size / settings.points_per_image
+    passes = _stored(count, settings.held_out, settings.store_images) + _streamed(settings, settings.steps)
     return {"orbits": per_image * passes / 3600, "crosscoder": per_step * settings.steps / 3600,
             "atlas": _atlas_cost(run)["hours"]}
 
@@ -168,25 +170,28 @@ def _control_cost(run: Run, count: int, per_image: float, per_step: float) -> di
     apart = images < count and (settings.stream or settings.store_images is not None)
     extracted = 2 + told + int(apart)  # untrained, conjugated; and trained, if the run does not keep all its orbits
     radius = settings.mask_radius or run.model.geometry.max_mask_radius
-    seconds = _made(run, images, per_image, per_step, extracted, of_network) + _made(
+    # All seeds of a control read one stream; coders of moved images are trained from the store.
+    seconds = _made(run, images, per_image, per_step, extracted, of_network, streams=2 + told + int(not own)) + _made(
         run, images, _extraction_seconds(run, patches, mask_radius=radius),
-        _crosscoder_seconds(run, patches, settings.batch_size), 1, settings.seeds)
+        _crosscoder_seconds(run, patches, settings.batch_size), 1, settings.seeds, streams=1)
     return {"images": images, "trainings": of_network + settings.seeds, "hours": seconds / 3600}
 
 
 def _second_set_cost(run: Run, count: int, per_image: float, per_step: float) -> dict[str, Any]:
     """Orbits and a coder of other images, as many as controls have."""
     images = _control_images(run, count)
-    return {"images": images, "trainings": 1, "hours": _made(run, images, per_image, per_step, 1, 1) / 3600}
+    return {"images": images, "trainings": 1, "hours": _made(run, images, per_image, per_step, 1, 1, 1) / 3600}
 
 
-def _made(run: Run, images: int, per_image: float, per_step: float, extracted: int, trainings: int) -> float:
-    """Seconds for stored orbits of so many sets of images, and for coders with the budget of controls."""
+def _made(run: Run, images: int, per_image: float, per_step: float, extracted: int, trainings: int,
+          streams: int) -> float:
+    """Seconds for stored orbits of so many sets of images, and for coders with the budget of controls, which read so
+    many streams if the run streams."""
     settings = run.profile
-    steps = trainings * (settings.control_steps or settings.steps)
+    steps = settings.control_steps or settings.steps
     passes = extracted * _stored(images, settings.held_out, settings.store_images)
-    passes += steps * settings.batch_size / settings.points_per_image if settings.stream else 0
-    return per_image * passes + per_step * steps
+    passes += streams * _streamed(settings, steps)
+    return per_image * passes + per_step * steps * trainings
 
 
 def _control_images(run: Run, count: int) -> int:

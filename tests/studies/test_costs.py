@@ -81,7 +81,19 @@ def test_controls_and_coders_of_moved_images_are_counted(an_hour_each, tmp_path)
     assert costs._control_cost(layer_run(tmp_path), 20, 1800.0, 3600.0) == {
         "images": 20, "trainings": 8, "hours": pytest.approx(4 * 20 / 2 + 8 * 7)}
     streamed = costs._control_cost(layer_run(tmp_path, stream=True), 20, 1800.0, 3600.0)["hours"]
-    assert streamed == pytest.approx(4 * 20 / 2 + 8 * 7 * (1 + 8 / 2 / 2))  # 8 orbits a step, 2 an image
+    assert streamed == pytest.approx(4 * 20 / 2 + 8 * 7 + 4 * 7 * 8 / 2 / 2)  # 4 streams; 8 orbits a step, 2 an image
+
+
+def test_one_stream_is_counted_for_all_coders(tmp_path):
+    """What is stored of 20 images, and the images of the longest training; a store is read as often as one likes."""
+    def images(**changes):
+        run = layer_run(tmp_path, **(dict(curve_steps=3) | changes))
+        return costs._orbits_cost(run, 20, 3600.0)["hours"]
+
+    assert images() == 20
+    assert images(stream=True) == images(stream=True, seeds=9) == 20 + 7 * 8 / 2
+    assert images(stream=True, curve_steps=50) == 20 + 50 * 8 / 2
+    assert images(stream=True, store_images=5) == 5 + 2 + 7 * 8 / 2
 
 
 def test_the_second_set_and_the_patch_centred_pair_are_counted(an_hour_each, tmp_path):
