@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import coders, extraction, imports, memory, responses, similarity, tied
+from benchmarks import coders, extraction, feeding, imports, memory, responses, similarity, tied
 from groupcc_lite.base import provenance, read_json, write_json
 
-SUBJECTS = {"imports": imports, "extraction": extraction, "coders": coders, "similarity": similarity,
-            "responses": responses, "tied": tied, "memory": memory}
+SUBJECTS = {"imports": imports, "extraction": extraction, "feeding": feeding, "coders": coders,
+            "similarity": similarity, "responses": responses, "tied": tied, "memory": memory}
 TABLE = Path(__file__).resolve().parents[1] / "book" / "reference" / "benchmarks.json"
 
 

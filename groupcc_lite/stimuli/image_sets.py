@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
@@ -31,6 +32,10 @@ class ImageSource:
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
         """Images of these indices, RGB in [0, 1], float32."""
         raise NotImplementedError
+
+    def load_bytes(self, indices: Sequence[int]) -> UInt8[Tensor, "b 3 h w"] | None:
+        """The same before they are divided by 255, which is a quarter to hand on; None if they were never bytes."""
+        return None
 
     def split(self, held_out: float | int, seed: int = 0) -> tuple[ImageSubset, ImageSubset]:
         """Two disjoint sources (train, held-out): whole images, never points of one image, change sides.
@@ -62,6 +67,14 @@ class ImageSubset(ImageSource):
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
         return self.parent.load([self.indices[i] for i in indices])
+
+    def load_bytes(self, indices: Sequence[int]) -> UInt8[Tensor, "b 3 h w"] | None:
+        return self.parent.load_bytes([self.indices[i] for i in indices])
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Bytes as float32 in [0, 1]; anything else as it is."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 def fingerprint_of(*parts: object) -> str:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from groupcc_lite.stimuli.image_sets import ImageSource, fingerprint_of
+from groupcc_lite.stimuli.image_sets import ImageSource, as_floats, fingerprint_of
 from groupcc_lite.stimuli.looks import say_some, square_of
 from groupcc_lite.stimuli.photographs import PhotoFolder
 from groupcc_lite.stimuli.shapes import sample_drawings
@@ -160,7 +160,7 @@ def _say_small(shorts: Sequence[int], size: int) -> None:
 
 def _one_tensor(image: Any, size: int) -> Tensor:
     if isinstance(image, Image.Image):
-        return square_of(image, size)
+        return as_floats(square_of(image, size))
     if isinstance(image, str | Path):
         raise ValueError(f"images holds the path {str(image)!r}; give the folder itself, or opened images")
     one = torch.as_tensor(np.asarray(image))
@@ -179,4 +179,4 @@ def _channels_first(images: Tensor) -> Tensor:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected (b, 3, h, w), (b, h, w, 3), or grey "
                          "(b, h, w) or (b, 1, h, w), with b > 0")
     images = images.expand(-1, 3, -1, -1)
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+    return as_floats(images)

@@ -7,6 +7,7 @@ processes make them. On a machine with CUDA they arrive in pinned memory, from w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from groupcc_lite.stimuli.image_sets import ImageSource
+from groupcc_lite.stimuli.image_sets import ImageSource, ImageSubset, as_floats
 
 
 class _Failure(NamedTuple):
@@ -48,7 +49,23 @@ def load_ahead(source: ImageSource, batches: Sequence[Sequence[int]],
     >>> [tuple(images.shape) for images in load_ahead(DrawingSource(5, 48), [[4, 0], [2]])]
     [(2, 3, 48, 48), (1, 3, 48, 48)]
     """
-    return in_order(source.load, [list(indices) for indices in batches], workers)
+    groups = [list(indices) for indices in batches]
+    if workers == 0:
+        return in_order(source.load, groups, workers)
+    return map(as_floats, in_order(partial(_load, source), groups, workers))
+
+
+def _load(source: ImageSource, indices: Sequence[int]) -> Tensor:
+    """As bytes if they can be had: that much less goes from process to process."""
+    images = source.load_bytes(indices) if _gives_the_same_bytes(source) else None
+    return source.load(indices) if images is None else images
+
+
+def _gives_the_same_bytes(source: ImageSource) -> bool:
+    """Whether its bytes are what it loads: not where somebody's class has another `load` than the one it inherits."""
+    owners = {name: next(kind for kind in type(source).__mro__ if name in vars(kind)) for name in ("load", "load_bytes")}
+    return owners["load"] is owners["load_bytes"] and (
+        not isinstance(source, ImageSubset) or _gives_the_same_bytes(source.parent))
 
 
 def in_order(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:

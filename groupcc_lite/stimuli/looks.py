@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
@@ -111,7 +111,7 @@ class Remembered:
             log.warning("the index of the images cannot be written (%s); they will be looked at again", error)
 
 
-def square_of(image: Image.Image, size: int) -> Float[Tensor, "3 h w"]:
+def square_of(image: Image.Image, size: int) -> UInt8[Tensor, "3 h w"]:
     """Upright, scaled so that the short side has `size` pixels, and the square in its middle."""
     image = ImageOps.exif_transpose(image).convert("RGB")
     short = min(image.size)
@@ -120,7 +120,7 @@ def square_of(image: Image.Image, size: int) -> Float[Tensor, "3 h w"]:
         image = image.resize(scaled, Image.Resampling.BICUBIC)  # Pillow's resize is antialiased
     left, top = (image.width - size) // 2, (image.height - size) // 2
     pixels = np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
 def usable_among(names: Sequence[str], looks: Sequence[Look], size: int, where: Path) -> list[int]:

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from groupcc_lite.base import digest, sha256_of
-from groupcc_lite.stimuli.image_sets import ImageSource, fingerprint_of
+from groupcc_lite.stimuli.image_sets import ImageSource, as_floats, fingerprint_of
 from groupcc_lite.stimuli.looks import (
     IMAGE_SUFFIXES,
     THOROUGH,
@@ -60,9 +60,12 @@ class PhotoFolder(ImageSource):
         self.fingerprint = fingerprint_of("photos", size, *self.names, *contents)
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+        return as_floats(self.load_bytes(indices))
+
+    def load_bytes(self, indices: Sequence[int]) -> UInt8[Tensor, "b 3 h w"]:
         return torch.stack([self._load_one(self.folder / self.names[i]) for i in indices])
 
-    def _load_one(self, path: Path) -> Float[Tensor, "3 h w"]:
+    def _load_one(self, path: Path) -> UInt8[Tensor, "3 h w"]:
         try:
             with Image.open(path) as file:
                 return square_of(file, self.size)

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from PIL.ContainerIO import ContainerIO
 from torch import Tensor
 
 from groupcc_lite.base import digest
-from groupcc_lite.stimuli.image_sets import ImageSource, fingerprint_of
+from groupcc_lite.stimuli.image_sets import ImageSource, as_floats, fingerprint_of
 from groupcc_lite.stimuli.looks import (
     IMAGE_SUFFIXES,
     THOROUGH,
@@ -113,9 +113,12 @@ class TarImages(ImageSource):
         return self.__dict__ | {"_open": OrderedDict()}
 
     def load(self, indices: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+        return as_floats(self.load_bytes(indices))
+
+    def load_bytes(self, indices: Sequence[int]) -> UInt8[Tensor, "b 3 h w"]:
         return torch.stack([self._load_one(self._members[i]) for i in indices])
 
-    def _load_one(self, member: _Member) -> Float[Tensor, "3 h w"]:
+    def _load_one(self, member: _Member) -> UInt8[Tensor, "3 h w"]:
         # At a given place, wherever other processes that share the file have read last.
         content = os.pread(self._file(member.shard).fileno(), member.length, member.offset)
         try:
@@ -166,10 +169,10 @@ def tar_stream(stream: Any, size: int, *,
             raise ValueError(f"{name} cannot be decoded ({error}); write the tar file again without it") from error
         names.append(name)
         if len(names) == batch_size:
-            yield names, torch.stack(images)
+            yield names, as_floats(torch.stack(images))
             names, images = [], []
     if names:
-        yield names, torch.stack(images)
+        yield names, as_floats(torch.stack(images))
 
 
 def _members_of_stream(stream: Any) -> Iterator[tuple[str, bytes]]:

@@ -231,8 +231,8 @@ print(sum(len(x) for x in stream.batches(100, start=2)))
 
 @pytest.mark.parametrize("where", ["photos", "shards"])
 def test_a_store_and_a_stream_of_many_images_need_few_files(tmp_path, root, where):
-    """1,000 images in 500 shards of orbits and 200 tar files, where a process may open 64. `benchmarks.many_images` does
-    the same with 50,000 images and 256 files."""
+    """1,000 images in 500 shards of orbits and 200 tar files, where a process may open 64. `benchmarks.many_images`
+    does the same with 50,000 images and 256 files."""
     folder = write_photos(tmp_path / "photos", 1000, side=32)
     write_shards(tmp_path / "shards", sorted(folder.iterdir()), per_shard=5)
     child = subprocess.run([sys.executable, "-c", FEW_FILES, tmp_path / where, tmp_path / "s", "64"], cwd=root,

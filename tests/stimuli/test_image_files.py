@@ -15,6 +15,7 @@ from image_files import add_bytes, write_photo, write_photos, write_shards
 from groupcc_lite.stimuli import (
     DrawingSource,
     ImageSource,
+    ImageSubset,
     PhotoFolder,
     TarImages,
     image_source,
@@ -130,6 +131,20 @@ def test_processes_load_the_same_images_in_the_same_order(folder, shards, worker
         assert [len(images) for images in found] == [2, 1, 3, 1, 2, 1, 1]
         assert all(torch.equal(images, source.load(batch)) for images, batch in zip(found, batches, strict=True))
     assert torch.equal(torch.get_rng_state(), state)  # nobody else's random numbers are used up
+
+
+class Darker(PhotoFolder):
+    def load(self, indices):
+        return super().load(indices) / 2
+
+
+def test_somebodys_own_way_to_load_is_taken_in_other_processes_too(folder):
+    """Though photographs travel as bytes."""
+    for source in (Darker(folder, SIZE), ImageSubset(Darker(folder, SIZE), [3, 1, 5])):
+        found = torch.cat(list(load_ahead(source, [[2, 0], [1]], workers=2)))
+        assert torch.equal(found, source.load([2, 0, 1])) and found.max() <= 0.5
+    assert ImageSubset(PhotoFolder(folder, SIZE), [3]).load_bytes([0]).dtype == torch.uint8
+    assert DrawingSource(2, SIZE).load_bytes([0]) is None
 
 
 def test_many_files_are_looked_at_by_processes_too(tmp_path, monkeypatch):
