@@ -63,7 +63,8 @@ def _load(source: ImageSource, indices: Sequence[int]) -> Tensor:
 
 def _gives_the_same_bytes(source: ImageSource) -> bool:
     """Whether its bytes are what it loads: not where somebody's class has another `load` than the one it inherits."""
-    owners = {name: next(kind for kind in type(source).__mro__ if name in vars(kind)) for name in ("load", "load_bytes")}
+    owners = {name: next(kind for kind in type(source).__mro__ if name in vars(kind))
+              for name in ("load", "load_bytes")}
     return owners["load"] is owners["load_bytes"] and (
         not isinstance(source, ImageSubset) or _gives_the_same_bytes(source.parent))
 
