@@ -13,7 +13,7 @@ cube inside the cube under all elements: 1/2 for turns of the hue, 1 (nothing is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import product as pairs
 from operator import add
@@ -96,12 +96,16 @@ class ColourAction:
         (h g) I = h (g I) for views g I that are not faded again: up to interpolation by the plane's part and to
         rounding by the colours'; bit for bit if h maps pixels to pixels and permutes the channels.
         """
+        return torch.stack(list(self.views(x, size, elements)))
+
+    def views(self, x: Float[Tensor, "b c h w"], size: int | None = None,
+              elements: Sequence[SupportsIndex] | None = None) -> Iterator[Float[Tensor, "b c s s"]]:
+        """The images of `images` one after the other, as by `PlanarAction.views`."""
         if x.ndim == 4 and x.shape[1] != 3:
             raise ValueError(f"images have {x.shape[1]} channels; expected 3: red, green, blue")
-        views = self.plane.images(x, size, elements)
-        for row, g in enumerate(chosen_elements(self.group, elements)):
-            views[row] = _recoloured(views[row], self._weights[g])
-        return views
+        elements = chosen_elements(self.group, elements)
+        for g, view in zip(elements, self.plane.views(x, size, elements), strict=True):
+            yield _recoloured(view, self._weights[g])
 
     def points(self, p: Float[Tensor, "*p 2"],
                elements: Sequence[SupportsIndex] | None = None) -> Float[Tensor, "g *p 2"]:

@@ -12,7 +12,7 @@ holds bit for bit whenever h is exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, SupportsIndex
 
@@ -98,6 +98,23 @@ class PlanarAction:
         odd one of an even source, leaves out the source's last row and column, so that both have one centre.
         ValueError if a corner of some g I would lie outside the source.
         """
+        elements = chosen_elements(self.group, elements)
+        for row, view in enumerate(self.views(x, size, elements)):
+            if row == 0:
+                out = x.new_empty((len(elements), *view.shape))
+            out[row] = view
+        return out
+
+    def views(self, x: Float[Tensor, "b c h w"], size: int | None = None,
+              elements: Sequence[SupportsIndex] | None = None) -> Iterator[Float[Tensor, "b c s s"]]:
+        """The images of `images` one after the other, for whoever need not have all of them in memory.
+
+        Images are interpolated once, when the first is asked for; a view may share memory with others.
+
+        >>> from groupcc_lite.groups import dihedral
+        >>> [tuple(view.shape) for view in PlanarAction(dihedral(2)).views(torch.rand(1, 3, 8, 8), elements=[1, 3])]
+        [(1, 3, 8, 8), (1, 3, 8, 8)]
+        """
         _check_images(x)
         elements = chosen_elements(self.group, elements)
         size = self._largest(min(x.shape[-2:])) if size is None else size
@@ -108,11 +125,8 @@ class PlanarAction:
         sampled = {0: _centre_window(source, size, size)}
         if wanted:
             sampled |= dict(zip(wanted, _resample(source, self.matrices[wanted], size), strict=True))
-        out = x.new_empty((len(elements), *x.shape[:2], size, size))
-        for row, g in enumerate(elements):
-            h, k = self._source[g]
-            out[row] = _permute_pixels(sampled[k], self.matrices[h])
-        return out
+        for h, k in (self._source[g] for g in elements):
+            yield _permute_pixels(sampled[k], self.matrices[h])
 
     def points(self, p: Float[Tensor, "*p 2"],
                elements: Sequence[SupportsIndex] | None = None) -> Float[Tensor, "g *p 2"]:

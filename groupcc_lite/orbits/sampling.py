@@ -9,8 +9,9 @@ describes it, reads the same numbers (the bilinear weights are the same) at a mu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -350,7 +351,8 @@ def _orbits_of_batch(models: Sequence[BaseModel], read: Callable[[Tensor], list[
                      choosers: Sequence[Callable[[Tensor], Tensor]], checks: _Checks) -> list[tuple[Tensor, Tensor]]:
     """Blocks (n, g, d) and points (n, 2) of a few images for each model; points are chosen on the grid of e.
 
-    All views are made in one call, which interpolates once, for every coset of the elements that move pixels to pixels.
+    Images are interpolated once for all views. A view is made when the network reads it: on a CPU all of them together
+    would be fresh memory for every batch.
     """
     device = models[0].device
     wanted = list(range(action.group.order)[elements])
@@ -359,17 +361,18 @@ def _orbits_of_batch(models: Sequence[BaseModel], read: Callable[[Tensor], list[
     checks.add(models[0].values_fit(sources), partial(models[0].check_values, sources))  # of no view: images say it all
     if registration == "patch-centred":
         return _about_points(models, read, action, sources, amp, wanted, choosers)
-    views = dict(zip(passes, action.images(sources, size=models[0].input_size, elements=passes), strict=True))
+    views = _views(action, sources, models[0].input_size, passes)
     with _Memory(device) as memory, matrix_products(device, amp):
-        grids = read(views[0])
+        grids = read(next(views))
     points = [choose(grid) for choose, grid in zip(choosers, grids, strict=True)]
     cells = [_cells_on(grid, chosen, action, model.geometry, registration, checks)
              for model, grid, chosen in zip(models, grids, points, strict=True)]
     blocks: list[list[Tensor]] = [[] for _ in models]
     for together in _in_passes(passes, len(images), device, memory.taken // len(images)):
         if together != [0]:
+            some = list(islice(views, len(together)))
             with matrix_products(device, amp):
-                grids = read(views[together[0]] if len(together) == 1 else torch.cat([views[g] for g in together]))
+                grids = read(torch.cat(some) if len(some) > 1 else some[0])
         for kept, grid, at in zip(blocks, grids, cells, strict=True):
             kept += [_interpolated(own, at[g]).float()
                      for g, own in zip(together, grid.split(len(images)), strict=True) if g in wanted]
@@ -377,11 +380,17 @@ def _orbits_of_batch(models: Sequence[BaseModel], read: Callable[[Tensor], list[
             for kept, chosen in zip(blocks, points, strict=True)]
 
 
+def _views(action: Action, sources: Tensor, size: int, elements: list[int]) -> Iterator[Float[Tensor, "b c s s"]]:
+    """One after the other where the action can make them so, as those of this library can."""
+    one_by_one = getattr(action, "views", None)
+    return iter(one_by_one(sources, size, elements) if one_by_one else action.images(sources, size, elements))
+
+
 def _about_points(models: Sequence[BaseModel], read: Callable[[Tensor], list[Tensor]], action: Action, sources: Tensor,
                   amp: bool, wanted: Sequence[int],
                   choosers: Sequence[Callable[[Tensor], Tensor]]) -> list[tuple[Tensor, Tensor]]:
     """The same for views that are turned about each point: small crops, whose places the host must know."""
-    (view,) = action.images(sources, size=models[0].input_size, elements=[0])
+    view = next(_views(action, sources, models[0].input_size, [0]))
     with matrix_products(models[0].device, amp):
         grids = read(view)
     points = [choose(grid) for choose, grid in zip(choosers, grids, strict=True)]
