@@ -539,6 +539,9 @@ with figures.house_style():
 # %% tags=["hide-input"]
 N = 4 * settings.features
 span = study.mixture(large).spanning()
+for arm in ARMS:
+    report.number(f"four_each_{arm}", np.mean([e.discovered for e in found[arm, N]]),
+                  note=f"features found with four latents for each, {arm}")
 for key, what, counted in (
         ("found", "features found", COUNTS["found"][1]),
         ("beyond", "latents beyond those that span", COUNTS["beyond"][1])):
