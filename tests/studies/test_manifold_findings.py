@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from groupcc_lite.groups import dihedral
+from groupcc_lite.manifolds import Learning, SphereToy, learn
 from groupcc_lite.runs import MANIFOLD_PROFILES, Run
 from groupcc_lite.studies import ManifoldStudy, count_families, frequency_alpha, layer_spending, nearest_cosine
 from groupcc_lite.symmetry import act
@@ -60,6 +61,19 @@ def test_tiles_are_seen_by_their_neighbours_and_turned_copies_by_their_families(
     assert nearest_cosine(random) < 0.4
     bases = torch.randn(8, 8, 20, generator=rng)
     assert count_families(torch.cat([act(bases, G, h) for h in range(8)]), G) == 8
+
+
+def test_training_that_tiles_leaves_its_start_and_both_traces_say_so():
+    """The positive control with training: a circle in 40 channels, against the start and random directions."""
+    toy = SphereToy(2, channels=40)
+    x = toy.sample(4000)
+    sae, start = learn(x, 24, Learning(steps=600)), learn(x, 24, Learning(steps=1, lr=1e-9))
+    alive = (sae.encode(toy.sample(500, seed=1)) > 0).any(0)
+    learned, before = (coder.dictionary.detach()[alive, 0] for coder in (sae, start))
+    random = torch.randn(len(learned), 40, generator=torch.Generator().manual_seed(0))
+    assert len(learned) >= 12 and nearest_cosine(learned) > 0.8
+    assert max(nearest_cosine(before), nearest_cosine(random)) < 0.6
+    assert float(torch.nn.functional.cosine_similarity(learned, before).mean()) < 0.7
 
 
 def test_a_layer_that_has_learned_nothing_is_told_from_one_that_has(tmp_path):
