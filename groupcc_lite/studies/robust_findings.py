@@ -1,0 +1,208 @@
+"""Robust networks beside plain ones: superposition by layer, what attacks do to latents, symmetry, turned attacks.
+
+Criteria, written before any of this was measured on the trained networks. A treatment differs from plain training if
+the intervals over seeds, of the difference from the plain network of the same seed, do not contain 0. The paper's
+reading (arXiv 2508.17456) is borne out if attacked networks have a higher FVE and a lower psi than plain ones, and
+noise-trained ones do not; the reading of Bereska et al. (2512.13568) if their psi is higher. "More equivariant" means a
+lower local equivariance error *and* a higher linear ceiling, and that the noise-trained ones show neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from groupcc_lite.actions import PlanarAction
+from groupcc_lite.coders import SparseAutoencoder, evaluate, train
+from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
+from groupcc_lite.models import BaseModel, ShapeNaming, load_tiny
+from groupcc_lite.orbits import TensorOrbits, local_equivariance_error
+from groupcc_lite.stimuli import Drawings, sample_drawings
+from groupcc_lite.superposition import L2Attack, effective_features, random_noise
+from groupcc_lite.symmetry import linear_ceiling
+
+LAYERS = ("conv2d2", "mixed3a", "mixed3b")
+_SIZE = 96
+_HELD_OUT = 9_000_000  # drawings that neither training nor the records saw
+_ATTACK_STEPS = 10
+
+
+class LayerSuperposition(NamedTuple):
+    """How a sparse autoencoder of fixed width and L0 fares on a layer; `layer_superposition` measures it.
+
+    >>> LayerSuperposition._fields[:3]
+    ('fve', 'psi', 'l0_clean')
+    """
+
+    fve: float
+    """Held-out fraction of variance explained."""
+    psi: float
+    """Effective features for each channel."""
+    l0_clean: float
+    """Latents that fire at a point, for drawings as they are."""
+    l0_attacked: float
+    l0_noisy: float
+    """With noise of the norm that the attack used."""
+
+
+def layer_superposition(model: BaseModel, images: dict[str, Float[Tensor, "b 3 s s"]], *, latents: int = 512,
+                        k: int = 16, steps: int = 300, points: int = 64, seed: int = 0) -> LayerSuperposition:
+    """Train an autoencoder on a layer and read it on held-out drawings.
+
+    `images`: "train", and "clean", "attacked", "noisy" of the same held-out drawings. Points are the same cells of all
+    of them, drawn at random. The autoencoder is BatchTopK, whose threshold is fixed after training, so L0 can change.
+
+    >>> from groupcc_lite.models import load_model
+    >>> x = sample_drawings(8, seed=1).images
+    >>> found = layer_superposition(load_model(), {"train": x, "clean": x, "attacked": x, "noisy": x}, latents=64,
+    ...                             k=4, steps=5)
+    >>> found.l0_clean == found.l0_attacked, found.fve <= 1
+    (True, True)
+    """
+    sae = SparseAutoencoder(model.channels, latents, activation="batchtopk", k=k, seed=seed)
+    train_points = _points(model, images["train"], points, seed)
+    sae.scale.fill_(float(train_points.square().sum(-1).mean().sqrt()))
+    train(sae, TensorOrbits(train_points[:, None], cyclic(1)), steps=steps, batch_size=512, seed=seed, progress=False)
+    held_out = {name: _points(model, images[name], points, seed + 1) for name in ("clean", "attacked", "noisy")}
+    with torch.no_grad():
+        codes = {name: sae.encode(x) for name, x in held_out.items()}
+    fve = evaluate(sae, TensorOrbits(held_out["clean"][:, None], cyclic(1))).fve_identity
+    l0 = (float((codes[name] > 0).sum(1).float().mean()) for name in held_out)
+    return LayerSuperposition(float(fve), effective_features(codes["clean"], model.channels), *l0)
+
+
+@torch.no_grad()
+def _points(model: BaseModel, images: Tensor, points: int, seed: int) -> Float[Tensor, "n d"]:
+    grid = torch.cat([model(part) for part in images.split(32)]).flatten(2)
+    cells = torch.randint(grid.shape[2], (points,), generator=torch.Generator().manual_seed(seed))
+    return grid[:, :, cells].movedim(1, 2).flatten(0, 1).contiguous()
+
+
+def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, seed: int = _HELD_OUT
+                   ) -> dict[str, Float[Tensor, "b 3 96 96"]]:
+    """The same held-out drawings clean, attacked for this network, and with noise of the norms that the attack used.
+
+    >>> found = three_versions(load_tiny(), 0.5, drawings=4)
+    >>> [round(float((found[name] - found["clean"]).flatten(1).norm(dim=1).max()), 1) for name in found]
+    [0.0, 0.5, 0.5]
+    """
+    scenes = sample_drawings(drawings, seed=seed)
+    x = scenes.images
+    attacked = L2Attack(eps, _ATTACK_STEPS)(ShapeNaming(network.eval(), scenes).losses, x)
+    noisy = random_noise(x, (attacked - x).flatten(1).norm(dim=1), seed=1, box=(0.0, 1.0))
+    return {"clean": x, "attacked": attacked, "noisy": noisy}
+
+
+class LayerSymmetry(NamedTuple):
+    """How far a layer turns with the image; `layer_symmetry` measures it.
+
+    >>> LayerSymmetry._fields
+    ('ceiling', 'error', 'unfollowed')
+    """
+
+    ceiling: float
+    """Mean over the elements but e of the linear ceiling of D_4: what a linear map of x[e] knows of x[g]."""
+    error: float
+    """Local equivariance error, for rotations."""
+    unfollowed: float
+    """The same where points stay as the image turns: what no following at all would give."""
+
+
+def layer_symmetry(model: BaseModel, *, drawings: int = 192, points: int = 24, seed: int = 0) -> LayerSymmetry:
+    """The linear ceiling of D_4 on held-out drawings, and the local equivariance error of rotations.
+
+    Images are turned exactly, by whole pixels; activations are read at the cell nearest to each turned point.
+
+    >>> from groupcc_lite.models import load_model
+    >>> found = layer_symmetry(load_model(), drawings=24, points=8)
+    >>> found.ceiling < 1, 0 < found.error < found.unfollowed
+    (True, True)
+    """
+    images = sample_drawings(drawings, seed=_HELD_OUT + 1 + seed).images
+    orbits = _orbits(model, images, points, seed)
+    cut = (3 * drawings // 4) * points
+    ceiling = linear_ceiling(orbits[:cut].split(512), orbits[cut:].split(512))
+    large = sample_drawings(max(4, drawings // 8), _SIZE + 8, seed=_HELD_OUT + 2 + seed).images
+    found = local_equivariance_error(model, large, generators=["rotation"], points=32, draws=20, seed=seed)
+    return LayerSymmetry(float(ceiling[1:].mean()), float(found.mean), float(found.unfollowed.mean()))
+
+
+@torch.no_grad()
+def _orbits(model: BaseModel, images: Tensor, points: int, seed: int) -> Float[Tensor, "n 8 d"]:
+    """Activations of D_4 orbits, in the order image, point."""
+    action, geometry = PlanarAction(dihedral(4)), model.geometry
+    reach = 0.3 * model.input_size
+    where = (torch.rand(points, 2, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * reach
+    blocks = []
+    for turned, at in zip(action.images(images, model.input_size), action.points(where), strict=True):
+        grid = torch.cat([model(part) for part in turned.split(32)])
+        cell = ((at + geometry.image_centre - geometry.first) / geometry.stride).round().long()
+        blocks.append(grid[:, :, cell[:, 1], cell[:, 0]].movedim(1, 2).flatten(0, 1))
+    return torch.stack(blocks, 1)
+
+
+class AttackTurns(NamedTuple):
+    """Cosine of attack(gI) - gI with g (attack(I) - I), element by element, and two nulls; `attacks_turn` measures it.
+
+    >>> AttackTurns._fields
+    ('own', 'other', 'random')
+    """
+
+    own: Float[Tensor, " g"]
+    other: Float[Tensor, " g"]
+    """The same with g (attack(I') - I') of another drawing I'."""
+    random: Float[Tensor, " g"]
+    """The same with a random direction."""
+
+
+def attacks_turn(network: torch.nn.Module, eps: float, *, drawings: int = 32, seed: int = _HELD_OUT) -> AttackTurns:
+    """Do attacks turn with the image? Means over drawings, for the elements of D_4 in their order.
+
+    Questions are turned with their drawing, and each is asked at the cell nearest to it. Of e the cosine is 1, since
+    the same attack is made twice. Other starts of the attack would be another question.
+
+    >>> found = attacks_turn(load_tiny(), 0.5, drawings=4)
+    >>> round(float(found.own[0]), 3), bool(found.own[1:].mean() > found.random[1:].abs().mean())
+    (1.0, True)
+    """
+    scenes, action = sample_drawings(drawings, seed=seed), PlanarAction(dihedral(4))
+    attack = L2Attack(eps, _ATTACK_STEPS)
+    moved = []
+    for element in range(action.group.order):
+        turned = turned_drawings(scenes, action, element)
+        moved.append(attack(ShapeNaming(network.eval(), turned).losses, turned.images) - turned.images)
+    mine = action.images(moved[0], _SIZE)
+    noise = torch.randn(mine.shape, generator=torch.Generator().manual_seed(seed))
+    return AttackTurns(*(torch.stack([_cosine(a, b) for a, b in zip(moved, against, strict=True)])
+                         for against in (mine, mine.roll(1, 1), noise)))
+
+
+def turned_drawings(drawings: Drawings, action: PlanarAction, element: int) -> Drawings:
+    """The drawings turned by one element, with where their shapes are then; orientations are left as they were.
+
+    >>> scenes = sample_drawings(2, seed=0)
+    >>> turned_drawings(scenes, PlanarAction(dihedral(4)), 1).positions.norm(dim=-1).equal(
+    ...     scenes.positions.norm(dim=-1))
+    True
+    """
+    flat = drawings.positions.flatten(0, -2)
+    positions = action.points(flat)[element].reshape(drawings.positions.shape).to(flat)
+    return dataclasses.replace(drawings, images=action.images(drawings.images, _SIZE, elements=[element])[0],
+                               positions=positions)
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return torch.nn.functional.cosine_similarity(a.flatten(1), b.flatten(1), dim=1).mean()
+
+
+def elements_of(group: FiniteGroup | None = None) -> tuple[str, ...]:
+    """Names of the elements of D_4, in the order of `AttackTurns`.
+
+    >>> elements_of()[:2]
+    ('e', 'r')
+    """
+    return (group or dihedral(4)).names
