@@ -58,6 +58,19 @@ def _train_tiny(options: argparse.Namespace) -> None:
          if path.resolve() != shipped else f"The package's own weights were replaced: {path}")
 
 
+def _train_robust(options: argparse.Namespace) -> None:
+    from groupcc_lite.base import work_folder
+    from groupcc_lite.superposition import REFERENCES, train_references
+
+    folder = Path(options.folder) if options.folder is not None else work_folder() / "robust"
+    settings = {} if options.steps is None else {"steps": options.steps}
+    for network in REFERENCES:
+        if network.seed in options.seeds:
+            (record,) = train_references(folder, [network], **settings)
+            say(f"{network.name}: accuracy {record['held_out']['accuracy']}")
+    say(f"The weights lie in {folder}")
+
+
 def _atlas(options: argparse.Namespace) -> None:
     from groupcc_lite.atlas import atlas_folder, make_page
     from groupcc_lite.runs import Run
@@ -166,6 +179,11 @@ def verbs() -> Verbs:
     which.add_argument("--told", action="store_true", help="train the control, which reports orientations as well")
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
+    sub = top.add("train-robust", _train_robust, "train the networks of chapter 21 that are missing: on drawings as "
+                  "they are, attacked and noisy")
+    sub.add_argument("--folder", help="where they lie and go (default: robust in the work folder)")
+    sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
+    sub.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     return top
 
 

@@ -32,6 +32,16 @@ from groupcc_lite.studies.manifold_findings import (
     nearest_cosine,
 )
 from groupcc_lite.studies.response_findings import ByResponses, compare_responses, reads_what_it_writes
+from groupcc_lite.studies.robust_findings import (
+    AttackTurns,
+    LayerSuperposition,
+    LayerSymmetry,
+    attacks_turn,
+    layer_superposition,
+    layer_symmetry,
+    three_versions,
+    turned_drawings,
+)
 from groupcc_lite.studies.superposition_findings import (
     AgainstExact,
     SuperpositionStudy,
@@ -41,10 +51,11 @@ from groupcc_lite.studies.superposition_findings import (
 )
 
 __all__ = [
-    "AgainstExact", "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer", "LayerMeasures",
-    "LayerSpending", "LayerStudy", "ManifoldStudy", "Predicted", "SAES", "SuperpositionStudy", "TRAINED_UNITS",
-    "TakenApart", "ToyTable", "WEIGHTS", "against_exact", "answer_studies", "at_equal_numbers",
-    "bar_of_random_weights", "compare_responses", "cost", "count_families", "double_neurons", "frequency_alpha",
-    "layer_spending", "matched", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest",
-    "take_apart",
+    "AgainstExact", "AttackTurns", "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer",
+    "LayerMeasures", "LayerSpending", "LayerStudy", "LayerSuperposition", "LayerSymmetry", "ManifoldStudy", "Predicted",
+    "SAES", "SuperpositionStudy", "TRAINED_UNITS", "TakenApart", "ToyTable", "WEIGHTS", "against_exact",
+    "answer_studies", "at_equal_numbers", "attacks_turn", "bar_of_random_weights", "compare_responses", "cost",
+    "count_families", "double_neurons", "frequency_alpha", "layer_spending", "layer_superposition", "layer_symmetry",
+    "matched", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
+    "three_versions", "turned_drawings",
 ]

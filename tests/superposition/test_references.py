@@ -1,0 +1,57 @@
+"""The networks of the plan: the shipped weights are the recorded ones, and the command makes the same file again."""
+
+import json
+
+import pytest
+
+from groupcc_lite.base import sha256_of
+from groupcc_lite.models import load_tiny
+from groupcc_lite.superposition import (
+    REFERENCES,
+    RobustNetwork,
+    naming_under_attack,
+    reference_weights,
+    train_references,
+    trained_networks,
+)
+
+QUICK = dict(steps=2, batch_size=4, held_out=8)
+
+
+def test_shipped_weights_are_the_recorded_ones():
+    shipped = trained_networks()
+    assert shipped and set(shipped) <= set(REFERENCES)
+    for network in shipped:
+        path = reference_weights(network)
+        record = json.loads(path.with_suffix(".json").read_text())
+        training = record["training"]
+        assert sha256_of(path) == record["sha256"] and path.stat().st_size < 200_000
+        assert (training["seed"], training["steps"], training["batch_size"]) == (network.seed, 500, 32)
+        kind = {"attack": f"L2Attack(eps={network.eps}, steps=3)", "noise": f"L2Noise(eps={network.eps})"}
+        assert training.get("change") == kind.get(network.kind)
+
+
+@pytest.mark.parametrize("network", [RobustNetwork("plain", 0.0, 0), RobustNetwork("attack", 0.5, 0)],
+                         ids=lambda network: network.name)
+def test_a_shipped_network_does_what_its_record_says(network):
+    path = reference_weights(network)
+    stated = json.loads(path.with_suffix(".json").read_text())["under_attack"]["0.5"]
+    found = naming_under_attack(load_tiny(path), 0.5)._asdict()
+    assert {key: round(value, 3) for key, value in found.items() if "loss" not in key} == pytest.approx(
+        {key: value for key, value in stated.items() if "loss" not in key}, abs=0.011)
+
+
+def test_training_makes_the_same_file_again_and_keeps_what_is_there(tmp_path):
+    chosen = [RobustNetwork(kind, eps, 0) for kind, eps in (("plain", 0.0), ("attack", 1.0), ("noise", 1.0))]
+    first = train_references(tmp_path / "a", chosen, **QUICK)
+    again = train_references(tmp_path / "b", chosen, **QUICK)
+    assert [one["sha256"] for one in first] == [one["sha256"] for one in again]
+    assert len({one["sha256"] for one in first}) == 3
+    assert trained_networks(tmp_path / "a") == tuple(n for n in REFERENCES if n in chosen)
+    when = reference_weights(chosen[0], tmp_path / "a").stat().st_mtime_ns
+    assert train_references(tmp_path / "a", chosen, **QUICK) == first
+    assert reference_weights(chosen[0], tmp_path / "a").stat().st_mtime_ns == when
+    with pytest.raises(ValueError, match="trained with"):
+        train_references(tmp_path / "a", chosen, steps=3, batch_size=4)
+    with pytest.raises(ValueError, match="train-robust"):
+        reference_weights(RobustNetwork("attack", 7.0, 0))
