@@ -19,7 +19,7 @@ from torch import Tensor
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import SparseAutoencoder, evaluate, train
 from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.models import BaseModel, ShapeNaming, load_tiny
+from groupcc_lite.models import BaseModel, ShapeNaming
 from groupcc_lite.orbits import TensorOrbits, local_equivariance_error
 from groupcc_lite.stimuli import Drawings, sample_drawings
 from groupcc_lite.superposition import L2Attack, effective_features, random_noise
