@@ -58,8 +58,8 @@ def train_references(folder: str | Path, networks: Sequence[RobustNetwork] = REF
     """Train those networks whose files are not in `folder` yet; returns the records of all.
 
     Weights are kept in half precision, and the record says what these weights do: accuracy on held-out drawings, clean,
-    and on some of them attacked and noisy at one radius. ValueError as for `train_tiny`, and for files that were trained
-    with other settings.
+    and on some of them attacked and noisy at one radius. ValueError as for `train_tiny`, and for files that were
+    trained with other settings.
 
     >>> train_references("folder", steps=0)
     Traceback (most recent call last):
