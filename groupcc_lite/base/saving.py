@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from groupcc_lite.base.files import atomic_path, read_json, sha256_of, write_json
 
@@ -25,9 +26,21 @@ def save_module(module: nn.Module, config: dict[str, Any], folder: str | Path) -
     ['config.json', 'weights.safetensors']
     >>> folder.cleanup()
     """
+    save_weights(module.state_dict(), config, folder)
+
+
+def save_weights(tensors: Mapping[str, Tensor], config: dict[str, Any], folder: str | Path) -> None:
+    """The same for tensors by name, such as those of a module that lies in parts.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_weights(nn.Linear(2, 1).state_dict(), {"kind": "probe"}, folder)
+    ...     sorted(saved_config(folder, "probe"))
+    ['kind', 'sha256']
+    """
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file({name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}, temporary)
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
     write_json(folder / CONFIG, config | {"sha256": sha256_of(folder / WEIGHTS)})
 
 

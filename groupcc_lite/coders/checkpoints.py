@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ class Checkpoint:
                       metadata=metadata)
         atomic_write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
+    def interrupted(self, step: int, rows: list[Row], state: Callable[[], dict[str, Tensor]]) -> int:
+        """What is done on Ctrl-C: a checkpoint is written; the step that the next call goes on from."""
+        self.write(step, rows, state())
+        return step
+
     def read(self) -> tuple[int, list[Row], dict[str, Tensor]]:
         """(step, rows, tensors), or step 0 where nothing was written; ValueError if damaged or of another run."""
         if self.folder is None or not self.path.is_file():
@@ -52,7 +57,7 @@ class Checkpoint:
         try:
             with safe_open(self.path, "pt") as file:
                 metadata = file.metadata()
-                tensors = {key: file.get_tensor(key) for key in file.keys()}
+                tensors = {key: self._part(file, key) for key in file.keys()}
         except SafetensorError as error:
             raise ValueError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
         differing = sorted(set(_differing(json.loads(metadata["settings"]), self.settings)))
@@ -60,6 +65,10 @@ class Checkpoint:
             raise ValueError(f"{self.path} belongs to a run with other settings ({', '.join(differing)} differ); "
                              "use another folder or delete the checkpoint")
         return int(metadata["step"]), json.loads(metadata["rows"]), tensors
+
+    def _part(self, file: Any, key: str) -> Tensor:
+        """What this process needs of a tensor in an open file."""
+        return file.get_tensor(key)
 
 
 def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:

@@ -196,7 +196,8 @@ class GroupCrosscoder(SavedModule):
             latents, count = jump_relu(pre.float(), self.thresholds, self.bandwidth / self._norms().detach())
         else:
             latents, cut = self._sparsify(pre.relu())
-        error, residual = squared_error(latents, self.W_d, self.b_d, x, self._scale)
+        codes = self._for_decoding(latents, self.k if self.activation == "topk" else None)
+        error, residual = squared_error(codes, self.W_d, self.b_d, x, self._scale)
         parts = {"reconstruction": error}
         if self.activation == "relu":
             parts["l1"] = sparsity * (latents.float() * self._norms()).sum(1).mean()
@@ -218,7 +219,8 @@ class GroupCrosscoder(SavedModule):
             pre = nn.functional.linear(read, self.W_e, self.b_e)
             indices = self._compared(pre.relu()).topk(self.k, dim=1).indices
         values = self._preactivations_at(read, indices).relu()
-        error, residual = few_latents_error(values, indices, self.W_d, self.b_d, x, self._scale)
+        codes = self._for_decoding(values, None)
+        error, residual = few_latents_error(codes, indices, self.W_d, self.b_d, x, self._scale)
         parts = {"reconstruction": error}
         if aux:
             parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, self.idle > dead_after)
@@ -249,7 +251,8 @@ class GroupCrosscoder(SavedModule):
         strongest = pre.masked_fill(~dead, -torch.inf).topk(min(aux_k, self.latents), dim=1)
         # Where fewer are dead than wanted, living ones fill the list; they take part with weight 0.
         values = self._preactivations_at(read, strongest.indices).relu() * torch.isfinite(strongest.values)
-        error, _ = few_latents_error(values, strongest.indices, self.W_d, torch.zeros_like(self.b_d), residual, 1.0)
+        error, _ = few_latents_error(self._for_decoding(values, None), strongest.indices, self.W_d,
+                                     torch.zeros_like(self.b_d), residual, 1.0)
         return torch.where(dead.any(), error, 0.0)
 
     def _preactivations_at(self, read: Tensor, indices: Int[Tensor, "b k"]) -> Float[Tensor, "b k"]:
@@ -294,8 +297,19 @@ class GroupCrosscoder(SavedModule):
             return _keep(f, compared.topk(self.k, dim=1).indices), None
         if not self.training:
             return f * (compared > self.threshold), None
-        cut = compared.flatten().kthvalue(compared.numel() - self.k * len(f) + 1).values
+        cut = self._cut(compared)
         return f * (compared >= cut), cut
+
+    def _cut(self, compared: Float[Tensor, "b m"]) -> Tensor:
+        """The smallest value that BatchTopK keeps of this batch."""
+        return compared.flatten().kthvalue(compared.numel() - self.k * len(compared) + 1).values
+
+    def _for_decoding(self, codes: Float[Tensor, "b k"], active: int | None) -> Float[Tensor, "b k"]:
+        """Codes on their way to the decoder, of which at most `active` of a sample are not 0 (None: any number).
+
+        Where other processes decode other blocks, this is where their gradients come in.
+        """
+        return codes
 
     def _compared(self, f: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         """What the selection of latents compares."""
@@ -316,7 +330,7 @@ class GroupCrosscoder(SavedModule):
                 return residual.new_zeros(())
             candidates, W_d, count = pre[:, chosen], self.W_d[chosen], min(aux_k, len(chosen))
         revived = _keep(candidates.relu(), candidates.detach().topk(count, dim=1).indices)
-        guess = einsum(revived, W_d.to(revived.dtype), "b m, m g d -> b g d")
+        guess = einsum(self._for_decoding(revived, count), W_d.to(revived.dtype), "b m, m g d -> b g d")
         return torch.where(dead.any(), (residual - guess).square().sum((1, 2)).mean(), 0.0)
 
     @torch.no_grad()

@@ -207,14 +207,16 @@ def _coder_terms(steps: int, batch_size: int, sparsity: float = 0.0, sparsity_wa
 
 def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 1024, seed: int = 0,
              folder: str | Path | None = None, checkpoint_every: int = 200, log_every: int = 10, progress: bool = True,
-             on_log: Callable[[Row], None] | None = None, **settings: Any) -> list[Row]:
+             on_log: Callable[[Row], None] | None = None, checkpoints: Callable[..., Checkpoint] = Checkpoint,
+             **settings: Any) -> list[Row]:
     """Minimise a model's loss with Adam over `steps` batches of a source; returns the logged rows.
 
     `settings` are those of `Training`: `lr`, `warmup`, `decay`, `amp`, `terms`. With a `folder`, rows go to
     `metrics.jsonl` and a checkpoint is written every `checkpoint_every` steps and on Ctrl-C; calling again with the
     same arguments goes on from it, on one CPU to the same numbers as a run without interruption. A checkpoint of other
-    settings or another source is refused. `on_log` sees each row as it is made. ValueError for a loss that is not
-    finite, when the next row or checkpoint is due.
+    settings or another source is refused. `on_log` sees each row as it is made. `checkpoints` makes the checkpoint of a
+    folder and settings: of many processes one writes for all. ValueError for a loss that is not finite, when the next
+    row or checkpoint is due.
 
     >>> import torch
     >>> from groupcc_lite.coders import TransformMatrix, optimise
@@ -228,7 +230,7 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     """
     model.check_source(source)
     training = Training(model, steps=steps, **settings)
-    checkpoint = Checkpoint(folder, _settings(training, source, batch_size, seed) if folder is not None else {})
+    checkpoint = checkpoints(folder, _settings(training, source, batch_size, seed) if folder is not None else {})
     step, rows, tensors = checkpoint.read()
     if step:
         training.load_state_dict(step, tensors)
@@ -251,8 +253,8 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
             if training.count % checkpoint_every == 0 and training.count < steps:
                 checkpoint.write(training.count, rows, training.state_dict())
     except KeyboardInterrupt:
-        checkpoint.write(training.count, rows, training.state_dict())
-        log.warning("stopped at step %d of %d; the same call goes on from here", training.count, steps)
+        kept = checkpoint.interrupted(training.count, rows, training.state_dict)
+        log.warning("stopped at step %d of %d; the same call goes on from step %d", training.count, steps, kept)
         raise
     finally:
         bar.close()
