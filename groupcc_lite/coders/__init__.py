@@ -8,6 +8,7 @@ matrices. Every trained thing has `save(folder)` and `load(folder)`; `optimise` 
 `train_many` several coders on batches that are made once.
 """
 
+from groupcc_lite.coders.checkpoints import Checkpoint
 from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
@@ -28,9 +29,9 @@ from groupcc_lite.coders.training_loop import Trainable, Training, optimise, tra
 from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procrustes, project, r2
 
 __all__ = [
-    "AllPoses", "BlockSparseAutoencoder", "CoderOutput", "EquivariantSAE", "FittedCrosscoder", "GroupCrosscoder",
-    "Metrics", "NOBODY", "SavedModule", "SecondMoments", "SparseAutoencoder", "TiedCrosscoder", "Trainable",
-    "Training", "TransformMatrix", "UntrainedFeatures", "copy_fve", "data_dictionary", "data_point_dictionary",
-    "evaluate", "firing_frequency", "fit_blocks", "least_squares", "moments", "optimise", "procrustes", "project",
-    "r2", "train", "train_many", "untrained_features",
+    "AllPoses", "BlockSparseAutoencoder", "Checkpoint", "CoderOutput", "EquivariantSAE", "FittedCrosscoder",
+    "GroupCrosscoder", "Metrics", "NOBODY", "SavedModule", "SecondMoments", "SparseAutoencoder", "TiedCrosscoder",
+    "Trainable", "Training", "TransformMatrix", "UntrainedFeatures", "copy_fve", "data_dictionary",
+    "data_point_dictionary", "evaluate", "firing_frequency", "fit_blocks", "least_squares", "moments", "optimise",
+    "procrustes", "project", "r2", "train", "train_many", "untrained_features",
 ]

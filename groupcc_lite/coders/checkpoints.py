@@ -23,6 +23,13 @@ class Checkpoint:
     `settings` are compared exactly when a run goes on, but for scales. A stream measures its scale on the device at
     hand, so there two runs agree if the scale is the same number, or the same multiple of what was measured
     (`settings["scale"]`). The saved one is then taken.
+
+    >>> import tempfile, torch
+    >>> from groupcc_lite.coders import Checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Checkpoint(folder, {"lr": 0.01}).write(7, [], {"w": torch.zeros(2)})
+    ...     Checkpoint(folder, {"lr": 0.01}).read()
+    (7, [], {'w': tensor([0., 0.])})
     """
 
     def __init__(self, folder: str | Path | None, settings: dict[str, Any]):
