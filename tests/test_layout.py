@@ -23,8 +23,9 @@ from repository import ROOT, wheel_of_the_checkout
 from bookmaker.project_facts import Project
 from groupcc_lite.base import EXTRAS
 
-PACKAGES = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "manifolds", "superposition",
-            "interop", "symmetry", "responses", "answers", "runs", "studies", "figures", "atlas", "analysis")
+PACKAGES = ("base", "groups", "actions", "stimuli", "models", "orbits", "coders", "distributed", "manifolds",
+            "superposition", "interop", "symmetry", "responses", "answers", "runs", "studies", "figures",
+            "atlas", "analysis")
 """The library's packages; one imports only from those before it. The front door, the command line and the book's tools
 come last, in this order."""
 ORDER = (*(f"groupcc_lite.{package}" for package in PACKAGES), "groupcc_lite", "groupcc_lite.__main__", "bookmaker")
