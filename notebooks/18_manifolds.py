@@ -732,8 +732,9 @@ _ = report.save()
 # ## The reference run
 #
 # Not made yet. The profile `inception` trains spheres in up to eight dimensions and autoencoders of the paper's layer
-# beside the planted problems. By the time that single steps take, it needs less than half an hour on one CPU core where the
-# orbits of {doc}`03_training` are there. The whole of it has not been timed.
+# beside the planted problems. It is meant to fit into half an hour on one CPU core where the orbits of {doc}`03_training` are
+# there: toys and planted problems take less than half of that by the time of single steps, best codes not counted. The
+# layer's part has not been timed, nor the whole.
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))
