@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,31 @@ def _channels(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
+def _train(options: argparse.Namespace) -> None:
+    from groupcc_lite.coders import GroupCrosscoder
+    from groupcc_lite.distributed import Processes, ShardedCrosscoder, joined, train_sharded
+    from groupcc_lite.orbits import OrbitStore
+
+    with joined(device=options.device, timeout=options.timeout) as world:
+        if not world.first:
+            logging.getLogger("groupcc_lite").setLevel(logging.ERROR)  # one of them says it
+        store = OrbitStore(options.store, check=options.check)
+        processes = Processes(world, store.group.order, options.group_processes)
+        coder = GroupCrosscoder(store.group, store.channels, options.latents, activation=options.activation,
+                                k=options.k, hidden=options.hidden, bandwidth=options.bandwidth, scale=store.scale,
+                                seed=options.seed)
+        sharded = ShardedCrosscoder(coder, processes)
+        del coder  # the whole of it is no longer needed
+        train_sharded(sharded, store, steps=options.steps, batch_size=options.batch_size, lr=options.lr,
+                      sparsity=options.sparsity, aux=options.aux, dead_after=options.dead_after, seed=options.seed,
+                      amp=options.amp, folder=options.out, checkpoint_every=options.checkpoint_every,
+                      log_every=options.log_every)
+        sharded.save(options.out)
+        if world.first:
+            say(f"The coder lies in {options.out}, trained by {processes.data.size} x {processes.group.size} "
+                "processes (data x group)")
+
+
 def _setting(text: str) -> tuple[str, Any]:
     """FIELD=VALUE as a profile's field and its value; ValueError for anything else."""
     name, equals, value = text.partition("=")
@@ -171,6 +197,7 @@ def verbs() -> Verbs:
     sub.add_argument("--still", metavar="FILE", help="a PNG as well, with before and after side by side")
     _analyse_options(top.add("analyse", _analyse, "find the symmetries of a layer of your network, and write a report",
                              top.profile, top.inputs))
+    _train_options(top.add("train", _train, "train a crosscoder on an orbit store, in one process or under torchrun"))
     sub = top.add("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
     sub.add_argument("--folder", help="where the weights go (default: tiny-inception or tiny-vit in the work folder, "
                      "never into the package)")
@@ -185,6 +212,33 @@ def verbs() -> Verbs:
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     return top
+
+
+def _train_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("store", metavar="STORE", help="folder of an orbit store, as OrbitStore wrote it")
+    sub.add_argument("--out", metavar="FOLDER", default="coder", help="where coder, checkpoint and metrics.jsonl go; "
+                     "the same command goes on from there (default: coder)")
+    sub.add_argument("--latents", type=int, required=True, help="size of the dictionary")
+    sub.add_argument("--activation", default="batchtopk", help="relu, topk, batchtopk or jumprelu (default: batchtopk)")
+    sub.add_argument("--k", type=int, help="latents that fire for a sample, with topk and batchtopk")
+    sub.add_argument("--sparsity", type=float, default=0.0, help="lambda, with relu and jumprelu")
+    sub.add_argument("--bandwidth", type=float, help="of the pseudo-gradients of jumprelu")
+    sub.add_argument("--hidden", type=int, help="width of a hidden layer of the encoder (default: none)")
+    sub.add_argument("--steps", type=int, required=True, help="training steps")
+    sub.add_argument("--batch-size", type=int, default=1024, help="orbits in a step, of all processes (default: 1024)")
+    sub.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: 0.001)")
+    sub.add_argument("--aux", type=float, default=1 / 32, help="weight of the auxiliary loss (default: 1/32)")
+    sub.add_argument("--dead-after", type=int, help="samples without firing after which a latent counts as dead")
+    sub.add_argument("--seed", type=int, default=0, help="default: 0")
+    sub.add_argument("--amp", action="store_true", help="products of matrices in bfloat16, where the device has it")
+    sub.add_argument("--checkpoint-every", type=int, default=200, metavar="STEPS", help="default: 200")
+    sub.add_argument("--log-every", type=int, default=10, metavar="STEPS", help="default: 10")
+    sub.add_argument("--device", help="cuda (NCCL between processes) or cpu (gloo); default: cuda where there is one")
+    sub.add_argument("--group-processes", type=int, metavar="P", help="how many processes share the blocks of the "
+                     "group; the others share batches (default: as many as divide both numbers)")
+    sub.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="how long a process waits for the "
+                     "others before all end (default: 600)")
+    sub.add_argument("--check", action="store_true", help="read the whole store first, against its checksums")
 
 
 def _analyse_options(sub: argparse.ArgumentParser) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -67,6 +70,7 @@ def joined(*, device: str | None = None, timeout: float = TIMEOUT) -> Iterator[W
     if not timeout > 0:
         raise ValueError(f"timeout is {timeout}; expected a positive number of seconds")
     store, rank, size = next(dist.rendezvous("env://", timeout=datetime.timedelta(seconds=timeout)))
+    before = _on_termination(_end_with_words)
     try:
         place = _device_of(default_device(device))
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo", rank=rank, world_size=size,
@@ -75,9 +79,24 @@ def joined(*, device: str | None = None, timeout: float = TIMEOUT) -> Iterator[W
         yield World(rank, size, place)
         dist.destroy_process_group()
     except BaseException:
+        _on_termination(signal.SIG_IGN)  # this process is ending already, and may have to say why
         if not _first_to_fail(store):
             raise SystemExit(1) from None
         raise
+    _on_termination(before)
+
+
+def _on_termination(handler: Any) -> Any:
+    """Handle SIGTERM so; what was done before. `torchrun` sends it to all others when a process has failed."""
+    if threading.current_thread() is not threading.main_thread():
+        return None  # only the main thread receives signals
+    return signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
+
+
+def _end_with_words(number: int, frame: Any) -> None:
+    raise ProcessLost(f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} was told to end: another one "
+                      "failed, or the machine is wanted for something else; the same command, with any number of "
+                      "processes, goes on from the last checkpoint")
 
 
 def _device_of(name: str) -> torch.device:

@@ -65,7 +65,8 @@ class GatheredCheckpoint(Checkpoint):
         dim = block_dim(key, len(part.get_shape()))
         if dim is None:
             return file.get_tensor(key)
-        return part[self.processes.blocks] if dim == 0 else part[:, self.processes.blocks]
+        own = part[self.processes.blocks] if dim == 0 else part[:, self.processes.blocks]
+        return own.contiguous()  # a slice of the whole is not, and fused Adam would take its moments in a wrong order
 
 
 def train_sharded(coder: ShardedCrosscoder, source: OrbitSource, *, progress: bool = True,

@@ -33,6 +33,9 @@ CASES: dict[str, dict[str, Any]] = {
     "batchtopk": dict(latents=24, activation="batchtopk", k=3),
     "jumprelu": dict(latents=24, activation="jumprelu", bandwidth=0.3),
 }
+COMMAND = ("--latents", "24", "--k", "3", "--batch-size", "32", "--dead-after", "96", "--device", "cpu", "--timeout",
+           "60", "--log-every", "1", "--checkpoint-every", "20")
+"""Settings of `groupcc train` but for where and how long."""
 SPARSITY = 0.02
 """Lambda of the activations that have one; large enough that latents die where they can be revived."""
 
