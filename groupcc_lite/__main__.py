@@ -28,6 +28,13 @@ def _profiles(options: argparse.Namespace) -> None:
 
 
 def _cost(options: argparse.Namespace) -> None:
+    if options.cluster:
+        from groupcc_lite.studies import cluster_table
+
+        table = cluster_table()
+        say("ImageNet-1k, |G| = 32, on H100s, computed on paper; help(groupcc_lite.studies.cluster_cost) says how:")
+        say_table([tuple(table[0]), *(tuple(_number(value) for value in row.values()) for row in table)])
+        return
     from groupcc_lite.studies import cost
 
     stages = cost(options.profile, images=options.images, progress=True)
@@ -185,8 +192,10 @@ def verbs() -> Verbs:
     """All verbs with their options."""
     top = Verbs("groupcc", "Group crosscoders: the symmetries of a network's features, and what a run costs.")
     top.add("profiles", _profiles, "list the profiles and every setting of each")
-    top.add("cost", _cost, "estimate time and disk of a profile before it starts", top.profile).add_argument(
-        "--images", metavar="FOLDER", help="photographs that the run would use")
+    sub = top.add("cost", _cost, "estimate time and disk of a profile before it starts", top.profile)
+    sub.add_argument("--images", metavar="FOLDER", help="photographs that the run would use")
+    sub.add_argument("--cluster", action="store_true", help="instead, a table on paper of large crosscoders on many "
+                     "GPUs")
     _atlas_options(top.add("atlas", _atlas, "make the feature atlas of a run, a page without a server", top.profile,
                            top.inputs))
     sub = top.add("moving", _moving, "show how a feature's relatives move into its pose, as an animated picture",

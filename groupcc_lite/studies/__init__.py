@@ -6,9 +6,13 @@ compares features by what they say and by what they write; `ManifoldStudy` train
 latents are counted, `layer_spending` the layer's; `SuperpositionStudy` trains toys with more features than dimensions
 and attacks them; `answer_studies` lists the studies of the answer key; `cost` says beforehand what all of a profile
 will take, and `run_cost` what one run takes.
+latents are counted, `layer_spending` the layer's; `answer_studies` lists the studies of the answer key; `cost`
+says beforehand what all of a profile will take, and `run_cost` what one run takes; `cluster_cost` computes on paper
+what a large crosscoder would take on many GPUs.
 """
 
 from groupcc_lite.studies.answer_plan import answer_studies
+from groupcc_lite.studies.cluster_cost import cluster_cost, cluster_table
 from groupcc_lite.studies.costs import cost, run_cost
 from groupcc_lite.studies.curve_findings import (
     EqualNumbers,
@@ -52,10 +56,10 @@ from groupcc_lite.studies.superposition_findings import (
 
 __all__ = [
     "AgainstExact", "AttackTurns", "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer",
-    "LayerMeasures", "LayerSpending", "LayerStudy", "LayerSuperposition", "LayerSymmetry", "ManifoldStudy", "Predicted",
-    "SAES", "SuperpositionStudy", "TRAINED_UNITS", "TakenApart", "ToyTable", "WEIGHTS", "against_exact",
-    "answer_studies", "at_equal_numbers", "attacks_turn", "bar_of_random_weights", "compare_responses", "cost",
-    "count_families", "double_neurons", "frequency_alpha", "layer_spending", "layer_superposition", "layer_symmetry",
-    "matched", "nearest_cosine", "predicted", "reads_what_it_writes", "run_cost", "strongest", "take_apart",
-    "three_versions", "turned_drawings",
+    "LayerMeasures", "LayerSpending", "LayerStudy", "LayerSuperposition", "LayerSymmetry", "ManifoldStudy",
+    "Predicted", "SAES", "SuperpositionStudy", "TRAINED_UNITS", "TakenApart", "ToyTable", "WEIGHTS", "against_exact",
+    "answer_studies", "at_equal_numbers", "attacks_turn", "bar_of_random_weights", "cluster_cost", "cluster_table",
+    "compare_responses", "cost", "count_families", "double_neurons", "frequency_alpha", "layer_spending",
+    "layer_superposition", "layer_symmetry", "matched", "nearest_cosine", "predicted", "reads_what_it_writes",
+    "run_cost", "strongest", "take_apart", "three_versions", "turned_drawings",
 ]
