@@ -12,7 +12,7 @@ what a large crosscoder would take on many GPUs.
 """
 
 from groupcc_lite.studies.answer_plan import answer_studies
-from groupcc_lite.studies.cluster_cost import cluster_cost, cluster_table
+from groupcc_lite.studies.cluster_costs import cluster_cost, cluster_table
 from groupcc_lite.studies.costs import cost, run_cost
 from groupcc_lite.studies.curve_findings import (
     EqualNumbers,

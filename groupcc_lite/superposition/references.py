@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 from safetensors.torch import load_file, save_file
 
 from groupcc_lite.base import atomic_path, read_json, sha256_of, write_json
-from groupcc_lite.models import TINY_WEIGHTS, load_tiny
-from groupcc_lite.models.tiny_training import evaluate_tiny
+from groupcc_lite.models import TINY_WEIGHTS, evaluate_tiny, load_tiny
 from groupcc_lite.superposition.robust import naming_under_attack, train_robust
 
 RADII = (0.25, 0.5, 1.0)
