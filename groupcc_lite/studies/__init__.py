@@ -12,7 +12,6 @@ what a large crosscoder would take on many GPUs.
 """
 
 from groupcc_lite.studies.answer_plan import answer_studies
-from groupcc_lite.studies.cluster_costs import cluster_cost, cluster_table
 from groupcc_lite.studies.costs import cost, run_cost
 from groupcc_lite.studies.curve_findings import (
     EqualNumbers,
@@ -35,6 +34,7 @@ from groupcc_lite.studies.manifold_findings import (
     layer_spending,
     nearest_cosine,
 )
+from groupcc_lite.studies.on_paper import cluster_cost, cluster_table
 from groupcc_lite.studies.response_findings import ByResponses, compare_responses, reads_what_it_writes
 from groupcc_lite.studies.robust_findings import (
     AttackTurns,

@@ -9,6 +9,7 @@ from many_processes import BATCH, CASES, CHANNELS, GROUP, STEPS, coder_of, orbit
 from groupcc_lite.coders import GroupCrosscoder, train
 from groupcc_lite.distributed import step_traffic
 
+pytestmark = pytest.mark.slow
 MESHES = [(2, 1), (2, 2), (4, 1), (4, 2), (4, 4)]
 """(processes, how many of them share the blocks); the others share batches."""
 
@@ -81,3 +82,11 @@ def test_what_a_step_sends_is_what_the_formula_says(left, mesh, case):
     assert len(found["traffic"]) == processes
     for sent in found["traffic"]:
         assert {tuple(key): value for key, value in sent} == expected
+
+
+def test_negative_control_whatever_is_left_out_is_seen(tmp_path, root):
+    done = torchrun(2, "tests/helpers/broken_together.py", str(tmp_path / "found.json"), root=root)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found.pop("nothing") < 1e-5
+    assert len(found) == 3 and all(distance > 1e-3 for distance in found.values()), found

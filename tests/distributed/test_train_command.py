@@ -16,6 +16,8 @@ from groupcc_lite import __main__ as cli
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.orbits import OrbitStore
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):

@@ -8,7 +8,7 @@ from typing import Any
 from groupcc_lite.distributed import step_traffic
 
 IMAGES, POINTS, ORDER, BATCH, K, AUX_K = 1_281_167, 10, 32, 1024, 64, 64
-"""ImageNet-1k's training images, points of each, |G|, orbits in a step, latents that fire, dead ones to revive."""
+"""ImageNet-1k's training images, points of each, |G|, orbits a step, latents that fire, dead ones that may revive."""
 SIZES = ((480, 4096), (2048, 16_384), (2048, 65_536))
 """(channels, latents)."""
 GPUS = (1, 8, 64)
