@@ -112,7 +112,7 @@ def _analyse(options: argparse.Namespace) -> None:
         raise ValueError(f"{', '.join(twice)} is given twice, by an option and by --set; give it once")
     get_profile(options.profile, **settings)  # refuses what is no field of a profile
     check_report(options.out)
-    if options.network is not None or options.input_size or options.mean or options.std:
+    if any((options.network, options.input_size, options.mean, options.std, options.channels)):
         model = _own_network(options, given)
         run = Run(options.profile, options.seed, images=options.images, model=model, **given, **settings)
     else:
@@ -125,6 +125,8 @@ def _analyse(options: argparse.Namespace) -> None:
     stages = run_cost(run)
     if options.dictionary is not None:
         del stages["crosscoder"]  # nothing is trained
+    if options.no_atlas:
+        del stages["atlas"]
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
@@ -135,16 +137,20 @@ def _own_network(options: argparse.Namespace, given: dict[str, Any]) -> Any:
     from groupcc_lite.models import model_from_file
 
     if options.network is None:
-        raise ValueError("--input-size, --mean and --std are for --network; a known model has its own")
+        raise ValueError("--input-size, --mean, --std and --channels are for --network; a known model has its own")
     if given.pop("model", None) is not None:
         raise ValueError("--model and --network are both given; give one of them")
     return model_from_file(options.network, given.pop("layer", None), weights=options.weights,
-                           input_size=options.input_size, mean=options.mean, std=options.std)
+                           input_size=options.input_size, mean=options.mean, std=options.std,
+                           channels=options.channels)
 
 
 def _channels(text: str) -> tuple[float, ...]:
     """Numbers with commas between them."""
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0.5,0.5,0.5") from None
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -260,6 +266,8 @@ def _analyse_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--mean", type=_channels, metavar="R,G,B", help="what your network's images were normalised with, "
                      "for images from 0 to 1 (default: not normalised)")
     sub.add_argument("--std", type=_channels, metavar="R,G,B", help="as --mean")
+    sub.add_argument("--channels", type=int, metavar="N", help="channels of the images that your network takes "
+                     "(default: as many as --mean has numbers, or 3); 1 for grey images")
     sub.add_argument("--group", help="C_n or D_n (default: the profile's)")
     sub.add_argument("--dictionary", metavar="PATH", help="a sparse autoencoder of that layer instead of training, as "
                      "SAELens, sparsify, dictionary_learning, overcomplete or this library saved it")

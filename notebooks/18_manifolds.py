@@ -731,10 +731,8 @@ _ = report.save()
 # %% [markdown]
 # ## The reference run
 #
-# Not made yet. The profile `inception` trains spheres in up to eight dimensions and autoencoders of the paper's layer
-# beside the planted problems. It is meant to fit into half an hour on one CPU core where the orbits of {doc}`03_training` are
-# there: toys and planted problems take less than half of that by the time of single steps, best codes not counted. The
-# layer's part has not been timed, nor the whole.
+# Not made yet. The profile `inception` trains spheres in up to eight dimensions, more planted problems, and autoencoders
+# of the paper's layer. How long that takes was not timed.
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))

@@ -12,6 +12,7 @@ import pickle
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -77,13 +78,41 @@ def existing_file(weights: str | Path, what: str) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a .pth file that holds nothing but tensors."""
+    """The tensors of a safetensors file, or of a .pth file that holds nothing but tensors, alone or in a checkpoint.
+
+    Of a checkpoint, the state dict under one of the usual names; `module.` before all names, which data-parallel
+    training leaves, is dropped.
+    """
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as weights ({error}); it may be cut short: fetch it again") from error
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu",
+                                                                                 weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise ValueError(f"{path} holds a whole module, which would run code as it is opened; save only its "
+                             "weights: torch.save(network.state_dict(), file)") from error
+        raise _unreadable(path, error) from error
+    except (SafetensorError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return _state_dict(found, path)
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return ValueError(f"{path} cannot be read as weights ({first}); it may be cut short: fetch it again")
+
+
+def _state_dict(found: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict itself, taken out of what it was saved in."""
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            log.info("%s: the state dict lies under %r", path, name)
+            found = found[name]
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ValueError(f"{path} holds no state dict but a {type(found).__name__}; save one: "
+                         "torch.save(network.state_dict(), file)")
+    if found and all(name.startswith("module.") for name in found):
+        return {name.removeprefix("module."): value for name, value in found.items()}
+    return found
 
 
 def load_state(network: nn.Module, path: Path) -> nn.Module:

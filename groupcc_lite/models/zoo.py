@@ -11,8 +11,10 @@ import copy
 import logging
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,17 +138,18 @@ def wrap_model(module: nn.Module, layer: str | nn.Module, *, input_size: int, me
 
 
 def model_from_file(source: str, layer: str | None = None, *, weights: str | Path | None = None,
-                    input_size: int | None = None, mean: Numbers | None = None,
-                    std: Numbers | None = None) -> BaseModel:
+                    input_size: int | None = None, mean: Numbers | None = None, std: Numbers | None = None,
+                    channels: int | None = None) -> BaseModel:
     """Your own network as a base model, from `FILE.py:NAME`: a Python file, and what in it makes the network.
 
     NAME is a function or class that takes no arguments, or the network itself. A `torch.nn.Module` is wrapped as by
-    `wrap_model`, so `layer` and `input_size` are needed, and `mean` and `std` if it was trained on normalised images.
-    A function may also return a `BaseModel`, if something else is to be said; then nothing of this is given again.
-    `weights` is a file with the network's state dict (safetensors, or what `torch.save(network.state_dict(), ...)`
-    wrote), or "random" to draw all anew, as a control. Random weights that the function draws are those of seed 0. The
-    file is run, with its folder on Python's path, as Python itself would run it: take only files that you trust.
-    ValueError for a file or name that is not there, for one that makes no network, and as for `wrap_model`.
+    `wrap_model`, so `layer` and `input_size` are needed, `mean` and `std` if it was trained on normalised images,
+    `channels` if these are not three. A function may also return a `BaseModel`, if something else is to be said; then
+    nothing of this is given again. `weights` is a file with the network's state dict (safetensors, or what
+    `torch.save(network.state_dict(), ...)` wrote), or "random" to draw all anew, as a control. Random weights that the
+    function draws are those of seed 0. The file is run, with its folder on Python's path, as Python itself would run
+    it: take only files that you trust. ValueError for a file or name that is not there, for one that makes no network,
+    and as for `wrap_model`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -157,7 +160,7 @@ def model_from_file(source: str, layer: str | None = None, *, weights: str | Pat
     """
     made = _made_by(source)
     if isinstance(made, BaseModel):
-        given = dict(layer=layer, weights=weights, input_size=input_size, mean=mean, std=std)
+        given = dict(layer=layer, weights=weights, input_size=input_size, mean=mean, std=std, channels=channels)
         if twice := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{source} makes a BaseModel, which has its {', '.join(twice)} already; say it there")
         return made
@@ -168,7 +171,7 @@ def model_from_file(source: str, layer: str | None = None, *, weights: str | Pat
     if layer is None or input_size is None:
         raise ValueError(f"{source} makes a module, so its layer and input_size have to be said. Its layers: "
                          f"{', '.join(name for name, _ in made.named_modules() if name)}")
-    model = wrap_model(made.eval(), layer, input_size=input_size, mean=mean, std=std)
+    model = wrap_model(made.eval(), layer, input_size=input_size, mean=mean, std=std, channels=channels)
     return reinitialised(model) if weights == "random" else model
 
 
@@ -180,16 +183,32 @@ def _made_by(source: str) -> object:
         raise ValueError(f"network is {source!r}; expected FILE.py:NAME, such as my_network.py:build")
     if not file.is_file():
         raise ValueError(f"network is {source!r}, and there is no file {path}")
-    sys.path.insert(0, str(file.resolve().parent))  # it may import its neighbours
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        known = _names_in(file)
+        if name not in known:
+            public = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
+            raise ValueError(f"{path} has no {name}; {near_matches(name, public)}it has {', '.join(public)}")
+        found = known[name]
+        if not callable(found) or isinstance(found, nn.Module):
+            return found
+        try:
+            return found()
+        except Exception as error:
+            raise ValueError(f"{name}() of {path} fails: {type(error).__name__}: {error}. It is called without "
+                             f"arguments; if {name} needs some, write a function that gives them") from error
+
+
+def _names_in(file: Path) -> dict[str, Any]:
+    """What a Python file defines; it may import its neighbours. ValueError, with the line, where it does not run."""
+    sys.path.insert(0, str(file.resolve().parent))
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            known = runpy.run_path(str(file), run_name=file.stem)
-            if name not in known:
-                public = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
-                raise ValueError(f"{path} has no {name}; {near_matches(name, public)}it has {', '.join(public)}")
-            found = known[name]
-            return found() if callable(found) and not isinstance(found, nn.Module) else found
+        return runpy.run_path(str(file), run_name=file.stem)
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+                 if Path(frame.filename).name == file.name]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else "?")
+        raise ValueError(f"{file} does not run: {type(error).__name__} in line {line}: {error}") from error
     finally:
         sys.path.pop(0)
 

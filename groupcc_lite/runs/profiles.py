@@ -535,6 +535,8 @@ def _changed(profile: Any, known: dict[str, Any], kind: type, changes: dict[str,
                          f"fields are {', '.join(sorted(fields))}")
     for name, value in changes.items():
         was = getattr(profile, name)
-        if type(was) is int and isinstance(value, float):
+        if type(was) is int and isinstance(value, float | str):
             raise ValueError(f"{name} is {value!r}; expected a whole number, such as {was}")
+        if type(was) is float and isinstance(value, str):
+            raise ValueError(f"{name} is {value!r}; expected a number, such as {was}")
     return dataclasses.replace(profile, **changes)

@@ -82,6 +82,15 @@ def checked():
     return wrap_model(build(), "1", input_size=40, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
+def grey():
+    return nn.Sequential(nn.Conv2d(1, 8, 5), nn.ReLU())
+
+
+class Sized(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+
+
 number = 3
 """
 
@@ -124,6 +133,7 @@ def test_a_file_makes_the_same_network_each_time_and_takes_its_weights(own_netwo
     ("build", dict(layer="4"), "its layer and input_size have to be said. Its layers: 0, 1, 2"),
     ("bild", {}, "has no bild; did you mean 'build'"),
     ("number", {}, "makes a int; expected a torch.nn.Module"),
+    ("Sized", {}, "It is called without arguments; if Sized needs some, write a function that gives them"),
     ("checked", dict(layer="1", mean=(0.0,) * 3), "makes a BaseModel, which has its layer, mean already"),
     ("build", dict(layer="4", input_size=64, weights="nowhere.pth"), "no such file; expected a file with the state")])
 def test_a_file_without_a_network_is_said(own_network, name, given, message):
@@ -131,7 +141,42 @@ def test_a_file_without_a_network_is_said(own_network, name, given, message):
         model_from_file(f"{own_network}:{name}", **given)
 
 
+def test_a_grey_network_takes_one_channel(own_network):
+    model = model_from_file(f"{own_network}:grey", "1", input_size=33, channels=1)
+    assert model.input_channels == 1
+
+
+@pytest.mark.parametrize("text, message", [
+    ("def build(:\n    pass\n", "does not run: SyntaxError in line 1"),
+    ("x = 1\nraise RuntimeError('no GPU')\n", "does not run: RuntimeError in line 2: no GPU"),
+    ("import nowhere_to_be_found\n", "does not run: ModuleNotFoundError in line 1")])
+def test_a_file_that_does_not_run_is_said_in_one_line(text, message, tmp_path):
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model_from_file(f"{tmp_path / 'broken.py'}:build", "1", input_size=33)
+
+
+def test_checkpoints_of_the_usual_kinds_are_read_and_others_named(own_network, tmp_path):
+    def read(saved):
+        torch.save(saved, tmp_path / "saved.pth")
+        return model_from_file(f"{own_network}:build", "4", input_size=64, weights=tmp_path / "saved.pth").fingerprint
+
+    network = model_from_file(f"{own_network}:build", "4", input_size=64).network
+    state = {name: 2 * value for name, value in network.state_dict().items()}
+    plain = read(state)
+    assert read({"state_dict": state, "epoch": 3}) == read({"model": state}) == plain
+    assert read({f"module.{name}": value for name, value in state.items()}) == plain
+    with pytest.raises(ValueError, match="holds no state dict but a list"):
+        read([1, 2])
+    with pytest.raises(ValueError, match="holds a whole module.*save only its weights"):
+        read(torch.nn.Linear(2, 2))
+    (tmp_path / "saved.pth").write_text("hello")
+    with pytest.raises(ValueError, match="cannot be read as weights"):
+        model_from_file(f"{own_network}:build", "4", input_size=64, weights=tmp_path / "saved.pth")
+
+
 @pytest.mark.parametrize("arguments, message", [
+    (["--set", "latents=abc"], "latents is 'abc'; expected a whole number"),
     (["--network", "mine.pth"], "expected FILE.py:NAME"),
     (["--network", "nowhere.py:build"], "there is no file nowhere.py"),
     (["--network", "nowhere.py:build", "--model", "googlenet"], "give one of them"),
