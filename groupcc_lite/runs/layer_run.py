@@ -598,9 +598,13 @@ class Run:
     def report(self, chapter: str) -> Report:
         """An empty report for a chapter, with this run's provenance."""
         images = self.all_images
+        settings, prepared = dataclasses.asdict(self.profile), self.model.preprocess
+        if self._model is not None:  # what the profile says of a network and its images does not hold here
+            settings = {key: value for key, value in settings.items() if key not in ("model", "layer", "summary")}
+            settings |= dict(input_size=self.model.input_size, mean=list(prepared.mean), std=list(prepared.std))
         facts = dict(seed=self.seed, group=self.group.name, model=self.model.name, layer=self.model.layer,
                      model_fingerprint=self.model.fingerprint, images=len(images),
-                     images_sha256=images.fingerprint, settings=dataclasses.asdict(self.profile))
+                     images_sha256=images.fingerprint, settings=settings)
         names = images.names if isinstance(images, PhotoFolder) and len(images) <= NAMED_IMAGES else ()
         return Report(self.work / "reports" / self.profile.name, chapter, self.profile.name, image_names=names, **facts)
 
