@@ -157,7 +157,7 @@ def numbers(run: Run, found: Analysis) -> list[tuple[str, str, str]]:
         ("linear ceiling", f"{found.ceiling[1:].mean():.3f}", "of the variance of the other blocks, by the best linear "
          f"map from the first; {found.ceiling_seen[1:].mean():.3f} on images it was fitted on"),
         ("copy", f"{found.copied[1:].mean():.3f}", "the same if the first block is copied into the others"),
-        ("crosscoder", f"{m.fve_per_block[1:].mean():.3f}", "of the other blocks' variance, to compare with the two above; "
+        ("crosscoder", f"{m.fve_per_block[1:].mean():.3f}", "of the other blocks' variance, as the two above; "
          f"{m.fve:.3f} of all blocks, {seen.fve:.3f} on seen images"),
         ("L0", f"{m.l0:.1f}", f"latents active at a time, of {found.coder.latents:,}"),
         ("living features", f"{total:,}", f"fire on held-out images; {100 * m.dead:.0f} % of the latents never do"),

@@ -222,8 +222,8 @@ def nearest_cosine(D: Float[Tensor, "m d"]) -> float:
     """Mean over dictionary vectors of the cosine with the nearest other one: near 1 for tiles of a manifold.
 
     >>> angles = torch.arange(12) * (2 * torch.pi / 12)
-    >>> round(nearest_cosine(torch.stack([angles.cos(), angles.sin()], dim=1)), 4) == round(3**0.5 / 2, 4)
-    True
+    >>> round(nearest_cosine(torch.stack([angles.cos(), angles.sin()], dim=1)), 3)  # that of 30 degrees
+    0.866
     """
     unit = torch.nn.functional.normalize(D, dim=1)
     return float(nearest_relative(unit @ unit.T).mean())

@@ -163,12 +163,15 @@ def test_every_refusal_on_the_page_is_one_of_the_library(photographs, tmp_path, 
 
     monkeypatch.setattr(torchvision.models, "get_model", refuse)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.py").write_text("nothing that runs")
     deep = zoo.wrap_model(torchvision.models.resnet18(weights=None), "layer3", input_size=128)
     pooled = torchvision.models.resnet18(weights=None)
     refusals = {
         "is not a folder": lambda: Run("book", images="nowhere").source(),
         "no usable image": lambda: Run("book", images="empty").source(),
         "unknown layer": lambda: truncate(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "layer2", input_size=8),
+        "does not run`, `It is called without arguments": lambda: zoo.model_from_file("broken.py:build"),
+        "does not fit`, `cannot be read as weights": lambda: load_model("tiny-inception", weights="broken.py"),
         "gives one vector for the whole image": lambda: zoo.wrap_model(pooled.eval(), "fc", input_size=64),
         "the geometry is nominal": lambda: Run("book", model=zoo.load_model(
             "timm/vit_tiny_patch16_224/blocks.1", weights="random", input_size=96), images="photographs").orbits(),
