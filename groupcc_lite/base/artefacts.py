@@ -19,8 +19,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +130,13 @@ class Cache:
         finally:
             if makers := _makers():
                 makers[-1] += time.perf_counter() - began
+
+    @contextmanager
+    def held(self, artefact: Artefact) -> Iterator[None]:
+        """Hold an artefact's lock, for whoever mends what is there already: others wait."""
+        with locked(self.folder(artefact).with_name(f"{self.folder(artefact).name}.lock"),
+                    f"{artefact.kind} {artefact.name}"):
+            yield
 
     def _made(self, artefact: Artefact, folder: Path, make: Callable[[Path], object], scratch: tuple[str, ...]) -> Path:
         lock = folder.with_name(f"{folder.name}.lock")

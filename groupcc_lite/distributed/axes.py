@@ -136,8 +136,8 @@ class Processes:
             return
         yield here.cpu()
         for rank in range(1, self.group.size):
+            received = torch.empty_like(here)
             with _named_errors():
-                received = torch.empty_like(here)
                 dist.recv(received, src=rank)
             yield received.cpu()
 
@@ -160,6 +160,8 @@ def _named_errors() -> Iterator[None]:
     """Whatever goes wrong between processes, said in our words."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise  # that is its own
     except RuntimeError as error:
         raise ProcessLost(f"process {dist.get_rank()} of {dist.get_world_size()} lost the others: one of them ended or "
                           f"cannot be reached ({_last_words(error)}); the same command, with any number of processes, "
@@ -168,4 +170,4 @@ def _named_errors() -> Iterator[None]:
 
 def _last_words(error: Exception) -> str:
     """What an engine said, on one line and without the place in its source."""
-    return str(error).strip().splitlines()[0].rpartition("] ")[2][:200]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rpartition("] ")[2][:200]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groupcc_lite.base import digest
 from groupcc_lite.coders import Checkpoint, train
 from groupcc_lite.distributed.axes import Processes
 from groupcc_lite.distributed.sharded_coder import ShardedCrosscoder, block_dim, in_one
@@ -58,7 +59,16 @@ class GatheredCheckpoint(Checkpoint):
     def read(self) -> tuple[int, list[Row], dict[str, Tensor]]:
         """As `Checkpoint.read`, with this process's blocks."""
         self._kept, rows, tensors = super().read()
+        if self.folder is not None:
+            self._check_alike()
         return self._kept, rows, tensors
+
+    def _check_alike(self) -> None:
+        """ValueError where a process read another checkpoint, or another store, than rank 0: shapes would still fit."""
+        facts = torch.tensor([[self._kept, int(digest(self.settings)[:12], 16)]], device=self.processes.world.device)
+        if (self.processes.whole.gathered(facts) != facts).any():
+            raise ValueError(f"process {self.processes.world.rank} does not see the checkpoint, settings and store of "
+                             f"the others; every machine must see the same store and {self.folder}")
 
     def _part(self, file: Any, key: str) -> Tensor:
         part = file.get_slice(key)

@@ -6,6 +6,7 @@ epoch, position), which is what makes an interrupted training resume exactly.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -30,6 +31,7 @@ from groupcc_lite.stimuli import ImageSource, load_ahead
 STORE_FORMAT = 2
 NAMES = ("model", "group", "names")
 """What a store notes for people. It decides no number, so orbits under another name are the same orbits."""
+_OPENING = threading.Lock()
 OPEN_SHARDS = 128
 """How many files are kept open: systems allow a process 256 to 1,024 files, and others want some of them."""
 SHARD_BYTES = 2**26
@@ -213,13 +215,14 @@ class OrbitStore(StoredOrbits):
 
     def _file(self, number: int) -> np.ndarray:
         """The file's rows, opened if they are not; those that were used last stay open."""
-        if number in self._open:
-            self._open.move_to_end(number)
-        else:
-            while len(self._open) >= OPEN_SHARDS:
-                self._open.popitem(last=False)  # NumPy closes a map that nobody holds
-            self._open[number] = np.load(self._files[number][1], mmap_mode="r")
-        return self._open[number]
+        with _OPENING:  # batches are gathered by a thread of their own
+            if number in self._open:
+                self._open.move_to_end(number)
+            else:
+                while len(self._open) >= OPEN_SHARDS:
+                    self._open.popitem(last=False)  # NumPy closes a map that nobody holds
+                self._open[number] = np.load(self._files[number][1], mmap_mode="r")
+            return self._open[number]
 
     @cached_property
     def row_squares(self) -> Float[np.ndarray, "n g"]:

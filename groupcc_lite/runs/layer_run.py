@@ -363,7 +363,8 @@ class Run:
 
             whole = self.cache.has(artefact)
             folder = self.cache.get(artefact, extract)
-            self._stores[artefact.key] = extract(folder) if whole else OrbitStore(folder)
+            with self.cache.held(artefact):
+                self._stores[artefact.key] = extract(folder) if whole else OrbitStore(folder)
         return self._stores[artefact.key]
 
     def stored_source(self, part: str) -> ImageSource:

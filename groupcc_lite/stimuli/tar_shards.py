@@ -224,7 +224,9 @@ def _scanned(folder: Path, shard: str) -> list[_Member]:
     path = folder / shard
     try:
         with tarfile.open(path, "r:", tarinfo=_Header) as tar:
-            return [_Member(shard, member.name, member.offset_data, member.size) for member in _images_of(tar)]
+            # A name that comes twice is the last of them, as it is where the file is unpacked.
+            return list({member.name: _Member(shard, member.name, member.offset_data, member.size)
+                         for member in _images_of(tar)}.values())
     except (tarfile.TarError, OSError) as error:
         raise ValueError(f"{path} is damaged, or no plain tar file ({error}); copy it again, unpack it if it is "
                          "compressed, or remove it") from error

@@ -7,7 +7,7 @@ import torch
 from many_processes import BATCH, CASES, CHANNELS, GROUP, STEPS, coder_of, orbits, torchrun, training
 
 from groupcc_lite.coders import GroupCrosscoder, train
-from groupcc_lite.distributed import step_traffic
+from groupcc_lite.distributed import GatheredCheckpoint, Processes, joined, step_traffic
 
 pytestmark = pytest.mark.slow
 MESHES = [(2, 1), (2, 2), (4, 1), (4, 2), (4, 4)]
@@ -90,3 +90,12 @@ def test_negative_control_whatever_is_left_out_is_seen(tmp_path, root):
     found = json.loads((tmp_path / "found.json").read_text())
     assert found.pop("nothing") < 1e-5
     assert len(found) == 3 and all(distance > 1e-3 for distance in found.values()), found
+
+
+def test_processes_that_see_other_checkpoints_do_not_mix_them(tmp_path, monkeypatch):
+    with joined(device="cpu") as world:
+        checkpoint = GatheredCheckpoint(tmp_path, {"steps": 3}, processes=Processes(world, order=8))
+        assert checkpoint.read()[0] == 0
+        monkeypatch.setattr(type(checkpoint.processes.whole), "gathered", lambda self, t: torch.cat([t, t + 1]))
+        with pytest.raises(ValueError, match="does not see the checkpoint, settings and store of the others"):
+            checkpoint.read()

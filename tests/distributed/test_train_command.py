@@ -69,14 +69,18 @@ def test_any_number_of_processes_goes_on_from_a_checkpoint(store, tmp_path, root
     """Two processes are killed on the way, one alone and then four go on; the coder is that of one undisturbed."""
     out, steps = tmp_path / "coder", 60
     straight, coder = train_alone(store, tmp_path / "straight", steps)
+    kept: list[str] = []
     for processes, until in ((2, 25), (1, 45)):
         killed = torchrun(processes, "tests/helpers/killed_training.py", str(store), str(out), str(steps), str(until),
                           root=root)
         assert killed.returncode != 0 and (out / "checkpoint.safetensors").is_file(), killed.stderr[-2000:]
+        kept.append((out / "metrics.jsonl").read_text())
     done = torchrun(4, "-m", "groupcc_lite", "train", str(store), "--out", str(out), "--steps", str(steps), *COMMAND,
                     root=root)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == [f"The coder lies in {out}, trained by 1 x 4 processes (data x group)"]
+    # Rows have their seconds: who begins anew writes others.
+    assert kept[0] and kept[1].startswith(kept[0]) and (out / "metrics.jsonl").read_text().startswith(kept[1])
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [row["step"] for row in straight]
     for ours, theirs in zip(straight, rows, strict=True):
