@@ -86,6 +86,7 @@ def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, 
                    ) -> dict[str, Float[Tensor, "b 3 96 96"]]:
     """The same held-out drawings clean, attacked for this network, and with noise of the norms that the attack used.
 
+    >>> from groupcc_lite.models import load_tiny
     >>> found = three_versions(load_tiny(), 0.5, drawings=4)
     >>> [round(float((found[name] - found["clean"]).flatten(1).norm(dim=1).max()), 1) for name in found]
     [0.0, 0.5, 0.5]
@@ -165,6 +166,7 @@ def attacks_turn(network: torch.nn.Module, eps: float, *, drawings: int = 32, se
     Questions are turned with their drawing, and each is asked at the cell nearest to it. Of e the cosine is 1, since
     the same attack is made twice. Other starts of the attack would be another question.
 
+    >>> from groupcc_lite.models import load_tiny
     >>> found = attacks_turn(load_tiny(), 0.5, drawings=4)
     >>> round(float(found.own[0]), 3), bool(found.own[1:].mean() > found.random[1:].abs().mean())
     (1.0, True)

@@ -128,4 +128,4 @@ def _written(folder: Path, network: RobustNetwork, record: dict[str, Any], train
                                         **{key: round(value, 4) for key, value in under.items()}}}
     del record["orientation_tuning"]
     write_json(path.with_suffix(".json"), record)
-    return record
+    return read_json(path.with_suffix(".json"))

@@ -49,7 +49,8 @@ def test_training_makes_the_same_file_again_and_keeps_what_is_there(tmp_path):
     assert len({one["sha256"] for one in first}) == 3
     assert trained_networks(tmp_path / "a") == tuple(n for n in REFERENCES if n in chosen)
     when = reference_weights(chosen[0], tmp_path / "a").stat().st_mtime_ns
-    assert train_references(tmp_path / "a", chosen, **QUICK) == first
+    # As text, for a class that no drawing asks for has the accuracy NaN.
+    assert json.dumps(train_references(tmp_path / "a", chosen, **QUICK)) == json.dumps(first)
     assert reference_weights(chosen[0], tmp_path / "a").stat().st_mtime_ns == when
     with pytest.raises(ValueError, match="trained with"):
         train_references(tmp_path / "a", chosen, steps=3, batch_size=4)
