@@ -134,9 +134,11 @@ class Cache:
     @contextmanager
     def held(self, artefact: Artefact) -> Iterator[None]:
         """Hold an artefact's lock, for whoever mends what is there already: others wait."""
-        with locked(self.folder(artefact).with_name(f"{self.folder(artefact).name}.lock"),
-                    f"{artefact.kind} {artefact.name}"):
+        lock = self.folder(artefact).with_name(f"{self.folder(artefact).name}.lock")
+        with locked(lock, f"{artefact.kind} {artefact.name}"):
             yield
+            with suppress(OSError):  # as after making
+                lock.unlink()
 
     def _made(self, artefact: Artefact, folder: Path, make: Callable[[Path], object], scratch: tuple[str, ...]) -> Path:
         lock = folder.with_name(f"{folder.name}.lock")

@@ -363,8 +363,11 @@ class Run:
 
             whole = self.cache.has(artefact)
             folder = self.cache.get(artefact, extract)
+            if not whole:
+                self._stores[artefact.key] = OrbitStore(folder)
+                return self._stores[artefact.key]
             with self.cache.held(artefact):
-                self._stores[artefact.key] = extract(folder) if whole else OrbitStore(folder)
+                self._stores[artefact.key] = extract(folder)
         return self._stores[artefact.key]
 
     def stored_source(self, part: str) -> ImageSource:
