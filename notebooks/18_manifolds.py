@@ -149,11 +149,12 @@ with figures.house_style():
     report.figure("tiled", fig)
 
 # %% [markdown]
-# They tile the circle. How evenly says the largest angle between neighbours, in units of $360^\circ / n$: it is 1 for equal
-# spacing. The last column has what one in twenty dictionaries of random directions stays below.
+# They tile the circle. How evenly says the largest angle between neighbours, in units of $360^\circ / n$: it is 1 for
+# equal spacing. The last column has what one in twenty dictionaries of random directions stays below.
 #
 # How good is the tiling? Three losses are compared. First, that of the trained autoencoder. Second, the least that *one
-# layer* with a ReLU can reach on equal angles, $f_i = a\,\mathrm{ReLU}(d_i \cdot x - c)$ with the best gain $a$ and threshold
+# layer* with a ReLU can reach on equal angles, $f_i = a\,\mathrm{ReLU}(d_i \cdot x - c)$ with the best gain $a$ and
+# threshold
 # $c$ (`circle_one_layer`). Third, the least that any encoder could reach:
 #
 # ```{prf:definition} Amortisation gap
@@ -200,10 +201,10 @@ display(Markdown("\n".join(rows)))
 
 # %% [markdown]
 # In the book's run four latents reach the optimum: on four directions one layer can realise the best codes. With more it
-# cannot. Compare 8 latents with 24. The best codes gain 0.008 by the step. With 24 latents the best that one layer can do is
-# 0.003 above the best codes, and training ends less than 0.0015 above that. So **a third of what finer tiling could gain is
-# out of reach for one layer**, and training longer does not bring it back. No dictionary here has a gap that one random
-# dictionary in twenty would have.
+# cannot. Compare 8 latents with 24. The best codes gain 0.008 by the step. With 24 latents the best that one layer can
+# do is 0.003 above the best codes, and training ends less than 0.0015 above that. So **a third of what finer tiling
+# could gain is out of reach for one layer of equal latents**, and training longer does not bring it back. No dictionary
+# here has a gap that one random dictionary in twenty would have.
 
 # %% [markdown]
 # ## Spheres, hollow and not
@@ -294,11 +295,11 @@ for d, curve in varied.items():
           f"codes {cells[1]}; hollow, encoder {cells[-1]}")
 
 # %% [markdown]
-# In the book's run best codes on the circle fall with a slope near -2. One layer on equal angles falls with -1.3: a narrow tile
-# needs a high threshold, and a high threshold costs either reconstruction or a large gain. Training reaches about -0.8 and
-# ends above the crosses for many latents, so part of its distance from the best codes is training, not one layer. On $S^4$
-# both have a slope between -0.5 and -0.8 and 64 latents are too few to tell them apart: a sphere is spanned by 10, so the
-# sizes where it is tiled have just begun.
+# In the book's run best codes on the circle fall with a slope near -2. One layer on equal angles falls with -1.3: a
+# narrow tile needs a high threshold, and a high threshold costs either reconstruction or a large gain. Training reaches
+# about -0.8 and ends above the crosses for many latents, so part of its distance from the best codes is training, not
+# one layer. On $S^4$ both have a slope between -0.5 and -0.8 and 64 latents are too few to tell them apart: a sphere is
+# spanned by 10, so the sizes where it is tiled have just begun.
 #
 # With radial variation trained encoders stop: from $2d$ latents on they gain little, where the best codes of the same
 # dictionaries go on. A threshold that silences a fine tile at one radius is wrong at another one. The plateau belongs to
@@ -312,8 +313,8 @@ for d, curve in varied.items():
 # ```{prf:definition} Capacity allocation
 # :label: def-allocation
 #
-# Feature $i$ occurs with probability $p_i$ and leaves the loss $L_i(n)$ when $n$ latents are spent on it, $L_i(0) = 1$. An
-# **allocation** of $N$ latents chooses $n_i$ with $\sum_i n_i = N$; the best one has the smallest
+# Feature $i$ occurs with probability $p_i$ and leaves the loss $L_i(n)$ when $n$ latents are spent on it, $L_i(0) = 1$.
+# An **allocation** of $N$ latents chooses $n_i$ with $\sum_i n_i = N$; the best one has the smallest
 # $L(N) = \sum_i p_i L_i(n_i)$. It **discovers** $D(N)$ features, those with $n_i \ge 1$.
 # ```
 #
@@ -424,12 +425,13 @@ figures.feature_stack(frames, labels, alts, description="latents", start=-1,
 # %% [markdown]
 # ## What trained autoencoders do
 #
-# So plant features and train. They lie in orthogonal subspaces; every other one is a sphere, the others are directions, and
-# the frequencies fall with $\alpha = 1$. There are four latents for each feature. Three problems differ in the spheres:
+# So plant features and train. They lie in orthogonal subspaces; every other one is a sphere, the others are directions,
+# and the frequencies fall with $\alpha = 1$. There are four latents for each feature. Three problems differ in the
+# spheres:
 #
 # - **circles**, hollow, $d = 2$;
-# - **hollow spheres**, $d = 5$, which are larger in two ways: it takes $2d = 10$ latents to *span* one, a plus and a minus
-#   for each axis, and beyond these there is more to tile;
+# - **hollow spheres**, $d = 5$, which are larger in two ways: it takes $2d = 10$ latents to *span* one, a plus and a
+# minus   for each axis, and beyond these there is more to tile;
 # - **spheres with varied radii**, $d = 5$, the control: they need as many latents to be spanned, but as we saw trained
 #   encoders gain little by tiling them.
 #
@@ -472,9 +474,9 @@ report.number("planted", settings.features, note="planted features")
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# The second table has the prediction of {prf:ref}`thm-greedy`, for the losses that training reached on one sphere alone: it
-# knows nothing of training on many features, but it does know what training makes of one. Two dictionaries that nobody
-# trained are the nulls: random directions, and as many data points.
+# The second table has the prediction of {prf:ref}`thm-greedy`, for the losses that training reached on one sphere
+# alone: it knows nothing of training on many features, but it does know what training makes of one. Two dictionaries
+# that nobody trained are the nulls: random directions, and as many data points.
 
 # %% tags=["hide-input"]
 rows = ["| other features | latents | found | predicted | data points | random | "
@@ -558,17 +560,17 @@ for key, what, counted in (
 # In the book's run all directions are found but for single seeds, and what differs are the spheres. Beside circles nearly
 # all features are found, beside hollow spheres in five dimensions seven tenths. From the first two rows one might say
 # that tiling costs a quarter of all features. The control says otherwise: with varied radii, where there is little to
-# gain by tiling, four fifths are found. So two thirds of the difference are due to dimension, and **tiling costs 3 features
-# of 32, and 16 latents of 128**; both intervals over four seeds are far from 0. Frequent spheres are tiled in all
-# three problems: latents go beyond what spans a feature also where that pays little.
+# gain by tiling, four fifths are found. So two thirds of the difference remain without that gain, and **tiling costs 3
+# features of 32, and 16 latents of 128**; both intervals over four seeds are far from 0. Frequent spheres are tiled in
+# all three problems: latents go beyond what spans a feature also where that pays little.
 #
 # The prediction is within two features in each problem, for all three arms, though it does not know how training
 # spends latents: it would give the two most frequent circles 48 latents, and training gives them 25. The loss is within
-# a thirtieth of the predicted one, but losses hardly depend on rare features, so that says little. As many data points find
-# a third of the features, random directions nothing.
+# a thirtieth of the predicted one, but losses hardly depend on rare features, so that says little. As many data points
+# find a third of the features, random directions nothing.
 #
-# This is a comparison at one size. Whether $D(N)$ has the exponents of {eq}`eq-split` cannot be read off 32 features, which
-# are nearly all found or nearly all missed at sizes that one can train.
+# This is a comparison at one size. Whether $D(N)$ has the exponents of {eq}`eq-split` cannot be read off 32 features,
+# which are nearly all found or nearly all missed at sizes that one can train.
 
 # %% [markdown]
 # ## In the wild
@@ -636,15 +638,16 @@ with figures.house_style():
     report.figure("wild", fig)
 
 # %% [markdown]
-# In the book's run nearly every latent is a family of its own, and the nearest one has a cosine below 0.3. That looks like
-# no tiling. But *the untrained dictionaries say the same*: the mean cosine of a latent with its start is above 0.7, and
-# higher for the larger autoencoder, whose latents fire more rarely and hardly move. With so short a training these
-# numbers describe the random start, and **no verdict on the layer follows**. The loss says so too: the larger autoencoder
-# does not explain more.
+# In the book's run nearly every latent is a family of its own, and the nearest one has a cosine below 0.3. That looks
+# like no tiling. But *the untrained dictionaries say the same*: the mean cosine of a latent with its start is above
+# 0.7, and higher for the larger autoencoder, whose latents fire more rarely and hardly move. With so short a training
+# these numbers describe the random start, and **no verdict on the layer follows**. The loss says so too: the larger
+# autoencoder does not explain more.
 #
 # Nor do frequencies help. For the model one needs $\alpha$, but they are no power law: head and tail of one curve give
-# different slopes, most of them below 0, where frequencies would have no sum. And tiling itself changes frequencies. A verdict
-# needs dictionaries that have left their start, and a planted tiling in the same layer that the two traces find.
+# different slopes, most of them below 0, where frequencies would have no sum. And tiling itself changes frequencies. A
+# verdict needs dictionaries that have left their start, and a planted tiling in the same layer that the two traces
+# find.
 
 # %% [markdown]
 # ## Exercises
@@ -652,9 +655,9 @@ with figures.house_style():
 # ```{exercise} A group pays once
 # :label: ex-pays-once
 #
-# A circle of curve detectors is an orbit. Suppose a dictionary shares its latents over the orbit of a known group, so that
-# one latent explains a whole circle. Take eight features with $p_i \propto i^{-2}$. How many does the best split of 8
-# latents discover if they are circles that must be tiled, and how many if each needs one latent?
+# A circle of curve detectors is an orbit. Suppose a dictionary shares its latents over the orbit of a known group, so
+# that one latent explains a whole circle. Take eight features with $p_i \propto i^{-2}$. How many does the best split
+# of 8 latents discover if they are circles that must be tiled, and how many if each needs one latent?
 # ```
 #
 # ```{solution-start} ex-pays-once
@@ -677,8 +680,8 @@ for name, loss in (("tiled", PowerLoss(2.0)), ("shared", DiscreteLoss())):
 # ```{exercise} The slope that one sees
 # :label: ex-finite
 #
-# Take $\alpha = 1$ and $\beta = 1/2$. Which exponent of $D$ would you read from $N = 100$ and $N = 1{,}000$, and what does
-# theory say?
+# Take $\alpha = 1$ and $\beta = 1/2$. Which exponent of $D$ would you read from $N = 100$ and $N = 1{,}000$, and what
+# does theory say?
 # ```
 #
 # ```{solution-start} ex-finite
@@ -708,17 +711,19 @@ _ = report.save()
 #   codes do not.
 # - The best split of latents is greedy, and exactly known. It has two regimes: for $\alpha < \beta$ latents find
 #   features, for $\alpha > \beta$ they tile the frequent ones.
-# - Where the truth is planted, autoencoders tile frequent hollow spheres, and that costs features. But most of what spheres
-#   cost against circles is the price of their dimension.
+# - Where the truth is planted, autoencoders tile frequent hollow spheres, and that costs features. But most of what
+# spheres   cost against circles is the price of their dimension.
 # - A short training leaves a layer's dictionary at its start, and what is measured on it then is the start.
 
 # %% [markdown]
 # ## Limits
 #
-# Planted subspaces are orthogonal, so superposition plays no part. Toys have two seeds, planted problems four. No exponent
-# of $D(N)$ is measured on trained autoencoders. With varied radii encoders gain little by tiling, not nothing: the control
-# understates what tiling costs. On the layer a family is what the group moves and what lies within a cosine of 0.7: a manifold
-# that is no orbit, or that is tiled more coarsely than that, counts as many. Frequencies are those of latents, and tiling itself changes them, so that
+# Planted subspaces are orthogonal, so superposition plays no part. Toys have two seeds, planted problems four. No
+# exponent of $D(N)$ is measured on trained autoencoders. With varied radii encoders gain little by tiling, not nothing:
+# by this the control understates what tiling costs. But their mean square is larger too, so that finding one pays more,
+# which works the other way. On the layer a family is what the group moves and what lies within a cosine of 0.7: a
+# manifold that is no orbit, or that is tiled more coarsely than that, counts as many. Frequencies are those of latents,
+# and tiling itself changes them, so that
 # $\alpha$ of the features behind them is not known. The paper's own experiments could not be read; what is compared
 # with it are the claims of its abstract and one caption.
 
