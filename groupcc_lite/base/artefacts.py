@@ -133,20 +133,18 @@ class Cache:
 
     @contextmanager
     def held(self, artefact: Artefact) -> Iterator[None]:
-        """Hold an artefact's lock, for whoever mends what is there already: others wait."""
-        lock = self.folder(artefact).with_name(f"{self.folder(artefact).name}.lock")
+        """Hold an artefact's lock while it is made, or while what is there already is mended: others wait."""
+        folder = self.folder(artefact)
+        lock = folder.with_name(f"{folder.name}.lock")
         with locked(lock, f"{artefact.kind} {artefact.name}"):
             yield
-            with suppress(OSError):  # as after making
+            with suppress(OSError):  # nobody needs it any more; Windows deletes no open file
                 lock.unlink()
 
     def _made(self, artefact: Artefact, folder: Path, make: Callable[[Path], object], scratch: tuple[str, ...]) -> Path:
-        lock = folder.with_name(f"{folder.name}.lock")
-        with locked(lock, f"{artefact.kind} {artefact.name}"):
+        with self.held(artefact):
             if not self.has(artefact):
                 self._make(artefact, folder, make, scratch)
-            with suppress(OSError):  # nobody needs it any more; Windows deletes no open file
-                lock.unlink()
         return folder
 
     def _make(self, artefact: Artefact, folder: Path, make: Callable[[Path], object], scratch: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 Begin with `train_toys`, many toy models at once on `SparseFeatures`, and `measure_toys`. How many features share a
 dimension is `features_per_dimension`, for networks `effective_features`; what an attack costs is `vulnerability`, which
 keeps noise of the same norm beside it. In two dimensions `planar_attack` is the strongest attack, exactly.
-`train_robust` trains the built-in network on attacked drawings; `REFERENCES` lists those of chapter 21.
+`train_robust` trains the built-in network on attacked drawings; `REFERENCES` lists the networks that ship.
 """
 
 from groupcc_lite.superposition.attacks import gradient_step, pgd, random_noise, relative_radius

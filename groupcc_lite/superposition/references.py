@@ -1,4 +1,4 @@
-"""The networks of chapter 21: trained on drawings, on attacked ones, and on noisy ones, three seeds of each.
+"""Networks to compare: trained on drawings, on attacked ones, and on noisy ones, three seeds of each.
 
 The plan was fixed before any of them was trained. All have the same steps, the same drawings for the same seed, and the
 same start; only what is done to the drawings differs. Noise has the norm of the strongest attack: it is the control for
