@@ -221,7 +221,7 @@ def verbs() -> Verbs:
     which.add_argument("--told", action="store_true", help="train the control, which reports orientations as well")
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
-    sub = top.add("train-robust", _train_robust, "train the robust networks that are missing, and those to compare with: "
+    sub = top.add("train-robust", _train_robust, "train the robust networks that are missing, and their controls: "
                   "on drawings as they are, attacked and noisy")
     sub.add_argument("--folder", help="where they lie and go (default: robust in the work folder)")
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
