@@ -114,7 +114,8 @@ point = torch.as_tensor(held_out.points[row], dtype=torch.float32).view(1, 1, 2)
 #    shown the copies in a fixed order, but no rule that leads from one to the next: it has to learn what the layer will
 #    say to the other 31.
 # 4. **Compare the rows of one feature.** Rows that are alike mean that the feature is the same for both copies. All
-#    comparisons together are its *heatmap*. A dark line beside the diagonal is a symmetry.
+#    comparisons together are its *heatmap*. A second dark line is a symmetry: parallel to the diagonal a turn, rising
+#    to the right a mirror.
 #
 # {numref}`fig-idea` shows all four steps for one feature.
 
@@ -157,8 +158,10 @@ display(Markdown(
     f"This is feature {features[shown]} of {len(D)}. The transformations that leave it "
     f"as it is, its *stabiliser*, are {elements} (**{label}**): the lowest of their "
     f"cosines is {stabiliser.inside:.2f}, the highest of all others "
-    f"{stabiliser.outside:.2f}, and one above {TAU:g} counts as the same. By this rule "
-    f"{none} of the {len(D)} features have no symmetry at all."))
+    f"{stabiliser.outside:.2f}, and one above {TAU:g} counts as the same. Symmetries "
+    "must be closed, doing two of them must give a third: so what counts is the largest "
+    f"closed set of which all cosines are above {TAU:g}, and a single high one beside it "
+    f"does not. By this rule {none} of the {len(D)} features have no symmetry at all."))
 
 # %% [markdown]
 # How to read it. Columns are sorted by the right table, so the band that falls in its upper half is there by
@@ -214,10 +217,11 @@ def seen(k):
 
 
 def examples(i, count=3):
-    """Where latent i fires most, from different images."""
+    """Where latent i fires most, from different images, none of them the one above."""
     best = {}
     for k in said[:, i].argsort(descending=True).tolist():
-        best.setdefault(int(held_out.image[k]), k)
+        if held_out.image[k] != held_out.image[row]:
+            best.setdefault(int(held_out.image[k]), k)
         if len(best) == count:
             break
     return [seen(k) for k in best.values()]

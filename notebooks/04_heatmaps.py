@@ -704,8 +704,8 @@ with figures.house_style():
 # %% [markdown]
 # ### Three features to doubt
 #
-# The most doubtful ones by three rules: the feature whose decoder claims a half turn while its encoder most denies
-# it; the symmetric feature with the smallest margin; and, among features with any symmetry, the one whose heatmap is
+# The most doubtful ones by three rules: of the features whose decoder has a half turn, the one whose encoder has
+# least of it, which need not be little; the symmetric feature with the smallest margin; and, among features with any symmetry, the one whose heatmap is
 # the least a function of $g^{-1}h$.
 
 # %%

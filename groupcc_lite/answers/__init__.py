@@ -19,7 +19,7 @@ from groupcc_lite.answers.family_tests import (
     redrawn,
     reposed_pictures,
 )
-from groupcc_lite.answers.planted import Problem, plant, standard
+from groupcc_lite.answers.planted import Problem, plant, standard, unequal_poses, unequal_views
 from groupcc_lite.answers.planted_drawings import (
     drawing,
     drawing_responses,
@@ -49,10 +49,12 @@ from groupcc_lite.answers.scoring import (
     SIMILAR,
     UNCENTRED_TAU,
     Readable,
+    SpanScores,
     calibrate_tau,
     disturbed,
     readable,
     score,
+    score_spans,
 )
 from groupcc_lite.answers.trials import (
     METHODS,
@@ -82,11 +84,11 @@ from groupcc_lite.answers.universality import (
 __all__ = [
     "AboveNull", "Budget", "Counterparts", "FeatureResponses", "LabelAgreement", "METHODS", "Matches", "PoseErrors",
     "ProbeScores", "Problem", "RECOVERED", "Readable", "ReposedPictures", "SIMILAR", "STEPS", "Separation",
-    "ShareOfAdvantage", "Shared", "Study", "TrainingCost", "Trial", "UNCENTRED_TAU", "above_null", "agreement",
-    "best_matches", "calibrate_tau", "chance_f1", "circular", "counterparts", "disturbed", "drawing",
+    "ShareOfAdvantage", "Shared", "SpanScores", "Study", "TrainingCost", "Trial", "UNCENTRED_TAU", "above_null",
+    "agreement", "best_matches", "calibrate_tau", "chance_f1", "circular", "counterparts", "disturbed", "drawing",
     "drawing_responses", "drawn_features", "drawn_problem", "interval_over_features", "label_agreement",
     "logistic_by_steps", "median_interval", "plant", "pose_errors", "predicted_angles", "probe_all", "probe_settings",
-    "probe_task", "ranked_latents", "readable", "redrawn", "reposed_pictures", "responses", "score", "seconds_per_step",
-    "separation", "shape_stabiliser", "share_of_advantage", "shared", "standard", "study", "training_cost",
-    "trial_artefact", "unrelated_counterparts",
+    "probe_task", "ranked_latents", "readable", "redrawn", "reposed_pictures", "responses", "score", "score_spans",
+    "seconds_per_step", "separation", "shape_stabiliser", "share_of_advantage", "shared", "standard", "study",
+    "training_cost", "trial_artefact", "unequal_poses", "unequal_views", "unrelated_counterparts",
 ]

@@ -223,6 +223,62 @@ def plant(group: FiniteGroup, *, channels: int,
                    multiplicities=multiplicities, broken=broken)
 
 
+def unequal_views(truth: Planted, amount: float, seed: int = 0) -> Problem:
+    """The same features in a network that is not equivariant, seen on images that come in all poses alike.
+
+    Views of a feature are turned by `amount` x 90 degrees, in a direction that belongs to the pose in which the picture
+    arrives, and not to g as in `plant(broken=...)`: f_j[g] = u(gh) if f_j = h . f_base, for one function u on the
+    stabiliser's cosets. The view of a family's first pose stays. So x[g] is no rho(g) x[e], but moving the picture
+    still moves the blocks, f_j = h . f_base, and stabilisers and families are what they were. ValueError for an amount
+    beyond 0 to 1.
+
+    >>> truth = standard(group="D_4", channels=16)
+    >>> moved = unequal_views(truth, 0.5)
+    >>> cosine = torch.nn.functional.cosine_similarity(moved.dictionary, truth.dictionary, dim=2)
+    >>> sorted({round(value, 2) for value in cosine.flatten().tolist()})
+    [0.71, 1.0]
+    """
+    if not 0 <= amount <= 1:
+        raise ValueError(f"amount is {amount}; expected a share of 90 degrees from 0 (equivariant) to 1")
+    G, rng = truth.group, np.random.default_rng([truth.seed, 4, seed])
+    dictionary = truth.dictionary.clone()
+    for base in (truth.mover == 0).nonzero().flatten().tolist():
+        views = truth.dictionary[base].clone()
+        for g, *rest in G.left_cosets(truth.stabiliser[base].elements):
+            if 0 in (g, *rest):
+                continue
+            error = torch.from_numpy(rng.standard_normal(truth.channels).astype(np.float32))
+            error -= (error @ views[g]) * views[g]
+            turned = math.cos(amount * math.pi / 2) * views[g] + math.sin(amount * math.pi / 2) * error / error.norm()
+            views[[g, *rest]] = turned
+        for j in (truth.family == truth.family[base]).nonzero().flatten().tolist():
+            dictionary[j] = views[G.regular[int(truth.mover[j])]]
+    return Problem(G, dictionary, truth.family, truth.mover, truth.stabiliser, noise=truth.noise, active=truth.active,
+                   seed=truth.seed, weights=truth.weights)
+
+
+def unequal_poses(truth: Planted, amount: float) -> Problem:
+    """The same features on images that are not turned alike: all but a family's first pose are rarer by `amount`.
+
+    At 1 no other pose occurs in the untransformed block. The mean number of active features stays. ValueError for an
+    amount beyond 0 to 1, and where the features that are left would have to be active all the time.
+
+    >>> moved = unequal_poses(standard(group="D_4", channels=16), 0.5)
+    >>> moved.rates.min() / moved.rates.max()
+    tensor(0.5000)
+    """
+    if not 0 <= amount <= 1:
+        raise ValueError(f"amount is {amount}; expected a share from 0 (all poses alike) to 1")
+    weights = torch.ones(truth.features) if truth.weights is None else truth.weights
+    weights = weights * torch.where(truth.mover == 0, 1.0, 1.0 - amount)
+    most = float(truth.active * weights.max() / weights.sum())
+    if most > 1:
+        raise ValueError(f"the most frequent feature would be active with probability {most:.2f}; plant with fewer "
+                         "active ones, or take a smaller amount")
+    return Problem(truth.group, truth.dictionary, truth.family, truth.mover, truth.stabiliser, noise=truth.noise,
+                   active=truth.active, seed=truth.seed, weights=weights)
+
+
 def _weights(family: Int[Tensor, " m"], zipf: float, active: float, rng: np.random.Generator) -> Float[Tensor, " m"]:
     rank = 1 + torch.from_numpy(rng.permutation(int(family.max()) + 1))
     weights = (rank.float() ** -zipf)[family] if 0 <= zipf < math.inf else torch.full(family.shape, math.nan)

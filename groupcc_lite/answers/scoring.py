@@ -92,6 +92,85 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
     return PlantedScores(float(cosines.mean()), float(good.float().mean()), *shares, ari, cosines, partner)
 
 
+class SpanScores(NamedTuple):
+    """How much of a planted problem blocks of directions have found, of which only the span has a meaning.
+
+    >>> SpanScores._fields[:3]
+    ('cosine', 'recovered', 'ari')
+    """
+
+    cosine: float
+    """Mean over true features of the cosine with the span of their family's block, the length of the projection."""
+    recovered: float
+    """Share of true features whose cosine is above `recovered`."""
+    ari: float
+    """Adjusted Rand index of families against the blocks that are nearest to each feature, over recovered ones."""
+    captured: Float[Tensor, " f"]
+    """Mean squared cosine of a family's members with its block; 0 without one."""
+    possible: Float[Tensor, " f"]
+    """The same for the best span of so many dimensions: below 1 for families that need more."""
+    chance: float
+    """What a span drawn at random captures of anything: its dimension by that of the space."""
+    angles: tuple[Float[Tensor, " a"], ...]
+    """Principal angles between each family's span and its block's, degrees, rising; empty without a block."""
+    cosines: Float[Tensor, " m"]
+    """Each true feature's cosine."""
+    partner: Int[Tensor, " f"]
+    """Each family's block, -1 for none."""
+
+
+def score_spans(blocks: Float[Tensor, "k s n"], truth: Problem, *, recovered: float = RECOVERED) -> SpanScores:
+    """Compare blocks of `s` directions with planted families by their spans alone, in the untransformed block.
+
+    A block-sparse coder may turn the directions of a block into each other without writing anything else, so cosines
+    with single directions say nothing. A family's partner is a block of its own, by the Hungarian method on what the
+    blocks capture. ValueError for shapes that do not fit or numbers that are not finite.
+
+    >>> from groupcc_lite.answers import standard
+    >>> problem = standard(group="D_2", channels=8, superposition=1.0)
+    >>> members = problem.dictionary[problem.family == 0][:, 0]
+    >>> found = score_spans(members[None], problem)  # one block, which spans the first family
+    >>> round(found.captured[0].item(), 3), found.chance == len(members) / 8
+    (1.0, True)
+    """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only scores need it
+
+    if blocks.ndim != 3 or not blocks.numel() or blocks.shape[2] != truth.channels:
+        raise ValueError(f"blocks have shape {tuple(blocks.shape)}; expected (blocks, directions, {truth.channels})")
+    if not torch.isfinite(blocks).all():
+        raise ValueError("blocks hold NaN or infinite values; was the coder trained to the end?")
+    spans = [_span(block) for block in blocks.detach().double().cpu()]
+    features = torch.nn.functional.normalize(truth.dictionary[:, 0].double(), dim=1)
+    lengths = torch.stack([(features @ span.T).norm(dim=1) for span in spans], dim=1)  # m, k
+    families = truth.family.unique().tolist()
+    table = torch.stack([lengths[truth.family == f].square().mean(0) for f in families])
+    rows, columns = map(torch.from_numpy, linear_sum_assignment(table.numpy(), maximize=True))
+    captured, partner = torch.zeros(len(families)), torch.full((len(families),), -1)
+    captured[rows], partner[rows] = table[rows, columns].float(), columns
+    partner[captured <= 0] = -1
+    cosines, angles, possible = torch.zeros(truth.features), [], []
+    for number, f in enumerate(families):
+        mine = features[truth.family == f]
+        energy = torch.linalg.svdvals(mine).square()
+        possible.append(float(energy[:blocks.shape[1]].sum() / len(mine)))
+        k = int(partner[number])
+        if k >= 0:
+            cosines[truth.family == f] = lengths[truth.family == f, k].float()
+        cosine = torch.linalg.svdvals(_span(mine) @ spans[k].T) if k >= 0 else torch.zeros(0)
+        angles.append(torch.rad2deg(torch.arccos(cosine.clamp(max=1))).float())
+    good = cosines > recovered
+    ari = math.nan if good.sum() < 2 else float(require("sklearn.metrics", "families").adjusted_rand_score(
+        truth.family[good].numpy(), lengths.argmax(1)[good].numpy()))
+    return SpanScores(float(cosines.mean()), float(good.float().mean()), ari, captured, torch.tensor(possible),
+                      blocks.shape[1] / truth.channels, tuple(angles), cosines, partner)
+
+
+def _span(directions: Float[Tensor, "s n"]) -> Float[Tensor, "r n"]:
+    """Orthonormal rows that span what these rows span; none for zeros."""
+    _, size, rows = torch.linalg.svd(directions, full_matrices=False)
+    return rows[size > 1e-6 * size.max().clamp(min=1e-12)]
+
+
 def _match(dictionary: Tensor, truth: Problem) -> tuple[Float[Tensor, "k g n"], Tensor, Tensor]:
     """Normalised dictionary vectors, and each true feature's cosine and partner."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and only scores need it

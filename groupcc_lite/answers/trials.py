@@ -24,9 +24,10 @@ from torch import Tensor
 
 from groupcc_lite import coders
 from groupcc_lite.answers.planted import Problem
-from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, score
+from groupcc_lite.answers.scoring import RECOVERED, SIMILAR, score, score_spans
 from groupcc_lite.base import Artefact, Cache, default_device, jackknife, progress_bar, read_json, write_json
 from groupcc_lite.coders import (
+    BlockSparseAutoencoder,
     EquivariantSAE,
     FittedCrosscoder,
     GroupCrosscoder,
@@ -45,22 +46,26 @@ Coder = GroupCrosscoder | EquivariantSAE | FittedCrosscoder | TiedCrosscoder
 
 METHODS = ("SAE", "SAE, all poses", "wide SAE", "SAE, blocks fitted", "SAE, all poses, blocks fitted",
            "crosscoder, L1", "crosscoder, TopK", "crosscoder, BatchTopK", "equivariant SAE",
-           "equivariant SAE, linear encoder", "SAE, response vectors", "tied crosscoder, L1", "tied crosscoder, TopK")
+           "equivariant SAE, linear encoder", "SAE, response vectors", "tied crosscoder, L1", "tied crosscoder, TopK",
+           "block-sparse SAE")
 """SAE: TopK on untransformed blocks. All poses: on every block as a sample of its own. Wide: the same with |G| times
 the latents, which are as many decoder weights as a crosscoder's. Blocks fitted: either of the first two, with a decoder
 for whole orbits by least squares (see `fitted`), which reads x[e] like a crosscoder. Equivariant SAE: M by least
 squares and an encoder of two layers, which learns at a third of the others' rate, because at the full rate nearly all
 its latents die. Response vectors: the SAE, whose latents are compared by what they say to the training orbits. Tied:
 symmetric by construction, with bases for 0.75 x `latents_per_feature` as many families as there are, which reads whole
-orbits; TopK has twice the k, since copies of a symmetric feature count."""
+orbits; TopK has twice the k, since copies of a symmetric feature count. Block-sparse: as many latents as the SAE in
+blocks of four, a block for each active feature; it is scored by the spans of its blocks, see `score_spans`."""
 VERSION = 4
 """Of a trial. Raise it when the same settings give another result; no kept result is then taken for a new one."""
-SINGLE = ("SAE", "SAE, all poses", "wide SAE", "SAE, response vectors")
+SINGLE = ("SAE", "SAE, all poses", "wide SAE", "SAE, response vectors", "block-sparse SAE")
 """Methods that write single blocks."""
 EVERY_POSE = ("SAE, all poses", "wide SAE", "SAE, all poses, blocks fitted")
 """Methods trained on every block of the orbits as a sample of its own."""
 BY_RESPONSES = "SAE, response vectors"
 """The method that has no blocks and reads symmetry off responses."""
+BY_SPANS, BLOCK = "block-sparse SAE", 4
+"""The method whose latents come in blocks, and how many make one."""
 BASES = 0.75
 """Bases of a tied crosscoder for each family, as a multiple of `latents_per_feature`."""
 FITTED = "blocks fitted"
@@ -169,6 +174,12 @@ def train_method(method: str, problem: Problem, budget: Budget, seed: int, *, de
     every_pose = method in EVERY_POSE
     poses = TensorOrbits(rearrange(source.blocks, "b g d -> (b g) 1 d"), trivial()) if every_pose else \
         IdentityBlocks(source)
+    if method == BY_SPANS:
+        blocks = max(1, latents // BLOCK)
+        sae = BlockSparseAutoencoder(problem.channels, blocks, size=BLOCK, k=min(k, blocks), scale=source.scale,
+                                     seed=seed).to(device)
+        coders.train(sae, poses, **loop)
+        return sae
     sae = SparseAutoencoder(problem.channels, latents * (problem.group.order if method == "wide SAE" else 1), **build)
     sae = sae.to(device)
     coders.train(sae, poses, **loop)
@@ -204,10 +215,16 @@ def run_trial(method: str, problem: Problem, budget: Budget, seed: int, *, simil
     written = torch.nonzero(dictionary.flatten(1).norm(dim=1) > 1e-6).flatten()
     said = None if method != BY_RESPONSES else response_vectors(
         coder, [problem.source(budget.orbits, seed=2 * seed).blocks], problem.group, written)
-    scores = score(dictionary[written], problem, similar=similar, by_responses=said)
-    return dict(
-        cosine=scores.cosine, recovered=scores.recovered, stabiliser=scores.stabiliser,
-        stabiliser_of_all=scores.stabiliser_of_all, ari=scores.ari, fve=None if single else metrics.fve,
+    if isinstance(coder, BlockSparseAutoencoder):
+        spans = score_spans(dictionary[:, 0].unflatten(0, (coder.blocks, coder.size)), problem)
+        found = dict(cosine=spans.cosine, recovered=spans.recovered, stabiliser=None, stabiliser_of_all=None,
+                     ari=spans.ari)
+    else:
+        scores = score(dictionary[written], problem, similar=similar, by_responses=said)
+        found = {name: getattr(scores, name) for name in ("cosine", "recovered", "stabiliser", "stabiliser_of_all",
+                                                          "ari")}
+    return found | dict(
+        fve=None if single else metrics.fve,
         fve_first=metrics.fve_identity, fve_equal=truncated_fve(coder, held_out.blocks, max(1, round(problem.active))),
         l0=metrics.l0, dead=metrics.dead, parameters=sum(p.numel() for p in coder.parameters()))
 
@@ -311,6 +328,12 @@ def truncated_fve(coder: Any, blocks: Float[Tensor, "b g n"], k: int) -> float:
     x = blocks[:, 0].to(coder.device)
     f = coder.encode(blocks.to(coder.device) if isinstance(coder, TiedCrosscoder) else x)
     strength = f * coder.dictionary[:, 0].norm(dim=1)
+    if isinstance(coder, BlockSparseAutoencoder):  # a block is kept whole, and as many latents in all
+        of_block = strength.square().unflatten(1, (coder.blocks, coder.size)).sum(2)
+        chosen = of_block.topk(min(coder.blocks, max(1, k // coder.size)), dim=1).indices
+        mask = torch.zeros_like(of_block).scatter(1, chosen, 1.0).repeat_interleave(coder.size, dim=1)
+        found = coder.decode(f * mask)[:, 0]
+        return float(1 - (x - found).square().sum() / (x - x.mean(0)).square().sum())
     kept = torch.zeros_like(f).scatter(1, strength.topk(k, dim=1).indices, 1.0)
     found = coder.decode(f * kept)[:, 0]
     return float(1 - (x - found).square().sum() / (x - x.mean(0)).square().sum())

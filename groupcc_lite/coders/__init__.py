@@ -18,6 +18,7 @@ from groupcc_lite.coders.opponents import (
     AllPoses,
     BlockSparseAutoencoder,
     UntrainedFeatures,
+    WholeOrbits,
     data_dictionary,
     data_point_dictionary,
     untrained_features,
@@ -31,7 +32,7 @@ from groupcc_lite.coders.transforms import TransformMatrix, least_squares, procr
 __all__ = [
     "AllPoses", "BlockSparseAutoencoder", "Checkpoint", "CoderOutput", "EquivariantSAE", "FittedCrosscoder",
     "GroupCrosscoder", "Metrics", "NOBODY", "SavedModule", "SecondMoments", "SparseAutoencoder", "TiedCrosscoder",
-    "Trainable", "Training", "TransformMatrix", "UntrainedFeatures", "copy_fve", "data_dictionary",
+    "Trainable", "Training", "TransformMatrix", "UntrainedFeatures", "WholeOrbits", "copy_fve", "data_dictionary",
     "data_point_dictionary", "evaluate", "firing_frequency", "fit_blocks", "least_squares", "moments", "optimise",
     "procrustes", "project", "r2", "train", "train_many", "untrained_features",
 ]

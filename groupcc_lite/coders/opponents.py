@@ -1,5 +1,5 @@
-"""What a crosscoder must beat: directions that nobody trained, an autoencoder that sees every pose by itself, and one
-whose latents come in blocks but know no group.
+"""What a crosscoder must beat: directions that nobody trained, an autoencoder that sees every pose by itself, one that
+sees all of them at once, and one whose latents come in blocks but know no group.
 
 A sample of activations, read as a dictionary, has families too: images repeat themselves. Whatever a score says of a
 trained dictionary counts as far as it says more of it than of these.
@@ -63,6 +63,43 @@ class AllPoses(OrbitSource):
         """Every pose of every orbit once."""
         for x in self.source.in_order(batch_size):
             yield from x.flatten(0, 1)[:, None].split(batch_size)
+
+
+class WholeOrbits(OrbitSource):
+    """Each orbit of another source as one long block: an autoencoder of these is a crosscoder that reads all blocks.
+
+    Its latents have an encoder vector for whole orbits, so it sees what `TiedCrosscoder` sees and is free of any
+    symmetry. A dictionary vector (1, |G| n) is one of `GroupCrosscoder`, flattened.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> source = WholeOrbits(TensorOrbits(torch.arange(40.0).view(10, 4, 1), cyclic(4)))
+    >>> next(source.batches(5)).shape, source.channels, next(source.in_order())[0].flatten().tolist()
+    (torch.Size([5, 1, 4]), 4, [0.0, 1.0, 2.0, 3.0])
+    """
+
+    def __init__(self, source: OrbitSource):
+        self.source, self.group, self.scale = source, cyclic(1), source.scale
+        self.channels = source.group.order * source.channels
+        self.exact = np.array([True])
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the orbits, marked: other batches come out of them here."""
+        return None if self.source.fingerprint is None else f"whole orbits of {self.source.fingerprint}"
+
+    def batches(self, batch_size: int, *, seed: int = 0, epoch: int = 0, start: int = 0,
+                elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Shuffled batches of long blocks."""
+        for x in self.source.batches(batch_size, seed=seed, epoch=epoch, start=start):
+            yield x.flatten(1)[:, None][:, elements]
+
+    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Every orbit once."""
+        for x in self.source.in_order(batch_size):
+            yield x.flatten(1)[:, None]
 
 
 class BlockSparseAutoencoder(SparseAutoencoder):

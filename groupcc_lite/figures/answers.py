@@ -11,8 +11,8 @@ from groupcc_lite.figures.style import INK, MARKERS, PALETTE
 
 _ORDER = ("SAE", "SAE, all poses", "SAE, blocks fitted", "SAE, all poses, blocks fitted", "crosscoder, TopK",
           "crosscoder, L1", "crosscoder, BatchTopK", "equivariant SAE", "equivariant SAE, linear encoder", "wide SAE",
-          "SAE, response vectors", "tied crosscoder, L1", "tied crosscoder, TopK")
-_REST = ("P", "p", "h", "*", "8")  # markers of what comes after the palette, in ink
+          "SAE, response vectors", "tied crosscoder, L1", "tied crosscoder, TopK", "block-sparse SAE")
+_REST = ("P", "p", "h", "*", "8", "X")  # markers of what comes after the palette, in ink
 
 
 def style_of(method: str) -> tuple[str, str]:

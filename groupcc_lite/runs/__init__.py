@@ -28,32 +28,7 @@ from groupcc_lite.runs.folds import (
 )
 from groupcc_lite.runs.layer_run import CONTROLS, PARTS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
 from groupcc_lite.runs.one_pass import extract_layers
-from groupcc_lite.runs.profiles import (
-    CURVE_PROFILES,
-    DEPTH_PROFILES,
-    KEY_PROFILES,
-    MANIFOLD_PROFILES,
-    PROFILES,
-    RESPONSE_PROFILES,
-    SCENE_PROFILES,
-    SUPERPOSITION_PROFILES,
-    CurveProfile,
-    DepthProfile,
-    KeyProfile,
-    ManifoldProfile,
-    Profile,
-    ResponseProfile,
-    SceneProfile,
-    SuperpositionProfile,
-    get_curve_profile,
-    get_depth_profile,
-    get_key_profile,
-    get_manifold_profile,
-    get_profile,
-    get_response_profile,
-    get_scene_profile,
-    get_superposition_profile,
-)
+from groupcc_lite.runs.profiles import PROFILES, Profile, get_profile
 from groupcc_lite.runs.recipes import FITTED_RIDGE, KINDS, TURNING, LayerRecipes
 from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish, table_by_column
 from groupcc_lite.runs.scene_measures import (
@@ -80,17 +55,44 @@ from groupcc_lite.runs.scene_report import (
     relation_rows,
 )
 from groupcc_lite.runs.scene_run import SceneRun
+from groupcc_lite.runs.study_profiles import (
+    CURVE_PROFILES,
+    DEPTH_PROFILES,
+    KEY_PROFILES,
+    MANIFOLD_PROFILES,
+    RESPONSE_PROFILES,
+    SAVINGS_PROFILES,
+    SCENE_PROFILES,
+    SUPERPOSITION_PROFILES,
+    CurveProfile,
+    DepthProfile,
+    KeyProfile,
+    ManifoldProfile,
+    ResponseProfile,
+    SavingsProfile,
+    SceneProfile,
+    SuperpositionProfile,
+    get_curve_profile,
+    get_depth_profile,
+    get_key_profile,
+    get_manifold_profile,
+    get_response_profile,
+    get_savings_profile,
+    get_scene_profile,
+    get_superposition_profile,
+)
 
 __all__ = [
     "CODER_NAMES", "CONTROLS", "CURVE_PROFILES", "CurveProfile", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun",
     "FITTED_RIDGE", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun", "Invariance",
     "KEY_PROFILES", "KINDS", "KeyProfile", "LayerRecipes", "MANIFOLD_PROFILES", "ManifoldProfile", "Measure", "PARTS",
     "PROFILES", "PartRun", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "RESPONSE_PROFILES", "Relatives",
-    "Report", "ResponseProfile", "Run", "SCENE_PROFILES", "SUPERPOSITION_PROFILES", "SceneProfile", "SceneRun",
-    "SuperpositionProfile", "Symmetries", "TURNING", "Uncertain", "additivity", "best_ridge", "canonical_fve",
-    "coder_rows", "explained_in_use", "extract_layers", "family_f1", "far_powers", "feature_frame", "feature_table",
-    "fold_measures", "fold_seeds", "fve_over_images", "get_curve_profile", "get_depth_profile", "get_key_profile",
-    "get_manifold_profile", "get_profile", "get_response_profile", "get_scene_profile", "get_superposition_profile",
-    "invariance", "layer_rows", "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings",
-    "probe_rows", "publish", "record", "relation_rows", "relatives", "symmetries", "table_by_column", "uncertain",
+    "Report", "ResponseProfile", "Run", "SAVINGS_PROFILES", "SCENE_PROFILES", "SUPERPOSITION_PROFILES",
+    "SavingsProfile", "SceneProfile", "SceneRun", "SuperpositionProfile", "Symmetries", "TURNING", "Uncertain",
+    "additivity", "best_ridge", "canonical_fve", "coder_rows", "explained_in_use", "extract_layers", "family_f1",
+    "far_powers", "feature_frame", "feature_table", "fold_measures", "fold_seeds", "fve_over_images",
+    "get_curve_profile", "get_depth_profile", "get_key_profile", "get_manifold_profile", "get_profile",
+    "get_response_profile", "get_savings_profile", "get_scene_profile", "get_superposition_profile", "invariance",
+    "layer_rows", "matrix_rows", "mean_spread", "over_folds", "paper_probe_rows", "probe_readings", "probe_rows",
+    "publish", "record", "relation_rows", "relatives", "symmetries", "table_by_column", "uncertain",
 ]

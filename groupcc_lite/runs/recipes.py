@@ -21,7 +21,8 @@ from groupcc_lite.base import Artefact, digest, package_version
 from groupcc_lite.coders import EquivariantSAE, FittedCrosscoder, GroupCrosscoder, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import AUTOENCODER_FORMAT
-from groupcc_lite.runs.profiles import Profile, SceneProfile
+from groupcc_lite.runs.profiles import Profile
+from groupcc_lite.runs.study_profiles import SceneProfile
 
 VERSIONS = {
     "orbits": orbits.STORE_FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,

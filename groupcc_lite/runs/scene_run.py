@@ -26,9 +26,9 @@ from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatr
 from groupcc_lite.groups import FiniteGroup, cyclic
 from groupcc_lite.models import ImageAutoencoder, SceneImages, activations
 from groupcc_lite.orbits import TensorOrbits
-from groupcc_lite.runs.profiles import SceneProfile, get_scene_profile
 from groupcc_lite.runs.recipes import TURNING, SceneRecipes
 from groupcc_lite.runs.reports import Report
+from groupcc_lite.runs.study_profiles import SceneProfile, get_scene_profile
 from groupcc_lite.stimuli import Scenes, Task, probing_tasks, scene_orbits, split_scenes, task_labels
 
 PARTS = ("train", "held-out")

@@ -9,6 +9,9 @@ will take, and `run_cost` what one run takes.
 latents are counted, `layer_spending` the layer's; `answer_studies` lists the studies of the answer key; `cost`
 says beforehand what all of a profile will take, and `run_cost` what one run takes; `cluster_cost` computes on paper
 what a large crosscoder would take on many GPUs.
+latents are counted, `layer_spending` the layer's; `SavingsStudy` plants orbits for dictionaries that know a group, and
+`layer_coder` has them of a layer; `answer_studies` lists the studies of the answer key; `cost`
+says beforehand what all of a profile will take, and `run_cost` what one run takes.
 """
 
 from groupcc_lite.studies.answer_plan import answer_studies
@@ -55,11 +58,13 @@ from groupcc_lite.studies.superposition_findings import (
 )
 
 __all__ = [
-    "AgainstExact", "AttackTurns", "BRANCHES", "ByResponses", "CurveStudy", "Detectors", "EqualNumbers", "Layer",
-    "LayerMeasures", "LayerSpending", "LayerStudy", "LayerSuperposition", "LayerSymmetry", "ManifoldStudy",
-    "Predicted", "SAES", "SuperpositionStudy", "TRAINED_UNITS", "TakenApart", "ToyTable", "WEIGHTS", "against_exact",
-    "answer_studies", "at_equal_numbers", "attacks_turn", "bar_of_random_weights", "cluster_cost", "cluster_table",
-    "compare_responses", "cost", "count_families", "double_neurons", "frequency_alpha", "layer_spending",
-    "layer_superposition", "layer_symmetry", "matched", "nearest_cosine", "predicted", "reads_what_it_writes",
-    "run_cost", "strongest", "take_apart", "three_versions", "turned_drawings",
+    "AgainstExact", "AttackTurns", "BRANCHES", "BROKEN", "ByResponses", "COMPARED", "CurveStudy", "Detectors",
+    "EqualNumbers", "Found", "LAYER_CODERS", "Layer", "LayerAsymmetry", "LayerCoder", "LayerMeasures",
+    "LayerSpending", "LayerStudy", "LayerSuperposition", "LayerSymmetry", "ManifoldStudy", "Predicted", "RIVALS",
+    "SAES", "SavingsStudy", "SuperpositionStudy", "TRAINED_UNITS", "TakenApart", "ToyTable", "Unevenness", "WEIGHTS",
+    "against_exact", "answer_studies", "at_equal_numbers", "attacks_turn", "bar_of_random_weights", "cluster_cost",
+    "cluster_table", "compare_responses", "cost", "count_families", "crossing", "double_neurons", "frequency_alpha",
+    "layer_asymmetry", "layer_coder", "layer_spending", "layer_superposition", "layer_symmetry", "matched",
+    "nearest_cosine", "predicted", "predicted_by_allocation", "reads_what_it_writes", "run_cost", "strongest",
+    "take_apart", "three_versions", "turned_drawings",
 ]

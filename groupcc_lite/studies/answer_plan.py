@@ -15,8 +15,8 @@ from groupcc_lite.groups import parse_group
 from groupcc_lite.runs import KeyProfile, get_key_profile
 
 STANDARD = tuple(m for m in METHODS
-                 if not m.endswith(("linear encoder", "response vectors")) and not m.startswith("tied"))
-"""Methods compared at standard difficulty; response vectors and symmetric dictionaries are studied elsewhere."""
+                 if not m.endswith(("linear encoder", "response vectors")) and not m.startswith(("tied", "block-")))
+"""Methods compared at standard difficulty; response vectors, symmetric and block-sparse ones are studied elsewhere."""
 COMPARED = tuple(m for m in STANDARD if m != "wide SAE")
 """Methods of which `DRAWN` are compared on drawings: all but the largest."""
 POSED = ("SAE, blocks fitted", "crosscoder, TopK", "equivariant SAE", "equivariant SAE, linear encoder")

@@ -34,7 +34,7 @@ from groupcc_lite.symmetry.encoder_side import (
     inside_by_chance,
     mirror_agreement,
 )
-from groupcc_lite.symmetry.equivariance import equivariance_score
+from groupcc_lite.symmetry.equivariance import equivariance_score, orbit_asymmetry
 from groupcc_lite.symmetry.families import (
     FEWEST,
     Embedding,
@@ -80,13 +80,13 @@ from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile
 __all__ = [
     "Census", "ConfirmedCensus", "Correlations", "Embedding", "Emergence", "Excess", "FALSE_RATE", "FEWEST",
     "FamilyScores", "INVARIANT", "MaxCosine", "MirrorAgreement", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT",
-    "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "Witnessed", "act", "axes_of",
-    "axis_voters", "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations", "centred",
-    "cluster", "confirmed", "confirmed_census", "copies", "distance", "embed", "emergence", "encoder_profile",
+    "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "Witnessed", "act", "axes_of", "axis_voters",
+    "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations", "centred", "cluster",
+    "confirmed", "confirmed_census", "copies", "distance", "embed", "emergence", "encoder_profile",
     "equivariance_score", "excess", "inside_by_chance", "interval_over_images", "irrep_power", "isotropy",
     "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine", "max_over_group",
     "mirror_agreement", "missed_by_image", "nearest_relative", "neighbour_purity", "normalised", "on_factor",
-    "paper_reflection", "picture_responses", "preference_turn", "printed_similarity", "profile_stabilisers",
-    "render_features", "render_steps", "score_families", "self_similarity", "small_census", "stabilisers",
-    "supported_stabilisers", "surrogate", "trivial_share", "unrelated", "witnessed",
+    "orbit_asymmetry", "paper_reflection", "picture_responses", "preference_turn", "printed_similarity",
+    "profile_stabilisers", "render_features", "render_steps", "score_families", "self_similarity", "small_census",
+    "stabilisers", "supported_stabilisers", "surrogate", "trivial_share", "unrelated", "witnessed",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.answers.planted import STANDARD, Planted, plant, standard
+from groupcc_lite.answers.planted import STANDARD, Planted, plant, standard, unequal_poses, unequal_views
 from groupcc_lite.answers.scoring import score
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, permutation_group, product, representatives, trivial
 from groupcc_lite.symmetry import INVARIANT, act, self_similarity, stabilisers
@@ -292,3 +292,52 @@ def test_the_rule_for_stabilisers_is_right_about_what_is_planted(group, channels
     for seed in range(3):
         problem = standard(seed, group=group, channels=channels)
         assert score(problem.dictionary, problem).stabiliser_of_all == 1
+
+
+@every_group
+def test_unequal_views_move_with_the_picture_and_keep_families(G):
+    """Every member is still its base moved by the mover, and its stabiliser still leaves it as it is."""
+    truth = plant(G, channels=24, superposition=1.0, active=0.5)
+    moved = unequal_views(truth, 0.6)
+    for j in range(moved.features):
+        base = int(((truth.family == truth.family[j]) & (truth.mover == 0)).nonzero()[0])
+        assert torch.allclose(act(moved.dictionary[base:base + 1], G, int(truth.mover[j]))[0], moved.dictionary[j])
+        for h in truth.stabiliser[j].elements:
+            assert torch.allclose(act(moved.dictionary[j:j + 1], G, h)[0], moved.dictionary[j], atol=1e-4)
+    cosine = torch.nn.functional.cosine_similarity(moved.dictionary, truth.dictionary, dim=2)
+    assert torch.minimum((cosine - 1).abs(), (cosine - math.cos(0.3 * math.pi)).abs()).max() < 1e-3
+    assert torch.allclose(unequal_views(truth, 0.0).dictionary, truth.dictionary, atol=1e-4)
+
+
+def test_broken_elements_do_not_move_with_the_picture():
+    """The negative control: with `broken` members are no moved copies of each other."""
+    truth = plant(dihedral(4), channels=24, broken=0.6)
+    j = int((truth.mover == 1).nonzero()[0])
+    base = int(((truth.family == truth.family[j]) & (truth.mover == 0)).nonzero()[0])
+    assert not torch.allclose(act(truth.dictionary[base:base + 1], truth.group, 1)[0], truth.dictionary[j], atol=0.1)
+
+
+def test_unequal_poses_are_rarer_by_the_amount():
+    truth = plant(dihedral(4), channels=24, zipf=1.0, active=1.0)
+    moved, gone = unequal_poses(truth, 0.25), unequal_poses(truth, 1.0)
+    for f in truth.family.unique():
+        rates = moved.rates[truth.family == f]
+        assert torch.allclose(rates[1:], 0.75 * rates[0])
+    assert moved.rates.sum() == pytest.approx(1.0) == gone.rates.sum().item()
+    assert (gone.rates > 0).sum() == len(truth.family.unique())
+    seen = (gone.sample(2000).coefficients > 0).any(0)
+    assert not seen[truth.mover != 0].any() and seen[truth.mover == 0].any()
+
+
+@pytest.mark.parametrize("change", [unequal_views, unequal_poses])
+def test_amounts_beyond_0_to_1_are_refused(change):
+    truth = plant(dihedral(4), channels=24)
+    for amount in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="from 0"):
+            change(truth, amount)
+
+
+def test_one_pose_that_would_never_rest_is_refused():
+    truth = plant(dihedral(4), channels=24, families=[("C1", 2)], active=4.0)
+    with pytest.raises(ValueError, match="most frequent"):
+        unequal_poses(truth, 1.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.answers.planted import Planted, plant, standard
-from groupcc_lite.answers.scoring import Readable, calibrate_tau, disturbed, readable, score
+from groupcc_lite.answers.planted import Planted, Problem, plant, standard
+from groupcc_lite.answers.scoring import Readable, calibrate_tau, disturbed, readable, score, score_spans
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.responses import ResponseVectors
 from groupcc_lite.symmetry import TAU
@@ -229,3 +229,53 @@ def test_a_latent_that_never_responds_is_a_wrong_partner_and_no_failure(small):
     said.add(x)
     found = score(small.dictionary[features, :1], small, by_responses=said)
     assert found.cosine == pytest.approx(1) and 0 <= found.stabiliser_of_all < 1
+
+
+def squares() -> Problem:
+    """Two families of quarter turns in four channels: one in the first plane, one lopsided in the second."""
+    x = torch.eye(4)
+    first = torch.stack([x[0], x[1], -x[0], -x[1]])
+    tilted = torch.nn.functional.normalize(torch.tensor([[0, 0, 3.0, 0], [0, 0, 0.6 * 3, 0.8 * 3]]), dim=1)
+    directions = torch.cat([first, tilted, -tilted])
+    family, mover = torch.tensor([0] * 4 + [1] * 4), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+    G = cyclic(4)
+    return Problem(G, directions[:, None].expand(-1, 4, -1).contiguous(), family, mover, (G.subgroups()[0],) * 8,
+                   noise=0.0, active=1.0, seed=0)
+
+
+def test_spans_by_hand():
+    """A block of e_1 + e_2 and e_1 - e_2 is the first plane; one of e_1 and e_3 is half of either."""
+    a, b, c, d = torch.eye(4)
+    found = score_spans(torch.stack([torch.stack([a, c]), torch.stack([a + b, 7 * (a - b)])]), squares())
+    assert found.partner.tolist() == [1, 0] and found.chance == 0.5
+    assert found.captured.tolist() == pytest.approx([1, (2 + 2 * 0.36) / 4])  # cosines 1 and 0.6 with e_3
+    assert found.possible.tolist() == pytest.approx([1, 1])
+    assert found.cosines.tolist() == pytest.approx([1, 1, 1, 1, 1, 0.6, 1, 0.6])
+    assert found.cosine == pytest.approx(0.9) and found.recovered == 0.75
+    assert found.angles[0].tolist() == pytest.approx([0, 0], abs=0.05)
+    assert found.angles[1].tolist() == pytest.approx([0, 90], abs=0.05)  # e_3 lies in both, e_4 in neither
+
+
+def test_one_direction_holds_what_one_can():
+    """Half of the round family; of the lopsided one, with the cosine 0.6, (1 + 0.6) / 2."""
+    found = score_spans(torch.eye(4)[:, None], squares())
+    assert found.possible.tolist() == pytest.approx([0.5, 0.8], abs=1e-5) and found.chance == 0.25
+    assert found.captured.tolist() == pytest.approx([0.5, (2 + 2 * 0.36) / 4]) and len(found.angles[0]) == 1
+
+
+def test_only_the_span_of_a_block_counts(small):
+    generator = torch.Generator().manual_seed(0)
+    blocks = torch.randn(9, 4, 24, generator=generator)
+    turned = torch.linalg.qr(torch.randn(4, 4, generator=generator))[0] @ blocks * 3
+    one, other = score_spans(blocks, small), score_spans(turned, small)
+    assert torch.allclose(one.captured, other.captured, atol=1e-4) and torch.equal(one.partner, other.partner)
+    assert one.recovered == 0 and one.captured.mean() < one.possible.mean()
+
+
+def test_blocks_of_zeros_are_nobodys_partner_and_bad_ones_are_refused(small):
+    found = score_spans(torch.zeros(3, 2, 24), small)
+    assert found.cosine == 0 and set(found.partner.tolist()) == {-1} and math.isnan(found.ari)
+    assert all(not len(angles) for angles in found.angles)
+    for blocks, message in ((torch.zeros(3, 2, 23), "blocks, directions"), (torch.full((1, 2, 24), math.nan), "NaN")):
+        with pytest.raises(ValueError, match=message):
+            score_spans(blocks, small)

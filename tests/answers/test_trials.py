@@ -10,7 +10,7 @@ import torch
 
 from groupcc_lite.answers import trials
 from groupcc_lite.answers.planted import plant
-from groupcc_lite.answers.scoring import score
+from groupcc_lite.answers.scoring import score, score_spans
 from groupcc_lite.answers.trials import (
     METHODS,
     SINGLE,
@@ -65,6 +65,8 @@ def test_only_the_method_of_responses_reads_responses(problem, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(trials, "response_vectors", lambda *a, **k: pytest.fail("responses were read"))
         for method in METHODS:
+            if method == "block-sparse SAE":
+                continue  # it is scored by spans, see below
             if method == "SAE, response vectors":
                 with pytest.raises(pytest.fail.Exception, match="responses were read"):
                     run_trial(method, problem, budget, 0)
@@ -74,6 +76,20 @@ def test_only_the_method_of_responses_reads_responses(problem, monkeypatch):
             plain = score(dictionary[dictionary.flatten(1).norm(dim=1) > 1e-6], problem)
             for name in ("cosine", "recovered", "stabiliser", "stabiliser_of_all", "ari"):
                 assert result[name] == pytest.approx(getattr(plain, name), nan_ok=True), (method, name)
+
+
+def test_block_sparse_coders_are_scored_by_the_spans_of_their_blocks(problem):
+    """And are no part of the answer key's own studies, whose results are older."""
+    budget = dataclasses.replace(SMALL, steps=200)
+    result, coder = (make("block-sparse SAE", problem, budget, 0) for make in (run_trial, train_method))
+    spans = score_spans(coder.dictionary[:, 0].unflatten(0, (coder.blocks, coder.size)), problem)
+    assert (result["cosine"], result["recovered"]) == pytest.approx((spans.cosine, spans.recovered))
+    assert result["stabiliser"] is None is result["fve"] and 0 < result["fve_equal"] <= result["fve_first"] + 1e-6
+    assert result["l0"] == coder.k * coder.size == 8  # two blocks of four
+    drawn = torch.randn(coder.blocks, coder.size, 12, generator=torch.Generator().manual_seed(0))
+    assert spans.recovered > score_spans(drawn, problem).recovered + 0.2  # a third of the space holds much by chance
+    assert not any("block" in method for plan in answer_studies("smoke").values() for method in plan.methods
+                   if not method.endswith("blocks fitted"))
 
 
 def test_response_vectors_of_a_trained_autoencoder_find_families(problem):

@@ -15,7 +15,7 @@ from small import Stem
 
 import groupcc_lite
 from groupcc_lite.models import derive_geometry, load_model, truncate, zoo
-from groupcc_lite.runs import Run, profiles
+from groupcc_lite.runs import Run, profiles, study_profiles
 from groupcc_lite.stimuli import sample_drawings
 from groupcc_lite.studies import depth
 
@@ -148,8 +148,8 @@ def test_the_transformer_on_the_page_runs_as_printed(affordable, photographs, ca
 def test_layers_are_compared_as_printed(affordable, photographs, monkeypatch, capsys):
     small = dict(images=12, held_out=0.25, points_per_image=6, latents=16, k=4, steps=2, batch_size=32, turned_images=2,
                  group="D_4")
-    monkeypatch.setitem(profiles.DEPTH_PROFILES, "book",
-                        dataclasses.replace(profiles.DEPTH_PROFILES["book"], **small))
+    monkeypatch.setitem(study_profiles.DEPTH_PROFILES, "book",
+                        dataclasses.replace(study_profiles.DEPTH_PROFILES["book"], **small))
     monkeypatch.setattr(depth, "load_model", lambda name, layer, weights=None: load_model(
         f"{name}/{layer}", weights="random", input_size=SIDE))
     exec(compile(code_blocks(PAGE.read_text())[6], str(PAGE), "exec"), {})

@@ -7,6 +7,7 @@ from groupcc_lite.answers import score, standard
 from groupcc_lite.coders.opponents import (
     NOBODY,
     AllPoses,
+    WholeOrbits,
     data_dictionary,
     data_point_dictionary,
     untrained_features,
@@ -115,3 +116,14 @@ def test_a_dictionary_of_data_points_holds_orbits_and_has_learnt_nothing():
     assert not torch.equal(coder.W_d, other.W_d)
     with pytest.raises(ValueError, match="count is 1501"):
         data_point_dictionary(orbits, latents=1501, k=2)
+
+
+def test_whole_orbits_are_the_same_orbits_in_one_block():
+    whole = WholeOrbits(ORBITS)
+    assert (len(whole), whole.channels, whole.group.order, whole.scale) == (300, 48, 1, ORBITS.scale)
+    assert torch.equal(torch.cat(list(whole.in_order(70))).view(300, 6, 8), X)
+    for long, x in zip(whole.batches(50, seed=2, epoch=1, start=2), ORBITS.batches(50, seed=2, epoch=1, start=2),
+                       strict=True):
+        assert torch.equal(long.view(50, 6, 8), x)
+    assert next(whole.batches(5, elements=slice(0, 0))).shape == (5, 0, 48)
+    assert whole.fingerprint != ORBITS.fingerprint and (whole.scale * X.flatten(1)).square().mean() == pytest.approx(1)

@@ -16,9 +16,10 @@ from groupcc_lite.answers import probing, trials
 from groupcc_lite.groups import cyclic, dihedral, parse_group
 from groupcc_lite.runs import recipes
 from groupcc_lite.runs.layer_run import Run
-from groupcc_lite.runs.profiles import KeyProfile, Profile, SceneProfile
+from groupcc_lite.runs.profiles import Profile
 from groupcc_lite.runs.recipes import LayerRecipes, SceneRecipes
 from groupcc_lite.runs.scene_run import SceneRun
+from groupcc_lite.runs.study_profiles import KeyProfile, SceneProfile
 from groupcc_lite.stimuli import TensorImages
 from groupcc_lite.studies import answer_plan
 from groupcc_lite.studies.answer_plan import answer_studies

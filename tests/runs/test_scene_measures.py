@@ -8,7 +8,6 @@ from probe_scores import TASKS, scores
 from groupcc_lite.coders import EquivariantSAE, SparseAutoencoder, TransformMatrix, least_squares, r2
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import ImageAutoencoder, activations
-from groupcc_lite.runs.profiles import SceneProfile
 from groupcc_lite.runs.scene_measures import (
     READINGS,
     Probed,
@@ -25,6 +24,7 @@ from groupcc_lite.runs.scene_measures import (
 )
 from groupcc_lite.runs.scene_report import probe_rows
 from groupcc_lite.runs.scene_run import SceneRun
+from groupcc_lite.runs.study_profiles import SceneProfile
 from groupcc_lite.stimuli import FAMILIES, Task, random_scenes
 
 TINY = SceneProfile("smoke", base_models=("mlp",), base_epochs=1, base_batch=512, transform_steps=3, transform_batch=64,

@@ -9,7 +9,6 @@ from groupcc_lite.answers import STEPS
 from groupcc_lite.answers.probing import PROBES
 from groupcc_lite.base import interval_of, read_json
 from groupcc_lite.runs import scene_report
-from groupcc_lite.runs.profiles import SCENE_PROFILES
 from groupcc_lite.runs.reports import Report
 from groupcc_lite.runs.scene_measures import ABSENT, READINGS, Additivity, Invariance, Probed
 from groupcc_lite.runs.scene_report import (
@@ -23,6 +22,7 @@ from groupcc_lite.runs.scene_report import (
     verdict,
 )
 from groupcc_lite.runs.scene_run import Splice
+from groupcc_lite.runs.study_profiles import SCENE_PROFILES
 from groupcc_lite.stimuli import Task
 
 
