@@ -159,9 +159,9 @@ display(Markdown(
     f"as it is, its *stabiliser*, are {elements} (**{label}**): the lowest of their "
     f"cosines is {stabiliser.inside:.2f}, the highest of all others "
     f"{stabiliser.outside:.2f}, and one above {TAU:g} counts as the same. Symmetries "
-    "must be closed, doing two of them must give a third: so what counts is the largest "
-    f"closed set of which all cosines are above {TAU:g}, and a single high one beside it "
-    f"does not. By this rule {none} of the {len(D)} features have no symmetry at all."))
+    "are closed, doing two of them gives a third: so what counts is the largest "
+    f"closed set whose cosines are all above {TAU:g}, not a single high one beside it. "
+    f"By this rule {none} of the {len(D)} features have no symmetry at all."))
 
 # %% [markdown]
 # How to read it. Columns are sorted by the right table, so the band that falls in its upper half is there by

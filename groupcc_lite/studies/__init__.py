@@ -3,15 +3,11 @@
 `LayerStudy` compares layers and networks, trained and random; `CurveStudy` asks units of several layers for the
 direction of a curve, and `at_equal_numbers`, `predicted` and `take_apart` say what is read off it; `compare_responses`
 compares features by what they say and by what they write; `ManifoldStudy` trains toys and planted features whose
-latents are counted, `layer_spending` the layer's; `SuperpositionStudy` trains toys with more features than dimensions
-and attacks them; `answer_studies` lists the studies of the answer key; `cost` says beforehand what all of a profile
-will take, and `run_cost` what one run takes.
-latents are counted, `layer_spending` the layer's; `answer_studies` lists the studies of the answer key; `cost`
-says beforehand what all of a profile will take, and `run_cost` what one run takes; `cluster_cost` computes on paper
-what a large crosscoder would take on many GPUs.
 latents are counted, `layer_spending` the layer's; `SavingsStudy` plants orbits for dictionaries that know a group, and
-`layer_coder` has them of a layer; `answer_studies` lists the studies of the answer key; `cost`
-says beforehand what all of a profile will take, and `run_cost` what one run takes.
+`layer_coder` has them of a layer; `SuperpositionStudy` trains toys with more features than dimensions and attacks them,
+`layer_superposition` and `layer_symmetry` ask networks that were trained on attacks; `answer_studies` lists the studies
+of the answer key; `cost` says beforehand what all of a profile will take, `run_cost` what one run takes, and
+`cluster_cost` computes on paper what a large crosscoder would take on many GPUs.
 """
 
 from groupcc_lite.studies.answer_plan import answer_studies
@@ -55,6 +51,21 @@ from groupcc_lite.studies.superposition_findings import (
     ToyTable,
     against_exact,
     matched,
+)
+from groupcc_lite.studies.symmetry_savings import (
+    BROKEN,
+    COMPARED,
+    LAYER_CODERS,
+    RIVALS,
+    Found,
+    LayerAsymmetry,
+    LayerCoder,
+    SavingsStudy,
+    Unevenness,
+    crossing,
+    layer_asymmetry,
+    layer_coder,
+    predicted_by_allocation,
 )
 
 __all__ = [
