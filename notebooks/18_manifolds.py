@@ -18,7 +18,7 @@
 #
 # A curve detector is one of a circle of them. If features are points of a manifold, a larger {term}`sparse
 # autoencoder <sparse autoencoder (SAE)>` can do two things with its new {term}`latents <latent>`: find features that
-# it has missed, or tile those that it has more finely. {cite:t}`michaud2025manifolds` describe this with a model of
+# it has missed, or *tile* those that it has more finely, with several latents for patches of one feature. {cite:t}`michaud2025manifolds` describe this with a model of
 # capacity allocation that has distinct regimes. In one of them an autoencoder learns far fewer features than it has
 # latents. Of this paper we know the abstract and a caption, so all mathematics here is ours.
 #

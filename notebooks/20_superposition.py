@@ -238,7 +238,8 @@ with figures.house_style():
 
 # %% [markdown]
 # Is that what training finds? We train toys with few features in two dimensions, keep the best of four seeds each, and
-# compare. The last column is the least that the mean gain can be, which the next section proves.
+# compare. A feature is *used* if its direction is longer than a half. The last column is the least that the mean gain
+# can be, which the next section proves.
 
 # %% tags=["hide-input"]
 rows = ["| features | used | per dimension F | mean gain | 2 F² / used |",
@@ -330,7 +331,8 @@ for key, value, what in (("least", least, "least"), ("most", most, "most")):
 
 # %% [markdown]
 # In the book's run the sum of all gains is never more than two per cent above the bound. Trained toys use all
-# dimensions alike, and so features per dimension say what attacks can gain, whatever the arrangement.
+# dimensions alike, and so features per dimension say the sum of gains. What an attack adds depends also on which
+# outputs are on, and on their errors.
 
 # %% [markdown]
 # ## Sparsity changes both
@@ -568,8 +570,8 @@ with figures.house_style():
 # In the book's run the penalty takes features per dimension from 4.7 to 1, and the added loss from 21 to 1. On its
 # way features become fewer and shorter, then 40 lie in pairs, then 20 stay alone; the clean loss rises by less than
 # half. Weight decay leads along the same curve: at the same $F$ the two differ by less than 0.2 in added loss. More
-# room leads to the same end, 4.3 at two features per dimension and 1 at one, with all features stored. So **in these
-# toys superposition is a cause: whatever lowers $F$, lowers what an attack adds.**
+# room leads to the same end, 4.3 at two features per dimension and 1 at one, with all features stored. So **whatever
+# lowers $F$ in these toys, lowers what an attack adds.**
 #
 # Two warnings. *The ratio can say the opposite.* With room for half of the features it rises from 1.40 to 1.79, since
 # the clean loss falls to a tenth while the added loss falls to a fifth. With room for all there is no clean loss left
@@ -768,10 +770,12 @@ _ = report.save()
 #
 # - The strongest attack on a feature is made of everything that overlaps with it, and its gain is at least
 #   features per dimension on average, however features are arranged.
-# - In toys both rise with sparsity, with a dip where all features lie in pairs. Which measure one takes decides where
-#   vulnerability is largest.
-# - At one sparsity, what an attack adds follows features per dimension, whatever changes them. The ratio of losses need
-#   not.
+# - With sparsity features per dimension rise, and vulnerability at first too. Where all features lie in pairs
+#   vulnerability dips, and features per dimension do not. Which measure one takes decides where vulnerability is
+#   largest.
+# - At one sparsity, whatever lowers features per dimension lowers what an attack adds. Penalty, decay and attacks in
+#   training share one curve; more dimensions, which also lower the clean error, leave it. The ratio of losses need
+#   not follow at all.
 # - Training on attacks lowers features per dimension, training on noise hardly. In part it stores fewer features, in
 #   part it shortens them, and weight decay to the same $F$ does most of this.
 
@@ -797,8 +801,9 @@ _ = report.save()
 # The same toys, trained for twice as many steps on batches twice as large, with more sparsities and ten seeds. Nearly
 # everything above stands; noise lowers $F$ a little more. Narrower intervals decide what five seeds could not: at $S =
 # 0.9$, attacks in training store 2.3 features fewer than weight decay to the same $F$, and leave 0.10 less added loss;
-# both intervals lie below 0. Penalty and decay still differ by nothing that shows. The dip near pairs is a fall of the
-# ratio by 0.011.
+# both intervals lie below 0. (Decay to the same $F$ lies on a line between two strengths, and the curve between them is
+# bent: part of the second number may come from that.) Penalty and decay still differ by nothing that shows. The dip
+# near pairs is a fall of the ratio by 0.011.
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))
