@@ -8,8 +8,8 @@ before any number was looked at:
   A block-sparse coder finds it if the span of a living block has this cosine with it. Living: it fires on held-out
   orbits.
 - A family is found if at least half of its members are.
-- The null of both are as many data points, moved into all poses where the coder has these for free. A span drawn at
-  random captures s / n.
+- The null of both, for coders that write orbits, are as many data points, moved into all poses where the coder has
+  these for free. A span drawn at random captures s / n.
 - A symmetry is broken too far once the tied crosscoder's held-out FVE, over all blocks and at the same k, is no larger
   than an untied coder's; `crossing` says at which amount, seed by seed.
 """
