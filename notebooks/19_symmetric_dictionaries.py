@@ -267,7 +267,8 @@ with figures.house_style():
 #
 # Neither reaches its prediction. On $D_4$ the tied crosscoder with TopK finds about two fifths of what the model says,
 # and the crosscoder as well, or up to a half. So training falls short of the best split by about the same factor for
-# both, and on $D_4$ the *ratio* between them is near what the model says: a coder that knows the group pays once for each family.
+# both, and on $D_4$ the *ratio* between them is near what the model says: a coder that knows the group pays once for
+# each family.
 #
 # In latents, that is. In parameters it pays once for each *pose*, since a base has a block for each. On the right of
 # {numref}`fig-found` the wide SAE, which sees no orbits, finds as many features for its parameters or more, and
@@ -367,14 +368,16 @@ with figures.house_style():
     report.figure("broken", fig)
 
 # %% [markdown]
-# In the book's run an unequivariant network costs the tied crosscoder little: with views broken altogether, a linear map misses half
-# of the other blocks' variance, and the FVE falls by a hundredth. The crosscoder, which must guess all blocks from
+# In the book's run an unequivariant network costs the tied crosscoder little: with views broken altogether, a linear
+# map misses half of the other blocks' variance, and the FVE falls by a hundredth. The crosscoder, which must guess all
+# blocks from
 # $x[e]$, loses a quarter. The asymmetry sees none of it, and that is right: orbits are as symmetric as before.
 #
 # Broken elements are the other way round. The linear error stays where it was, for every block is still a linear map of
-# $x[e]$. The tied crosscoder falls, and below the crosscoder with as many parameters at about two fifths of 90 degrees, where the asymmetry is about 0.4.
-# With all poses but one missing it is behind as well, at an asymmetry of about a third, mostly because the crosscoder
-# has less to learn. Where they cross was not measured: poses were broken not at all or altogether.
+# $x[e]$. The tied crosscoder falls, and below the crosscoder with as many parameters at about two fifths of 90 degrees,
+# where the asymmetry is about 0.4. With all poses but one missing it is behind as well, at an asymmetry of about a
+# third, mostly because the crosscoder has less to learn. Where they cross was not measured: poses were broken not at
+# all or altogether.
 #
 # Against an untied coder with as many latents, there is nothing to use up: it is ahead from the start, and further with
 # views broken. Two causes were not separated. Copies use up the tied coder's $k$, and each of its latents reads one
@@ -465,8 +468,8 @@ with figures.house_style():
 # %% [markdown]
 # In the book's run the layer is far from equivariant: a linear map misses more than a third of the variance of the
 # other blocks. Its orbits are symmetric all the same. Their asymmetry cannot be told from that of orbits that are
-# symmetric by construction, and is far below that of permuted blocks, where tying loses. They have to be: the drawings show every direction
-# alike, and only interpolation tells the elements apart. Photographs have an up and a down.
+# symmetric by construction, and is far below that of permuted blocks, where tying loses. They have to be: the drawings
+# show every direction alike, and only interpolation tells the elements apart. Photographs have an up and a down.
 #
 # So exact symmetry gains here at as many parameters, over the orbit SAE and more over the crosscoder, and the tied
 # crosscoder explains more than an orbit SAE of twice its size. Two bases, with a thirtieth of the parameters, explain
@@ -503,10 +506,10 @@ for name in methods:
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# In the book's run, and by a score that allows one block for each family, the block-sparse coder recovers about a third of
-# the features, the tied crosscoders more, and the SAE and the crosscoder nearly all. What it recovers lies in its
-# family's block by definition of the score, so its ARI says little. Blocks of four cannot hold orbits that span more, and
-# each block that fires takes four latents, so that $k$ is not equal here.
+# In the book's run, and by a score that allows one block for each family, the block-sparse coder recovers about a third
+# of the features, the tied crosscoders more, and the SAE and the crosscoder nearly all. What it recovers lies in its
+# family's block by definition of the score, so its ARI says little. Blocks of four cannot hold orbits that span more,
+# and each block that fires takes four latents, so that $k$ is not equal here.
 
 # %% [markdown]
 # ## Exercises
@@ -531,8 +534,8 @@ for H in (1, 2, 4):
           f"tied {order + 1}")
 
 # %% [markdown]
-# From a stabiliser of two elements on the tied crosscoder saves nothing: with four, an autoencoder of single blocks needs half as many numbers. It does not say how a
-# feature's other blocks look.
+# From a stabiliser of two elements on the tied crosscoder saves nothing: with four, an autoencoder of single blocks
+# needs half as many numbers. It does not say how a feature's other blocks look.
 #
 # ```{solution-end}
 # ```
@@ -591,7 +594,8 @@ _ = report.save()
 # use up $k$ that other features need. L1 counts them once and shrinks instead; its L0 is not that of the others, so
 # the comparisons at equal $k$ are of TopK alone. At standard difficulty ({doc}`14_answer_key`, $D_{16}$, 1,200 steps,
 # three seeds) we had hoped that 98 % of the features would be recovered; it was 0.958 with L1 (0.984, 0.930, 0.961) and
-# 0.971 with TopK (0.977, 0.953, 0.984), with 50,840 parameters. Selection without shrinkage that counts copies once is the open part.
+# 0.971 with TopK (0.977, 0.953, 0.984), with 50,840 parameters. Selection without shrinkage that counts copies once is
+# the open part.
 #
 # Planted orbits have a linear representation, and families in random directions. The two measures of symmetry are of
 # second moments, and a set of orbits could be asymmetric in higher ones only. Trainings are short, and intervals are

@@ -32,7 +32,7 @@ class TiedCrosscoder(SavedModule):
     they write. Other arguments as for `GroupCrosscoder`. ValueError for an unknown activation, a k that does not fit,
     or sizes that are not positive.
 
-    Source: the exact symmetry that Erdogan & Lucic 2025 say cannot be enforced on activations (section 3); a
+    Source: the exact symmetry that Erdogan & Lucic 2025 say cannot be enforced on activations (section 2); a
     convolution over the group as in Cohen & Welling 2016, on codes in place of images.
 
     >>> import torch
