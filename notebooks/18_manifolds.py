@@ -202,7 +202,7 @@ display(Markdown("\n".join(rows)))
 # %% [markdown]
 # In the book's run four latents reach the optimum: on four directions one layer can realise the best codes. With more it
 # cannot. Compare 8 latents with 24. The best codes gain 0.008 by the step. With 24 latents the best that one layer can
-# do is 0.003 above the best codes, and training ends less than 0.0015 above that. So **a third of what finer tiling
+# do is 0.003 above the best codes, and training ends less than 0.002 above that. So **a third of what finer tiling
 # could gain is out of reach for one layer of equal latents**, and training longer does not bring it back. No dictionary
 # here has a gap that one random dictionary in twenty would have.
 

@@ -255,7 +255,7 @@ class ManifoldProfile:
     """Of those with radial variation."""
     sizes: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Numbers of latents of these toys."""
-    toy_steps: int = 1500
+    toy_steps: int = 1000
     toy_seeds: int = 2
     grid: int = 24
     """Side of the phase diagram."""
@@ -272,7 +272,7 @@ class ManifoldProfile:
     mixed_seeds: int = 4
     latents: tuple[int, ...] = (256, 1024)
     """Of the layer's sparse autoencoders; all else is the run's."""
-    layer_steps: int = 400
+    layer_steps: int = 200
     """Of their training."""
     layer_seeds: int = 2
     most_compared: int = 2048
