@@ -297,7 +297,7 @@ for d, curve in varied.items():
 # %% [markdown]
 # In the book's run best codes on the circle fall with a slope near -2. One layer on equal angles falls with -1.3: a
 # narrow tile needs a high threshold, and a high threshold costs either reconstruction or a large gain. Training reaches
-# about -0.8 and ends above the crosses for many latents, so part of its distance from the best codes is training, not
+# about -0.7 and ends above the crosses for many latents, so part of its distance from the best codes is training, not
 # one layer. On $S^4$ both have a slope between -0.5 and -0.8 and 64 latents are too few to tell them apart: a sphere is
 # spanned by 10, so the sizes where it is tiled have just begun.
 #
