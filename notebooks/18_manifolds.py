@@ -351,7 +351,8 @@ rows = ["| α, β | D: theory | from 1,000 on | limit "
         "|---" * 7 + "|"]
 for alpha, beta in cases:
     theory = continuous_limit(alpha, beta)
-    found = measured_scaling(alpha, PowerLoss(beta), smallest=1000, largest=200_000)
+    found = measured_scaling(alpha, PowerLoss(beta), smallest=1000,
+                             largest=200_000)
     row = [theory.discovered, found.discovered_slopes[0], found.discovered,
            theory.loss, found.loss_slopes[0], found.loss]
     for name, value in (("D", row[2]), ("L", row[5])):

@@ -99,7 +99,8 @@ from groupcc_lite.symmetry import act
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
 run.check()
-report, settings = run.report("19_symmetric_dictionaries"), get_savings_profile(profile)
+report = run.report("19_symmetric_dictionaries")
+settings = get_savings_profile(profile)
 planted = SavingsStudy(settings, seed, work=run.work)
 seeds = [seed + number for number in range(settings.seeds)]
 
@@ -107,7 +108,8 @@ seeds = [seed + number for number in range(settings.seeds)]
 def note(key, values, what, digits=3):
     """Record a mean over seeds, with its interval."""
     values = [float(value) for value in values]
-    sure = dict(interval=interval_of(values), over="seeds") if len(values) > 1 else {}
+    several = len(values) > 1
+    sure = dict(interval=interval_of(values), over="seeds") if several else {}
     report.number(key, float(np.mean(values)), note=what, **sure)
     return mean_spread(values, digits)
 
