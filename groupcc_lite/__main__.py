@@ -102,21 +102,10 @@ def _moving(options: argparse.Namespace) -> None:
 
 def _analyse(options: argparse.Namespace) -> None:
     from groupcc_lite.analysis import check_report, write_report
-    from groupcc_lite.runs import Run, get_profile
     from groupcc_lite.studies import run_cost
 
-    use_data(options.data)
-    given = {key: getattr(options, key) for key in ("model", "layer", "group") if getattr(options, key) is not None}
-    settings = dict(_setting(text) for text in options.set)
-    if twice := sorted(settings.keys() & given.keys()):
-        raise ValueError(f"{', '.join(twice)} is given twice, by an option and by --set; give it once")
-    get_profile(options.profile, **settings)  # refuses what is no field of a profile
     check_report(options.out)
-    if any((options.network, options.input_size, options.mean, options.std, options.channels)):
-        model = _own_network(options, given)
-        run = Run(options.profile, options.seed, images=options.images, model=model, **given, **settings)
-    else:
-        run = Run(options.profile, options.seed, images=options.images, weights=options.weights, **given, **settings)
+    run = _run_of(options)
     if options.dictionary is not None:
         from groupcc_lite.interop import load_dictionary
 
@@ -130,6 +119,23 @@ def _analyse(options: argparse.Namespace) -> None:
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
+
+
+def _run_of(options: argparse.Namespace, **more: Any) -> Any:
+    """The run of a known model or of one's own network, as the options say; `more` are keywords of `Run`."""
+    from groupcc_lite.runs import Run, get_profile
+
+    use_data(options.data)
+    given = {key: getattr(options, key) for key in ("model", "layer", "group") if getattr(options, key) is not None}
+    settings = dict(_setting(text) for text in options.set)
+    if twice := sorted(settings.keys() & given.keys()):
+        raise ValueError(f"{', '.join(twice)} is given twice, by an option and by --set; give it once")
+    get_profile(options.profile, **settings)  # refuses what is no field of a profile
+    if any((options.network, options.input_size, options.mean, options.std, options.channels)):
+        more |= dict(model=_own_network(options, given))
+    else:
+        more |= dict(weights=options.weights)
+    return Run(options.profile, options.seed, images=options.images, **given, **settings, **more)
 
 
 def _own_network(options: argparse.Namespace, given: dict[str, Any]) -> Any:
@@ -151,6 +157,22 @@ def _channels(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0.5,0.5,0.5") from None
+
+
+def _orbits(options: argparse.Namespace) -> None:
+    from groupcc_lite.distributed import Processes, extract_shared, joined
+
+    with joined(device=options.device, timeout=options.timeout) as world:
+        if not world.first:
+            logging.getLogger("groupcc_lite").setLevel(logging.ERROR)  # one of them says it
+        run = _run_of(options, device=str(world.device))
+        run.check()
+        for part in ("train", "held-out"):
+            (store,) = extract_shared(Processes(world, run.group.order), [Path(options.out) / part], [run.model],
+                                      run.action, run.source(part), workers=options.workers,
+                                      batch_size=options.extraction_batch, **run.recipes.sampling)
+            if world.first:
+                say(f"{len(store):,} orbits of {run.group.name} in {store.folder}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -212,6 +234,16 @@ def verbs() -> Verbs:
     sub.add_argument("--still", metavar="FILE", help="a PNG as well, with before and after side by side")
     _analyse_options(top.add("analyse", _analyse, "find the symmetries of a layer of your network, and write a report",
                              top.profile, top.inputs))
+    sub = top.add("orbits", _orbits, "store the orbits of a layer of your network, in one process or under torchrun",
+                  top.profile, top.inputs)
+    _network_options(sub)
+    _process_options(sub, timeout=3600.0)
+    sub.add_argument("--out", metavar="FOLDER", default="orbits", help="two stores go there, train and held-out; the "
+                     "same command goes on from there (default: orbits)")
+    sub.add_argument("--workers", type=int, default=0, help="processes that load images ahead, for each that extracts "
+                     "(default: 0)")
+    sub.add_argument("--extraction-batch", type=int, metavar="IMAGES", help="images that go through the network at a "
+                     "time (default: by memory)")
     _train_options(top.add("train", _train, "train a crosscoder on an orbit store, in one process or under torchrun"))
     sub = top.add("train-tiny", _train_tiny, "train the built-in model on procedurally drawn shapes")
     sub.add_argument("--folder", help="where the weights go (default: tiny-inception or tiny-vit in the work folder, "
@@ -248,15 +280,19 @@ def _train_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--amp", action="store_true", help="products of matrices in bfloat16, where the device has it")
     sub.add_argument("--checkpoint-every", type=int, default=200, metavar="STEPS", help="default: 200")
     sub.add_argument("--log-every", type=int, default=10, metavar="STEPS", help="default: 10")
-    sub.add_argument("--device", help="cuda (NCCL between processes) or cpu (gloo); default: cuda where there is one")
+    _process_options(sub, timeout=600.0)
     sub.add_argument("--group-processes", type=int, metavar="P", help="how many processes share the blocks of the "
                      "group; the others share batches (default: as many as divide both numbers)")
-    sub.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="how long a process waits for the "
-                     "others before all end (default: 600)")
     sub.add_argument("--check", action="store_true", help="read the whole store first, against its checksums")
 
 
-def _analyse_options(sub: argparse.ArgumentParser) -> None:
+def _process_options(sub: argparse.ArgumentParser, timeout: float) -> None:
+    sub.add_argument("--device", help="cuda (NCCL between processes) or cpu (gloo); default: cuda where there is one")
+    sub.add_argument("--timeout", type=float, default=timeout, metavar="SECONDS", help="how long a process waits for "
+                     f"the others before all end (default: {timeout:g})")
+
+
+def _network_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--model", help="a name that `load_model` knows, such as torchvision/resnet18/layer2 (default: "
                      "the profile's)")
     sub.add_argument("--network", metavar="FILE.py:NAME", help="your own network instead: a Python file, and a "
@@ -269,12 +305,16 @@ def _analyse_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--channels", type=int, metavar="N", help="channels of the images that your network takes "
                      "(default: as many as --mean has numbers, or 3); 1 for grey images")
     sub.add_argument("--group", help="C_n or D_n (default: the profile's)")
-    sub.add_argument("--dictionary", metavar="PATH", help="a sparse autoencoder of that layer instead of training, as "
-                     "SAELens, sparsify, dictionary_learning, overcomplete or this library saved it")
-    sub.add_argument("--out", metavar="FOLDER", default="report", help="where the report goes (default: report)")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     sub.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[],
                      help="another value for a field of the profile; may be given several times")
+
+
+def _analyse_options(sub: argparse.ArgumentParser) -> None:
+    _network_options(sub)
+    sub.add_argument("--dictionary", metavar="PATH", help="a sparse autoencoder of that layer instead of training, as "
+                     "SAELens, sparsify, dictionary_learning, overcomplete or this library saved it")
+    sub.add_argument("--out", metavar="FOLDER", default="report", help="where the report goes (default: report)")
     sub.add_argument("--no-atlas", action="store_true", help="leave out the feature atlas, whose pictures take longest")
     sub.add_argument("--dry-run", action="store_true", help="say what would fail and what it costs, and stop")
 

@@ -19,12 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.actions import Action
-from groupcc_lite.base import atomic_path, digest, progress_bar, read_json, sha256_of, write_json
+from groupcc_lite.base import digest, progress_bar, read_json, write_json
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import BaseModel
-from groupcc_lite.orbits.half_precision import exponent_for, to_half
-from groupcc_lite.orbits.packs import ShardNotes, packs_in, remove_orphans, stamp_of, write_pack
+from groupcc_lite.orbits.packs import packs_in
 from groupcc_lite.orbits.sampling import sample_layers
+from groupcc_lite.orbits.shards import Packer, lacking_shards, opened, write_shard
 from groupcc_lite.orbits.source import StoredOrbits
 from groupcc_lite.stimuli import ImageSource, load_ahead
 
@@ -38,8 +38,6 @@ SHARD_BYTES = 2**26
 """Size of the shards that `from_batches` writes; those of `make` have a given number of images."""
 PACK_BYTES = 2**30
 """Finished shards of so many bytes together are packed into one file."""
-LOOSE_SHARDS = 64
-"""So many shards are left as they are in a finished store: packing fewer would gain nothing."""
 
 
 class OrbitStore(StoredOrbits):
@@ -73,7 +71,7 @@ class OrbitStore(StoredOrbits):
         self.channels = self.config["channels"]
         self.exact = np.array(self.config["exact"])
         self.fingerprint = digest(self.config)
-        self._files, notes = _opened(self.folder, self.config["shards"], thorough=check)
+        self._files, notes = opened(self.folder, self.config["shards"], thorough=check)
         self._exponents = np.array([note.exponent for note in notes])
         self._first_row = np.cumsum([0, *(note.rows for note in notes)])
         self._file_rows = np.array([self._first_row[shard] for shard, _ in self._files])
@@ -93,65 +91,29 @@ class OrbitStore(StoredOrbits):
         return float(np.sqrt(self.channels * len(self) * len(squares) / squares.sum()))
 
     @classmethod
-    def make(cls, folder: str | Path, model: BaseModel, action: Action, source: ImageSource, *,
-             points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
-             seed: int = 0, images_per_shard: int = 32, amp: bool = False, batch_size: int | None = None,
-             workers: int = 0, pack_bytes: int = PACK_BYTES, progress: bool = True) -> OrbitStore:
+    def make(cls, folder: str | Path, model: BaseModel, action: Action, source: ImageSource, *, progress: bool = True,
+             **settings: Any) -> OrbitStore:
         """Extract what is missing, then open. Interrupt it at any time and call it again.
 
-        Sampling as by `sample_orbits`, whose arguments `points_per_image`, `mask_radius` (pixels), `registration`,
-        `seed`, `amp` and `batch_size` are; `workers` processes load images ahead. `images_per_shard` is how much an
-        interruption loses at most; shards of `pack_bytes` together become one file, and at the end those that are left,
-        if they are many. `batch_size`, `workers` and `pack_bytes` are no settings. Finished shards are trusted as when
-        a store is opened. ValueError if the folder holds a store made with other settings (it is never overwritten);
-        names of the model, the group and its elements are no settings, and stay those of the first call.
+        `settings` as for `Extraction`, which also lets many processes share the work. Finished shards are trusted as
+        when a store is opened. ValueError if the folder holds a store made with other settings (it is never
+        overwritten); names of the model, the group and its elements are no settings, and stay those of the first call.
         """
-        (store,) = cls.make_layers([folder], [model], action, source, points_per_image=points_per_image,
-                                   mask_radius=mask_radius, registration=registration, seed=seed,
-                                   images_per_shard=images_per_shard, amp=amp, batch_size=batch_size, workers=workers,
-                                   pack_bytes=pack_bytes, progress=progress)
+        (store,) = cls.make_layers([folder], [model], action, source, progress=progress, **settings)
         return store
 
     @classmethod
     def make_layers(cls, folders: Sequence[str | Path], models: Sequence[BaseModel], action: Action,
-                    source: ImageSource, *, points_per_image: int = 16, mask_radius: float | None = None,
-                    registration: str = "image-centre", seed: int = 0, images_per_shard: int = 32, amp: bool = False,
-                    batch_size: int | None = None, workers: int = 0, pack_bytes: int = PACK_BYTES,
-                    progress: bool = True) -> list[OrbitStore]:
+                    source: ImageSource, *, progress: bool = True, **settings: Any) -> list[OrbitStore]:
         """`make` for several models, each with a folder of its own, from one pass of every view (`sample_layers`).
 
         The stores are those that `make` makes one by one. ValueError as there.
         """
-        paths = [Path(folder) for folder in folders]
-        sampling = dict(points_per_image=points_per_image, registration=registration, seed=seed, amp=amp)
-        radii = [model.geometry.max_mask_radius if mask_radius is None else mask_radius for model in models]
-        shards = -(-len(source) // images_per_shard)
-        for folder, model, radius in zip(paths, models, radii, strict=True):
-            _claim(folder, _config(action.group, action.exact, model.channels) | sampling | dict(
-                action=digest(action.fingerprint), model=f"{model.name}/{model.layer}", mask_radius=radius,
-                model_fingerprint=model.fingerprint, images_fingerprint=source.fingerprint, images=len(source),
-                images_per_shard=images_per_shard, shards=shards))
-        missing = [_lacking(folder, shards) for folder in paths]
-        lacking = {shard: which for shard in range(shards)
-                   if (which := [number for number, some in enumerate(missing) if shard in some])}
-        groups = [range(shard * images_per_shard, min((shard + 1) * images_per_shard, len(source)))
-                  for shard in lacking]
-        bar = progress_bar(progress and bool(lacking), total=shards, initial=shards - len(lacking), desc="orbits",
-                           unit="shard")
-        packers = [_Packer(folder, pack_bytes) for folder in paths]
-        with bar:
-            for (shard, which), numbers, images in zip(lacking.items(), groups, load_ahead(source, groups, workers),
-                                                       strict=True):
-                samples = sample_layers([models[number] for number in which], action, images, indices=numbers,
-                                        mask_radius=mask_radius, batch_size=batch_size, **sampling)
-                for number, sample in zip(which, samples, strict=True):
-                    _write_shard(paths[number], shard, sample.blocks, (sample.image.cpu() + numbers[0]).tolist(),
-                                 sample.points.tolist())
-                    packers[number].add(shard)
-                bar.update()
-        for packer in packers:
-            packer.finish(shards)
-        return [cls(folder) for folder in paths]
+        extraction = Extraction(folders, models, action, source, **settings)
+        extraction.begin()
+        extraction.extract(progress=progress)
+        extraction.finish()
+        return [cls(folder) for folder in extraction.folders]
 
     @classmethod
     def from_batches(cls, folder: str | Path, batches: Iterable[Tensor], group: FiniteGroup, *,
@@ -182,12 +144,12 @@ class OrbitStore(StoredOrbits):
         folder.mkdir(parents=True, exist_ok=True)
         for pack in packs_in(folder):  # of a call that was interrupted
             pack.remove()
-        channels, rows, sums, packer = None, 0, [], _Packer(folder, pack_bytes)
+        channels, rows, sums, packer = None, 0, [], Packer(folder, pack_bytes)
         for shard, blocks in enumerate(_in_shards(batches, group)):
             channels = blocks.shape[2]
             image = range(rows, rows + len(blocks))
             rows += len(blocks)
-            sums.append(_write_shard(folder, shard, blocks, list(image), points=None))
+            sums.append(write_shard(folder, shard, blocks, list(image), points=None))
             packer.add(shard)
         if channels is None:
             raise ValueError("batches is empty; expected at least one batch of orbit vectors (b, |G|, channels)")
@@ -234,6 +196,96 @@ class OrbitStore(StoredOrbits):
         return found
 
 
+class Extraction:
+    """What `OrbitStore.make` and `make_layers` do, in steps that many processes can share.
+
+    One process calls `begin`, then each calls `extract` with its number, and when all have done so one calls `finish`.
+    An interrupted extraction begins anew with any number of processes, and makes what is missing.
+
+    `folders` and `models`: a store for each model, from one pass of every view. `points_per_image`, `mask_radius`
+    (pixels), `registration`, `seed`, `amp` and `batch_size` as in `sample_orbits`; `workers` processes load images
+    ahead. `images_per_shard` is how much an interruption loses at most; shards of `pack_bytes` together become one
+    file, and at the end those that are left, if they are many. `batch_size`, `workers` and `pack_bytes` are no settings
+    of a store.
+
+    >>> import tempfile, torch
+    >>> from groupcc_lite.actions import PlanarAction
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.models import load_model
+    >>> from groupcc_lite.orbits import Extraction, OrbitStore
+    >>> from groupcc_lite.stimuli import DrawingSource
+    >>> folder, model, drawings = tempfile.mkdtemp(), load_model(), DrawingSource(4, 96)
+    >>> extraction = Extraction([folder], [model], PlanarAction(cyclic(4)), drawings, images_per_shard=1)
+    >>> extraction.begin()
+    >>> [extraction.extract(rank, 2, progress=False) for rank in range(2)]
+    [2, 2]
+    >>> extraction.finish()
+    >>> len(OrbitStore(folder))
+    64
+    """
+
+    def __init__(self, folders: Sequence[str | Path], models: Sequence[BaseModel], action: Action,
+                 source: ImageSource, *, points_per_image: int = 16, mask_radius: float | None = None,
+                 registration: str = "image-centre", seed: int = 0, images_per_shard: int = 32, amp: bool = False,
+                 batch_size: int | None = None, workers: int = 0, pack_bytes: int = PACK_BYTES):
+        self.folders, self.models, self.action, self.source = [Path(one) for one in folders], models, action, source
+        self.images_per_shard, self.workers = images_per_shard, workers
+        self.shards = -(-len(source) // images_per_shard)
+        self._settings = dict(points_per_image=points_per_image, registration=registration, seed=seed, amp=amp)
+        self._sampling = self._settings | dict(mask_radius=mask_radius, batch_size=batch_size)
+        self._packers = [Packer(folder, pack_bytes) for folder in self.folders]
+        self._missing: list[set[int]] | None = None
+
+    def begin(self) -> None:
+        """Claim the folders, and put in order what an interruption or damage has left.
+
+        ValueError for a folder that holds a store made with other settings.
+        """
+        for folder, model in zip(self.folders, self.models, strict=True):
+            radius = self._sampling["mask_radius"]
+            _claim(folder, _config(self.action.group, self.action.exact, model.channels) | self._settings | dict(
+                action=digest(self.action.fingerprint), model=f"{model.name}/{model.layer}",
+                mask_radius=model.geometry.max_mask_radius if radius is None else radius,
+                model_fingerprint=model.fingerprint, images_fingerprint=self.source.fingerprint,
+                images=len(self.source), images_per_shard=self.images_per_shard, shards=self.shards))
+        self._missing = self._look()
+
+    def extract(self, rank: int = 0, of: int = 1, *, progress: bool = True) -> int:
+        """Make the missing ones among every `of`-th shard from number `rank` on; returns how many those were."""
+        lacking = {shard: which for shard, which in self._lacking().items() if shard % of == rank}
+        groups = [self._images_of(shard) for shard in lacking]
+        bar = progress_bar(progress and bool(lacking), total=len(range(rank, self.shards, of)),
+                           initial=len(range(rank, self.shards, of)) - len(lacking), desc="orbits", unit="shard")
+        with bar:
+            for (shard, which), numbers, images in zip(
+                    lacking.items(), groups, load_ahead(self.source, groups, self.workers), strict=True):
+                samples = sample_layers([self.models[number] for number in which], self.action, images,
+                                        indices=numbers, **self._sampling)
+                for number, sample in zip(which, samples, strict=True):
+                    write_shard(self.folders[number], shard, sample.blocks, (sample.image.cpu() + numbers[0]).tolist(),
+                                sample.points.tolist())
+                    self._packers[number].add(shard)
+                bar.update()
+        return len(lacking)
+
+    def finish(self) -> None:
+        """Pack what is left, if it is much. The stores can be opened when all shards are there."""
+        for packer in self._packers:
+            packer.finish(self.shards)
+
+    def _images_of(self, shard: int) -> range:
+        return range(shard * self.images_per_shard, min((shard + 1) * self.images_per_shard, len(self.source)))
+
+    def _look(self) -> list[set[int]]:
+        return [lacking_shards(folder, self.shards) for folder in self.folders]
+
+    def _lacking(self) -> dict[int, list[int]]:
+        """Shards that are missing, each with the models of which it is."""
+        missing = self._look() if self._missing is None else self._missing
+        return {shard: which for shard in range(self.shards)
+                if (which := [number for number, some in enumerate(missing) if shard in some])}
+
+
 def _check_marks(group: FiniteGroup, exact: np.ndarray) -> None:
     if exact.shape != (group.order,):
         raise ValueError(f"exact has shape {exact.shape}; expected ({group.order},), one mark per element of "
@@ -263,14 +315,6 @@ def _in_shards(batches: Iterable[Tensor], group: FiniteGroup) -> Iterator[Float[
         yield torch.cat(waiting)
 
 
-def _data_path(folder: Path, shard: int) -> Path:
-    return folder / f"{shard:05d}.npy"
-
-
-def _meta_path(folder: Path, shard: int) -> Path:
-    return folder / f"{shard:05d}.json"
-
-
 def _claim(folder: Path, config: dict[str, Any]) -> None:
     """Write the configuration of a new store, or make sure that an existing one is the same but for NAMES."""
     path = folder / "config.json"
@@ -283,151 +327,3 @@ def _claim(folder: Path, config: dict[str, Any]) -> None:
     if differing:
         raise ValueError(f"{folder} holds orbits made with other settings ({', '.join(differing)} differ); "
                          "choose another folder or delete this one")
-
-
-def _write_shard(folder: Path, shard: int, blocks: Float[Tensor, "n g d"], image: list[int],
-                 points: list[list[float]] | None) -> str:
-    """One shard and its meta file, which is written last and so vouches for a whole shard; the shard's sha256."""
-    blocks = blocks.cpu()  # one wait for the device; everything that follows would be one each
-    exponent = exponent_for(blocks)
-    stored = to_half(blocks, exponent).numpy()
-    squares = np.square(stored, dtype=np.float32).sum((0, 2), dtype=np.float64) * 4.0 ** -exponent
-    return _write_rows(folder, shard, stored, exponent, squares, image, points)
-
-
-def _write_rows(folder: Path, shard: int, stored: np.ndarray, exponent: int, squares: np.ndarray, image: list[int],
-                points: list[list[float]] | None) -> str:
-    path = _data_path(folder, shard)
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, stored)
-    meta = dict(rows=len(stored), sha256=sha256_of(path), **stamp_of(path), exponent=exponent,
-                squares=squares.tolist(), image=image, points=points)
-    write_json(_meta_path(folder, shard), meta | {"digest": digest(meta)})
-    return meta["sha256"]
-
-
-def _notes_of(meta: dict[str, Any]) -> ShardNotes:
-    """Of a shard that is not packed."""
-    points = np.full((meta["rows"], 2), np.nan) if meta["points"] is None else np.array(meta["points"])
-    return ShardNotes(meta["rows"], meta["exponent"], meta["sha256"], np.array(meta["squares"]),
-                      np.array(meta["image"]), points.astype(np.float32))
-
-
-def _read_meta(folder: Path, shard: int) -> dict[str, Any] | None:
-    """What was noted about a shard; None if it is damaged."""
-    try:
-        meta = read_json(_meta_path(folder, shard))
-    except ValueError:
-        return None
-    return meta if isinstance(meta, dict) and meta.pop("digest", None) == digest(meta) else None
-
-
-def _inspected(folder: Path, shard: int, thorough: bool) -> tuple[str | None, dict[str, Any]]:
-    """(problem, what was noted) of a shard that is not packed: "missing", "damaged" or None; unless `thorough`, a file
-    with the noted size and time of change is not read."""
-    path = _data_path(folder, shard)
-    if not (path.is_file() and _meta_path(folder, shard).is_file()):
-        return "missing", {}
-    meta = _read_meta(folder, shard)
-    if meta is None:
-        return "damaged", {}
-    trusted = not thorough and stamp_of(path) == {key: meta.get(key) for key in ("size", "changed")}
-    return None if trusted or sha256_of(path) == meta["sha256"] else "damaged", meta
-
-
-def _opened(folder: Path, shards: int, thorough: bool) -> tuple[list[tuple[int, Path]], list[ShardNotes]]:
-    """Files of a finished store, each with the number of its first shard, and the notes of all shards, in order.
-
-    ValueError for the first shard that is missing or damaged.
-    """
-    packs = {pack.first: pack for pack in packs_in(folder)}
-    files: list[tuple[int, Path]] = []
-    notes: list[ShardNotes] = []
-    while (shard := len(notes)) < shards:
-        if shard in packs:
-            pack = packs[shard]
-            damaged = pack.damaged(thorough)
-            _complain(folder, damaged[0] if damaged else shard, "damaged" if damaged else None)
-            files.append((shard, pack.path))
-            notes += [pack.notes(number) for number in pack.shards]
-        else:
-            problem, meta = _inspected(folder, shard, thorough)
-            _complain(folder, shard, problem)
-            files.append((shard, _data_path(folder, shard)))
-            notes.append(_notes_of(meta))
-    return files, notes
-
-
-def _complain(folder: Path, shard: int, problem: str | None) -> None:
-    if problem:
-        raise ValueError(f"{folder}: shard {shard} is {problem}; run the extraction again to remake it")
-
-
-def _lacking(folder: Path, shards: int) -> set[int]:
-    """Shards that have to be made, after what an interruption or damage has left is put in order.
-
-    A damaged pack is taken apart, so that its other shards are not made again. Shards that are in a pack as well are
-    those of an interruption between packing and clearing up.
-    """
-    packs = packs_in(folder)
-    remove_orphans(folder, packs)
-    packed: set[int] = set()
-    for pack in packs:
-        damaged = set(pack.damaged(thorough=False))
-        if damaged:
-            for shard, rows, note in pack.parts() if pack.path.is_file() and len(damaged) < len(pack.sums) else ():
-                if shard not in damaged:
-                    points = None if np.isnan(note.points).any() else note.points.tolist()
-                    _write_rows(folder, shard, rows, note.exponent, note.squares, note.image.tolist(), points)
-            pack.remove()
-        else:
-            packed.update(pack.shards)
-            _clear(folder, pack.shards)
-    return {shard for shard in range(shards)
-            if shard not in packed and _inspected(folder, shard, thorough=False)[0]}
-
-
-def _clear(folder: Path, shards: Iterable[int]) -> None:
-    """Remove shards that are packed: what vouches for them first."""
-    for shard in shards:
-        _meta_path(folder, shard).unlink(missing_ok=True)
-        _data_path(folder, shard).unlink(missing_ok=True)
-
-
-class _Packer:
-    """Packs the shards of a folder as they are finished, as soon as they are large enough together."""
-
-    def __init__(self, folder: Path, most: int):
-        if most < 1:
-            raise ValueError(f"pack_bytes is {most}; expected a positive number of bytes")
-        self.folder, self.most = folder, most
-        self._run: list[int] = []
-        self._bytes = 0
-
-    def add(self, shard: int) -> None:
-        """A shard is finished; those that follow each other are packed together."""
-        if self._run and shard != self._run[-1] + 1:
-            self._run, self._bytes = [], 0
-        self._run.append(shard)
-        self._bytes += _data_path(self.folder, shard).stat().st_size
-        if self._bytes >= self.most:
-            self.flush()
-
-    def flush(self) -> None:
-        """Pack what has come together; a single shard stays as it is."""
-        if len(self._run) > 1:
-            notes = [_notes_of(_inspected(self.folder, shard, thorough=False)[1]) for shard in self._run]
-            write_pack(self.folder, self._run[0], [_data_path(self.folder, shard) for shard in self._run], notes)
-            _clear(self.folder, self._run)
-        self._run, self._bytes = [], 0
-
-    def finish(self, shards: int) -> None:
-        """All shards are there. Those that are not packed are now, if they are many."""
-        self._run, self._bytes = [], 0
-        loose = [shard for shard in range(shards) if _meta_path(self.folder, shard).is_file()]
-        if len(loose) > LOOSE_SHARDS:
-            for shard in loose:
-                if self._run and shard != self._run[-1] + 1:
-                    self.flush()
-                self.add(shard)
-            self.flush()

@@ -15,7 +15,7 @@ from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.orbits import OrbitStore, OrbitStream, packs, store
+from groupcc_lite.orbits import OrbitStore, OrbitStream, packs, shards, store
 from groupcc_lite.stimuli import TensorImages
 
 SETTINGS = dict(points_per_image=3, mask_radius=7.0, images_per_shard=2, progress=False)
@@ -61,7 +61,7 @@ def test_packed_shards_hold_the_same_numbers(parts, tmp_path, loose, size, names
 
 
 def test_many_shards_that_are_left_are_packed_at_the_end(parts, tmp_path, loose, monkeypatch):
-    monkeypatch.setattr(store, "LOOSE_SHARDS", 6)
+    monkeypatch.setattr(shards, "LOOSE_SHARDS", 6)
     before = everything(loose)
     made = OrbitStore.make(loose.folder, *parts, **SETTINGS)  # a store from before is packed where it lies
     assert files(made.folder) == ["pack-00000-00006.npy", "pack-00000-00006.safetensors"]
@@ -132,7 +132,7 @@ def test_opening_reads_no_rows(packed, monkeypatch):
     flip(packed.folder / "pack-00000-00002.npy", keep_time=True)
     with pytest.raises(ValueError, match="shard 2 is damaged"):
         OrbitStore(packed.folder, check=True)
-    for module, name in ((packs, "sum_of"), (store, "sha256_of")):
+    for module, name in ((packs, "sum_of"), (shards, "sha256_of")):
         monkeypatch.setattr(module, name, lambda *a: pytest.fail("hashed"))
     assert len(OrbitStore(packed.folder)) == 39
 
@@ -144,13 +144,13 @@ from small import noise_images, small_model
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import dihedral
 from groupcc_lite.stimuli import TensorImages
-from groupcc_lite.orbits import OrbitStore, packs, store
+from groupcc_lite.orbits import OrbitStore, packs, shards
 
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
 place, name = sys.argv[2].split(".")
-setattr(dict(packs=packs, store=store)[place], name, die)
+setattr(dict(packs=packs, shards=shards)[place], name, die)
 model, action = small_model(), PlanarAction(dihedral(4))
 source = TensorImages(noise_images(13, action.source_size(model.input_size)))
 OrbitStore.make(sys.argv[1], model, action, source, points_per_image=3, mask_radius=7.0, images_per_shard=2,
@@ -158,7 +158,7 @@ OrbitStore.make(sys.argv[1], model, action, source, points_per_image=3, mask_rad
 """
 
 
-@pytest.mark.parametrize("where", ["packs._write_index", "store._clear", "packs.sum_of"])
+@pytest.mark.parametrize("where", ["packs._write_index", "shards._clear", "packs.sum_of"])
 def test_packing_survives_kill_minus_nine(parts, loose, tmp_path, root, monkeypatch, where):
     folder = tmp_path / "s"
     killed = subprocess.run([sys.executable, "-c", KILLED, str(folder), where, str(3 * SHARD)], cwd=root,

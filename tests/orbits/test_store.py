@@ -13,7 +13,7 @@ from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
-from groupcc_lite.orbits import IdentityBlocks, OrbitStore, TensorOrbits, store
+from groupcc_lite.orbits import IdentityBlocks, OrbitStore, TensorOrbits, shards, store
 from groupcc_lite.stimuli import TensorImages
 
 SETTINGS = dict(points_per_image=3, mask_radius=7.0, images_per_shard=2, progress=False)
@@ -150,7 +150,7 @@ def test_extraction_survives_kill_minus_nine(parts, tmp_path, root):
 def test_opening_for_more_images_does_not_read_everything_again(parts, tmp_path, monkeypatch):
     OrbitStore.make(tmp_path / "s", *parts, **SETTINGS)
     hashed = []
-    monkeypatch.setattr(store, "sha256_of", lambda path: hashed.append(path.name) or "another")
+    monkeypatch.setattr(shards, "sha256_of", lambda path: hashed.append(path.name) or "another")
     OrbitStore.make(tmp_path / "s", *parts, **SETTINGS)
     OrbitStore(tmp_path / "s")
     assert hashed == []
@@ -177,10 +177,10 @@ FEW_FILES = """
 import resource, sys
 import torch
 from groupcc_lite.groups import cyclic
-from groupcc_lite.orbits import OrbitStore, store
+from groupcc_lite.orbits import OrbitStore, shards, store
 
 store.SHARD_BYTES, store.OPEN_SHARDS = 1, 20  # a shard for every batch
-store.LOOSE_SHARDS = 10**6  # left as they are, as in stores from before there were packs
+shards.LOOSE_SHARDS = 10**6  # left as they are, as in stores from before there were packs
 x = torch.arange(300.0).view(150, 2, 1)
 OrbitStore.from_batches(sys.argv[1], x.split(1), cyclic(2))
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
