@@ -410,12 +410,20 @@ class LayerCoder(NamedTuple):
     latents: int
 
 
-LAYER_CODERS = {"crosscoder": ("crosscoder", 1), "orbit SAE": ("orbit SAE", 0.5),
-                "orbit SAE, twice": ("orbit SAE", 1), "tied crosscoder": ("tied crosscoder", 1),
-                "tied crosscoder, few bases": ("tied crosscoder", 0)}
-"""Which coder, and how many latents or bases it has, relative to the crosscoder: 0.5 to have as many parameters (the
-encoder is as large as the decoder), 0 for bases / |G|, as many latents as the crosscoder and 1 / |G| of its
-parameters."""
+LAYER_CODERS = {"crosscoder": "crosscoder", "orbit SAE": "orbit SAE",
+                "orbit SAE, all poses": "orbit SAE", "tied crosscoder": "tied crosscoder",
+                "tied crosscoder, an eighth": "tied crosscoder", "tied crosscoder, few bases": "tied crosscoder"}
+"""Coders of a layer, and what each of them is. The tied crosscoder has as many bases as the crosscoder has latents, and
+the orbit SAE half as many latents, which is as many parameters: its encoder is as large as its decoder. Few bases are
+1 / |G| of that, as many latents as the crosscoder. All poses are as many latents as an eighth of the bases has poses."""
+
+
+def _layer_size(name: str, latents: int, order: int) -> int:
+    """Latents, or bases, of one of LAYER_CODERS where the crosscoder has so many latents."""
+    shares = {"orbit SAE": 1 / 2, "tied crosscoder, few bases": 1 / order, "tied crosscoder, an eighth": 1 / 8}
+    if name == "orbit SAE, all poses":
+        return order * _layer_size("tied crosscoder, an eighth", latents, order)
+    return max(1, round(latents * shares.get(name, 1)))
 
 
 def layer_coder(run: Run, name: str, profile: SavingsProfile, seed: int, *, permuted: bool = False) -> LayerCoder:
@@ -430,9 +438,7 @@ def layer_coder(run: Run, name: str, profile: SavingsProfile, seed: int, *, perm
     (16, True)
     >>> work.cleanup()
     """
-    kind, share = LAYER_CODERS[name]
-    order = run.group.order
-    size = max(1, round(profile.layer_latents * (share or 1 / order)))
+    kind, size = LAYER_CODERS[name], _layer_size(name, profile.layer_latents, run.group.order)
     settings = dict(coder=kind, size=size, k=profile.layer_k, steps=profile.layer_steps, batch=profile.layer_batch,
                     seed=seed, permuted=permuted, lr=profile.layer_lr)
     orbits = {part: run.recipes.orbits(part).key for part in ("train", "held-out")}
