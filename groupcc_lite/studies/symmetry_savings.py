@@ -415,7 +415,7 @@ LAYER_CODERS = {"crosscoder": "crosscoder", "orbit SAE": "orbit SAE",
                 "tied crosscoder, an eighth": "tied crosscoder", "tied crosscoder, few bases": "tied crosscoder"}
 """Coders of a layer, and what each of them is. The tied crosscoder has as many bases as the crosscoder has latents, and
 the orbit SAE half as many latents, which is as many parameters: its encoder is as large as its decoder. Few bases are
-1 / |G| of that, as many latents as the crosscoder. All poses are as many latents as an eighth of the bases has poses."""
+1 / |G| of that, as many latents as the crosscoder. All poses: as many latents as an eighth of the bases has poses."""
 
 
 def _layer_size(name: str, latents: int, order: int) -> int:

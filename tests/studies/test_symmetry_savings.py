@@ -6,8 +6,16 @@ import torch
 
 from groupcc_lite.coders import BlockSparseAutoencoder, GroupCrosscoder
 from groupcc_lite.orbits import TensorOrbits
-from groupcc_lite.runs import SAVINGS_PROFILES
-from groupcc_lite.studies import BROKEN, COMPARED, SavingsStudy, crossing, predicted_by_allocation
+from groupcc_lite.runs import SAVINGS_PROFILES, Run
+from groupcc_lite.studies import (
+    BROKEN,
+    COMPARED,
+    LAYER_CODERS,
+    SavingsStudy,
+    crossing,
+    layer_coder,
+    predicted_by_allocation,
+)
 from groupcc_lite.studies.symmetry_savings import (
     PermutedBlocks,
     counted,
@@ -150,3 +158,19 @@ def test_profiles_say_as_much_for_each_group():
         assert {len(one) for one in lists} == {len(profile.groups)}
         assert profile.amounts[0] == profile.few_amounts[0] == 0 and max(profile.amounts) <= 1
         assert min(profile.seeds, profile.broken_seeds, profile.layer_seeds) >= 2  # for intervals
+
+
+def test_coders_of_a_layer_are_as_large_as_is_said(tmp_path):
+    """As many parameters, or as many latents; an untrained network is another network."""
+    run = Run("smoke", group="C_4", drawings=12, points_per_image=16, work=tmp_path)
+    small = SAVINGS_PROFILES["smoke"]
+    found = {name: layer_coder(run, name, small, 0) for name in LAYER_CODERS}
+    order, latents = run.group.order, {name: one.latents for name, one in found.items()}
+    assert latents["tied crosscoder, few bases"] == latents["crosscoder"] == small.layer_latents
+    assert latents["tied crosscoder, an eighth"] == latents["orbit SAE, all poses"] == small.layer_latents // 8 * order
+    assert latents["tied crosscoder"] == small.layer_latents * order
+    for name in ("orbit SAE", "tied crosscoder"):
+        assert found[name].parameters == pytest.approx(found["crosscoder"].parameters, rel=0.35)
+    untrained = layer_coder(run.control("untrained"), "orbit SAE", small, 0)
+    assert untrained.parameters == found["orbit SAE"].parameters and untrained.fve != found["orbit SAE"].fve
+    assert layer_coder(run.control(), "orbit SAE", small, 0) == found["orbit SAE"]
