@@ -500,8 +500,9 @@ with figures.house_style():
 # So exact symmetry gains here at as many parameters, over the orbit SAE and more over the crosscoder. At as many latents
 # it costs. Two bases, with a thirtieth of the parameters, explain less than a crosscoder of as many *latents*; eight
 # bases, with a sixtieth, explain less than an orbit SAE that has a latent for each of their poses. All bases explain more
-# than that one, with an eighth of its parameters. The trainings are short. With permuted blocks the gain over the orbit SAE turns into a loss, while the orbit SAE stays where it was: what
-# helped was the group, and not the way in which weights are shared.
+# than that one, with an eighth of its parameters. The trainings are short. With permuted blocks the gain over the orbit
+# SAE turns into a loss, while the orbit SAE stays where it was: what helped was the group, and not the way in which
+# weights are shared.
 #
 # Some of the gain was there before anything was learned: on the untrained network it is about a third of that on the
 # trained one. A turned image gives turned orbits, whatever the weights. The rest came with training.
