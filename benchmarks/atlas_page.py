@@ -15,8 +15,18 @@ from typing import Any
 import numpy as np
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.atlas import D3, copy_scripts, is_local_link, script_links, storage, web_page
-from groupcc_lite.atlas.contents import Atlas, Pictures, placed, run_facts
+from groupcc_lite.atlas import (
+    D3,
+    Atlas,
+    Pictures,
+    copy_scripts,
+    is_local_link,
+    page_files,
+    placed,
+    run_facts,
+    script_links,
+    write_atlas,
+)
 from groupcc_lite.base import atomic_write
 from groupcc_lite.groups import dihedral
 from groupcc_lite.runs import FeatureTable, Relatives, Run, Symmetries
@@ -81,12 +91,12 @@ def write_page(folder: Path, m: int) -> Path:
     pictures = {kind: Pictures(np.arange(len(shade)), np.broadcast_to(
         shade[:, None, None, None], (len(shade), 32, 32, 3)).astype(np.uint8)) for kind, shade in shades.items()}
     atlas = Atlas(dict(fingerprint="made up", **run_facts(run, tables, size=32, steps=1)), tables, pictures)
-    storage.write_atlas(atlas, folder / "data")
+    write_atlas(atlas, folder / "data")
     link = script_links({"d3": D3}, ROOT)["d3"]
     if not is_local_link(link):
         raise RuntimeError("npm cannot fetch d3; GROUPCC_PACKAGES may name a folder that holds its archive")
     copy_scripts({"d3": D3}, ROOT, folder)
-    for name, content in web_page.page_files(folder / "data", d3=link, origin="Made up").items():
+    for name, content in page_files(folder / "data", d3=link, origin="Made up").items():
         atomic_write(folder / name, content)
     return folder / "index.html"
 
