@@ -83,7 +83,7 @@ inception: data-folder env ## the same chapters on InceptionV1: make inception D
 	$(PY) -m groupcc_lite cost --profile inception
 	$(PY) -m bookmaker book --profile inception --seed $(SEED) --jobs $(JOBS) --threads $(THREADS)
 
-bench: $(VENV)/.env-book,test,bench ## measure speed and memory against plain ways
+bench: $(VENV)/.env-book,test,bench,browser ## measure speed and memory against plain ways
 	$(PY) -m benchmarks
 
 sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address where files name them

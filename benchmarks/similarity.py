@@ -1,7 +1,8 @@
 """Similarity over the group, D_16 and 480 channels: 32 matrix products against the group Fourier transform.
 
 The direct way is the definition: the dictionary times itself moved by each element, and the maximum. Peak memory is
-that of a process of its own, which also returns the element that attains each maximum.
+that of a process of its own, dictionary and PyTorch with it, which also returns the element that attains each maximum:
+of all pairs, or of the nearest neighbours of each feature alone.
 """
 
 from __future__ import annotations
@@ -22,24 +23,27 @@ from groupcc_lite.symmetry import act, max_cosine, normalised
 ROOT = Path(__file__).resolve().parents[1]
 CHANNELS = 480
 TARGETS = {1024: 8, 4096: 12}
+NEIGHBOURS = 50
 
 CHILD = """
 import json, sys, time
 from benchmarks.similarity import dictionary
 from groupcc_lite.base import provenance
 from groupcc_lite.groups import dihedral
-from groupcc_lite.symmetry import max_cosine
+from groupcc_lite.symmetry import max_cosine, nearest_neighbours
 
-D = dictionary(dihedral(16), int(sys.argv[1]))
+m, half, channels, neighbours = map(int, sys.argv[1:])
+G = dihedral(half)
+D = dictionary(G, m, channels)
 began = time.perf_counter()
-max_cosine(D, dihedral(16), elements=True)
-print(json.dumps([time.perf_counter() - began, provenance()["peak_memory_gib"]]))
+nearest_neighbours(D, G, neighbours) if neighbours else max_cosine(D, G, elements=True)
+print(json.dumps([(time.perf_counter() - began) / 60, provenance()["peak_memory_gib"]]))
 """
 
 
-def dictionary(G: FiniteGroup, m: int) -> Float[Tensor, "m g d"]:
+def dictionary(G: FiniteGroup, m: int, channels: int = CHANNELS) -> Float[Tensor, "m g d"]:
     """Random dictionary vectors: timing does not depend on the values."""
-    return torch.randn(m, G.order, CHANNELS, generator=torch.Generator().manual_seed(0))
+    return torch.randn(m, G.order, channels, generator=torch.Generator().manual_seed(0))
 
 
 def direct(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tensor, "m m"]:
@@ -53,7 +57,7 @@ def direct(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tensor, "m m"]:
 
 
 def measure(targets: dict[int, int] = TARGETS, large: int = 16_384) -> dict[str, float]:
-    """Seconds of both ways, their ratio and difference for each size; minutes and GiB of the largest dictionary."""
+    """Seconds of both ways, their ratio and difference for each size; minutes and GiB of the largest."""
     G, results = dihedral(16), {}
     for m, target in targets.items():
         D, found = dictionary(G, m), {}
@@ -68,10 +72,20 @@ def measure(targets: dict[int, int] = TARGETS, large: int = 16_384) -> dict[str,
             f"m = {m}: direct / Fourier (target: at least {target})": seconds["direct"] / seconds["Fourier"],
             f"m = {m}: largest difference (target: at most 1e-5)": difference,
         }
-    child = subprocess.run([sys.executable, "-c", CHILD, str(large)], cwd=ROOT, capture_output=True, text=True,
-                           check=False)
+    for name, half, channels, neighbours, most in (
+            ("all pairs, D_16 x 480 numbers", 16, CHANNELS, 0, 8),
+            (f"{NEIGHBOURS} neighbours, D_16 x 480 numbers", 16, CHANNELS, NEIGHBOURS, 4),
+            (f"{NEIGHBOURS} neighbours, D_4 x 64 numbers", 4, 64, NEIGHBOURS, 2)):
+        minutes, peak = alone(large, half, channels, neighbours)
+        results |= {f"m = {large}, {name}, minutes": minutes,
+                    f"m = {large}, {name}, peak memory, GiB (target: under {most})": peak}
+    return results
+
+
+def alone(m: int, half: int, channels: int, neighbours: int) -> tuple[float, float]:
+    """Minutes and GiB of a process that seeks elements for all pairs (0 neighbours), or the nearest of each feature."""
+    child = subprocess.run([sys.executable, "-c", CHILD, *map(str, (m, half, channels, neighbours))], cwd=ROOT,
+                           capture_output=True, text=True, check=False)
     if child.returncode:
         raise RuntimeError(f"the measured process failed:\n{child.stderr[-2000:]}")
-    seconds, peak = json.loads(child.stdout.splitlines()[-1])
-    return results | {f"m = {large} with elements, minutes": seconds / 60,
-                      f"m = {large} with elements, peak memory, GiB (target: under 8)": peak}
+    return tuple(json.loads(child.stdout.splitlines()[-1]))

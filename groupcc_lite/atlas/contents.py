@@ -30,7 +30,11 @@ BATCH = 16
 
 
 class Pictures(NamedTuple):
-    """Feature visualisations of some rows of a table."""
+    """Feature visualisations of some rows of a table.
+
+    >>> Pictures(np.array([2, 5]), np.zeros((2, 24, 24, 3), np.uint8)).row.tolist()
+    [2, 5]
+    """
 
     row: Int[np.ndarray, " k"]
     """Which rows, increasing."""
@@ -38,7 +42,11 @@ class Pictures(NamedTuple):
 
 
 class Atlas(NamedTuple):
-    """Everything the page shows; tables and pictures by kind of coder."""
+    """Everything the page shows; tables and pictures by kind of coder.
+
+    >>> Atlas._fields
+    ('facts', 'tables', 'pictures')
+    """
 
     facts: dict[str, Any]
     tables: dict[str, FeatureTable]
@@ -46,7 +54,15 @@ class Atlas(NamedTuple):
 
 
 def placed(table: FeatureTable) -> FeatureTable:
-    """The table with the places that its features have on the page, see `spread`."""
+    """The table with the places that its features have on the page: in [0, 1], and pushed apart where they overlap.
+
+    >>> from groupcc_lite.runs import Relatives
+    >>> none, two = np.zeros(2, dtype=int), np.array([[5.0, 5.0], [5.0, 5.0]])
+    >>> table = FeatureTable("sae", 9, np.array([3, 8]), two, none / 1, none, none, {},
+    ...                      Relatives(none[:, None], none[:, None] / 1, none[:, None]), None)
+    >>> bool(np.linalg.norm(np.diff(placed(table).xy, axis=0)) > 0.5)
+    True
+    """
     return dataclasses.replace(table, xy=spread(table.xy))
 
 
@@ -214,7 +230,15 @@ def _drawn_by() -> list[str]:
 
 
 def run_facts(run: Run, tables: dict[str, FeatureTable], **drawing: int) -> dict[str, Any]:
-    """Where an atlas comes from, its group, the stabilisers that occur in it, and the names of the drawn shapes."""
+    """Where an atlas comes from, its group, the stabilisers that occur in it, and the names of the drawn shapes.
+
+    `drawing`: the `size` and `steps` of its pictures.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as work:
+    ...     run_facts(Run("smoke", group="C_4", work=work), {}, size=12, steps=1)["group"]["elements"]
+    ['e', 'r', 'r^2', 'r^3']
+    """
     origin = provenance(**run.report("atlas").facts)
     keys = ("commit", "date", "seed", "model", "layer", "model_fingerprint", "images", "images_sha256")
     used = sorted({k for table in tables.values() if (found := table.symmetries) is not None

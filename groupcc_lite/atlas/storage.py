@@ -42,7 +42,18 @@ _OURS = re.compile(r"(crosscoder|sae)(-blocks)?(-\d+)?\.(js|webp)")
 
 
 def write_atlas(atlas: Atlas, folder: str | Path) -> Path:
-    """Write all files of an atlas into `folder`, taking those of an earlier one away; returns the folder."""
+    """Write all files of an atlas into `folder`, taking those of an earlier one away; returns the folder.
+
+    >>> import tempfile
+    >>> from groupcc_lite.runs import FeatureTable, Relatives
+    >>> none = np.zeros(2, dtype=int)
+    >>> table = FeatureTable("sae", 9, np.array([3, 8]), np.zeros((2, 2)), none / 1, none, none, {},
+    ...                      Relatives(none[:, None], none[:, None] / 1, none[:, None]), None)
+    >>> drawn = Pictures(np.array([1]), np.zeros((1, 24, 24, 3), np.uint8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sorted(path.name for path in write_atlas(Atlas({}, {"sae": table}, {"sae": drawn}), folder).iterdir())
+    ['atlas.js', 'sae-0.webp', 'sae.js']
+    """
     folder, files = Path(folder), {}
     maps = {}
     for kind, table in atlas.tables.items():

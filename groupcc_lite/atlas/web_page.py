@@ -51,6 +51,10 @@ def page_files(data: str | Path, *, d3: str, origin: str = "", home: str | None 
 
     `d3`: address of d3 as the page writes it. `origin`: what the page says before the facts that it finds in the data,
     such as "Reference run". `home`: address of a page that explains this one.
+
+    >>> page_files("nowhere", d3="d3.min.js")
+    Traceback (most recent call last):
+    ValueError: nowhere holds no atlas (atlas.js is missing); make one with `groupcc atlas`
     """
     data = Path(data)
     facts = check_atlas(data)

@@ -23,6 +23,7 @@ from groupcc_lite.symmetry import (
     equivariance_score,
     irrep_power,
     max_cosine,
+    nearest_neighbours,
     self_similarity,
     stabilisers,
     supported_stabilisers,
@@ -37,8 +38,8 @@ class FamilyMap(NamedTuple):
     """
 
     coder: GroupCrosscoder | FittedCrosscoder
-    gap: Float[np.ndarray, "m m"]
-    """1 - similarity of all living features."""
+    gap: Float[np.ndarray, "m m"] | None
+    """1 - similarity of all living features; None for more than `symmetry.LARGE`, of which not all pairs are held."""
     features: np.ndarray
     """Latent numbers of the rows: latents that never fire on held-out images are left out."""
     embedding: symmetry.Embedding
@@ -139,6 +140,9 @@ def relatives(D: Float[Tensor, "m g d"], G: FiniteGroup, count: int = 8) -> Rela
     """
     if not 1 <= count < len(D):
         raise ValueError(f"count is {count}; expected 1 to {len(D) - 1}, the number of other features")
+    if len(D) > symmetry.LARGE:
+        near = nearest_neighbours(D, G, count)
+        return Relatives(near.row.cpu().numpy(), near.similarity.cpu().numpy(), near.element.long().cpu().numpy())
     similarity, element = max_cosine(D, G, elements=True)
     similarity.fill_diagonal_(-torch.inf)
     cosine, row = similarity.topk(count, dim=1)

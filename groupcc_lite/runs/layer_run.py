@@ -536,7 +536,8 @@ class Run:
         """Features of a coder ("crosscoder", "sae" or "fitted") as families (Gorton 2024, section 3.1).
 
         `symmetric` (default: for all but a plain SAE) measures similarity by the maximum over the group, else by the
-        plain cosine of the dictionary vectors, as the paper does for the SAE. `seed` seeds the coder and UMAP.
+        plain cosine of the dictionary vectors, as the paper does for the SAE. `seed` seeds the coder and UMAP. Of more
+        than `symmetry.LARGE` living features not all pairs are held, and the result has no `gap`.
         """
         seed = self.seed if seed is None else seed
         symmetric = kind != "sae" if symmetric is None else symmetric
@@ -545,7 +546,9 @@ class Run:
 
         def make(folder: Path) -> None:
             alive = np.flatnonzero(self.evaluate(coder).frequency > 0)
-            embedding = symmetry.embed(_gap(coder, alive, self.group, symmetric), seed=seed)
+            D, G = _compared(coder, alive, self.group, symmetric)
+            embedding = (symmetry.embed_dictionary(D, G, seed=seed, all_pairs=False) if len(D) > symmetry.LARGE
+                         else symmetry.embed(_gap(D, G, symmetric), seed=seed))
             arrays = dict(features=alive, four=embedding.four, two=embedding.two,
                           clusters=symmetry.cluster(embedding.four).astype(np.int64))
             save_file(arrays, folder / "map.safetensors")
@@ -553,10 +556,12 @@ class Run:
         saved = load_file(self.cache.get(artefact, make) / "map.safetensors")
         alive, clusters = saved["features"], saved["clusters"]
         embedding = symmetry.Embedding(saved["four"], saved["two"])
-        gap = _gap(coder, alive, self.group, symmetric)
+        D, G = _compared(coder, alive, self.group, symmetric)
+        gap = None if len(D) > symmetry.LARGE else _gap(D, G, symmetric)
         labels = symmetry.label_by_response(coder, self.stimulus_activations, self.stimuli.shape)
         labels = symmetry.ResponseLabels(*(array[alive] for array in labels))
-        scores = symmetry.score_families(gap, embedding, clusters, labels.label)
+        scores = (symmetry.score_dictionary(D, G, embedding, clusters, labels.label) if gap is None
+                  else symmetry.score_families(gap, embedding, clusters, labels.label))
         return FamilyMap(coder, gap, alive, embedding, clusters, labels, scores)
 
     def feature_table(self, kind: str = "crosscoder", *, count: int = 8) -> FeatureTable:
@@ -868,12 +873,18 @@ def _standard_action(name: str) -> PlanarAction:
                          "standard matrices") from error
 
 
-def _gap(coder: GroupCrosscoder | FittedCrosscoder, alive: Int[np.ndarray, " m"], group: FiniteGroup,
-         symmetric: bool) -> Float[np.ndarray, "m m"]:
-    """Distances of living features; the similarities are computed where the coder is."""
+def _compared(coder: GroupCrosscoder | FittedCrosscoder, alive: Int[np.ndarray, " m"], group: FiniteGroup,
+              symmetric: bool) -> tuple[Float[Tensor, "m g d"], FiniteGroup]:
+    """Dictionary vectors of living features where the coder is, and the group over which they are compared; the plain
+    cosine is that of one block over the trivial group."""
     D = coder.dictionary.detach()[torch.as_tensor(alive, device=coder.device)]
+    return (D, group) if symmetric else (D.flatten(1)[:, None], parse_group("trivial"))
+
+
+def _gap(D: Float[Tensor, "m g d"], G: FiniteGroup, symmetric: bool) -> Float[np.ndarray, "m m"]:
+    """Distances of all pairs."""
     if symmetric:
-        return symmetry.distance(max_cosine(D, group))
+        return symmetry.distance(max_cosine(D, G))
     flat = normalised(D).flatten(1)
     return symmetry.distance(flat @ flat.T)
 

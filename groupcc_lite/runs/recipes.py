@@ -145,6 +145,8 @@ class LayerRecipes:
         coder = self.fitted(**changes) if kind == "fitted" else self.coder(kind, **changes)
         settings = dict(symmetric=symmetric, seed=seed, umap=package_version("umap-learn"),
                         hdbscan=package_version("scikit-learn"))
+        if changes.get("latents", self.profile.latents) > symmetry.LARGE:  # else all pairs are held
+            settings["all_pairs_up_to"] = symmetry.LARGE
         return Artefact("maps", VERSIONS["maps"], settings, dict(coder=coder.key, orbits=self.orbits("held-out").key),
                         label=kind)
 

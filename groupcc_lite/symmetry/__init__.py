@@ -37,16 +37,20 @@ from groupcc_lite.symmetry.encoder_side import (
 from groupcc_lite.symmetry.equivariance import equivariance_score, orbit_asymmetry
 from groupcc_lite.symmetry.families import (
     FEWEST,
+    LARGE,
     Embedding,
     FamilyScores,
     Purity,
     ResponseLabels,
     centre_activations,
     cluster,
+    dictionary_purity,
     distance,
     embed,
+    embed_dictionary,
     label_by_response,
     neighbour_purity,
+    score_dictionary,
     score_families,
 )
 from groupcc_lite.symmetry.feature_visualisation import PICTURE_FORMAT, picture_responses, render_features, render_steps
@@ -66,9 +70,12 @@ from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, Witnessed, suppor
 from groupcc_lite.symmetry.similarity import (
     Correlations,
     MaxCosine,
+    Neighbours,
     block_cosines,
+    distances_to_labels,
     max_cosine,
     max_over_group,
+    nearest_neighbours,
     nearest_relative,
     printed_similarity,
     self_similarity,
@@ -79,14 +86,15 @@ from groupcc_lite.symmetry.stabiliser import INVARIANT, TAU, Stabiliser, profile
 
 __all__ = [
     "Census", "ConfirmedCensus", "Correlations", "Embedding", "Emergence", "Excess", "FALSE_RATE", "FEWEST",
-    "FamilyScores", "INVARIANT", "MaxCosine", "MirrorAgreement", "MirrorAxes", "MovedOrbits", "PICTURE_FORMAT",
-    "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "Witnessed", "act", "axes_of", "axis_voters",
-    "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations", "centred", "cluster",
-    "confirmed", "confirmed_census", "copies", "distance", "embed", "emergence", "encoder_profile",
-    "equivariance_score", "excess", "inside_by_chance", "interval_over_images", "irrep_power", "isotropy",
-    "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine", "max_over_group",
-    "mirror_agreement", "missed_by_image", "nearest_relative", "neighbour_purity", "normalised", "on_factor",
-    "orbit_asymmetry", "paper_reflection", "picture_responses", "preference_turn", "printed_similarity",
-    "profile_stabilisers", "render_features", "render_steps", "score_families", "self_similarity", "small_census",
+    "FamilyScores", "INVARIANT", "LARGE", "MaxCosine", "MirrorAgreement", "MirrorAxes", "MovedOrbits", "Neighbours",
+    "PICTURE_FORMAT", "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "Witnessed", "act",
+    "axes_of", "axis_voters", "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations",
+    "centred", "cluster", "confirmed", "confirmed_census", "copies", "dictionary_purity", "distance",
+    "distances_to_labels", "embed", "embed_dictionary", "emergence", "encoder_profile", "equivariance_score", "excess",
+    "inside_by_chance", "interval_over_images", "irrep_power", "isotropy", "label_by_response", "linear_ceiling",
+    "linear_map", "living_dictionary", "max_cosine", "max_over_group", "mirror_agreement", "missed_by_image",
+    "nearest_neighbours", "nearest_relative", "neighbour_purity", "normalised", "on_factor", "orbit_asymmetry",
+    "paper_reflection", "picture_responses", "preference_turn", "printed_similarity", "profile_stabilisers",
+    "render_features", "render_steps", "score_dictionary", "score_families", "self_similarity", "small_census",
     "stabilisers", "supported_stabilisers", "surrogate", "trivial_share", "unrelated", "witnessed",
 ]

@@ -8,7 +8,7 @@ then UMAP to two with the cosine metric. For a sparse autoencoder the first step
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +17,16 @@ from torch import Tensor
 
 from groupcc_lite.base import bootstrap, percentile_interval, require
 from groupcc_lite.coders import FittedCrosscoder, GroupCrosscoder
+from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import BaseModel
 from groupcc_lite.orbits import read_at
+from groupcc_lite.symmetry.block_action import normalised
+from groupcc_lite.symmetry.similarity import Neighbours, distances_to_labels, max_cosine, nearest_neighbours
 
 FEWEST = 8
 """Features of a map, at least: fewer have no neighbourhoods."""
+LARGE = 8192
+"""Features of a map up to which distances of all pairs are held; with more, the nearest neighbours of each."""
 
 
 class Embedding(NamedTuple):
@@ -117,11 +122,35 @@ def neighbour_purity(gap: Float[np.ndarray, "m n"], labels: Int[np.ndarray, " k"
     labelled = labels >= 0
     kinds, near = labels[labelled], gap[np.ix_(labelled, labelled)].copy()
     np.fill_diagonal(near, np.inf)
-    count = min(neighbours, len(kinds) - 1)
-    if count < 1:
+    count = min(neighbours, max(len(kinds) - 1, 0))
+    return _purity(kinds, np.argsort(near, axis=1, kind="stable")[:, :count], draws, seed)
+
+
+def dictionary_purity(D: Float[Tensor, "m g d"], G: FiniteGroup, labels: Int[np.ndarray, " k"], *,
+                      neighbours: int = 10, draws: int = 500, seed: int = 0) -> Purity:
+    """`neighbour_purity` in the distance 1 - `max_cosine`: the same numbers, without the distances of all pairs.
+
+    ValueError for other than one label a feature.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> D = torch.tensor([[[1.0, 0.0]], [[1.0, 0.1]], [[0.0, 1.0]], [[0.1, 1.0]]])
+    >>> dictionary_purity(D, cyclic(1), np.array([0, 0, 1, 1]), neighbours=1).corrected
+    1.0
+    """
+    if len(D) != len(labels):
+        raise ValueError(f"{len(labels)} labels for {len(D)} features; expected one for each")
+    kinds = labels[labels >= 0]
+    count = min(neighbours, max(len(kinds) - 1, 0))
+    living = D[torch.as_tensor(np.flatnonzero(labels >= 0), device=D.device)]
+    nearest = nearest_neighbours(living, G, count).row.cpu().numpy() if count else np.zeros((len(kinds), 0), dtype=int)
+    return _purity(kinds, nearest, draws, seed)
+
+
+def _purity(kinds: Int[np.ndarray, " k"], nearest: Int[np.ndarray, "k n"], draws: int, seed: int) -> Purity:
+    """Of labelled features, from the labelled ones that are nearest to each."""
+    if not nearest.shape[1]:
         nothing = float("nan")
         return Purity(nothing, nothing, nothing, (nothing, nothing), kinds, np.full(len(kinds), np.nan))
-    nearest = np.argsort(near, axis=1, kind="stable")[:, :count]
     each = (kinds[nearest] == kinds[:, None]).mean(1)
     share = np.bincount(kinds)
     chance = float((share * (share - 1)).sum() / (len(kinds) * (len(kinds) - 1)))
@@ -158,18 +187,59 @@ def embed(gap: Float[np.ndarray, "m m"], *, neighbours: int = 15, seed: int = 0)
     Traceback (most recent call last):
     ValueError: a map of 3 features makes no sense; expected at least 8
     """
-    if len(gap) < FEWEST:
-        raise ValueError(f"a map of {len(gap)} features makes no sense; expected at least {FEWEST}")
-    neighbours = min(neighbours, len(gap) - 1)
+    return _embedded(gap, _neighbourhood(len(gap), neighbours), seed, metric="precomputed")
+
+
+def embed_dictionary(D: Float[Tensor, "m g d"], G: FiniteGroup, *, neighbours: int = 15, seed: int = 0,
+                     all_pairs: bool | None = None) -> Embedding:
+    """`embed` of the distance 1 - `max_cosine`; of a large dictionary by each feature's nearest neighbours alone.
+
+    `all_pairs` says whether distances of all pairs are held (default: up to `LARGE` features). UMAP reads no more of
+    them than the neighbours, so both ways give it the same graph, and the same map where that hangs together. Parts
+    that do not are laid out by their mean distance if all pairs are held, else by the lengths that their features have
+    in each channel: no element of the group changes these, and they differ by no more than the features do. ValueError
+    as for `embed`.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> D = torch.randn(20, 4, 3, generator=torch.Generator().manual_seed(0))
+    >>> embed_dictionary(D, cyclic(4), neighbours=5, all_pairs=False).two.shape
+    (20, 2)
+    """
+    if len(D) <= LARGE if all_pairs is None else all_pairs:
+        return embed(distance(max_cosine(D, G)), neighbours=neighbours, seed=seed)
+    count = _neighbourhood(len(D), neighbours)
+    knn = _graph(nearest_neighbours(D, G, count - 1))
+    return _embedded(normalised(D.detach().float()).norm(dim=1).cpu().numpy(), count, seed, precomputed_knn=knn)
+
+
+def _neighbourhood(features: int, neighbours: int) -> int:
+    """Size of UMAP's neighbourhoods, with a feature itself; ValueError for fewer features than they need."""
+    if features < FEWEST:
+        raise ValueError(f"a map of {features} features makes no sense; expected at least {FEWEST}")
+    return min(neighbours, features - 1)
+
+
+def _graph(near: Neighbours) -> tuple[Int[np.ndarray, "m k"], Float[np.ndarray, "m k"]]:
+    """Neighbours as UMAP wants them: every feature is its own first."""
+    if not torch.isfinite(near.similarity).all():
+        raise ValueError("similarity holds NaN or infinite values; check the dictionary it was computed from")
+    rows, gap = near.row.cpu().numpy(), 1 - near.similarity.double().cpu().numpy()
+    own = np.arange(len(rows))[:, None]
+    return np.concatenate([own, rows], 1), np.concatenate([np.zeros_like(gap[:, :1]), gap], 1).astype(np.float32)
+
+
+def _embedded(data: Float[np.ndarray, "m k"], neighbours: int, seed: int, **four_settings: Any) -> Embedding:
+    """UMAP to four dimensions with these settings, then to two."""
     UMAP = require("umap", "families").UMAP  # compiles for several seconds on its first import, so only when it is used
 
     threads = torch.get_num_threads()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="using precomputed metric")
+        warnings.filterwarnings("ignore", message="precomputed_knn")  # nothing is put on the map later
         # Four spectral dimensions need more than five features per component; small maps start at random.
-        start = "spectral" if len(gap) > 32 else "random"
-        four = UMAP(n_components=4, metric="precomputed", n_neighbors=neighbours, min_dist=0.0, init=start,
-                    random_state=seed, n_jobs=1).fit_transform(gap)
+        start = "spectral" if len(data) > 32 else "random"
+        four = UMAP(n_components=4, n_neighbors=neighbours, min_dist=0.0, init=start, random_state=seed, n_jobs=1,
+                    **four_settings).fit_transform(data)
         two = UMAP(n_components=2, metric="cosine", n_neighbors=neighbours, min_dist=0.1, init=start,
                    random_state=seed, n_jobs=1).fit_transform(four)
     torch.set_num_threads(threads)  # numba shares OpenMP with torch and sets its own number of threads for both
@@ -257,18 +327,64 @@ def score_families(gap: Float[np.ndarray, "m m"], embedding: Embedding, clusters
     if not len(gap) == len(clusters) == len(labels) == len(embedding.four):
         raise ValueError(f"{len(gap)} distances, {len(embedding.four)} points, {len(clusters)} clusters and "
                          f"{len(labels)} labels; expected one of each per feature")
-    inside, labelled = clusters >= 0, labels >= 0
-    both = inside & labelled
-    found, named = len(set(clusters[inside])), len(set(labels[labelled]))
-    near = neighbour_purity(gap, labels, neighbours=neighbours, draws=1)
+    labelled = labels >= 0
+    near, named = neighbour_purity(gap, labels, neighbours=neighbours, draws=1), len(set(labels[labelled]))
+    silhouette = _silhouette(gap[np.ix_(labelled, labelled)], labels[labelled], named, "precomputed")
+    return _scores(embedding, clusters, labels, near, silhouette)
+
+
+def score_dictionary(D: Float[Tensor, "n g d"], G: FiniteGroup, embedding: Embedding, clusters: Int[np.ndarray, " m"],
+                     labels: Int[np.ndarray, " m"], *, neighbours: int = 10) -> FamilyScores:
+    """`score_families` in the distance 1 - `max_cosine`, without holding the distances of all pairs.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> D = torch.cat([torch.eye(2).repeat_interleave(3, 0), torch.arange(6.0)[:, None] / 50], 1)[:, None]
+    >>> points = np.repeat([[0.0, 0, 0, 0], [9, 9, 9, 9]], 3, axis=0) + np.eye(6, 4)
+    >>> kinds = np.array([0, 0, 0, 1, 1, 1])
+    >>> scores = score_dictionary(D, cyclic(1), Embedding(points, points[:, :2]), kinds, kinds, neighbours=2)
+    >>> scores.neighbour_purity, round(scores.label_silhouette, 1)
+    (1.0, 1.0)
+    """
+    if not len(D) == len(clusters) == len(labels) == len(embedding.four):
+        raise ValueError(f"{len(D)} features, {len(embedding.four)} points, {len(clusters)} clusters and "
+                         f"{len(labels)} labels; expected one of each per feature")
+    near = dictionary_purity(D, G, labels, neighbours=neighbours, draws=1)
+    rows = np.flatnonzero(labels >= 0)
+    silhouette = _label_silhouette(D[torch.as_tensor(rows, device=D.device)], G, labels[rows])
+    return _scores(embedding, clusters, labels, near, silhouette)
+
+
+def _scores(embedding: Embedding, clusters: Int[np.ndarray, " m"], labels: Int[np.ndarray, " m"], near: Purity,
+            label_silhouette: float) -> FamilyScores:
+    inside = clusters >= 0
+    both, found = inside & (labels >= 0), len(set(clusters[inside]))
     metrics = require("sklearn.metrics", "families")
     return FamilyScores(
         clusters=found, clustered=float(inside.mean()),
         cluster_silhouette=_silhouette(embedding.four[inside], clusters[inside], found),
-        label_silhouette=_silhouette(gap[np.ix_(labelled, labelled)], labels[labelled], named, "precomputed"),
+        label_silhouette=label_silhouette,
         ari=float(metrics.adjusted_rand_score(labels[both], clusters[both])) if both.any() else float("nan"),
         ami=float(metrics.adjusted_mutual_info_score(labels[both], clusters[both])) if both.any() else float("nan"),
         neighbour_purity=near.purity, chance_purity=near.chance)
+
+
+def _label_silhouette(D: Float[Tensor, "k g d"], G: FiniteGroup, labels: Int[np.ndarray, " k"]) -> float:
+    """Mean of (b - a) / max(a, b): a is a feature's mean distance to others of its label, b to the nearest other one.
+
+    Source: Rousseeuw 1987, with 0 for the only feature of a label; as scikit-learn's, from sums over labels.
+    """
+    names, kinds, share = np.unique(labels, return_inverse=True, return_counts=True)
+    if not 2 <= len(names) < len(labels):
+        return float("nan")
+    sums = distances_to_labels(D, G, torch.as_tensor(kinds)).double().cpu().numpy()
+    every = np.arange(len(kinds))
+    own = sums[every, kinds] / np.maximum(share[kinds] - 1, 1)
+    means = sums / share
+    means[every, kinds] = np.inf
+    other = means.min(1)
+    larger = np.maximum(own, other)
+    alone = (share[kinds] == 1) | (larger == 0)
+    return float(np.where(alone, 0, (other - own) / np.where(alone, 1, larger)).mean())
 
 
 def _silhouette(points: np.ndarray, labels: np.ndarray, groups: int, metric: str = "euclidean") -> float:

@@ -6,14 +6,14 @@ Stabilisers, spectra and families build on these functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from groupcc_lite.groups import FiniteGroup, Irrep
@@ -66,19 +66,26 @@ def max_over_group(correlations: Any, G: FiniteGroup, *, elements: bool) -> Tens
     count, device = correlations.count, correlations.device
     best = torch.empty((count, count), device=device)
     where = torch.empty((count, count), dtype=torch.long, device=device) if elements else None
-    tiles = [slice(k, k + correlations.tile) for k in range(0, count, correlations.tile)]
+    for rows, columns, cosine, highest in _tiles(correlations):
+        best[rows, columns], best[columns, rows] = highest, highest.T
+        if where is not None:
+            where[rows, columns] = _first_best(cosine, highest, range(G.order))
+            where[columns, rows] = _first_best(cosine, highest, G.inverse.tolist()).T
+    return best if where is None else MaxCosine(best, where)
+
+
+def _tiles(correlations: Any) -> Iterator[tuple[slice, slice, Float[Tensor, "g i j"], Float[Tensor, "i j"]]]:
+    """Rows, columns, C(h) and its maximum over h, for tiles on and above the diagonal: the rest follows from
+    C_ji(h) = C_ij(h^-1). Any one row meets the tiles of all others in increasing order."""
+    tiles = [slice(k, k + correlations.tile) for k in range(0, correlations.count, correlations.tile)]
     for number, rows in enumerate(tiles):
         left = correlations.left(rows)
-        for columns in tiles[number:]:  # the rest follows from C_ji(h) = C_ij(h^-1)
+        for columns in tiles[number:]:
             cosine = correlations.between(left, columns)
             highest = cosine.amax(0)
             if columns == rows:
                 highest = torch.maximum(highest, highest.T)
-            best[rows, columns], best[columns, rows] = highest, highest.T
-            if where is not None:
-                where[rows, columns] = _first_best(cosine, highest, range(G.order))
-                where[columns, rows] = _first_best(cosine, highest, G.inverse.tolist()).T
-    return best if where is None else MaxCosine(best, where)
+            yield rows, columns, cosine, highest
 
 
 def _first_best(cosine: Float[Tensor, "g i j"], highest: Float[Tensor, "i j"],
@@ -88,6 +95,101 @@ def _first_best(cosine: Float[Tensor, "g i j"], highest: Float[Tensor, "i j"],
     for k in reversed(range(len(order))):
         found.masked_fill_(cosine[order[k]] >= bar, k)
     return found
+
+
+class Neighbours(NamedTuple):
+    """For each feature the others most similar to it when the group may move them, best first.
+
+    >>> Neighbours._fields
+    ('similarity', 'row', 'element')
+    """
+
+    similarity: Float[Tensor, "m k"]
+    """Cosines, at most 1; a map's distance is 1 minus these."""
+    row: Int[Tensor, "m k"]
+    """Which they are; of equally similar ones the lower row comes first."""
+    element: Integer[Tensor, "m k"]
+    """The h with which F_i and h . F_row agree best, as by `max_cosine`; bytes up to 256 elements, so call `.long()`
+    before it indexes a tensor."""
+
+
+@torch.no_grad()
+def nearest_neighbours(D: Float[Tensor, "m g d"], G: FiniteGroup, count: int = 50) -> Neighbours:
+    """The `count` features most similar to each by `max_cosine`, with the element, and never the cosines of all pairs.
+
+    The same tiles give the same numbers: what is kept of each tile is merged into the best so far. Memory is a second
+    copy of D, one tile and what is returned, 13 bytes a neighbour; it grows with m and not with its square.
+    ValueError for a count that is not between 1 and the number of other features.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> f = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(0))
+    >>> near = nearest_neighbours(torch.cat([f, act(f, dihedral(4), 6)]), dihedral(4), count=1)
+    >>> near.row[:, 0].tolist(), near.element[:, 0].tolist(), near.element.dtype
+    ([2, 3, 0, 1], [6, 6, 6, 6], torch.uint8)
+    """
+    check_blocks(D, G)
+    if not 1 <= count < len(D):
+        raise ValueError(f"count is {count}; expected 1 to {len(D) - 1}, the number of other features")
+    best = _nobody(len(D), count, G, D.device)
+    for rows, columns, cosine, highest in _tiles(Correlations(D, G)):
+        if columns != rows:
+            _merge(best, rows, columns, cosine, highest, range(G.order))
+        _merge(best, columns, rows, cosine.mT, highest.T, G.inverse.tolist())
+    return best
+
+
+def _nobody(features: int, count: int, G: FiniteGroup, device: torch.device) -> Neighbours:
+    """Places for neighbours, all of them empty: any feature is more similar than -infinity."""
+    number = torch.uint8 if G.order <= 256 else torch.int16 if G.order <= 2**15 else torch.int32
+    return Neighbours(torch.full((features, count), -torch.inf, device=device),
+                      torch.zeros((features, count), dtype=torch.long, device=device),
+                      torch.zeros((features, count), dtype=number, device=device))
+
+
+def _merge(best: Neighbours, rows: slice, others: slice, cosine: Float[Tensor, "g i j"], highest: Float[Tensor, "i j"],
+           order: Sequence[int]) -> None:
+    """Take what is better in a tile into the best of these rows so far.
+
+    Those kept so far have lower numbers than those of the tile, so a stable order leaves the lower of equals first.
+    """
+    offered = highest.clamp(max=1)  # rounding beyond 1 is no order
+    if rows == others:
+        offered = offered.masked_fill(torch.eye(len(offered), dtype=torch.bool, device=offered.device), -torch.inf)
+    both = torch.cat([best.similarity[rows], offered], dim=1)
+    count = best.row.shape[1]
+    similarity, position = (kept[:, :count] for kept in both.sort(dim=1, descending=True, stable=True))
+    fresh, old, new = position >= count, position.clamp(max=count - 1), (position - count).clamp(min=0)
+    attained = cosine.gather(2, new.expand(len(cosine), -1, -1))  # elements are sought for those that stay only
+    element = _first_best(attained, highest.gather(1, new), order).to(best.element.dtype)
+    best.element[rows] = torch.where(fresh, element, best.element[rows].gather(1, old))
+    best.row[rows] = torch.where(fresh, new + others.start, best.row[rows].gather(1, old))
+    best.similarity[rows] = similarity
+
+
+@torch.no_grad()
+def distances_to_labels(D: Float[Tensor, "m g d"], G: FiniteGroup, labels: Int[Tensor, " k"]) -> Float[Tensor, "m c"]:
+    """Sum of 1 - `max_cosine` between each feature and all those of each label 0, 1, ..., tile by tile.
+
+    What a silhouette is made of, without the distances of all pairs. ValueError for other than one label a feature.
+
+    >>> from groupcc_lite.groups import cyclic
+    >>> D = torch.eye(3)[[0, 0, 1], None]
+    >>> distances_to_labels(D, cyclic(1), torch.tensor([0, 0, 1])).tolist()
+    [[0.0, 1.0], [0.0, 1.0], [2.0, 0.0]]
+    """
+    check_blocks(D, G)
+    if len(labels) != len(D) or not len(D) or labels.min() < 0:
+        raise ValueError(f"{len(labels)} labels for {len(D)} features; expected one for each, from 0 on")
+    member = torch.nn.functional.one_hot(labels.to(D.device)).float()
+    sums = torch.zeros(member.shape, device=D.device)
+    for rows, columns, _, highest in _tiles(Correlations(D, G)):
+        gap = (1 - highest).clamp(min=0)
+        if rows == columns:
+            gap.fill_diagonal_(0)
+        else:
+            sums[columns] += gap.T @ member[rows]
+        sums[rows] += gap @ member[columns]
+    return sums
 
 
 class Correlations:

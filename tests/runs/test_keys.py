@@ -11,6 +11,7 @@ import pytest
 import torch
 from small import noise_images, small_model
 
+from groupcc_lite import symmetry
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import probing, trials
 from groupcc_lite.groups import cyclic, dihedral, parse_group
@@ -138,6 +139,16 @@ def test_maps_differ_by_similarity_seed_and_kind():
             for seed in (0, 1)]
     assert len({artefact.key for artefact in maps}) == 12
     assert made.family_map("sae", True, 0, latents=9).key not in {artefact.key for artefact in maps}
+
+
+def test_only_large_dictionaries_depend_on_how_many_pairs_are_held(monkeypatch):
+    made = LayerRecipes(PROFILE, 0, model="m", images={}, stored={"train": "a", "held-out": "b"}, action="a")
+    few, many = (made.family_map("sae", True, 0, latents=latents).key for latents in (8192, 8193))
+    monkeypatch.setattr(symmetry, "LARGE", 8000)
+    assert few != made.family_map("sae", True, 0, latents=8192).key
+    assert many != made.family_map("sae", True, 0, latents=8193).key
+    monkeypatch.setattr(symmetry, "LARGE", 9000)
+    assert few == made.family_map("sae", True, 0, latents=8192).key
 
 
 @pytest.mark.parametrize("kind, expected", [

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small import noise_images, small_model
 
+from groupcc_lite import symmetry
 from groupcc_lite.actions import ColourAction, PlanarAction, product_action
 from groupcc_lite.base import described
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, Training, train
@@ -86,6 +87,30 @@ def test_a_family_map_has_one_row_per_living_feature(run):
     assert len(result.labels.label) == len(result.clusters) == m <= 24
     again = run.family_map(steps=40)
     assert np.array_equal(again.embedding.two, result.embedding.two)
+
+
+def test_a_large_dictionary_is_mapped_and_listed_without_all_pairs(run, tmp_path, monkeypatch):
+    """The limit is moved below this dictionary's size; the numbers are those of the whole matrix."""
+    kinds = ("crosscoder", "sae")
+    small = {kind: (run.family_map(kind), run.feature_table(kind)) for kind in kinds}
+    monkeypatch.setattr(symmetry, "LARGE", 9)
+
+    def refused(*given, **more):
+        raise AssertionError("all pairs were asked for")
+
+    monkeypatch.setattr("groupcc_lite.runs.layer_run.max_cosine", refused)
+    monkeypatch.setattr("groupcc_lite.runs.features.max_cosine", refused)
+    monkeypatch.setattr("groupcc_lite.symmetry.families.max_cosine", refused)
+    large = small_run(tmp_path / "other")
+    for kind in kinds:
+        (before, listed), found, table = small[kind], large.family_map(kind), large.feature_table(kind)
+        assert found.gap is None and len(found.features) > symmetry.LARGE
+        assert np.array_equal(found.features, before.features)
+        assert found.scores.neighbour_purity == pytest.approx(before.scores.neighbour_purity, nan_ok=True)
+        assert found.scores.label_silhouette == pytest.approx(before.scores.label_silhouette, abs=1e-4, nan_ok=True)
+        assert np.array_equal(table.relatives.row, listed.relatives.row)
+        assert np.array_equal(table.relatives.element, listed.relatives.element)
+        np.testing.assert_allclose(table.relatives.cosine, listed.relatives.cosine, atol=1e-6)
 
 
 def test_maps_of_an_sae_and_of_its_fitted_blocks_are_two(run):

@@ -6,6 +6,7 @@ from small import small_model
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.stimuli import SHAPES, stimuli
+from groupcc_lite.symmetry import families
 from groupcc_lite.symmetry.block_action import act
 from groupcc_lite.symmetry.families import (
     Embedding,
@@ -13,13 +14,16 @@ from groupcc_lite.symmetry.families import (
     Purity,
     centre_activations,
     cluster,
+    dictionary_purity,
     distance,
     embed,
+    embed_dictionary,
     label_by_response,
     neighbour_purity,
+    score_dictionary,
     score_families,
 )
-from groupcc_lite.symmetry.similarity import max_cosine
+from groupcc_lite.symmetry.similarity import max_cosine, nearest_neighbours
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +161,81 @@ def test_the_interval_of_purity_holds_the_truth_nineteen_times_in_twenty():
         found = neighbour_purity(gap, labels, neighbours=1, draws=300, seed=seed)
         inside.append(found.interval[0] <= (0.8 - found.chance) / (1 - found.chance) <= found.interval[1])
     assert np.mean(inside) == pytest.approx(0.95, abs=0.025)
+
+
+def test_umap_reads_from_neighbours_the_graph_it_reads_from_all_pairs(planted, monkeypatch):
+    import umap.umap_
+
+    G, D, _ = planted
+    seen, whole = [], umap.umap_.fuzzy_simplicial_set
+
+    def watched(data, *rest, **more):
+        found = whole(data, *rest, **more)
+        seen.append(found[0].toarray())
+        return found
+
+    monkeypatch.setattr(umap.umap_, "fuzzy_simplicial_set", watched)
+    embed_dictionary(D, G, all_pairs=True)
+    embed_dictionary(D, G, all_pairs=False)
+    assert len(seen) == 4 and np.array_equal(seen[0], seen[2]) and seen[0].any()
+
+
+def test_a_map_that_hangs_together_is_the_same_from_neighbours_and_from_all_pairs():
+    G = cyclic(4)
+    D = torch.randn(60, 4, 3, generator=torch.Generator().manual_seed(0))
+    pairs, near = (embed_dictionary(D, G, seed=2, all_pairs=way) for way in (True, False))
+    assert np.array_equal(pairs.four, near.four) and np.array_equal(pairs.two, near.two)
+    assert not np.array_equal(embed_dictionary(D, G, seed=3, all_pairs=False).two, near.two)
+
+
+def test_families_far_apart_are_found_from_neighbours_alone(planted):
+    G, _, labels = planted
+    generator = torch.Generator().manual_seed(1)
+    base = torch.randn(12, 8, 5, generator=generator)
+    D = torch.cat([act(base, G, int(h)) for h in torch.randint(8, (25,), generator=generator)])
+    D, labels = D + 0.05 * torch.randn(D.shape, generator=generator), np.tile(np.arange(12), 25)
+    gap, embedding = distance(max_cosine(D, G)), embed_dictionary(D, G, all_pairs=False)
+    clusters = cluster(embedding.four)
+    found, whole = score_dictionary(D, G, embedding, clusters, labels), score_families(gap, embedding, clusters, labels)
+    assert found.clusters == 12 and found.ari > 0.95
+    assert found._replace(label_silhouette=0) == whole._replace(label_silhouette=0)
+    assert found.label_silhouette == pytest.approx(whole.label_silhouette, abs=1e-5)
+
+
+def test_the_number_of_features_decides_whether_all_pairs_are_held(planted, monkeypatch):
+    G, D, _ = planted
+    asked = []
+    monkeypatch.setattr(families, "max_cosine", lambda *given: asked.append("pairs") or max_cosine(*given))
+    monkeypatch.setattr(families, "nearest_neighbours",
+                        lambda *given: asked.append("neighbours") or nearest_neighbours(*given))
+    for limit in (72, 71):
+        monkeypatch.setattr(families, "LARGE", limit)
+        embed_dictionary(D, G)
+    assert asked == ["pairs", "neighbours"]
+    with pytest.raises(ValueError, match="at least 8"):
+        embed_dictionary(D[:5], G, all_pairs=False)
+    with pytest.raises(ValueError, match="NaN"):
+        embed_dictionary(torch.cat([D[:20], D[:1] * float("nan")]), G, all_pairs=False)
+
+
+@pytest.mark.parametrize("labelled", [slice(None), slice(10, 40), slice(0, 4), slice(0, 1), slice(0, 0)])
+def test_purity_and_silhouette_from_tiles_are_those_of_the_matrix(planted, labelled):
+    G, D, labels = planted
+    some = np.full(72, -1)
+    some[labelled] = labels[labelled] % 5
+    some[30:31] = 7 if labelled == slice(10, 40) else some[30:31]  # the only feature of its label
+    gap, points = distance(max_cosine(D, G)), np.random.default_rng(0).normal(size=(72, 4)).astype(np.float32)
+    ours, theirs = dictionary_purity(D, G, some), neighbour_purity(gap, some)
+    np.testing.assert_equal(ours._asdict(), theirs._asdict())
+    both = [score(*given, Embedding(points, points[:, :2]), some, some)
+            for score, given in ((score_dictionary, (D, G)), (score_families, (gap,)))]
+    np.testing.assert_allclose(*both, atol=1e-5)
+
+
+def test_other_numbers_of_labels_are_refused(planted):
+    G, D, labels = planted
+    with pytest.raises(ValueError, match="71 labels for 72 features"):
+        dictionary_purity(D, G, labels[1:])
+    with pytest.raises(ValueError, match="expected one of each per feature"):
+        score_dictionary(D[1:], G, Embedding(np.zeros((72, 4), np.float32), np.zeros((72, 2), np.float32)), labels,
+                         labels)

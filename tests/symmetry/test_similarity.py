@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from group_samples import A4, GROUPS, Q8, max_cosine_direct
@@ -9,7 +10,9 @@ from groupcc_lite.symmetry import similarity
 from groupcc_lite.symmetry.block_action import act, normalised, paper_reflection
 from groupcc_lite.symmetry.similarity import (
     block_cosines,
+    distances_to_labels,
     max_cosine,
+    nearest_neighbours,
     nearest_relative,
     printed_similarity,
     self_similarity,
@@ -205,3 +208,60 @@ def test_the_nearest_relative_is_somebody_else():
     assert nearest_relative(S).tolist() == pytest.approx([0.9, 0.4, 0.9])
     with pytest.raises(ValueError, match="at least two"):
         nearest_relative(torch.ones(1, 1))
+
+
+def planted_copies(G, seed=0):
+    """Copies moved by elements, symmetric features and others: neighbours with ties to the last bit among them."""
+    D = random_dictionary(G, m=19, d=4, seed=seed)
+    moved = torch.cat([act(D[:3], G, h) for h in range(min(G.order, 4))])
+    halved = torch.stack([act(D[3:6], G, h) for h in G.subgroups()[1 % len(G.subgroups())].elements]).mean(0)
+    return torch.cat([D, moved, halved, D[7:8], D[7:8]])
+
+
+def brute_neighbours(D, G, count):
+    """From the matrix of all pairs: distances in increasing order, the lower row first where they are equal."""
+    S, element = max_cosine(D, G, elements=True)
+    S = S.clamp(max=1).fill_diagonal_(-torch.inf)
+    row = torch.from_numpy(np.argsort(-S.numpy(), axis=1, kind="stable")[:, :count])
+    return S.gather(1, row), row, element.gather(1, row)
+
+
+@given(GROUPS, st.integers(0, 2**16), st.sampled_from([4, 7, 100]), st.sampled_from([1, 5, 20]))
+def test_neighbours_are_those_of_the_matrix_of_all_pairs_to_the_bit(G, seed, tile, count):
+    D = planted_copies(G, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity.Correlations, "tile", tile)
+        found, (S, row, element) = nearest_neighbours(D, G, count), brute_neighbours(D, G, count)
+    assert torch.equal(found.similarity, S) and torch.equal(found.row, row)
+    assert torch.equal(found.element.long(), element)
+
+
+def test_the_last_neighbour_may_be_everybody_else_and_equals_come_by_row():
+    D = torch.ones(1, 1, 2).repeat(30, 1, 1)
+    for count in (1, 29):
+        rows = [[k for k in range(30) if k != i][:count] for i in range(30)]
+        assert nearest_neighbours(D, trivial(), count).row.tolist() == rows
+    for bad in (0, 30):
+        with pytest.raises(ValueError, match=f"count is {bad}; expected 1 to 29"):
+            nearest_neighbours(D, trivial(), bad)
+
+
+def test_neighbours_name_elements_in_as_few_bytes_as_they_need():
+    for order, number in ((256, torch.uint8), (257, torch.int16)):
+        G = cyclic(order)
+        f = random_dictionary(G, m=1, d=1)
+        found = nearest_neighbours(torch.cat([f, act(f, G, order - 1)]), G, 1)
+        assert found.element.dtype == number and found.element[:, 0].tolist() == [1, order - 1]
+
+
+@given(GROUPS, st.integers(0, 2**16), st.sampled_from([4, 100]))
+def test_sums_of_distances_to_labels_are_those_of_the_matrix(G, seed, tile):
+    D = planted_copies(G, seed)
+    labels = torch.arange(len(D)) % 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity.Correlations, "tile", tile)
+        gap, found = (1 - max_cosine(D, G)).clamp(min=0).fill_diagonal_(0), distances_to_labels(D, G, labels)
+    torch.testing.assert_close(found, torch.stack([gap[:, labels == c].sum(1) for c in range(3)], 1))
+    for bad in (labels[1:], labels - 1):
+        with pytest.raises(ValueError, match="expected one for each"):
+            distances_to_labels(D, G, bad)

@@ -354,10 +354,12 @@ function classLook(number) {
            symbol: (number + Math.floor(number / colours.palette.length)) % SYMBOLS.length };
 }
 
+const SHADES = 64;  // more are not told apart, and every one has a stamp
+
 function frequencyScale(table) {
-  const [low, high] = d3.extent(table.frequency.filter((share) => share > 0));
-  return d3.scaleSequentialLog([low, Math.max(high, 1.001 * low)], colours.name === "dark" ? (t) => d3.interpolateViridis(0.25 + 0.75 * t)
-    : (t) => d3.interpolateViridis(0.9 - 0.9 * t));
+  const [low, high] = d3.extent(table.frequency.filter((share) => share > 0)), step = (t) => Math.round(t * SHADES) / SHADES;
+  return d3.scaleSequentialLog([low, Math.max(high, 1.001 * low)], colours.name === "dark"
+    ? (t) => d3.interpolateViridis(0.25 + 0.75 * step(t)) : (t) => d3.interpolateViridis(0.9 - 0.9 * step(t)));
 }
 
 function recolourMaps() {
@@ -365,13 +367,12 @@ function recolourMaps() {
   for (const map of Object.values(maps)) {
     if (mode === "frequency") {
       const scale = frequencyScale(map.table);
-      map.look = (row) => ({ colour: scale(map.table.frequency[row]), symbol: 0 });
+      map.wear((row) => ({ colour: scale(map.table.frequency[row]), symbol: 0 }));
     } else {
       const classOf = classes(map.table), looks = new Map();
       const lookOf = (number) => looks.get(number) ?? looks.set(number, classLook(number)).get(number);
-      map.look = (row) => ({ ...lookOf(classOf(row)), hollow: mode === "symmetry" && map.table.doubtful(row) });
+      map.wear((row) => ({ ...lookOf(classOf(row)), hollow: mode === "symmetry" && map.table.doubtful(row) }));
     }
-    map.redraw();
   }
   legend(mode);
 }

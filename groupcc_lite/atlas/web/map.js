@@ -1,9 +1,63 @@
-/* One map: dots for all features and, where there is room, their pictures. Zooming is d3's; the rest is a canvas. */
+/* One map: dots for all features and, where there is room, their pictures. Zooming is d3's; the rest is a canvas.
+   Tens of thousands of features move without a jerk: dots are copies of a few stamps, set down pixel by pixel, since a
+   canvas takes longer for as many shapes or images; what lies still while a pointer passes is kept as a picture; and a
+   quadtree knows which features are near a point. */
 "use strict";
 
 const PICTURE = 30;  // smallest side of a picture on the map, in pixels of the page
 const MARGIN = 26;
 const STRETCH = 1.7;
+const REACH = 8;  // no symbol is larger, at size 1 and with its edge
+
+/* The pixels of a canvas, with a margin for what lies over its edge, on which stamps are set down. */
+class Ground {
+  constructor(canvas, side) {
+    Object.assign(this, { side, width: canvas.width + 2 * side, height: canvas.height + 2 * side });
+    this.image = new ImageData(this.width, this.height);
+  }
+
+  fits(canvas, side) { return this.side === side && this.width === canvas.width + 2 * side && this.height === canvas.height + 2 * side; }
+
+  /* The pixels of a square image that are not empty, five numbers each: how far from the first one they lie on the
+     ground, their colour times their opacity, and that. */
+  stamp(data) {
+    const found = [], { side, width } = this;
+    for (let at = 0; at < data.length; at += 4) {
+      const alpha = data[at + 3], row = Math.floor(at / 4 / side);
+      if (!alpha) continue;
+      found.push(4 * (row * width + at / 4 - row * side));
+      for (let k = 0; k < 3; k++) found.push(data[at + k] * alpha / 255);
+      found.push(alpha);
+    }
+    return Float32Array.from(found);
+  }
+
+  /* Lay a stamp over what is there, with its middle at a point; later ones hide earlier ones. */
+  set(stamp, x, y) {
+    const { side, width } = this, { data } = this.image;
+    const left = Math.round(x + side / 2), top = Math.round(y + side / 2), first = 4 * (top * width + left);
+    if (left < 0 || top < 0 || left > width - side || top > this.height - side) return;
+    for (let k = 0; k < stamp.length; k += 5) {
+      const at = first + stamp[k], kept = 1 - stamp[k + 4] / 255;
+      data[at] = stamp[k + 1] + kept * data[at];
+      data[at + 1] = stamp[k + 2] + kept * data[at + 1];
+      data[at + 2] = stamp[k + 3] + kept * data[at + 2];
+      data[at + 3] = stamp[k + 4] + kept * data[at + 3];
+    }
+  }
+
+  draw(context) {
+    const { data } = this.image;
+    for (let at = 0; at < data.length; at += 4) {  // images hold colours that are not multiplied by their opacity
+      const alpha = data[at + 3];
+      if (!alpha || alpha === 255) continue;
+      data[at] *= 255 / alpha;
+      data[at + 1] *= 255 / alpha;
+      data[at + 2] *= 255 / alpha;
+    }
+    context.putImageData(this.image, -this.side, -this.side);
+  }
+}
 
 class FeatureMap {
   /* `actions`: hover(map, row or -1, x, y), choose(map, row), walk(map, row). */
@@ -12,6 +66,7 @@ class FeatureMap {
     this.actions = actions;
     this.box = section.querySelector(".plot");
     this.canvas = section.querySelector("canvas");
+    this.still = document.createElement("canvas");
     this.shown = new Uint8Array(table.count).fill(1);
     this.chosen = this.cursor = this.hovered = -1;
     this.relatives = [];
@@ -63,8 +118,10 @@ class FeatureMap {
     if (!width || !height) return;
     const density = window.devicePixelRatio || 1;
     Object.assign(this, { width, height });
-    this.canvas.width = Math.round(width * density);
-    this.canvas.height = Math.round(height * density);
+    for (const canvas of [this.canvas, this.still]) {
+      canvas.width = Math.round(width * density);
+      canvas.height = Math.round(height * density);
+    }
     // The axes of such a map have no unit, so it may be stretched a little to fill its box.
     const across = (width - 2 * MARGIN) / x, down = (height - 2 * MARGIN) / y, least = Math.min(across, down);
     const sx = Math.min(across, STRETCH * least), sy = Math.min(down, STRETCH * least);
@@ -84,15 +141,20 @@ class FeatureMap {
     const candidates = d3.range(table.count).filter((row) => this.shown[row] && table.picture[row] >= 0);
     candidates.sort((a, b) => table.frequency[b] - table.frequency[a]);
     this.room = new Float32Array(table.count).fill(-1);
-    candidates.forEach((row, k) => {
-      let nearest = Infinity;
-      for (let j = 0; j < k; j++) {
-        const dx = places[row][0] - places[candidates[j]][0], dy = places[row][1] - places[candidates[j]][1];
-        nearest = Math.min(nearest, dx * dx + dy * dy);
-      }
-      this.room[row] = Math.sqrt(nearest);
-    });
+    const earlier = this.tree();
+    for (const row of candidates) {
+      const [x, y] = places[row], other = earlier.find(x, y);
+      this.room[row] = other === undefined ? Infinity : Math.hypot(places[other][0] - x, places[other][1] - y);
+      earlier.add(row);
+    }
+    this.near = this.tree().addAll(d3.range(table.count).filter((row) => this.shown[row]));
     this.redraw();
+  }
+
+  /* An empty quadtree of rows, by their places. */
+  tree() {
+    return d3.quadtree().x((row) => this.places[row][0]).y((row) => this.places[row][1])
+      .extent([[0, 0], [this.width, this.height]]);
   }
 
   get pictureSize() { return PICTURE * Math.min(3, this.transform.k ** 0.3); }
@@ -101,24 +163,31 @@ class FeatureMap {
 
   at(row) { return this.transform.apply(this.places[row]); }
 
-  /* The shown feature at a point of the canvas, -1 if there is none within `reach`. */
+  /* The shown feature at a point of the canvas, -1 if there is none within `reach`; the first of equally near ones. */
   find(x, y, reach = 16) {
+    if (!this.near) return -1;
+    const { k } = this.transform, [mx, my] = this.transform.invert([x, y]);
+    const wide = Math.max(reach, this.pictureSize / 2);
     let best = -1, closest = Infinity;
-    for (let row = 0; row < this.table.count; row++) {
-      if (!this.shown[row]) continue;
-      const [px, py] = this.at(row), distance = Math.hypot(px - x, py - y);
-      const limit = this.hasPicture(row) ? Math.max(reach, this.pictureSize / 2) : reach;
-      if (distance < limit && distance < closest) [best, closest] = [row, distance];
-    }
+    this.near.visit((node, left, top, right, bottom) => {
+      const most = Math.min(wide, closest) / k + 1e-6;  // beyond the rounding of places
+      if (left > mx + most || right < mx - most || top > my + most || bottom < my - most) return true;
+      for (let leaf = node.length ? null : node; leaf; leaf = leaf.next) {
+        const row = leaf.data, [px, py] = this.at(row), distance = Math.hypot(px - x, py - y);
+        if (distance < (this.hasPicture(row) ? wide : reach)
+            && (distance < closest || (distance === closest && row < best))) [best, closest] = [row, distance];
+      }
+      return false;
+    });
     return best;
   }
 
   /* -------------------------------------------------------------------------------------------------- moves */
 
   hover(row) {
+    if (row !== this.hovered) this.redraw(false);
     this.hovered = row;
     this.canvas.style.cursor = row < 0 ? "" : "pointer";
-    this.redraw();
     this.actions.hover(this, row, ...(row < 0 ? [] : this.at(row)));
   }
 
@@ -142,7 +211,7 @@ class FeatureMap {
     this.cursor = next;
     this.reveal(next);
     this.hover(next);
-    this.redraw();
+    this.redraw(false);
     this.actions.walk(this, next);
   }
 
@@ -172,45 +241,90 @@ class FeatureMap {
 
   /* ------------------------------------------------------------------------------------------------ drawing */
 
-  redraw() {
+  /* How features look: `look(row)` is their colour, symbol and whether it is hollow. Those alike share a stamp. */
+  wear(look) {
+    const numbers = new Map();
+    Object.assign(this, { look, looks: [], wears: new Uint32Array(this.table.count) });
+    for (let row = 0; row < this.table.count; row++) {
+      const one = look(row), name = `${one.colour} ${one.symbol} ${Boolean(one.hollow)}`;
+      if (!numbers.has(name)) numbers.set(name, this.looks.push(one) - 1);
+      this.wears[row] = numbers.get(name);
+    }
+    this.stamps = null;
+    this.redraw();
+  }
+
+  /* `all` unless only what is marked has changed. */
+  redraw(all = true) {
+    this.stale ||= all;
     this.frame ??= requestAnimationFrame(() => { this.frame = null; if (this.room && this.look) this.draw(); });
   }
 
   draw() {
     const context = this.canvas.getContext("2d"), density = window.devicePixelRatio || 1;
+    if (this.stale) this.drawStill(density);
+    this.stale = false;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    context.drawImage(this.still, 0, 0);
     context.setTransform(density, 0, 0, density, 0, 0);
-    context.clearRect(0, 0, this.width, this.height);
-    const visible = (row) => {
-      const [x, y] = this.at(row);
-      return x > -50 && y > -50 && x < this.width + 50 && y < this.height + 50;
-    };
-    const pictures = [], size = this.dotSize * Math.min(1.8, this.transform.k ** 0.3);
-    this.ink = Object.fromEntries(["ink", "muted", "panel", "accent"].map((name) => [name, colours.of(`--${name}`)]));
-    for (let row = 0; row < this.table.count; row++) {
-      if (!visible(row)) continue;
-      if (this.shown[row] && this.hasPicture(row)) pictures.push(row);
-      else this.dot(context, row, this.shown[row] ? size : 0.55 * size);
-    }
-    this.drawnPictures = pictures.length;
-    this.lines(context);
-    for (const row of pictures) this.picture(context, row, this.pictureSize);
     for (const row of [this.chosen, this.cursor, this.hovered]) {
-      if (row >= 0 && visible(row)) this.mark(context, row);
+      if (row >= 0 && this.isVisible(...this.at(row))) this.mark(context, row);
     }
   }
 
-  dot(context, row, size) {
-    const [x, y] = this.at(row), look = this.look(row);
+  isVisible(x, y) { return x > -50 && y > -50 && x < this.width + 50 && y < this.height + 50; }
+
+  /* Everything but the marks. */
+  drawStill(density) {
+    const context = this.still.getContext("2d"), pictures = [], { k, x: left, y: top } = this.transform;
+    this.ink = Object.fromEntries(["ink", "muted", "panel", "accent"].map((name) => [name, colours.of(`--${name}`)]));
+    // In steps, so that most frames of a zoom find their stamps made.
+    const stamps = this.stamp(Math.ceil(16 * this.dotSize * Math.min(1.8, k ** 0.3)) / 16, density), { ground } = this;
+    ground.image.data.fill(0);
+    for (let row = 0; row < this.table.count; row++) {
+      const x = k * this.places[row][0] + left, y = k * this.places[row][1] + top;
+      if (!this.isVisible(x, y)) continue;
+      if (this.shown[row] && this.hasPicture(row)) { pictures.push(row); continue; }
+      ground.set(stamps[2 * this.wears[row] + this.shown[row]], x * density, y * density);
+    }
+    ground.draw(context);
+    context.setTransform(density, 0, 0, density, 0, 0);
+    this.drawnPictures = pictures.length;
+    this.lines(context);
+    for (const row of pictures) this.picture(context, row, this.pictureSize);
+  }
+
+  /* Dots of each look as lists of pixels, first as they are when filtered out, then as they are when shown. */
+  stamp(size, density) {
+    const side = 2 * Math.ceil(REACH * size * density);
+    if (!this.ground?.fits(this.still, side)) [this.ground, this.stamps] = [new Ground(this.still, side), null];
+    const name = [size, density, ...Object.values(this.ink)].join();
+    if (this.stamps?.name === name) return this.stamps.list;
+    const canvas = document.createElement("canvas"), context = canvas.getContext("2d", { willReadFrequently: true });
+    canvas.width = canvas.height = side;
+    context.scale(density, density);
+    const list = d3.range(2 * this.looks.length).map((number) => {
+      const shown = number % 2 === 1, middle = side / 2 / density;
+      context.clearRect(0, 0, 2 * middle, 2 * middle);
+      this.dot(context, middle, middle, this.looks[number >> 1], shown ? size : 0.55 * size, shown);
+      return this.ground.stamp(context.getImageData(0, 0, side, side).data);
+    });
+    this.stamps = { name, list };
+    return this.stamps.list;
+  }
+
+  dot(context, x, y, look, size, shown) {
     context.save();
     context.translate(x, y);
     context.scale(size, size);
-    context.globalAlpha = this.shown[row] ? 0.9 : 0.28;
-    const hollow = look.hollow && this.shown[row];
-    context.fillStyle = hollow ? this.ink.panel : this.shown[row] ? look.colour : this.ink.muted;
+    context.globalAlpha = shown ? 0.9 : 0.28;
+    const hollow = look.hollow && shown;
+    context.fillStyle = hollow ? this.ink.panel : shown ? look.colour : this.ink.muted;
     context.fill(this.symbols[look.symbol]);
     context.lineWidth = hollow ? 1.6 : 0.8;
     context.strokeStyle = hollow ? look.colour : this.ink.panel;
-    if (this.shown[row]) context.stroke(this.symbols[look.symbol]);
+    if (shown) context.stroke(this.symbols[look.symbol]);
     context.restore();
   }
 
@@ -261,7 +375,7 @@ class FeatureMap {
   mark(context, row) {
     const [x, y] = this.at(row), side = Math.max(1.35 * this.pictureSize, 46);
     if (this.table.picture[row] >= 0) this.picture(context, row, side, 3);
-    else this.dot(context, row, 1.7);
+    else this.dot(context, x, y, this.looks[this.wears[row]], 1.7, this.shown[row] === 1);
     context.beginPath();
     context.arc(x, y, (this.table.picture[row] >= 0 ? side / 2 : 9) + 3.5, 0, 2 * Math.PI);
     context.lineWidth = 2.5;
