@@ -26,7 +26,8 @@ from groupcc_lite.runs.folds import (
     over_folds,
     uncertain,
 )
-from groupcc_lite.runs.layer_run import CONTROLS, PARTS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
+from groupcc_lite.runs.layer_artefacts import PARTS
+from groupcc_lite.runs.layer_run import CONTROLS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
 from groupcc_lite.runs.one_pass import extract_layers
 from groupcc_lite.runs.profiles import PROFILES, Profile, get_profile
 from groupcc_lite.runs.recipes import FITTED_RIDGE, KINDS, TURNING, LayerRecipes

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from groupcc_lite.orbits import OrbitStore
-from groupcc_lite.runs.layer_run import PARTS, Run
+from groupcc_lite.runs.layer_artefacts import PARTS
+from groupcc_lite.runs.layer_run import Run
 
 
 def extract_layers(runs: Sequence[Run], parts: Sequence[str] = PARTS) -> None:

@@ -98,7 +98,7 @@ def test_a_large_dictionary_is_mapped_and_listed_without_all_pairs(run, tmp_path
     def refused(*given, **more):
         raise AssertionError("all pairs were asked for")
 
-    monkeypatch.setattr("groupcc_lite.runs.layer_run.max_cosine", refused)
+    monkeypatch.setattr("groupcc_lite.runs.layer_artefacts.max_cosine", refused)
     monkeypatch.setattr("groupcc_lite.runs.features.max_cosine", refused)
     monkeypatch.setattr("groupcc_lite.symmetry.families.max_cosine", refused)
     large = small_run(tmp_path / "other")
