@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks.timing import interleaved
 from groupcc_lite.base import matrix_products
-from groupcc_lite.coders import GroupCrosscoder, train
+from groupcc_lite.coders import GroupCrosscoder, Training, train
 from groupcc_lite.groups import dihedral
 from groupcc_lite.orbits import TensorOrbits
 
@@ -60,7 +60,7 @@ def measure() -> dict[str, float]:
         coder = GroupCrosscoder(source.group, CHANNELS, LATENTS, activation=activation, k=k)
         train(coder, source, steps=STEPS, batch_size=BATCH, sparsity=1e-3, amp=amp, progress=False)
 
-    few = few_of_many()  # needs nobody else's package
+    others = few_of_many() | compiled()  # these need nobody else's package
     seconds = interleaved({
         "crosscoder, ReLU + L1": lambda: ours("relu", None, True),
         "crosscoder, BatchTopK": lambda: ours("batchtopk", K, True),
@@ -73,7 +73,7 @@ def measure() -> dict[str, float]:
     return rates | {
         "ours / plain fp32 loop (target: at least 2)": seconds["plain fp32 loop"] / mine,
         "ours / overcomplete": seconds["overcomplete TopKSAE"] / mine,
-    } | few
+    } | others
 
 
 def few_of_many(k: int = 32, batch: int = 256, channels: int = CHANNELS, sizes: dict[int, int] = FEW,
@@ -101,6 +101,25 @@ def few_of_many(k: int = 32, batch: int = 256, channels: int = CHANNELS, sizes: 
             results |= {f"{size}, {kind}: whole step in float32 / ours (target: at least {target})":
                         seconds["whole"] / seconds[kind],
                         f"{size}, {kind}: whole step in bfloat16 / ours": seconds["low"] / seconds[kind]}
+    return results
+
+
+def compiled(batch: int = 256, latents: int = LATENTS, rounds: int = 3) -> dict[str, float]:
+    """A training step as it is against one whose loss went through `torch.compile`."""
+    G, results = dihedral(4), {}
+    for kind, channels, settings in (("ReLU + L1", 480, {}), ("BatchTopK", 120, dict(activation="batchtopk", k=60))):
+        x = torch.randn(batch, G.order, channels, generator=torch.Generator().manual_seed(0))
+        for amp in (False, True):
+            ways = {}
+            for name in ("plain", "compiled"):
+                coder = GroupCrosscoder(G, channels, latents, **settings).train()
+                training = Training(coder, steps=1000, amp=amp, terms=dict(sparsity=1e-3))
+                if name == "compiled":
+                    coder.loss = torch.compile(coder.loss)
+                ways[name] = lambda training=training, x=x: [training.step(x) for _ in range(3)]
+            seconds = interleaved(ways, rounds=rounds)  # the first round, in which it is compiled, is not timed
+            precision = "bfloat16" if amp else "float32"
+            results[f"{kind}, {precision}: plain step / compiled step"] = seconds["plain"] / seconds["compiled"]
     return results
 
 
