@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks import coders as measured
+from benchmarks import steps as measured
 from groupcc_lite.base import matrix_products
 from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, crosscoder, losses
 from groupcc_lite.coders.losses import few_latents_error, scattered_error, sparse_product, squared_error
