@@ -42,7 +42,8 @@ def scattered_error(values: Float[Tensor, " p"], latents: Int[Tensor, " p"], sam
 def sparse_product(f: Float[Tensor, "b m"], W: Float[Tensor, "m n"]) -> Float[Tensor, "b n"]:
     """f W, read from the rows of W where f is not 0 alone."""
     samples, latents = f.nonzero(as_tuple=True)
-    return embedding_bag(latents, W, _first_of(samples, f), mode="sum", per_sample_weights=f[samples, latents])
+    return embedding_bag(latents, W, _first_of(samples, f), mode="sum",
+                         per_sample_weights=f[samples, latents].to(W.dtype))
 
 
 def _first_of(samples: Int[Tensor, " p"], batch: Tensor) -> Int[Tensor, " b"]:

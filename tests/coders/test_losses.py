@@ -108,6 +108,7 @@ def test_a_product_with_few_codes_is_that_of_the_whole_matrices():
     W = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(sparse_product(f, W), f @ W)
     assert torch.equal(sparse_product(0 * f, W), torch.zeros(6, 5))
+    torch.testing.assert_close(sparse_product(f.bfloat16(), W), f @ W)  # codes made under autocast
 
 
 def batchtopk_step(monkeypatch, many, hidden, idle, amp=False):
