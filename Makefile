@@ -44,10 +44,10 @@ export GROUPCC_DATA := $(abspath $(DATA))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test serve data-folder inception bench sync pin lint constraints clean
+.PHONY: help env book test serve data-folder inception bench bench-gpu sync pin lint constraints clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo "  PROFILE=smoke|book|inception|paper   DATA=folder   SEED=0   PORT=8000   JOBS=2   THREADS=1   PYTHON=python3.11"
 
@@ -85,6 +85,9 @@ inception: data-folder env ## the same chapters on InceptionV1: make inception D
 
 bench: $(VENV)/.env-book,test,bench,browser ## measure speed and memory against plain ways
 	$(PY) -m benchmarks
+
+bench-gpu: $(VENV)/.env-book,test,bench,browser ## the same for the main stages on a GPU; fails where there is none
+	$(PY) -m benchmarks.gpu
 
 sync: env ## write the .ipynb twins of notebooks/*.py, and repeat version and address where files name them
 	$(PY) -m bookmaker sync

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import atlas_page, coders, extraction, feeding, imports, memory, responses, similarity, tied
+from benchmarks import atlas_page, coders, extraction, feeding, imports, memory, responses, similarity, steps, tied
 from groupcc_lite.base import provenance, read_json, write_json
 
-SUBJECTS = {"imports": imports, "extraction": extraction, "feeding": feeding, "coders": coders,
+SUBJECTS = {"imports": imports, "extraction": extraction, "feeding": feeding, "coders": coders, "steps": steps,
             "similarity": similarity, "responses": responses, "tied": tied, "memory": memory,
             "atlas": atlas_page}
 TABLE = Path(__file__).resolve().parents[1] / "book" / "reference" / "benchmarks.json"

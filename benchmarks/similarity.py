@@ -50,7 +50,7 @@ def direct(D: Float[Tensor, "m g d"], G: FiniteGroup) -> Float[Tensor, "m m"]:
     """One product of all pairs per element."""
     F = normalised(D)
     left = F.flatten(1)
-    best = torch.full((len(F), len(F)), -torch.inf)
+    best = torch.full((len(F), len(F)), -torch.inf, device=D.device)
     for h in range(G.order):
         torch.maximum(best, left @ act(F, G, h).flatten(1).T, out=best)
     return best

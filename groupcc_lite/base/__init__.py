@@ -20,14 +20,14 @@ from groupcc_lite.base.intervals import (
     permutation_p,
     share_interval,
 )
-from groupcc_lite.base.precision import default_device, matrix_products
+from groupcc_lite.base.precision import default_device, matrix_products, needs_float16
 from groupcc_lite.base.progress import minutes, progress_bar
 from groupcc_lite.base.saving import save_module, save_weights, saved_config, with_saved_weights
 from groupcc_lite.base.workspace import repository_root, work_folder
 
 __all__ = [
-    "Artefact", "Cache", "EXTRAS", "Verbs", "atomic_path", "atomic_write", "bootstrap", "default_device",
-    "described", "digest", "interval_of", "jackknife", "matrix_products", "minutes", "near_matches",
+    "Artefact", "Cache", "EXTRAS", "Verbs", "atomic_path", "atomic_write", "bootstrap", "default_device", "described",
+    "digest", "interval_of", "jackknife", "matrix_products", "minutes", "near_matches", "needs_float16",
     "package_version", "percentile_interval", "permutation_p", "prepare_colab", "progress_bar", "provenance",
     "read_json", "repository_root", "require", "save_module", "save_weights", "saved_config", "say", "say_table",
     "sha256_of", "share_interval", "use_data", "with_saved_weights", "work_folder", "write_json",

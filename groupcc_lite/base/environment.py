@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from groupcc_lite.base.precision import AMPERE
 from groupcc_lite.base.workspace import repository_root
 
 PACKAGES = ("groupcc-lite", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "umap-learn", "xgboost", "pillow",
@@ -89,9 +90,23 @@ def _commit(root: Path | None) -> str:
     return head.stdout.strip() + (" with uncommitted changes" if dirty else "")
 
 
+def _tf32() -> str:
+    """Which float32 operations a GPU may shorten to TF32, of 10 bits: PyTorch lets convolutions, unless told otherwise.
+
+    Where it is said has changed: newer versions say "tf32", "ieee" or "none", which leaves it to the older flag.
+    """
+    if torch.version.hip is not None or torch.cuda.get_device_capability() < AMPERE:
+        return "no TF32"
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    places = {"products": (products, products), "convolutions": (getattr(convolutions, "conv", None), convolutions)}
+    named = [name for name, (new, old) in places.items()
+             if (said := getattr(new, "fp32_precision", "none")) == "tf32" or (said == "none" and old.allow_tf32)]
+    return f"TF32 in {' and '.join(named)}" if named else "no TF32"
+
+
 def _hardware() -> str:
     if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+        return f"{torch.cuda.get_device_name()}, {_tf32()}"
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

@@ -1,4 +1,8 @@
-"""Where things are computed, and in which precision: bfloat16 where the processor can, else float32."""
+"""Where things are computed, and in which precision: bfloat16 where the processor can, else float32.
+
+Training may also use float16, on GPUs that multiply in it and not in bfloat16. Its numbers end at 65,504 and lose their
+digits below 6e-5, so whoever asks for it scales the loss, and leaves out steps whose gradients overflow.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import torch
 
 AMPERE = (8, 0)
 """The first of NVIDIA's compute capabilities with bfloat16. Older GPUs, such as Colab's T4 (7.5), emulate it slowly."""
+VOLTA = (7, 0)
+"""The first with fast products in float16."""
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -15,13 +21,28 @@ def has_bfloat16(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= AMPERE
 
 
-def matrix_products(device: torch.device, amp: bool) -> torch.autocast:
+def needs_float16(device: torch.device) -> bool:
+    """Whether the device's fast products are in float16 only, so that a loss must be scaled.
+
+    >>> needs_float16(torch.device("cpu"))
+    False
+    """
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    return VOLTA <= torch.cuda.get_device_capability(device) < AMPERE
+
+
+def matrix_products(device: torch.device, amp: bool, *, float16: bool = False) -> torch.autocast:
     """A context in which matrix products on `device` run in bfloat16 if `amp` is set and the device has it.
+
+    With `float16` they run in that, whatever the device: its caller scales the loss and watches for overflow.
 
     >>> with matrix_products(torch.device("cpu"), amp=True):
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
     torch.bfloat16
     """
+    if float16:
+        return torch.autocast(device.type, torch.float16, enabled=amp)
     return torch.autocast(device.type, torch.bfloat16, enabled=amp and has_bfloat16(device))
 
 

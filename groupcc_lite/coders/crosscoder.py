@@ -14,7 +14,14 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from groupcc_lite.coders.losses import batch_variance, few_latents_error, jump_relu, squared_error
+from groupcc_lite.coders.losses import (
+    batch_variance,
+    few_latents_error,
+    jump_relu,
+    scattered_error,
+    sparse_product,
+    squared_error,
+)
 from groupcc_lite.coders.saved_module import SavedModule, check_blocks, check_source
 from groupcc_lite.groups import FiniteGroup, cyclic
 
@@ -26,6 +33,12 @@ SELECTS = ("contribution", "latent")
 
 SPARSE = 64
 """TopK trains on sparse codes where at most one latent in so many fires. With more, products of whole matrices win."""
+MANY = 4096
+"""With so many latents the CPU trains BatchTopK on sparse codes too, and decodes sparse codes as such, whatever made
+them sparse. With fewer of them there is less to win; and what was computed with fewer stays as it was, to the last bit.
+On a GPU neither was measured, and the numbers of codes would have to be waited for."""
+LOW = 4
+"""Products of whole matrices in bfloat16 are so much faster: fewer latents must fire for sparse codes to win."""
 
 
 class CoderOutput(NamedTuple):
@@ -66,6 +79,9 @@ class GroupCrosscoder(SavedModule):
     >>> latents.shape, reconstruction.shape, coder.dictionary.shape
     (torch.Size([5, 20]), torch.Size([5, 8, 6]), torch.Size([20, 8, 6]))
     """
+
+    _alone = True
+    """Whether this process sees all of a batch, and decodes all of it."""
 
     def __init__(self, group: FiniteGroup, channels: int, latents: int, *, activation: str = "relu",
                  k: int | None = None, hidden: int | None = None, select: str = "contribution",
@@ -191,6 +207,8 @@ class GroupCrosscoder(SavedModule):
                              "here; build one with a bandwidth, or train one with relu, topk or batchtopk")
         if self.activation == "topk" and SPARSE * self.k <= self.latents:
             return self._few_of_many(x0, x, aux, aux_k, dead_after)
+        if self.activation == "batchtopk" and self._alone and self._few_win(x0.device.type):
+            return self._few_of_batch(x0, x, aux, aux_k, dead_after)
         pre, cut = self.preactivations(x0), None
         if self.activation == "jumprelu":
             latents, count = jump_relu(pre.float(), self.thresholds, self.bandwidth / self._norms().detach())
@@ -227,6 +245,34 @@ class GroupCrosscoder(SavedModule):
         active = values.detach() > 0
         times = torch.zeros_like(self.idle).index_add_(0, indices.flatten(), active.float().flatten())
         return self._summed(parts, active, times > 0, None, dead_after)
+
+    def _few_win(self, device: str) -> bool:
+        """Whether sparse codes of BatchTopK are faster than products of whole matrices, as the benchmark measures."""
+        rare = SPARSE * (LOW if torch.is_autocast_enabled(device) else 1) * self.k <= self.latents
+        return device == "cpu" and MANY <= self.latents and rare
+
+    def _few_of_batch(self, x0: Float[Tensor, "b d"], x: Float[Tensor, "b g d"], aux: float, aux_k: int,
+                      dead_after: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """`_few_of_many` for BatchTopK: k latents of a sample on average are b k of the batch, whatever their samples.
+
+        Where equal ones stand at the cut, it takes some.
+        """
+        read = self._read(x0)
+        with torch.no_grad():
+            pre = nn.functional.linear(read, self.W_e, self.b_e)
+            largest = self._compared(pre.relu()).flatten().topk(self.k * len(x0))
+            place = largest.indices.sort().values
+            samples, latents = place.div(self.latents, rounding_mode="floor"), place % self.latents
+        rows = nn.functional.embedding(latents, self.W_e)
+        values = ((rows * read[samples].float()).sum(1) + self.b_e[latents]).relu()
+        error, residual = scattered_error(values, latents, samples, self.W_d, self.b_d, x, self._scale)
+        parts = {"reconstruction": error}
+        if aux:
+            parts["aux"] = aux * self._few_dead(read, pre, residual, aux_k, self.idle > dead_after)
+        active = values.detach() > 0
+        times = torch.zeros_like(self.idle).index_add_(0, latents, active.float())
+        # Rows of k codes are no samples here, but as many, and only their mean is asked for.
+        return self._summed(parts, active.view(len(x0), self.k), times > 0, largest.values[-1], dead_after)
 
     def _summed(self, parts: dict[str, Tensor], active: Bool[Tensor, "b k"], fired: Bool[Tensor, " m"],
                 cut: Tensor | None, dead_after: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
@@ -282,6 +328,10 @@ class GroupCrosscoder(SavedModule):
         return cls(group, config["channels"], config["latents"], **build_settings(config))
 
     def _decode_normalised(self, f: Float[Tensor, "b m"]) -> Float[Tensor, "b g d"]:
+        # Latents that are 0 have gradients too, which only the whole product gives.
+        if self.latents >= MANY and f.device.type == "cpu" and not (torch.is_grad_enabled() and f.requires_grad):
+            if SPARSE * int(f.count_nonzero()) <= f.numel():
+                return sparse_product(f, self.W_d.flatten(1)).unflatten(1, self.W_d.shape[1:]) + self.b_d
         return (f @ self.W_d.flatten(1)).unflatten(1, self.W_d.shape[1:]) + self.b_d
 
     def _norms(self) -> Float[Tensor, " m"]:

@@ -31,6 +31,26 @@ def few_latents_error(values: Float[Tensor, "b k"], indices: Int[Tensor, "b k"],
     return _FewLatentsError.apply(values, indices, W_d, b_d, x, scale)
 
 
+def scattered_error(values: Float[Tensor, " p"], latents: Int[Tensor, " p"], samples: Int[Tensor, " p"],
+                    W_d: Float[Tensor, "m g d"], b_d: Float[Tensor, "g d"], x: Float[Tensor, "b g d"],
+                    scale: float) -> tuple[Float[Tensor, ""], Float[Tensor, "b g d"]]:
+    """`few_latents_error` where each sample has a number of latents of its own: one value, latent and sample for each
+    code that is not 0, in the order of the samples."""
+    return _ScatteredError.apply(values, latents, samples, W_d, b_d, x, scale)
+
+
+def sparse_product(f: Float[Tensor, "b m"], W: Float[Tensor, "m n"]) -> Float[Tensor, "b n"]:
+    """f W, read from the rows of W where f is not 0 alone."""
+    samples, latents = f.nonzero(as_tuple=True)
+    return embedding_bag(latents, W, _first_of(samples, f), mode="sum",
+                         per_sample_weights=f[samples, latents].to(W.dtype))
+
+
+def _first_of(samples: Int[Tensor, " p"], batch: Tensor) -> Int[Tensor, " b"]:
+    """Where the codes of each sample begin."""
+    return torch.searchsorted(samples, torch.arange(len(batch), device=samples.device))
+
+
 def jump_relu(pre: Float[Tensor, "b m"], threshold: Float[Tensor, " m"],
               width: Float[Tensor, " m"]) -> tuple[Float[Tensor, "b m"], Float[Tensor, ""]]:
     """(p where p > theta and else 0, the mean number of latents where it is so), with pseudo-gradients for theta > 0.
@@ -126,3 +146,30 @@ class _FewLatentsError(torch.autograd.Function):
             out.copy_(torch.einsum("bkd,bd->bk", embedding(i, W_d.flatten(1)), g))
             grad_W.index_add_(0, i.flatten(), (v[..., None] * g[:, None]).flatten(0, 1))
         return grad_values, None, grad_W.view_as(W_d), grad.sum(0).view(W_d.shape[1:]), None, None
+
+
+class _ScatteredError(torch.autograd.Function):
+    """`_FewLatentsError` for any number of latents of a sample, in pieces of so many codes as fit into `PIECE`."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, latents: Tensor, samples: Tensor, W_d: Tensor, b_d: Tensor, x: Tensor,
+                scale: float) -> tuple[Tensor, Tensor]:
+        residual = torch.add(-b_d, x, alpha=scale).flatten(1)
+        residual -= embedding_bag(latents, W_d.flatten(1), _first_of(samples, x), mode="sum", per_sample_weights=values)
+        error = torch.linalg.vector_norm(residual).square() / len(x)
+        ctx.save_for_backward(values, latents, samples, W_d, residual)
+        residual = residual.view_as(x)
+        ctx.mark_non_differentiable(residual)
+        return error, residual
+
+    @staticmethod
+    def backward(ctx: Any, grad_error: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        values, latents, samples, W_d, residual = ctx.saved_tensors
+        grad = residual * (-2 / len(residual) * grad_error)
+        grad_values, grad_W = torch.empty_like(values), torch.zeros_like(W_d.flatten(1))
+        codes = max(1, PIECE // grad.shape[1])
+        for v, i, b, out in zip(*(t.split(codes) for t in (values, latents, samples, grad_values)), strict=True):
+            written = embedding(b, grad)
+            out.copy_((embedding(i, W_d.flatten(1)) * written).sum(1))
+            grad_W.index_add_(0, i, v[:, None] * written)
+        return grad_values, None, None, grad_W.view_as(W_d), grad.sum(0).view(W_d.shape[1:]), None, None

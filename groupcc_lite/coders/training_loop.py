@@ -25,7 +25,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from groupcc_lite.base import matrix_products, progress_bar
+from groupcc_lite.base import matrix_products, needs_float16, progress_bar
 from groupcc_lite.coders.checkpoints import Checkpoint, Row
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
@@ -96,8 +96,10 @@ class Training:
     """One optimisation with Adam: `step(x)` for each batch, `row()` for the log, tensors for a checkpoint.
 
     `warmup` and `decay` are fractions of `steps` over which the learning rate rises, and falls to zero at the end;
-    `amp` runs matrix products in bfloat16 where the processor has it; `terms` are keywords for the loss, or give them
-    for each step. `count` is the number of steps taken.
+    `amp` runs matrix products in bfloat16 where the processor has it. A GPU with fast products in float16 only, such as
+    a T4, uses that: the loss is scaled so that small gradients do not vanish, and a step whose gradients overflow is
+    left out, with a smaller scale from then on. Many processes use float32 there, since none knows of an overflow in
+    another. `terms` are keywords for the loss, or give them for each step. `count` is the number of steps taken.
 
     >>> import torch
     >>> from groupcc_lite.coders import SparseAutoencoder, Training
@@ -115,6 +117,8 @@ class Training:
         self.model, self.steps, self.lr, self.warmup, self.decay, self.amp = model, steps, lr, warmup, decay, amp
         self.terms = {} if terms is None else terms
         self.optimiser = torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.999), fused=True)
+        half = amp and getattr(model, "_alone", True) and needs_float16(model.device)
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=half)
         self.count, self._checked = 0, 0
         self._finite: Tensor | None = None
         self._last: tuple[Tensor, Tensor, dict[str, Tensor]] | None = None
@@ -131,13 +135,14 @@ class Training:
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = self.rate
         terms = self.terms.at(self.count) if isinstance(self.terms, CoderTerms) else self.terms
-        with matrix_products(x.device, self.amp):
+        with matrix_products(x.device, self.amp, float16=self.scaler.is_enabled()):
             total, parts = self.model.loss(x, **terms)
         finite = torch.isfinite(total.detach())
         self._finite = finite if self._finite is None else self._finite & finite
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        self.optimiser.step()
+        self.scaler.scale(total).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self._last = x, total.detach(), parts
         self.count += 1
 
@@ -164,6 +169,8 @@ class Training:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 tensors[f"adam.{name}.{key}"] = torch.as_tensor(value)
+        if self.scaler.is_enabled():
+            tensors |= {f"scaler.{key}": torch.tensor(float(value)) for key, value in self.scaler.state_dict().items()}
         return tensors
 
     def load_state_dict(self, count: int, tensors: dict[str, Tensor]) -> None:
@@ -175,6 +182,10 @@ class Training:
             moments = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
             if moments:
                 self.optimiser.state[parameter] = {k: t.to(parameter.device) for k, t in moments.items()}
+        scaler = {k.removeprefix("scaler."): float(t) for k, t in tensors.items() if k.startswith("scaler.")}
+        if self.scaler.is_enabled() and scaler:
+            whole = {key: int(scaler[key]) for key in ("growth_interval", "_growth_tracker")}
+            self.scaler.load_state_dict(scaler | whole)
 
 
 def train(coder: GroupCrosscoder | EquivariantSAE | TiedCrosscoder, source: OrbitSource, *, steps: int,

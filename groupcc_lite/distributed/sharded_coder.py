@@ -45,6 +45,8 @@ class ShardedCrosscoder(GroupCrosscoder):
     torch.Size([20, 8, 6])
     """
 
+    _alone = False
+
     def __init__(self, coder: GroupCrosscoder, processes: Processes):
         if type(coder) not in KINDS:
             raise ValueError(f"coder is a {type(coder).__name__}; only a GroupCrosscoder or a SparseAutoencoder can be "

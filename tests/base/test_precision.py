@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from groupcc_lite.base.precision import has_bfloat16, matrix_products
+from groupcc_lite.base.precision import has_bfloat16, matrix_products, needs_float16
 
 CPU = torch.device("cpu")
 
@@ -32,3 +32,20 @@ def test_only_cuda_is_asked_for_its_capability(monkeypatch):
     with pytest.raises(AssertionError, match="asked"):
         monkeypatch.setattr(torch.version, "hip", None)
         has_bfloat16(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("capability, needs", [((6, 1), False), ((7, 0), True), ((7, 5), True), ((8, 0), False),
+                                               ((9, 0), False)])
+def test_float16_is_for_gpus_that_have_it_and_no_bfloat16(monkeypatch, capability, needs):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert needs_float16(torch.device("cuda")) is needs and needs_float16(CPU) is False
+    monkeypatch.setattr(torch.version, "hip", "6.0")
+    assert needs_float16(torch.device("cuda")) is False
+
+
+@pytest.mark.parametrize("amp, dtype", [(True, torch.float16), (False, torch.float32)])
+def test_float16_for_those_who_ask(amp, dtype):
+    a = torch.ones(2, 2)
+    with matrix_products(CPU, amp, float16=True):
+        assert (a @ a).dtype == dtype

@@ -12,7 +12,7 @@ from groupcc_lite.coders import Training, evaluate, train
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.training_loop import _schedule
 from groupcc_lite.groups import cyclic, dihedral
-from groupcc_lite.orbits import OrbitSource
+from groupcc_lite.orbits import OrbitSource, TensorOrbits
 
 
 class Planted(OrbitSource):
@@ -225,3 +225,20 @@ def test_a_step_reads_nothing_back_from_the_device(activation, k, monkeypatch):
     training.step(x)
     with pytest.raises(AssertionError, match="read back"):
         training.row()
+
+
+@pytest.mark.parametrize("settings", [dict(), dict(activation="topk", k=3), dict(activation="batchtopk", k=3)])
+def test_a_compiled_loss_trains_and_is_saved_as_a_plain_one(settings, tmp_path, unchecked):
+    """As the page on GPUs advises; traced whole but not translated, which would take a minute."""
+    source = TensorOrbits(torch.randn(200, 2, 4, generator=torch.Generator().manual_seed(0)), cyclic(2))
+    losses = []
+    for compiled in (False, True):
+        coder = GroupCrosscoder(cyclic(2), 4, 12, scale=source.scale, **settings)
+        if compiled:
+            torch.compiler.reset()
+            coder.loss = torch.compile(coder.loss, backend="aot_eager")
+        rows = train(coder, source, steps=20, batch_size=50, sparsity=0.1, progress=False)
+        losses.append([row["loss"] for row in rows])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    coder.save(tmp_path)
+    assert torch.equal(GroupCrosscoder.load(tmp_path).W_d, coder.W_d)

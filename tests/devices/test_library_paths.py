@@ -38,6 +38,7 @@ from groupcc_lite.symmetry import (
     irrep_power,
     linear_ceiling,
     max_cosine,
+    nearest_neighbours,
     self_similarity,
     stabilisers,
 )
@@ -276,7 +277,7 @@ def test_stabilisers_of_a_dictionary_on_the_device(device):
 def test_similarity_reads_nothing_back(device):
     D = trained("topk").dictionary.detach().to(DEVICE)
     device.reads.clear()
-    max_cosine(D, G), self_similarity(D, G), block_cosines(D)
+    max_cosine(D, G), nearest_neighbours(D, G, 3), self_similarity(D, G), block_cosines(D)
     assert device.reads == {}
 
 

@@ -1,0 +1,70 @@
+"""What measures a GPU, on devices that are none: every path with little of everything, and what it says without one."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from fake_device import DEVICE, FakeDevice
+
+from benchmarks import gpu
+from groupcc_lite.base import read_json
+from groupcc_lite.groups import dihedral
+
+LITTLE = gpu.Sizes(rotations=2, images=1, points=5, batch=16, channels=6, latents=48, k=4, steps=2, rounds=1)
+CPU = torch.device("cpu")
+
+
+def test_every_stage_is_measured_beside_a_plain_loop():
+    found = gpu.measure(CPU, LITTLE)
+    for stage in ("extraction", "training", "similarity"):
+        ours, plain = (next(value for name, value in found.items() if name.startswith(f"{stage}: {way},"))
+                       for way in ("ours", "plain loop"))
+        assert found[f"{stage}: plain loop / ours"] == pytest.approx(ours / plain)
+    shares = {name: value for name, value in found.items() if "busy" in name}
+    assert len(shares) == 2 and all(0.2 < share <= 1 for share in shares.values())
+
+
+@pytest.mark.parametrize("stage", [gpu.of_extraction, gpu.of_training, gpu.of_similarity])
+def test_no_stage_mixes_devices(stage):
+    with FakeDevice():
+        found = stage(DEVICE, dihedral(2), LITTLE)
+    assert all(value > 0 for value in found.values())
+
+
+def test_overcomplete_takes_part_where_it_is_installed(monkeypatch):
+    asked = []
+    monkeypatch.setattr(gpu, "find_spec", lambda name: name)
+    monkeypatch.setattr(gpu.coders, "overcomplete_sae", lambda *given: asked.append("made"))
+    monkeypatch.setattr(gpu.coders, "overcomplete_loop", lambda *given: asked.append("trained"))
+    found = gpu.of_training(CPU, dihedral(2), LITTLE)
+    assert asked == ["made", "trained", "trained"] and found["training: overcomplete / ours"] > 0
+
+
+def test_intervals_are_counted_once_where_they_overlap():
+    assert gpu.covered([(5, 6), (0, 2), (1, 3), (1, 1.5), (3, 4)]) == 5
+    assert gpu.covered([]) == 0
+
+
+def test_a_device_that_waits_is_less_busy_than_one_that_computes():
+    import time
+
+    a = torch.randn(400, 400)
+    busy = gpu.busy_share(lambda: [a @ a for _ in range(20)], CPU)
+    idle = gpu.busy_share(lambda: [(a @ a, time.sleep(0.02)) for _ in range(5)], CPU)
+    assert idle < 0.5 * busy <= 0.5
+
+
+def test_the_numbers_are_kept_where_one_asks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "measure", lambda device: {f"on {device}": 2.0})
+    gpu.main(["--device", "cpu", "--out", str(tmp_path / "found.json")])
+    kept = read_json(tmp_path / "found.json")
+    assert kept["results"] == {"on cpu": 2.0} and kept["provenance"]["hardware"] in capsys.readouterr().out
+
+
+def test_without_a_gpu_it_says_so_and_fails(root):
+    done = subprocess.run([sys.executable, "-c", "import torch; torch.cuda.is_available = lambda: False; "
+                           "from benchmarks.gpu import main; main([])"], cwd=root, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == gpu.NO_GPU and done.stdout == ""
+    assert "There is no GPU here" in done.stderr and "nothing was measured" in done.stderr
