@@ -68,11 +68,11 @@ def _train_tiny(options: argparse.Namespace) -> None:
 
 def _train_robust(options: argparse.Namespace) -> None:
     from groupcc_lite.base import work_folder
-    from groupcc_lite.superposition import REFERENCES, train_references
+    from groupcc_lite.superposition import REFERENCES, STOPPED, train_references
 
     folder = Path(options.folder) if options.folder is not None else work_folder() / "robust"
     settings = {} if options.steps is None else {"steps": options.steps}
-    for network in REFERENCES:
+    for network in REFERENCES + STOPPED:
         if network.seed in options.seeds:
             (record,) = train_references(folder, [network], **settings)
             say(f"{network.name}: accuracy {record['held_out']['accuracy']}")
