@@ -442,7 +442,7 @@ class RobustProfile:
     """In each drawing."""
     latents: int = 256
     k: int = 16
-    sae_steps: int = 60
+    sae_steps: int = 50
     symmetry_drawings: int = 64
     """A quarter of them held out."""
     symmetry_points: int = 24
@@ -454,7 +454,7 @@ class RobustProfile:
     census_latents: int = 128
     census_k: int = 16
     census_steps: int = 50
-    turned: int = 6
+    turned: int = 4
     """Drawings whose attacks are compared with those of their turned copies."""
     elements: tuple[int, ...] = (1, 2, 4)
     """Of D_4, by number."""

@@ -6,18 +6,19 @@ reading (arXiv 2508.17456) is borne out if attacked networks have a higher FVE a
 noise-trained ones do not; the reading of Bereska et al. (2512.13568) if their psi is higher. "More equivariant" means a
 lower local equivariance error *and* a higher linear ceiling, and that the noise-trained ones show neither.
 
-Added when first numbers of the plan's networks on mixed3b were known, and before `RobustStudy` had run. Two other things
-may lie behind a lower error and a higher ceiling: activations that change less (smoother ones), and networks that have
-learned less, for an untrained one has a high ceiling too. So it is also asked (a) whether error / `unfollowed`, from which
-smoothness cancels, is lower than in plain networks, and (b) whether error and ceiling also differ, in the same direction,
-from a plain network of the same seed that was stopped when it named about as badly as the most robust one. What (a) or
-(b) refuses is reported as not told apart from smoothness, or from having learned less.
+Added when first numbers of the plan's networks on mixed3b were known, and before `RobustStudy` had run. Two other
+things may lie behind a lower error and a higher ceiling: activations that change less (smoother ones), and networks
+that have learned less, for an untrained one has a high ceiling too. So it is also asked (a) whether error /
+`unfollowed`, from which smoothness cancels, is lower than in plain networks, and (b) whether error and ceiling also
+differ, in the same direction, from a plain network of the same seed that was stopped when it named about as badly as
+the most robust one. What (a) or (b) refuses is reported as not told apart from smoothness, or from having learned less.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -37,8 +38,19 @@ LAYERS = ("conv2d2", "mixed3a", "mixed3b")
 MARGIN = 8
 """Pixels of an image beyond the input, for small motions."""
 _SIZE = 96
-_HELD_OUT = 9_000_000  # drawings that neither training nor the records saw
+HELD_OUT = 9_000_000
+"""Seed of drawings that neither training nor the records of networks saw."""
 _ATTACK_STEPS = 10
+
+
+@lru_cache(maxsize=8)
+def drawn(drawings: int, size: int = _SIZE, seed: int = HELD_OUT) -> Drawings:
+    """`sample_drawings`, kept while one network after another is shown the same ones; nobody may change its tensors.
+
+    >>> drawn(4) is drawn(4)
+    True
+    """
+    return sample_drawings(drawings, size, seed)
 
 
 class LayerSuperposition(NamedTuple):
@@ -76,7 +88,8 @@ def layer_superposition(model: BaseModel, images: dict[str, Float[Tensor, "b 3 s
     sae = SparseAutoencoder(model.channels, latents, activation="batchtopk", k=k, seed=seed)
     train_points = _points(model, images["train"], points, seed)
     sae.scale.fill_(float(train_points.square().sum(-1).mean().sqrt()))
-    train(sae, TensorOrbits(train_points[:, None], cyclic(1)), steps=steps, batch_size=512, seed=seed, progress=False)
+    train(sae, TensorOrbits(train_points[:, None], cyclic(1)), steps=steps,
+          batch_size=min(512, len(train_points)), seed=seed, progress=False)
     held_out = {name: _points(model, images[name], points, seed + 1) for name in ("clean", "attacked", "noisy")}
     with torch.no_grad():
         codes = {name: sae.encode(x) for name, x in held_out.items()}
@@ -92,7 +105,7 @@ def _points(model: BaseModel, images: Tensor, points: int, seed: int) -> Float[T
     return grid[:, :, cells].movedim(1, 2).flatten(0, 1).contiguous()
 
 
-def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, seed: int = _HELD_OUT
+def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, seed: int = HELD_OUT
                    ) -> dict[str, Float[Tensor, "b 3 96 96"]]:
     """The same held-out drawings clean, attacked for this network, and with noise of the norms that the attack used.
 
@@ -101,7 +114,7 @@ def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, 
     >>> [round(float((found[name] - found["clean"]).flatten(1).norm(dim=1).max()), 1) for name in found]
     [0.0, 0.5, 0.5]
     """
-    scenes = sample_drawings(drawings, seed=seed)
+    scenes = drawn(drawings, seed=seed)
     x = scenes.images
     attacked = L2Attack(eps, _ATTACK_STEPS)(ShapeNaming(network.eval(), scenes).losses, x)
     noisy = random_noise(x, (attacked - x).flatten(1).norm(dim=1), seed=1, box=(0.0, 1.0))
@@ -142,8 +155,8 @@ def layer_symmetry(model: BaseModel, *, drawings: int = 192, points: int = 24, s
     >>> found.ceiling < 1, 0 < found.error < found.unfollowed
     (True, True)
     """
-    large = sample_drawings(max(4, drawings // 8), _SIZE + MARGIN, seed=_HELD_OUT + 2 + seed).images
-    return symmetry_of(model, sample_drawings(drawings, seed=_HELD_OUT + 1 + seed).images, large, points=points,
+    large = drawn(max(4, drawings // 8), _SIZE + MARGIN, seed=HELD_OUT + 2 + seed).images
+    return symmetry_of(model, drawn(drawings, seed=HELD_OUT + 1 + seed).images, large, points=points,
                        seed=seed)
 
 
@@ -151,7 +164,7 @@ def symmetry_of(model: BaseModel, images: Float[Tensor, "b 3 s s"], large: Float
                 points: int = 24, seed: int = 0) -> LayerSymmetry:
     """What `layer_symmetry` measures, on images of one's own, of the model's input size.
 
-    The last quarter of `images` is held out; `large` are others with MARGIN pixels more, into which small motions reach.
+    The last quarter of `images` is held out; `large` are others with MARGIN pixels more, for small motions.
     ValueError for fewer than 8 images, and as for `local_equivariance_error`.
 
     >>> from groupcc_lite.models import load_model
@@ -201,7 +214,7 @@ class AttackTurns(NamedTuple):
 
 
 def attacks_turn(network: torch.nn.Module, eps: float, *, drawings: int = 32, elements: Sequence[int] = range(8),
-                 seed: int = _HELD_OUT) -> AttackTurns:
+                 seed: int = HELD_OUT) -> AttackTurns:
     """Do attacks turn with the image? Means over drawings, for elements of D_4 in the order that is given.
 
     Questions are turned with their drawing, and each is asked at the cell nearest to it. Of e the cosine is 1 by
@@ -212,7 +225,7 @@ def attacks_turn(network: torch.nn.Module, eps: float, *, drawings: int = 32, el
     >>> round(float(found.own[0]), 3), bool(found.own[1:].mean() > found.random[1:].abs().mean())
     (1.0, True)
     """
-    scenes, action = sample_drawings(drawings, seed=seed), PlanarAction(dihedral(4))
+    scenes, action = drawn(drawings, seed=seed), PlanarAction(dihedral(4))
     attack = L2Attack(eps, _ATTACK_STEPS)
 
     def moved(element: int) -> Tensor:
@@ -226,6 +239,7 @@ def turning(moved: Callable[[int], Float[Tensor, "b 3 s s"]], elements: Sequence
     """Cosines of changes `moved(g)` of turned images with the turned change `moved(0)` of the images as they are.
 
     `elements` are those of D_4 by number. ValueError for fewer than two images, which leave no other to compare with.
+    `seed` of the random direction must not be that of an attack's start, 0: it would be the same direction.
 
     >>> x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     >>> action = PlanarAction(dihedral(4))

@@ -23,14 +23,19 @@ from groupcc_lite.models import (
     TINY_WEIGHTS,
     BaseModel,
     ShapeNaming,
-    evaluate_tiny,
     load_model,
     load_tiny,
     randomise,
 )
 from groupcc_lite.runs import RobustProfile, Run, get_robust_profile
-from groupcc_lite.stimuli import DrawingSource, sample_drawings
-from groupcc_lite.studies.robust_findings import attacks_turn, layer_superposition, layer_symmetry, three_versions
+from groupcc_lite.stimuli import DrawingSource
+from groupcc_lite.studies.robust_findings import (
+    attacks_turn,
+    drawn,
+    layer_superposition,
+    layer_symmetry,
+    three_versions,
+)
 from groupcc_lite.superposition import TREATMENTS, RobustNetwork, naming_under_attack, reference_weights
 from groupcc_lite.symmetry import ConfirmedCensus, confirmed_census, equivariance_score, excess, living_dictionary
 
@@ -38,7 +43,7 @@ VERSION = 1
 """Of what `RobustStudy` keeps. Raise it when the same settings give another result."""
 ROBUST_KINDS = (*TREATMENTS, ("untrained", 0.0), ("stopped", 0.0))
 """What was done to a network, and how strongly; rows of everything that `RobustStudy` gives. The first is plain."""
-_DRAWINGS = 9_100_000  # seed of the drawings that coders are trained and read on
+_DRAWINGS = 9_100_000  # seeds from here on: of the drawings that coders are trained and read on
 
 
 class RobustStudy:
@@ -75,7 +80,7 @@ class RobustStudy:
 
     @cached_property
     def found(self) -> list[dict[str, float]]:
-        """For each of `networks` its measures by name, "fve mixed3b" for one; made on first use, with a progress bar."""
+        """For each of `networks` its measures by name, such as "fve mixed3b"; made on first use, with a bar."""
         return [self.measures(network) for network in progress_bar(iterable=self.networks, desc="networks")]
 
     @property
@@ -95,11 +100,11 @@ class RobustStudy:
         return values - values[less]
 
     def measures(self, network: RobustNetwork) -> dict[str, float]:
-        """All that is said of one network, by name; whether its attacks turn is not asked of a stopped one."""
-        found = self._kept("attacked", network, ("eps", "radii", "attacked", "named", "layers", "train_drawings", "points",
-                                                 "latents", "k", "sae_steps"), self._attacked)
+        """All that is said of one network, by name; of a stopped one neither census nor whether its attacks turn."""
+        found = self._kept("attacked", network, ("eps", "radii", "attacked", "named", "layers", "train_drawings",
+                                                 "points", "latents", "k", "sae_steps"), self._attacked)
         found |= self._kept("symmetry", network, ("layers", "symmetry_drawings", "symmetry_points"), self._symmetry)
-        if self.profile.census_layers:
+        if self.profile.census_layers and network.kind != "stopped":
             found |= self._kept("census", network, ("census_layers", "group", "census_drawings", "census_points",
                                                     "census_latents", "census_k", "census_steps"), self._census)
         if self.profile.turned and network.kind != "stopped":
@@ -120,13 +125,14 @@ class RobustStudy:
         """Accuracy, and superposition of every layer, for the same drawings clean, attacked and noisy."""
         network, p = load_tiny(path), self.profile
         images = three_versions(network, p.eps, drawings=p.attacked, seed=_DRAWINGS)
-        naming = ShapeNaming(network, sample_drawings(p.attacked, seed=_DRAWINGS))
-        found = {"accuracy": float(evaluate_tiny(network, p.named)["accuracy"])}
+        naming, many = (ShapeNaming(network, drawn(count, seed=seed)) for count, seed in (
+            (p.attacked, _DRAWINGS), (p.named, _DRAWINGS + 3)))
+        found = {"accuracy": many.accuracy(many.drawings.images)}
         found |= {f"accuracy {name}": naming.accuracy(images[name]) for name in ("attacked", "noisy")}
         for eps in p.radii:
             under = naming_under_attack(network, eps, drawings=p.attacked)
             found |= {f"accuracy {name} {eps:g}": getattr(under, name) for name in ("attacked", "noisy")}
-        images["train"] = sample_drawings(p.train_drawings, seed=_DRAWINGS + 1).images
+        images["train"] = drawn(p.train_drawings, seed=_DRAWINGS + 1).images
         for layer in p.layers:
             measured = layer_superposition(load_model("tiny-inception", layer, weights=path), images, latents=p.latents,
                                            k=p.k, steps=p.sae_steps, points=p.points, seed=self.seed)._asdict()

@@ -56,13 +56,13 @@ STOPPED = tuple(RobustNetwork("stopped", 0.0, seed) for seed in SEEDS)
 """Three more, added when accuracies were known: what a network is like that has only learned less."""
 
 
-def train_references(folder: str | Path, networks: Sequence[RobustNetwork] = REFERENCES + STOPPED, *, steps: int = STEPS,
-                     batch_size: int = BATCH, held_out: int = _MEASURED) -> list[dict[str, Any]]:
+def train_references(folder: str | Path, networks: Sequence[RobustNetwork] = REFERENCES + STOPPED, *,
+                     steps: int = STEPS, batch_size: int = BATCH, held_out: int = _MEASURED) -> list[dict[str, Any]]:
     """Train those networks whose files are not in `folder` yet; returns the records of all.
 
     Weights are kept in half precision, and the record says what these weights do: accuracy on held-out drawings, clean,
-    and on some of them attacked and noisy at one radius. Those of STOPPED have STOPPED_STEPS at most. ValueError as for `train_tiny`, and for files that were
-    trained with other settings.
+    and on some of them attacked and noisy at one radius. Those of STOPPED have STOPPED_STEPS at most. ValueError as for
+    `train_tiny`, and for files that were trained with other settings.
 
     >>> train_references("folder", steps=0)
     Traceback (most recent call last):
