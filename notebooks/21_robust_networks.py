@@ -9,15 +9,16 @@
 # %% [markdown]
 # # Are robust networks more symmetric?
 #
-# **In the book's run** networks that were trained on attacks have fewer effective features per channel, and so do networks
-# that were never trained: their activations lie in fewer dimensions. Small rotations move their layers less and linear maps
-# predict turned activations better ({numref}`fig-robust-symmetry`), most of it because less changes at all. They have no
-# more symmetric features. Attacks on them turn with the image a little, those on plain networks hardly.
+# **In the book's run** networks that were trained on attacks have fewer effective features per channel, and so do
+# networks that were never trained: their activations lie in fewer dimensions. Small rotations move their layers less
+# and linear maps predict turned activations better ({numref}`fig-robust-symmetry`), most of it because less changes
+# at all. They have no more symmetric features. Attacks on them turn with the image a little, those on plain networks
+# hardly.
 #
 # {doc}`20_superposition` found in toys that training on attacks changes {term}`superposition`.
-# {cite:t}`gorton2025adversarial` say that this is so in a network too; {cite:t}`bereska2025superposition` report that it
-# can go the other way. Here are networks of our own to ask. They also answer a question that neither paper put: what
-# training on attacks does to symmetry.
+# {cite:t}`gorton2025adversarial` say that this is so in a network too; {cite:t}`bereska2025superposition` report that
+# it can go the other way. Here are networks of our own to ask. They also answer a question that neither paper put:
+# what training on attacks does to symmetry.
 #
 # **You will learn**
 #
@@ -90,7 +91,7 @@ from groupcc_lite.studies import (
     turned_drawings,
     turning,
 )
-from groupcc_lite.superposition import L2Attack, RobustNetwork, random_noise
+from groupcc_lite.superposition import L2Attack, RobustNetwork
 
 # %%
 run = Run(profile, seed=seed, images=images, weights=weights)
@@ -144,8 +145,8 @@ def rows_of(columns, key="{}"):
 # ## The networks
 #
 # All are the built-in network, trained to name shapes in drawings with the same drawings, start and number of steps.
-# What differs is what happens to each drawing before the network sees it: nothing (*plain*), an
-# {term}`adversarial attack` within a radius $\varepsilon$, or random noise. The attack is the one of {doc}`20_superposition`, here on an
+# What differs is what happens to each drawing before the network sees it: nothing (*plain*), an {term}`adversarial
+# attack` within a radius $\varepsilon$, or random noise. The attack is the one of {doc}`20_superposition`, here on an
 # image $I$ with pixels from 0 to 1:
 #
 # ```{prf:definition} Attack on an image
@@ -158,13 +159,13 @@ def rows_of(columns, key="{}"):
 # ```
 #
 # There are three radii, and three seeds of each kind. Noise has the norm of the largest attacks. Two more kinds are
-# references: *untrained* networks with random weights; and *stopped* ones, plain training that ended early. Why these are
-# needed will become clear when accuracy is looked at.
+# references: *untrained* networks with random weights; and *stopped* ones, plain training that ended early. Why these
+# are needed will become clear when accuracy is looked at.
 #
 # What follows are means over seeds with standard deviations. A number is **bold** if it differs from that of plain
-# networks: the 95 % interval of the paired differences, each from the plain network of the same seed, leaves 0 out. With
-# three seeds this interval is wide, 2.5 standard deviations of the differences to each side. That rule, and what would
-# count as which answer, were written down before these networks were measured (`studies.robust_findings`).
+# networks: the 95 % interval of the paired differences, each from the plain network of the same seed, leaves 0 out.
+# With three seeds this interval is wide, 2.5 standard deviations of the differences to each side. That rule, and what
+# would count as which answer, were written down before these networks were measured (`studies.robust_findings`).
 
 # %%
 found = study.found  # everything that is measured below, once, and kept
@@ -191,14 +192,14 @@ for eps in settings.radii:
 display(rows_of(columns))
 
 # %% [markdown]
-# In the book's run plain networks name 97 % of shapes, and 61 % under the attack. Training on attacks costs accuracy: 93,
-# 83 and 62 % are left, by radius. What it buys shows little in accuracy under attack, 68, 63 and 53 %, and more in the
-# loss, which is 2.8 for plain networks under attack and between 0.7 and 1.3 for all that were trained on attacks. Noise of
-# the attack's norm changes nothing, and training on noise leaves the loss under attack at 2.6.
+# In the book's run plain networks name 97 % of shapes, and 61 % under the attack. Training on attacks costs accuracy:
+# 93, 83 and 62 % are left, by radius. What it buys shows little in accuracy under attack, 68, 63 and 53 %, and more
+# in the loss, which is 2.8 for plain networks under attack and between 0.7 and 1.3 for all that were trained on
+# attacks. Noise of the attack's norm changes nothing, and training on noise leaves the loss under attack at 2.6.
 #
-# So "robust" means a low loss under attack here. And the most robust networks have also *learned less*. Whatever is found
-# in them may come from that. Stopped networks are there to tell: they name as badly, 66 %, and an attack brings them down
-# to 28 %.
+# So "robust" means a low loss under attack here. And the most robust networks have also *learned less*. Whatever is
+# found in them may come from that. Stopped networks are there to tell: they name as badly, 66 %, and an attack brings
+# them down to 28 %.
 
 # %% [markdown]
 # ## What an attack looks like
@@ -239,7 +240,7 @@ for (kind, eps), name in zip(ROBUST_KINDS[:5], NAMES, strict=False):
     frames.append(fig)
     alts.append(f"Network: {name}. A drawing, the attack on it, and the attack on "
                 "the turned drawing, turned back")
-figures.feature_stack(frames, NAMES[:5], alts, description="network", plays=True)
+figures.feature_stack(frames, NAMES[:5], alts, description="network")
 
 # %% [markdown]
 # On the plain network the attack is fine grain, and the two patterns have little in common but where the shape is. On
@@ -249,12 +250,13 @@ figures.feature_stack(frames, NAMES[:5], alts, description="network", plays=True
 # %% [markdown]
 # ## Superposition in a layer
 #
-# In toys features are known. In a network they are those of a {term}`sparse autoencoder <sparse autoencoder (SAE)>`. We train one on each layer of
-# each network, all of the same width and with the same number of active latents, and read two numbers on held-out
-# drawings: the {term}`fraction of variance explained <fraction of variance explained (FVE)>`, FVE, and {term}`effective features`, $\psi = e^H / d$. Here $H$
-# is the entropy of how much each latent is used, and $d$ the number of channels. If features share channels less, few
-# latents should do more: a higher FVE and a lower $\psi$. That is the reading of {cite:t}`gorton2025adversarial`, and
-# higher $\psi$ that of {cite:t}`bereska2025superposition`.
+# In toys features are known. In a network they are those of a {term}`sparse autoencoder <sparse autoencoder (SAE)>`.
+# We train one on each layer of each network, all of the same width and with the same number of active latents, and
+# read two numbers on held-out drawings: the {term}`fraction of variance explained <fraction of variance explained
+# (FVE)>`, FVE, and {term}`effective features`, $\psi = e^H / d$. Here $H$ is the entropy of how much each latent is
+# used, and $d$ the number of channels. If features share channels less, few latents should do more: a higher FVE and
+# a lower $\psi$. That is the reading of {cite:t}`gorton2025adversarial`, and higher $\psi$ that of
+# {cite:t}`bereska2025superposition`.
 #
 # The number of active latents is fixed in training only, by a threshold. So changed drawings may activate more: it is
 # reported second-hand that attacked ones do. The last two columns say how many more, for attacks and for noise of the
@@ -316,17 +318,17 @@ with figures.house_style():
     report.figure("superposition", fig)
 
 # %% [markdown]
-# In the book's run, over the three layers, training on attacks lowers $\psi$ by 6, 10 and 32 %, and all three intervals
-# lie below 0. FVE rises by 0.03, 0.04 and 0.09; for the smallest radius the interval holds 0. Noise-trained networks do
-# neither, and so do stopped ones. In no layer do robust networks have a higher $\psi$. So by the rule that was fixed before,
-# our networks side with {cite:t}`gorton2025adversarial`, and against what {cite:t}`bereska2025superposition` report of
-# others.
+# In the book's run, over the three layers, training on attacks lowers $\psi$ by 6, 10 and 32 %, and all three
+# intervals lie below 0. FVE rises by 0.03, 0.04 and 0.09; for the smallest radius the interval holds 0. Noise-trained
+# networks do neither, and so do stopped ones. In no layer do robust networks have a higher $\psi$. So by the rule
+# that was fixed before, our networks side with {cite:t}`gorton2025adversarial`, and against what
+# {cite:t}`bereska2025superposition` report of others.
 #
 # But look at the untrained networks. Their $\psi$ is lower by 32 %, and their FVE higher by 0.07: as in the most robust
 # ones, without any training. A low $\psi$ is not a sign of features that were sorted out.
 #
-# Attacks do not activate more latents of plain networks than noise does: of 16 active ones the difference is 0.02, and its
-# interval holds 0. What is reported second-hand is not found here.
+# Attacks do not activate more latents of plain networks than noise does: of 16 active ones the difference is 0.02,
+# and its interval holds 0. What is reported second-hand is not found here.
 
 # %% [markdown]
 # ### The denominator
@@ -345,11 +347,12 @@ for number, layer in enumerate(layers):
         f"{{}}_{layer}"))
 
 # %% [markdown]
-# In the book's run the activations of the most robust networks use 4 to 6 dimensions, where those of plain ones use 9 to
-# 18; untrained ones use fewer than 4. And per dimension in use effective features *rise*: at the last layer from 12 to 22.
-# So whether a robust network has less superposition depends on what its features are counted against. Per channel there
-# are fewer; within the few dimensions that are left they are more crowded. Two reports that contradict each other may
-# differ in no more than that, or in networks and data. We know both by their abstracts, and cannot say.
+# In the book's run the activations of the most robust networks use 4 to 6 dimensions, where those of plain ones use 9
+# to 18; untrained ones use fewer than 4. And per dimension in use effective features *rise*: at the last layer from
+# 12 to 22. So whether a robust network has less superposition depends on what its features are counted against. Per
+# channel there are fewer; within the few dimensions that are left they are more crowded. Two reports that contradict
+# each other may differ in no more than that, or in networks and data. We know both by their abstracts, and cannot
+# say.
 
 # %% [markdown]
 # ## Does a robust layer turn with the image?
@@ -399,24 +402,25 @@ with figures.house_style():
     report.figure("symmetry", fig)
 
 # %% [markdown]
-# By the rule that was fixed before, networks of the largest radius are more equivariant in all three layers: in the book's
-# run the error is about a tenth of that of plain networks, the reference rises by 0.26 to 0.33, and noise-trained networks
-# show neither. At $\varepsilon = 1/2$ the error is lower in all layers, and the reference in one layer higher for sure.
-# Now the rivals.
+# By the rule that was fixed before, networks of the largest radius are more equivariant in all three layers: in the
+# book's run the error is about a tenth of that of plain networks, the reference rises by 0.26 to 0.33, and
+# noise-trained networks show neither. At $\varepsilon = 1/2$ the error is lower in all layers, and the reference in
+# one layer higher for sure. Now the rivals.
 #
-# *Smoothness.* The change at a point that stays falls nearly as much as the error. Their ratio is lower as well, in the
-# first layer 0.56 instead of 0.75, in the second 0.71 instead of 0.91; in the last one, 0.77 instead of 0.95, the interval
-# holds 0.
+# *Smoothness.* The change at a point that stays falls nearly as much as the error. Their ratio is lower as well, in
+# the first layer 0.56 instead of 0.75, in the second 0.71 instead of 0.91; in the last one, 0.77 instead of 0.95, the
+# interval holds 0.
 #
-# *Having learned less.* Stopped networks have lower references and higher errors than robust ones in all layers, and higher
-# ratios; all intervals leave 0 out. That is not the reason. But untrained networks have high references too, 0.71 to 0.74.
+# *Having learned less.* Stopped networks have lower references and higher errors than robust ones in all layers, and
+# higher ratios; all intervals leave 0 out. That is not the reason. But untrained networks have high references too,
+# 0.71 to 0.74.
 #
-# *Invariance.* What a copy explains rises from about $-0.4$ to nearly 0.5, in untrained networks as well. Of what a copy
-# misses, the linear map adds no larger share than in plain networks: 0.52 instead of 0.59 in the last layer, and the
-# interval holds 0. So the reference rises because less changes when the image turns.
+# *Invariance.* What a copy explains rises from about $-0.4$ to nearly 0.5, in untrained networks as well. Of what a
+# copy misses, the linear map adds no larger share than in plain networks: 0.52 instead of 0.59 in the last layer, and
+# the interval holds 0. So the reference rises because less changes when the image turns.
 #
-# What is left: robust layers change less under rotation, beyond what a network that has learned less does, and a part of
-# that is following. That their turned activations are more predictable *where they change* is not seen.
+# What is left: robust layers change less under rotation, beyond what a network that has learned less does, and a part
+# of that is following. That their turned activations are more predictable *where they change* is not seen.
 
 # %% [markdown]
 # ## Do features become symmetric?
@@ -437,11 +441,11 @@ for layer in settings.census_layers:
          for name, (what, digits) in CENSUS.items()}, f"{{}}_{layer}"))
 
 # %% [markdown]
-# No. In the book's run the excess is 0.03 for plain networks and 0.02 to 0.05 for the others that were trained, and no
-# interval of a difference leaves 0 out. Less than two per cent of features are confirmed. Networks of the largest radius
-# have many invariant features, 32 % instead of 2 %, but their seeds differ so much that the interval holds 0; that agrees
-# with what a copy explains. Equivariance scores do not rise either. The crosscoders are small and briefly trained, so
-# that only large effects could be seen.
+# No. In the book's run the excess is 0.03 for plain networks and 0.02 to 0.05 for the others that were trained, and
+# no interval of a difference leaves 0 out. Less than two per cent of features are confirmed. Networks of the largest
+# radius have many invariant features, 32 % instead of 2 %, but their seeds differ so much that the interval holds 0;
+# that agrees with what a copy explains. Equivariance scores do not rise either. The crosscoders are small and briefly
+# trained, so that only large effects could be seen.
 
 # %% [markdown]
 # ## Do attacks turn with the image?
@@ -490,16 +494,16 @@ with figures.house_style():
     report.figure("turns", fig)
 
 # %% [markdown]
-# In the book's run the mean cosine is 0.02 for plain networks and 0.06, 0.11 and 0.14 for the three radii. The difference
-# from plain networks leaves 0 out for the largest radius only. Noise-trained networks stay at 0.01, untrained ones too, and
-# both nulls within 0.02 of 0. So attacks on the most robust networks turn with the image a little, and are far from
-# turning with it altogether.
+# In the book's run the mean cosine is 0.02 for plain networks and 0.06, 0.11 and 0.14 for the three radii. The
+# difference from plain networks leaves 0 out for the largest radius only. Noise-trained networks stay at 0.01,
+# untrained ones too, and both nulls within 0.02 of 0. So attacks on the most robust networks turn with the image a
+# little, and are far from turning with it altogether.
 
 # %% [markdown]
 # ## Your own networks
 #
-# The paper's network is ResNet18, trained on photographs; its robust weights {cite:p}`salman2020adversarially` cannot be
-# fetched here. Whoever has them, and a folder of photographs, can ask the same questions:
+# The paper's network is ResNet18, trained on photographs; its robust weights {cite:p}`salman2020adversarially` cannot
+# be fetched here. Whoever has them, and a folder of photographs, can ask the same questions:
 #
 # ```bash
 # groupcc robust --plain plain.safetensors --robust robust.safetensors --images photographs --eps 3
@@ -550,8 +554,8 @@ print("own {:.3f}, another's {:.3f}, random {:.3f}".format(
     *(float(part.mean()) for part in turning(moved, [1, 4], seed=HELD_OUT))))
 
 # %% [markdown]
-# The loss of a turned image is that of the image by construction, so gradients turn exactly. What keeps the cosine below
-# 1 is the start of the attack, a little noise that does not turn: different starts end at different points.
+# The loss of a turned image is that of the image by construction, so gradients turn exactly. What keeps the cosine
+# below 1 is the start of the attack, a little noise that does not turn: different starts end at different points.
 #
 # ```{solution-end}
 # ```
@@ -580,8 +584,9 @@ for side in (1, 5):
           f"error {turns_by.error:.3f}, ratio {turns_by.relative:.2f}")
 
 # %% [markdown]
-# The error falls by almost half and the copy explains more, with the network left as it was. The reference hardly changes.
-# The ratio falls a little: it does not cancel smoothness entirely, and a small fall of it would prove nothing.
+# The error falls by almost half and the copy explains more, with the network left as it was. The reference hardly
+# changes. The ratio falls a little: it does not cancel smoothness entirely, and a small fall of it would prove
+# nothing.
 #
 # ```{solution-end}
 # ```
@@ -603,18 +608,18 @@ _ = report.save()
 # %% [markdown]
 # ## Limits
 #
-# One small architecture on drawings, whose training turns and mirrors shapes by itself; three seeds; one kind of attack.
-# An interval that holds 0 says that three seeds cannot tell, not that there is no effect, and among many of them that leave
-# 0 out a few do so by chance. Networks of different radii differ in accuracy too, and stopped networks match that of the
-# largest radius only roughly. The ratio of errors, what is beyond a copy and features per dimension in use were chosen
-# after first numbers were seen. Latents of autoencoders are not the network's features. Of the two papers we know the
-# abstracts.
+# One small architecture on drawings, whose training turns and mirrors shapes by itself; three seeds; one kind of
+# attack. An interval that holds 0 says that three seeds cannot tell, not that there is no effect, and among many of
+# them that leave 0 out a few do so by chance. Networks of different radii differ in accuracy too, and stopped
+# networks match that of the largest radius only roughly. The ratio of errors, what is beyond a copy and features per
+# dimension in use were chosen after first numbers were seen. Latents of autoencoders are not the network's features.
+# Of the two papers we know the abstracts.
 
 # %% [markdown]
 # ## What next
 #
-# {doc}`15_depth` has the same measures of symmetry for the layers of larger networks. {doc}`../book/related` has other work
-# on superposition.
+# {doc}`15_depth` has the same measures of symmetry for the layers of larger networks. {doc}`../book/related` has
+# other work on superposition.
 
 # %% [markdown]
 # ## The reference run

@@ -463,7 +463,7 @@ class RobustProfile:
 ROBUST_PROFILES = {profile.name: profile for profile in (
     RobustProfile("smoke", seeds=(0, 1), attacked=2, named=8, layers=("mixed3b",), train_drawings=8, points=16,
                   latents=64, k=8, sae_steps=5, symmetry_drawings=16, symmetry_points=8, group="D_4",
-                  census_drawings=8, census_points=6, census_latents=32, census_k=8, census_steps=5, turned=2,
+                  census_drawings=20, census_points=20, census_latents=32, census_k=8, census_steps=5, turned=2,
                   elements=(1,)),
     RobustProfile("book"),
     RobustProfile("inception", radii=(0.25, 1.0), attacked=64, named=1024, train_drawings=256, latents=512,

@@ -184,7 +184,7 @@ def _at(layer: str, found: Mapping[str, float]) -> dict[str, float]:
 
 def _of_census(census: ConfirmedCensus, D: Tensor, G: FiniteGroup, seed: int) -> dict[str, float]:
     extra = excess(census.decoder, G, seed=seed)
-    return dict(living=len(D), labelled=extra.count, by_chance=extra.surrogate, excess=extra.share,
+    return dict(living=float(len(D)), labelled=float(extra.count), by_chance=extra.surrogate, excess=extra.share,
                 established=float(census.established.double().mean()),
                 invariant=float(census.invariant.double().mean()),
                 score=float(equivariance_score(D, G).double().mean()))
