@@ -471,8 +471,8 @@ for layer in settings.census_layers:
 turns = {name: study.values(name) for name in study.names if name.startswith("turns")}
 display(rows_of({
     "turns": (turns["turns"], "mean over elements", 3),
-    **{f"turns_{name.split()[1].replace('^', '')}": (
-        values, f"${name.split()[1]}$", 3) for name, values in turns.items()
+    **{name.replace("turns ", "turns_").replace(" ", "").replace("^", ""): (
+        values, name.removeprefix("turns "), 3) for name, values in turns.items()
        if name not in ("turns", "turns other", "turns random")},
     "turns_other": (turns["turns other"], "another drawing's", 3),
     "turns_random": (turns["turns random"], "random", 3)}))
@@ -624,7 +624,14 @@ _ = report.save()
 # %% [markdown]
 # ## The reference run
 #
-# REFERENCE
+# The same networks with more drawings, autoencoders and crosscoders that are wider and trained for longer, and all
+# elements of $D_4$. What is said above stands, and narrower intervals decide more. $\psi$ falls by 12, 18 and 42 %, FVE
+# rises by 0.04, 0.06 and 0.12, with all intervals beyond 0; untrained networks have half of the $\psi$. Per dimension in
+# use, effective features of the last layer rise from 19 to 32 at the largest radius, and do not change at the smaller ones.
+# The ratio of errors is lower for all radii in all layers. Attacks turn with the image for all radii, with cosines of 0.08,
+# 0.12 and 0.17. Still attacks activate no more latents of plain networks than noise, there is no more excess of symmetric
+# features, and the linear map adds no larger share to a copy. Under attacks of norm 1 the most robust networks name fewer
+# shapes than plain ones, 41 instead of 53 %: what they gained is loss.
 
 # %% tags=["hide-input"]
 display(Markdown(report.compare()))
