@@ -117,6 +117,11 @@ def note(key, values, what, digits=2):
     return mean_spread(values, digits)
 
 
+DIFFERENCES = {"attacked", "attacked_1", "fve", "psi", "dimensions", "density",
+               "ceiling", "beyond", "error", "relative", "excess", "invariant",
+               "score", "turns"}  # of these the report has intervals
+
+
 def apart(gaps):
     """Whether the interval of paired differences leaves 0 out."""
     if len(gaps) < 2 or not np.isfinite(gaps).all() or np.ptp(gaps) == 0:
@@ -134,7 +139,7 @@ def rows_of(columns, key="{}"):
         for column, (values, what, digits) in columns.items():
             where, gaps = key.format(column), values[number] - values[0]
             cell = note(f"{where}_{kind}", values[number], f"{what}, {name}", digits)
-            if number:
+            if number and number < 5 and column in DIFFERENCES:
                 note(f"{where}_{kind}_change", gaps, f"{what}, {name} minus plain")
             cells.append(f"**{cell}**" if number and apart(gaps) else cell)
         rows.append(f"| {name} | {' | '.join(cells)} |")
