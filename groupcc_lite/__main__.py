@@ -68,15 +68,28 @@ def _train_tiny(options: argparse.Namespace) -> None:
 
 def _train_robust(options: argparse.Namespace) -> None:
     from groupcc_lite.base import work_folder
-    from groupcc_lite.superposition import REFERENCES, train_references
+    from groupcc_lite.superposition import REFERENCES, STOPPED, train_references
 
     folder = Path(options.folder) if options.folder is not None else work_folder() / "robust"
     settings = {} if options.steps is None else {"steps": options.steps}
-    for network in REFERENCES:
+    for network in REFERENCES + STOPPED:
         if network.seed in options.seeds:
             (record,) = train_references(folder, [network], **settings)
             say(f"{network.name}: accuracy {record['held_out']['accuracy']}")
     say(f"The weights lie in {folder}")
+
+
+def _robust(options: argparse.Namespace) -> None:
+    from groupcc_lite.analysis import compare_robust, pair_table
+    from groupcc_lite.base import write_json
+
+    found = compare_robust(options.plain, options.robust, options.images, model=options.model, layers=options.layers,
+                           eps=options.eps, attack_steps=options.attack_steps, count=options.count,
+                           latents=options.latents, k=options.k, steps=options.steps, input_size=options.input_size,
+                           seed=options.seed)
+    write_json(Path(options.out), found)
+    say_table(pair_table(found))
+    say(f"One network of each kind: differences have no interval over networks. All numbers lie in {options.out}")
 
 
 def _atlas(options: argparse.Namespace) -> None:
@@ -258,7 +271,29 @@ def verbs() -> Verbs:
     sub.add_argument("--folder", help="where they lie and go (default: robust in the work folder)")
     sub.add_argument("--steps", type=int, help="training steps (default: as many as the package's weights had)")
     sub.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    _robust_options(top.add("robust", _robust, "compare a plain network with a robust one: superposition by layer, "
+                            "what attacks change, symmetry"))
     return top
+
+
+def _robust_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--plain", metavar="FILE", required=True, help="safetensors file with the plain network's weights")
+    sub.add_argument("--robust", metavar="FILE", required=True, help="the same of the robust network")
+    sub.add_argument("--images", metavar="FOLDER", required=True, help="photographs; labels are not needed: attacks "
+                     "are on each network's own prediction")
+    sub.add_argument("--model", default="torchvision/resnet18", help="torchvision/<name> or timm/<name> (default: "
+                     "torchvision/resnet18)")
+    sub.add_argument("--layers", nargs="+", default=["layer1", "layer2", "layer3"],
+                     help="default: layer1 layer2 layer3")
+    sub.add_argument("--eps", type=float, default=3.0, help="L2 norm of attacks, for pixels from 0 to 1 (default: 3)")
+    sub.add_argument("--attack-steps", type=int, default=10, help="default: 10")
+    sub.add_argument("--count", type=int, default=128, help="images that are used, evenly spread (default: 128)")
+    sub.add_argument("--latents", type=int, default=1024, help="of the sparse autoencoders (default: 1024)")
+    sub.add_argument("--k", type=int, default=32, help="their active latents (default: 32)")
+    sub.add_argument("--steps", type=int, default=300, help="of their training (default: 300)")
+    sub.add_argument("--input-size", type=int, metavar="PIXELS", help="default: that of the network")
+    sub.add_argument("--out", metavar="FILE", default="robust.json", help="default: robust.json")
+    sub.add_argument("--seed", type=int, default=0, help="default: 0")
 
 
 def _train_options(sub: argparse.ArgumentParser) -> None:

@@ -13,12 +13,21 @@ from groupcc_lite.models.geometry import Geometry, derive_geometry
 from groupcc_lite.models.networks import GoogLeNet, randomise
 from groupcc_lite.models.tiny_training import TINY_STEPS, VIT_STEPS, ShapeNaming, evaluate_tiny, train_tiny, train_vit
 from groupcc_lite.models.weight_files import TINY_MODELS, TINY_WEIGHTS, TOLD_WEIGHTS, VIT_WEIGHTS, weights_file
-from groupcc_lite.models.zoo import load_model, load_tiny, model_from_file, patch_model, reinitialised, wrap_model
+from groupcc_lite.models.zoo import (
+    Classifier,
+    load_classifier,
+    load_model,
+    load_tiny,
+    model_from_file,
+    patch_model,
+    reinitialised,
+    wrap_model,
+)
 
 __all__ = [
-    "AUTOENCODER_FORMAT", "BaseModel", "Geometry", "GoogLeNet", "IMAGE_SHAPE", "ImageAutoencoder", "SceneImages",
-    "ShapeNaming", "TINY_MODELS", "TINY_STEPS", "TINY_WEIGHTS", "TOLD_WEIGHTS", "VIT_STEPS", "VIT_WEIGHTS",
-    "activations", "derive_geometry", "evaluate_tiny", "load_model", "load_tiny", "model_from_file", "patch_model",
-    "randomise", "read_together", "reinitialised", "train_tiny", "train_vit", "truncate", "weights_file",
-    "wrap_model",
+    "AUTOENCODER_FORMAT", "BaseModel", "Classifier", "Geometry", "GoogLeNet", "IMAGE_SHAPE", "ImageAutoencoder",
+    "SceneImages", "ShapeNaming", "TINY_MODELS", "TINY_STEPS", "TINY_WEIGHTS", "TOLD_WEIGHTS", "VIT_STEPS",
+    "VIT_WEIGHTS", "activations", "derive_geometry", "evaluate_tiny", "load_classifier", "load_model", "load_tiny",
+    "model_from_file", "patch_model", "randomise", "read_together", "reinitialised", "train_tiny", "train_vit",
+    "truncate", "weights_file", "wrap_model",
 ]

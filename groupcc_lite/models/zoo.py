@@ -281,6 +281,41 @@ def _read(module: nn.Module, layer: str, name: str, input_size: int, preprocess:
                      preprocess=preprocess, grid=grid)
 
 
+class Classifier(nn.Module):
+    """A whole network, RGB images (b, 3, S, S) in [0, 1] -> logits (b, classes); `load_classifier` makes it.
+
+    >>> Classifier(nn.Flatten(), Preprocess(), 4)(torch.ones(2, 3, 4, 4)).shape
+    torch.Size([2, 48])
+    """
+
+    def __init__(self, module: nn.Module, preprocess: Preprocess, input_size: int):
+        super().__init__()
+        self.module, self.input_size = module.eval().requires_grad_(False), input_size
+        self.register_buffer("mean", torch.tensor(preprocess.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(preprocess.std)[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, through which a gradient reaches the images."""
+        return self.module((images - self.mean) / self.std)
+
+
+def load_classifier(name: str, *, weights: str | Path | None = None, input_size: int | None = None,
+                    sha256: str | None = None) -> Classifier:
+    """A classifier of torchvision or timm with its readout: "torchvision/resnet18". Settings are those of `load_model`.
+
+    ValueError for other names, a missing or wrong weights file.
+
+    >>> load_classifier("torchvision/resnet18", weights="random", input_size=64)(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 1000])
+    """
+    library, _, network = name.partition("/")
+    if library not in ("torchvision", "timm") or not network or "/" in network:
+        raise ValueError(f"{name!r} is no classifier; expected torchvision/<name> or timm/<name>")
+    file = verified_file(name, weights, sha256)
+    found = from_library(library, network, "logits", file, published=weights is None, input_size=input_size)
+    return Classifier(found.module, found.preprocess, input_size or found.input_size)
+
+
 # ------------------------------------------------------------------------------------------- the known models
 
 def load_tiny(weights: str | Path | None = None, *, told: bool = False) -> TinyInception:

@@ -416,6 +416,67 @@ SUPERPOSITION_PROFILES = {profile.name: profile for profile in (
 """All profiles of the chapter on superposition, by name."""
 
 
+@dataclass(frozen=True)
+class RobustProfile:
+    """Settings of chapter 21: what is measured on networks that were trained on attacks, and on their controls.
+
+    >>> ROBUST_PROFILES["book"].seeds
+    (0, 1, 2)
+    """
+
+    name: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of networks; those of the package have no others."""
+    eps: float = 0.5
+    """L2 norm of the attacks that layers are shown, for pixels from 0 to 1."""
+    radii: tuple[float, ...] = ()
+    """Norms of further attacks, under which accuracy is taken."""
+    attacked: int = 16
+    """Held-out drawings."""
+    named: int = 96
+    """Those on which accuracy is taken without attacks."""
+    layers: tuple[str, ...] = ("conv2d2", "mixed3a", "mixed3b")
+    train_drawings: int = 64
+    """Of the sparse autoencoders."""
+    points: int = 64
+    """In each drawing."""
+    latents: int = 256
+    k: int = 16
+    sae_steps: int = 50
+    symmetry_drawings: int = 64
+    """A quarter of them held out."""
+    symmetry_points: int = 24
+    census_layers: tuple[str, ...] = ("mixed3b",)
+    group: str = "D_8"
+    """Of the group crosscoder."""
+    census_drawings: int = 32
+    census_points: int = 12
+    census_latents: int = 128
+    census_k: int = 16
+    census_steps: int = 50
+    turned: int = 4
+    """Drawings whose attacks are compared with those of their turned copies."""
+    elements: tuple[int, ...] = (1, 2, 4)
+    """Of D_4, by number."""
+
+
+ROBUST_PROFILES = {profile.name: profile for profile in (
+    RobustProfile("smoke", seeds=(0, 1), attacked=2, named=8, layers=("mixed3b",), train_drawings=8, points=16,
+                  latents=64, k=8, sae_steps=5, symmetry_drawings=16, symmetry_points=8, group="D_4",
+                  census_drawings=20, census_points=20, census_latents=32, census_k=8, census_steps=5, turned=2,
+                  elements=(1,)),
+    RobustProfile("book"),
+    RobustProfile("inception", radii=(0.25, 1.0), attacked=64, named=1024, train_drawings=256, latents=512,
+                  sae_steps=300, symmetry_drawings=256, census_layers=("mixed3a", "mixed3b"), census_drawings=80,
+                  census_latents=256, census_steps=120, turned=16, elements=(1, 2, 3, 4, 5, 6, 7)),
+    RobustProfile("paper", radii=(0.25, 1.0), attacked=256, named=4096, train_drawings=2048, latents=1024,
+                  sae_steps=3000, symmetry_drawings=1024, census_layers=("conv2d2", "mixed3a", "mixed3b"),
+                  group="D_16", census_drawings=2000, census_latents=1024, census_steps=4000, turned=64,
+                  elements=(1, 2, 3, 4, 5, 6, 7)),
+)}
+"""All profiles of the chapter on robust networks, by name."""
+
+
 def get_curve_profile(profile: str | CurveProfile, /, **changes: Any) -> CurveProfile:
     """The profile of chapter 16 with this name, or the given one, with some fields changed; ValueError for others.
 
@@ -468,6 +529,15 @@ def get_savings_profile(profile: str | SavingsProfile, /, **changes: Any) -> Sav
     3
     """
     return changed_profile(profile, SAVINGS_PROFILES, SavingsProfile, changes)
+
+
+def get_robust_profile(profile: str | RobustProfile, /, **changes: Any) -> RobustProfile:
+    """The profile of chapter 21 with this name, or the given one, with some fields changed; ValueError for others.
+
+    >>> get_robust_profile("smoke", turned=3).turned
+    3
+    """
+    return changed_profile(profile, ROBUST_PROFILES, RobustProfile, changes)
 
 
 def get_superposition_profile(profile: str | SuperpositionProfile, /, **changes: Any) -> SuperpositionProfile:

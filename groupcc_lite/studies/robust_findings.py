@@ -5,11 +5,20 @@ the intervals over seeds, of the difference from the plain network of the same s
 reading (arXiv 2508.17456) is borne out if attacked networks have a higher FVE and a lower psi than plain ones, and
 noise-trained ones do not; the reading of Bereska et al. (2512.13568) if their psi is higher. "More equivariant" means a
 lower local equivariance error *and* a higher linear ceiling, and that the noise-trained ones show neither.
+
+Added when first numbers of the plan's networks on mixed3b were known, and before `RobustStudy` had run. Two other
+things may lie behind a lower error and a higher ceiling: activations that change less (smoother ones), and networks
+that have learned less, for an untrained one has a high ceiling too. So it is also asked (a) whether error /
+`unfollowed`, from which smoothness cancels, is lower than in plain networks, and (b) whether error and ceiling also
+differ, in the same direction, from a plain network of the same seed that was stopped when it named about as badly as
+the most robust one. What (a) or (b) refuses is reported as not told apart from smoothness, or from having learned less.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -17,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.coders import SparseAutoencoder, evaluate, train
+from groupcc_lite.coders import SparseAutoencoder, copy_fve, evaluate, train
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import BaseModel, ShapeNaming
 from groupcc_lite.orbits import TensorOrbits, local_equivariance_error
@@ -26,9 +35,22 @@ from groupcc_lite.superposition import L2Attack, effective_features, random_nois
 from groupcc_lite.symmetry import linear_ceiling
 
 LAYERS = ("conv2d2", "mixed3a", "mixed3b")
+MARGIN = 8
+"""Pixels of an image beyond the input, for small motions."""
 _SIZE = 96
-_HELD_OUT = 9_000_000  # drawings that neither training nor the records saw
+HELD_OUT = 9_000_000
+"""Seed of drawings that neither training nor the records of networks saw."""
 _ATTACK_STEPS = 10
+
+
+@lru_cache(maxsize=8)
+def drawn(drawings: int, size: int = _SIZE, seed: int = HELD_OUT) -> Drawings:
+    """`sample_drawings`, kept while one network after another is shown the same ones; nobody may change its tensors.
+
+    >>> drawn(4) is drawn(4)
+    True
+    """
+    return sample_drawings(drawings, size, seed)
 
 
 class LayerSuperposition(NamedTuple):
@@ -66,7 +88,8 @@ def layer_superposition(model: BaseModel, images: dict[str, Float[Tensor, "b 3 s
     sae = SparseAutoencoder(model.channels, latents, activation="batchtopk", k=k, seed=seed)
     train_points = _points(model, images["train"], points, seed)
     sae.scale.fill_(float(train_points.square().sum(-1).mean().sqrt()))
-    train(sae, TensorOrbits(train_points[:, None], cyclic(1)), steps=steps, batch_size=512, seed=seed, progress=False)
+    train(sae, TensorOrbits(train_points[:, None], cyclic(1)), steps=steps,
+          batch_size=min(512, len(train_points)), seed=seed, progress=False)
     held_out = {name: _points(model, images[name], points, seed + 1) for name in ("clean", "attacked", "noisy")}
     with torch.no_grad():
         codes = {name: sae.encode(x) for name, x in held_out.items()}
@@ -82,7 +105,7 @@ def _points(model: BaseModel, images: Tensor, points: int, seed: int) -> Float[T
     return grid[:, :, cells].movedim(1, 2).flatten(0, 1).contiguous()
 
 
-def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, seed: int = _HELD_OUT
+def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, seed: int = HELD_OUT
                    ) -> dict[str, Float[Tensor, "b 3 96 96"]]:
     """The same held-out drawings clean, attacked for this network, and with noise of the norms that the attack used.
 
@@ -91,7 +114,7 @@ def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, 
     >>> [round(float((found[name] - found["clean"]).flatten(1).norm(dim=1).max()), 1) for name in found]
     [0.0, 0.5, 0.5]
     """
-    scenes = sample_drawings(drawings, seed=seed)
+    scenes = drawn(drawings, seed=seed)
     x = scenes.images
     attacked = L2Attack(eps, _ATTACK_STEPS)(ShapeNaming(network.eval(), scenes).losses, x)
     noisy = random_noise(x, (attacked - x).flatten(1).norm(dim=1), seed=1, box=(0.0, 1.0))
@@ -101,8 +124,8 @@ def three_versions(network: torch.nn.Module, eps: float, *, drawings: int = 64, 
 class LayerSymmetry(NamedTuple):
     """How far a layer turns with the image; `layer_symmetry` measures it.
 
-    >>> LayerSymmetry._fields
-    ('ceiling', 'error', 'unfollowed')
+    >>> LayerSymmetry(0.5, 0.02, 0.04, 0.1, 20.0).relative
+    0.5
     """
 
     ceiling: float
@@ -111,6 +134,15 @@ class LayerSymmetry(NamedTuple):
     """Local equivariance error, for rotations."""
     unfollowed: float
     """The same where points stay as the image turns: what no following at all would give."""
+    copied: float
+    """What a copy of x[e] explains of x[g], mean over the elements but e: how far the layer is invariant."""
+    dimensions: float
+    """Participation ratio of the covariance, (sum of eigenvalues)^2 / sum of their squares."""
+
+    @property
+    def relative(self) -> float:
+        """error / unfollowed: smoother activations lower both."""
+        return self.error / self.unfollowed
 
 
 def layer_symmetry(model: BaseModel, *, drawings: int = 192, points: int = 24, seed: int = 0) -> LayerSymmetry:
@@ -123,13 +155,34 @@ def layer_symmetry(model: BaseModel, *, drawings: int = 192, points: int = 24, s
     >>> found.ceiling < 1, 0 < found.error < found.unfollowed
     (True, True)
     """
-    images = sample_drawings(drawings, seed=_HELD_OUT + 1 + seed).images
+    large = drawn(max(4, drawings // 8), _SIZE + MARGIN, seed=HELD_OUT + 2 + seed).images
+    return symmetry_of(model, drawn(drawings, seed=HELD_OUT + 1 + seed).images, large, points=points,
+                       seed=seed)
+
+
+def symmetry_of(model: BaseModel, images: Float[Tensor, "b 3 s s"], large: Float[Tensor, "k 3 l l"], *,
+                points: int = 24, seed: int = 0) -> LayerSymmetry:
+    """What `layer_symmetry` measures, on images of one's own, of the model's input size.
+
+    The last quarter of `images` is held out; `large` are others with MARGIN pixels more, for small motions.
+    ValueError for fewer than 8 images, and as for `local_equivariance_error`.
+
+    >>> from groupcc_lite.models import load_model
+    >>> images = torch.rand(8, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    >>> symmetry_of(load_model(), images, torch.rand(2, 3, 104, 104), points=4).dimensions > 1
+    True
+    """
+    if len(images) < 8:
+        raise ValueError(f"{len(images)} images; expected at least 8, of which two are held out")
     orbits = _orbits(model, images, points, seed)
-    cut = (3 * drawings // 4) * points
-    ceiling = linear_ceiling(orbits[:cut].split(max(1, cut // 5)), orbits[cut:].split(512))
-    large = sample_drawings(max(4, drawings // 8), _SIZE + 8, seed=_HELD_OUT + 2 + seed).images
+    cut = (3 * len(images) // 4) * points
+    held_out = orbits[cut:]
+    ceiling = linear_ceiling(orbits[:cut].split(max(1, cut // 5)), held_out.split(512))
     found = local_equivariance_error(model, large, generators=["rotation"], points=32, draws=20, seed=seed)
-    return LayerSymmetry(float(ceiling[1:].mean()), float(found.mean), float(found.unfollowed.mean()))
+    spread = torch.linalg.eigvalsh(orbits[:, 0].double().T.cov())
+    return LayerSymmetry(float(ceiling[1:].mean()), float(found.mean), float(found.unfollowed.mean()),
+                         float(copy_fve(held_out.split(512))[1:].mean()),
+                         float(spread.sum() ** 2 / spread.square().sum()))
 
 
 @torch.no_grad()
@@ -160,27 +213,50 @@ class AttackTurns(NamedTuple):
     """The same with a random direction."""
 
 
-def attacks_turn(network: torch.nn.Module, eps: float, *, drawings: int = 32, seed: int = _HELD_OUT) -> AttackTurns:
-    """Do attacks turn with the image? Means over drawings, for the elements of D_4 in their order.
+def attacks_turn(network: torch.nn.Module, eps: float, *, drawings: int = 32, elements: Sequence[int] = range(8),
+                 seed: int = HELD_OUT) -> AttackTurns:
+    """Do attacks turn with the image? Means over drawings, for elements of D_4 in the order that is given.
 
-    Questions are turned with their drawing, and each is asked at the cell nearest to it. Of e the cosine is 1, since
-    the same attack is made twice. Other starts of the attack would be another question.
+    Questions are turned with their drawing, and each is asked at the cell nearest to it. Of e the cosine is 1 by
+    construction.
 
     >>> from groupcc_lite.models import load_tiny
     >>> found = attacks_turn(load_tiny(), 0.5, drawings=4)
     >>> round(float(found.own[0]), 3), bool(found.own[1:].mean() > found.random[1:].abs().mean())
     (1.0, True)
     """
-    scenes, action = sample_drawings(drawings, seed=seed), PlanarAction(dihedral(4))
+    scenes, action = drawn(drawings, seed=seed), PlanarAction(dihedral(4))
     attack = L2Attack(eps, _ATTACK_STEPS)
-    moved = []
-    for element in range(action.group.order):
+
+    def moved(element: int) -> Tensor:
         turned = turned_drawings(scenes, action, element)
-        moved.append(attack(ShapeNaming(network.eval(), turned).losses, turned.images) - turned.images)
-    mine = action.images(moved[0], _SIZE)
-    noise = torch.randn(mine.shape, generator=torch.Generator().manual_seed(seed))
-    return AttackTurns(*(torch.stack([_cosine(a, b) for a, b in zip(moved, against, strict=True)])
-                         for against in (mine, mine.roll(1, 1), noise)))
+        return attack(ShapeNaming(network.eval(), turned).losses, turned.images) - turned.images
+
+    return turning(moved, elements, seed=seed)
+
+
+def turning(moved: Callable[[int], Float[Tensor, "b 3 s s"]], elements: Sequence[int], *, seed: int = 0) -> AttackTurns:
+    """Cosines of changes `moved(g)` of turned images with the turned change `moved(0)` of the images as they are.
+
+    `elements` are those of D_4 by number. ValueError for fewer than two images, which leave no other to compare with.
+    `seed` of the random direction must not be that of an attack's start, 0: it would be the same direction.
+
+    >>> x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    >>> action = PlanarAction(dihedral(4))
+    >>> found = turning(lambda g: action.images(x, 16, elements=[g])[0], [1, 4])
+    >>> found.own.round(decimals=3), bool(found.other.abs().max() < 0.2)
+    (tensor([1., 1.]), True)
+    """
+    first, action = moved(0), PlanarAction(dihedral(4))
+    if len(first) < 2:
+        raise ValueError(f"{len(first)} image; expected at least two, one being the other's control")
+    noise = torch.randn(first.shape, generator=torch.Generator().manual_seed(seed))
+    rows = []
+    for element in elements:
+        mine = action.images(first, first.shape[-1], elements=[element])[0]
+        now = first if element == 0 else moved(element)
+        rows.append(torch.stack([_cosine(now, against) for against in (mine, mine.roll(1, 0), noise)]))
+    return AttackTurns(*torch.stack(rows, 1))
 
 
 def turned_drawings(drawings: Drawings, action: PlanarAction, element: int) -> Drawings:

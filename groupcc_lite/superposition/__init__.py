@@ -23,6 +23,7 @@ from groupcc_lite.superposition.planar import Landscape, PlanarAttack, loss_land
 from groupcc_lite.superposition.references import (
     RADII,
     REFERENCES,
+    STOPPED,
     TREATMENTS,
     RobustNetwork,
     reference_weights,
@@ -35,7 +36,7 @@ from groupcc_lite.superposition.toys import TRAINED_ON, Toys, train_toys
 
 __all__ = [
     "L2Attack", "L2Noise", "Landscape", "NamingUnderAttack", "OverSeeds", "PlanarAttack", "RADII", "REFERENCES",
-    "RobustNetwork", "SparseFeatures", "TRAINED_ON", "TREATMENTS", "ToyMeasures", "Toys", "Vulnerability",
+    "RobustNetwork", "STOPPED", "SparseFeatures", "TRAINED_ON", "TREATMENTS", "ToyMeasures", "Toys", "Vulnerability",
     "antipodal_share", "attack_gain", "effective_features", "feature_dimensions", "features_per_dimension",
     "gradient_step", "interference", "loss_landscape", "measure_toys", "naming_under_attack", "pgd", "planar_attack",
     "random_noise", "reference_weights", "relative_radius", "represented", "train_references", "train_robust",

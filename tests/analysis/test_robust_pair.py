@@ -1,0 +1,90 @@
+"""A plain and a robust network of one's own: known answers, and what must be refused."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from groupcc_lite import __main__ as cli
+from groupcc_lite.analysis import compare_robust, pair_table
+from groupcc_lite.models import load_classifier, load_model, randomise
+from groupcc_lite.stimuli import sample_drawings
+
+QUICK = dict(layers=["layer1"], count=16, latents=48, k=8, steps=3, input_size=64, attack_steps=3, points=8)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Random weights, and the same with a readout that is a hundred times weaker: attacks add less loss."""
+    folder = tmp_path_factory.mktemp("weights")
+    state = randomise(load_classifier("torchvision/resnet18", weights="random").module, 5).state_dict()
+    save_file(state, folder / "plain.safetensors")
+    weak = state | {"fc.weight": state["fc.weight"] / 100}
+    save_file(weak, folder / "robust.safetensors")
+    return folder / "plain.safetensors", folder / "robust.safetensors"
+
+
+@pytest.fixture(scope="module")
+def images():
+    return sample_drawings(16, size=72, seed=11).images
+
+
+@pytest.fixture(scope="module")
+def compared(files, images):
+    return compare_robust(*files, images, eps=0.5, progress=False, **QUICK)
+
+
+def test_a_weaker_readout_changes_the_output_and_no_layer(compared):
+    """Layers below the readout are the same, up to what attacks, made for the readout, do to them."""
+    plain, robust = compared["found"]["plain"], compared["found"]["robust"]
+    assert 0 < robust["added_attacked"] < 0.5 * plain["added_attacked"]
+    for name in ("fve", "psi", "l0_clean", "ceiling", "error", "unfollowed", "copied", "dimensions"):
+        assert plain["layer1"][name] == pytest.approx(robust["layer1"][name], rel=1e-4)
+
+
+def test_attacks_do_more_than_noise_of_their_norm(compared):
+    for network in compared["found"].values():
+        assert network["added_attacked"] > 5 * abs(network["added_noisy"])
+        assert network["kept_attacked"] <= network["kept_noisy"]
+        assert abs(network["turns_random"]) < 0.05
+
+
+def test_a_classifier_is_the_network_that_layers_are_read_from(files):
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    whole = load_classifier("torchvision/resnet18", weights=files[0], input_size=64)
+    read = load_model("torchvision/resnet18/layer4", weights=files[0], input_size=64)
+    torch.testing.assert_close(whole(x), whole.module.fc(read(x).mean((2, 3))), rtol=1e-3, atol=1e-3)
+
+
+def test_from_the_command_line_on_a_folder(files, images, tmp_path, capsys):
+    for number, image in enumerate(images):
+        pixels = (image.movedim(0, 2) * 255).byte().numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    out = tmp_path / "found.json"
+    arguments = ["robust", "--plain", files[0], "--robust", files[1], "--images", tmp_path, "--layers", "layer1",
+                 "--count", 16, "--latents", 48, "--k", 8, "--steps", 2, "--input-size", 64, "--attack-steps", 2,
+                 "--eps", 0.5, "--out", out]
+    assert cli.main([str(argument) for argument in arguments]) == 0
+    said = capsys.readouterr().out
+    found = json.loads(out.read_text())
+    for row in pair_table(found):
+        assert "  ".join(row).split() == next(line.split() for line in said.splitlines() if line.split() == " ".join(
+            row).split())
+    assert "no interval" in said and found["weights_sha256"]["plain"] != found["weights_sha256"]["robust"]
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(plain="none.safetensors"), "none.safetensors does not exist"),
+    (dict(robust="same"), "the same weights"),
+    (dict(layers=["layer9"]), "layer9"),
+    (dict(model="tiny-inception"), "no classifier"),
+    (dict(model="torchvision/resnet50"), "does not fit"),
+    (dict(count=8), "expected at least 16")])
+def test_what_cannot_be_compared_is_said(files, images, change, message):
+    given = dict(plain=files[0], robust=files[1]) | QUICK | change
+    if given["robust"] == "same":
+        given["robust"] = files[0]
+    with pytest.raises(ValueError, match=message):
+        compare_robust(given.pop("plain"), given.pop("robust"), images, progress=False, **given)
