@@ -235,9 +235,10 @@ assert len(store) == len(run.source("train")) * run.profile.points_per_image
 # explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted by ridge regression on training images.
 # ```
 #
-# A {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does not determine. In code, and in
-# some figures of the reference run, this is the *ceiling*. It is one for linear maps only: a nonlinear reader may know
-# more, and so may the same reader after more images.
+# A {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does not determine. But this is no
+# bound: a nonlinear reader may know more, and so may the same reader after more images. (The function is called
+# `linear_ceiling` for what the number is to *linear* maps: of those fitted on the same images, none is expected to do
+# better. Some figures of the reference run have that older name, too.)
 #
 # Compare it with a copy of $x[e]$, as if the response did not change at all ({numref}`fig-equivariance`).
 
@@ -285,7 +286,7 @@ for name, sums in columns.items():
     low, high = interval_over_images(explains, *sums)
     report.number(f"ceiling_{name}", explains(*sums), interval=(low, high),
                   n=len(sums[0]), over="held-out images",
-                  note=f"linear ceiling, {name}, the same images")
+                  note=f"linear reference, {name}, the same images")
     print(f"{name:9s}  {explains(*sums):.3f}, 95 % over images {low:.3f} to {high:.3f}")
 scores = {name: explains(*sums) for name, sums in columns.items()}
 if profile == "book":
@@ -306,7 +307,7 @@ portions = [portion(*ends) for ends in zip([0, *counts[:-1]], counts, strict=Tru
 grown = ceiling_curve(portions, held_out.in_order())[:, 1:].mean(1)
 print("images:", counts, " explained:", [round(float(v), 3) for v in grown])
 report.number("ceiling_half_the_images", float(grown[-2]),
-              note="linear ceiling, fitted on half of the images")
+              note="linear reference, fitted on half of the images")
 
 # %% mystnb={"figure": {"name": "fig-learning", "caption": "The linear reference, averaged over all blocks but the first, against the number of images that the map was fitted on (blue); dashed, what the controls reach with all images. Random weights and raw pixels are easier to predict than the trained network."}, "image": {"alt": "A rising line that flattens towards the right. Dashed levels: raw patches near one, the untrained network below, the trained ones lowest."}} tags=["hide-input"]
 with figures.house_style():
@@ -684,10 +685,10 @@ changed = change(*sums["read"], *sums["patch"])
 assert profile == "smoke" or changed < 0
 low, high = interval_over_images(change, *sums["read"], *sums["patch"])
 report.number("patch_change", changed, interval=(low, high), over="held-out images",
-              n=len(sums["read"][0]), note="linear ceiling, patch-centred minus read")
+              n=len(sums["read"][0]), note="linear reference, patch-centred minus read")
 
 # %% tags=["hide-input"]
-wording = dict(linear="linear ceiling",
+wording = dict(linear="linear reference",
                residual="squares missed, relative to the variance of x[e]",
                fve="crosscoder, variance explained",
                similarity="median c(h) of all features, h not e",
@@ -713,7 +714,7 @@ display(Markdown(table_by_column(report.numbers, wording, ("read", "patch"),
 with figures.house_style():
     fig, axes = plt.subplots(1, 3, figsize=(9.2, 3.1))
     missed, about = ({name: sums[name][k].sum(0) for name in ways} for k in (0, 1))
-    for ax, title, of in zip(axes, ("variance of x[g]", "linear ceiling", "missed"), (
+    for ax, title, of in zip(axes, ("variance of x[g]", "linear reference", "missed"), (
             lambda name: kept[name], lambda name: 1 - missed[name] / about[name],
             lambda name: missed[name] / about[name][0]), strict=True):
         figures.element_lines({way: of(name) for name, way in ways.items()}, G, ax,
@@ -723,7 +724,7 @@ with figures.house_style():
     report.figure("patch", fig)
 
 # %% [markdown]
-# **Nothing of the ceiling comes back; it falls.** A local mean has less detail, and detail is what is hard to predict.
+# **The linear reference does not rise with the detail; it falls.** A local mean has less detail, and detail is what is hard to predict.
 # So a *smoother* target looks *better* explained: variance explained says how predictable a quantity is, and not how
 # good the quantity is. What the map misses is larger in absolute terms, too. The crosscoder loses about as much as the
 # linear map. In the book's run what is read from the features changes within its interval: similarity to turned copies,
@@ -742,8 +743,8 @@ for key, value, note in (
         ("naive_half_turn", float(misplaced[n // 2]), "naive: px off at half a turn"),
         ("peak_half_turn", float(peak.norm()), "strongest correlation, px from ours"),
         ("peak_naive", float((peak - shift).norm()), "the same, px from the naive"),
-        ("linear_fve", float(linear[others].mean()), "linear ceiling, g not e"),
-        ("linear_few", few_images["image-centre"], "linear ceiling, few images"),
+        ("linear_fve", float(linear[others].mean()), "linear reference, g not e"),
+        ("linear_few", few_images["image-centre"], "linear reference, few images"),
         ("linear_few_naive", few_images["grid-centre"], "the same, naive registration"),
         ("copy_fve", float(copied[others].mean()), "copy, variance explained"),
         ("floor_resampling", resampling, "there and back, share of variance lost"),

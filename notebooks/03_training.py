@@ -267,9 +267,9 @@ with figures.house_style():
 #
 # One is perfect, zero is as good as the mean. And what is possible? For $g \ne e$ not 1, since $x[e]$ does not
 # determine $x[g]$. What the best linear map from $x[e]$ explains, {doc}`chapter 2 <02_orbits>` calls the
-# {term}`linear reference` ({prf:ref}`def-ceiling`). It bounds linear maps, and a crosscoder's encoder is not linear. So
-# here it is a **linear reference**: the map is dense and free to use any combination of channels, the crosscoder may
-# use a few latents at a time.
+# {term}`linear reference` ({prf:ref}`def-ceiling`). It is no bound for a crosscoder, whose encoder is not linear. It is
+# something to compare with: the map is dense and free to use any combination of channels, the crosscoder may use a few
+# latents at a time.
 
 # %%
 metrics, ceiling = run.evaluate(coder), run.ceiling()
@@ -307,7 +307,6 @@ assert sae_metrics.fve > metrics.fve_identity or profile == "smoke"
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(7.4, 3.4))
     figures.fve_per_block(metrics.fve_per_block, G, ax, ceiling=ceiling, exact=exact)
-    ax.get_legend().get_texts()[-1].set_text("linear reference")
     report.figure("blocks", fig)
 
 # %% [markdown]

@@ -464,7 +464,7 @@ with figures.house_style():
 
 # %%
 def ceilings(control, h):
-    """Linear ceilings of all mirrors, reading block h."""
+    """Linear references of all mirrors, reading block h."""
     train, held_out = (MovedOrbits(control.orbits(part), h)
                        for part in ("train", "held-out"))
     size = min(1024, len(train) // 2)
@@ -478,9 +478,9 @@ for name, (upright, turned) in read.items():
     for key, angles in DIRECTIONS.items():
         report.number(f"ceiling_{key}_{name}",
                       float(upright[near(axes, *angles)].mean()),
-                      note=f"{name}: linear ceiling, {WORDS[key]}")
+                      note=f"{name}: linear reference, {WORDS[key]}")
     report.number(f"ceiling_rest_{name}", float(np.median(upright)),
-                  note=f"{name}: linear ceiling, median mirror")
+                  note=f"{name}: linear reference, median mirror")
     report.number(f"ceiling_turned_stays_{name}", float(turned[near(axes, 90)].mean()),
                   note=f"{name}: the same, images turned, upright axis")
     report.number(f"ceiling_turned_follows_{name}",
@@ -501,7 +501,7 @@ with figures.house_style():
     ax.set(xlabel="axis, degrees from level", ylabel="variance explained",
            xticks=range(0, 181, 45))
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-    report.figure("ceilings", fig, alt="Linear ceilings by axis")
+    report.figure("ceilings", fig, alt="Linear references by axis")
 for name, curve in zip(("dip", "dip_turned"), read["trained"], strict=True):
     beside = (np.roll(curve[order], 1) + np.roll(curve[order], -1)) / 2
     for angle, dip in zip(axes.angles[order], beside - curve[order], strict=True):
@@ -720,7 +720,7 @@ for title, marks in parts.items():
 display(Markdown("\n\n".join(reversed(shown))))
 for key, caption, alt in (
         ("turned", "mean leaning by axis under the four conditions", "Four lines."),
-        ("ceilings", "linear ceilings of mirrors by axis", "Lines with peaks.")):
+        ("ceilings", "linear references of mirrors by axis", "Lines with peaks.")):
     caption = f"InceptionV1, mixed3b, reference run: {caption}."
     display(HTML(figures.published("08_axes", key, caption=caption, alt=alt,
                                    width="900px")))

@@ -208,7 +208,7 @@ with figures.house_style():
 # 16 images.
 
 # %% mystnb={"figure": {"name": "fig-depth", "caption": "From the image upwards. The linear reference is a mean over all elements but the identity, variance explained one over all blocks, so that it can be above. Excess: share of living features with a symmetry, but not all, less that of surrogates. Lines are means of two coders, small marks the two."}, "image": {"alt": "Eight panels, two networks side by side and four quantities below each other, each with a line for trained and one for random weights."}} tags=["hide-input"]
-PANELS = {"linear ceiling": lambda m: m.ceiling, "crosscoder, FVE": lambda m: m.fve,
+PANELS = {"linear reference": lambda m: m.ceiling, "crosscoder, FVE": lambda m: m.fve,
           "excess symmetry": lambda m: m.excess,
           "power that no element changes": lambda m: m.power[:, 0]}
 with figures.house_style():
@@ -222,7 +222,7 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 wording = dict(
-    ceiling="linear ceiling, g not e", copied="a copy of x[e], g not e",
+    ceiling="linear reference, g not e", copied="a copy of x[e], g not e",
     turning="error by elements, g not e", local_rotation="local error, rotation",
     local_shift="local error, shift", local_scale="local error, scale",
     fve="crosscoder, variance explained", living="living features",

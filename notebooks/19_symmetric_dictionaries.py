@@ -301,7 +301,7 @@ with figures.house_style():
 # :label: def-asymmetry
 #
 # The **linear error** is the share of the variance of the blocks other than $x[e]$ that the best linear map of $x[e]$
-# leaves, on held-out images (1 minus the linear ceiling). The **asymmetry** of orbits is
+# leaves, on held-out images (1 minus the {term}`linear reference`). The **asymmetry** of orbits is
 # $1 - \frac{1}{\lvert G\rvert} \sum_h \langle h \cdot C, C\rangle / \langle C, C\rangle$, where $C$ are the second
 # moments of orbit vectors: the share of them that the group does not leave as it is.
 # ```

@@ -74,7 +74,7 @@ def measure(run: Run) -> Analysis:
 def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:
     """What takes long, in order, each with its own progress bar."""
     return (("orbits of the images", lambda: (run.orbits("train"), run.orbits("held-out"))),
-            ("the crosscoder", lambda: _require_features(run)), ("the linear ceiling", run.ceiling),
+            ("the crosscoder", lambda: _require_features(run)), ("the linear reference", run.ceiling),
             ("families of features", run.family_map))
 
 
@@ -107,8 +107,8 @@ def _examples(census: ConfirmedCensus, most: int = 6) -> list[int]:
 def doubts(found: Analysis) -> list[str]:
     """What to doubt before believing the numbers, a sentence each, worst first; empty if nothing stands out.
 
-    The rules are fixed numbers, not tests: a gap of 0.1 between seen and held-out images is called large, a ceiling
-    below 0.1 small, and half of the latents dead many.
+    The rules are fixed numbers, not tests: a gap of 0.1 between seen and held-out images is called large, a linear
+    reference below 0.1 small, and half of the latents dead many.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as work:

@@ -154,7 +154,7 @@ def numbers(run: Run, found: Analysis) -> list[tuple[str, str, str]]:
     return [
         ("images", f"{len(run.source('train')):,} + {len(run.source('held-out')):,}", "seen and held out"),
         ("orbits", f"{len(run.orbits('train')):,} + {len(run.orbits('held-out')):,}", "points under all elements"),
-        ("linear ceiling", f"{found.ceiling[1:].mean():.3f}", "of the variance of the other blocks, by the best linear "
+        ("linear reference", f"{found.ceiling[1:].mean():.3f}", "of the other blocks' variance, by the best linear "
          f"map from the first; {found.ceiling_seen[1:].mean():.3f} on images it was fitted on"),
         ("copy", f"{found.copied[1:].mean():.3f}", "the same if the first block is copied into the others"),
         ("crosscoder", f"{m.fve_per_block[1:].mean():.3f}", "of the other blocks' variance, as the two above; "

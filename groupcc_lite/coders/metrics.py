@@ -105,9 +105,9 @@ def firing_frequency(coder: Any, source: Any, *, batch_size: int = 1024) -> Floa
 def copy_fve(orbits: Iterable[Tensor]) -> Float[np.ndarray, " g"]:
     """Fraction of variance explained when x[e] is copied into every block, by block, over batches (b, |G|, d).
 
-    What a coder has to beat, as the linear ceiling is what it may hope for; as there, variance is about each block's
-    mean. 1 for e, below 0 where a copy is worse than the mean. ValueError if there are no orbits or a block is
-    constant.
+    What a coder has to beat; what to compare it with is the linear reference (`symmetry.linear_ceiling`). As there,
+    variance is about each block's mean. 1 for e, below 0 where a copy is worse than the mean. ValueError if there are
+    no orbits or a block is constant.
 
     >>> copy_fve([torch.tensor([[[1.0], [1.0]], [[3.0], [2.0]]])]).tolist()
     [1.0, -1.0]

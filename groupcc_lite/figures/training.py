@@ -39,7 +39,7 @@ _PALE_BLUE = "#8fc1e3"
 
 def fve_per_block(fve: Float[Array, " g"], G: FiniteGroup, ax: Axes, *, ceiling: Float[Array, " g"] | None = None,
                   exact: Sequence[bool] | Array | None = None, n_rotations: int | None = None) -> Axes:
-    """Fraction of variance explained for each block as bars, the linear ceiling as a tick above each.
+    """Fraction of variance explained for each block as bars, the linear reference as a tick above each.
 
     `exact` (|G|) marks the elements whose images needed no interpolation; they are drawn darker.
 
@@ -59,7 +59,7 @@ def fve_per_block(fve: Float[Array, " g"], G: FiniteGroup, ax: Axes, *, ceiling:
     if ceiling is not None:
         ceiling = array("ceiling", ceiling, "g", g=G.order)
         ax.hlines(ceiling, places - 0.45, places + 0.45, color=INK, linewidth=2, zorder=3)
-        handles.append(Line2D([], [], color=INK, linewidth=2, label="linear ceiling"))
+        handles.append(Line2D([], [], color=INK, linewidth=2, label="linear reference"))
         top = max(top, ceiling.max())
     ticks, names = block_ticks(G, n_rotations)
     ax.set_xticks(ticks, names, fontsize=SMALL)

@@ -4,7 +4,7 @@ Both measures ask whether the representation at a point goes with what lies ther
 image I, read at p, pixels from the image centre; g I and g p are the moved image and the moved point. If every channel
 is a map that moves along with the image, f(g I)(g p) = f(I)(p). Channels that change places when the image turns, as in
 an exactly equivariant network with regular features, count as an error here: what a linear reader makes of them is said
-by the linear ceiling (`symmetry.linear_ceiling`).
+by the linear reference (`symmetry.linear_ceiling`).
 
 - `equivariance_error`, for a finite group: E |f(g I)(g p) - f(I)(p)|^2 / V for each element g.
 - `local_equivariance_error`, for small motions T_t (rotation, shifts, scale): E |D f|^2 / V; D f is the derivative

@@ -222,8 +222,8 @@ class LayerArtefacts:
         found = coders.evaluate(coder, IdentityBlocks(held_out) if coder.group.order == 1 else held_out)
         if found.fve < 0:
             log.warning("on held-out images this coder is worse than their mean (fve %.2f): nothing that is read from "
-                        "it means anything. Train longer, and on more images; the linear ceiling says what is "
-                        "possible", found.fve)
+                        "it means anything. Train longer, and on more images; the linear reference says what a "
+                        "linear map explains", found.fve)
         return found
 
     def curve(self, kind: str = "crosscoder") -> list[dict[str, Any]]:

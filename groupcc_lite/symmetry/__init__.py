@@ -4,7 +4,7 @@ A reader first meets `max_cosine`, the similarity of two features up to the grou
 leave a feature as it is. Around them: `act` and `self_similarity` (what these are made of), `irrep_power`, `centred`
 and `equivariance_score` (how a feature's blocks hang together), `surrogate` and `supported_stabilisers` (what of it
 chance would give), `encoder_profile` (what the other half of the coder says), `axes_of` and `isotropy` (which
-directions are preferred), `linear_ceiling` (what the coder could know at all), families of features with a map, and
+directions are preferred), `linear_ceiling` (what a linear map of its input knows), families of features with a map, and
 pictures of what features look for.
 """
 

@@ -1,8 +1,10 @@
-"""The linear ceiling: how much of the other blocks of an orbit a linear reader of its first block can know.
+"""The linear reference: how much of the other blocks of an orbit a linear reader of its first block can know.
 
-It is a reference and no upper bound. A nonlinear reader may know more, and so may a linear one that is fitted on more
-images: `ceiling_curve` shows how far the fit has come. Nor does it measure what a network has learned. Random weights
-are easier to predict than trained ones, and pixels easier still where the group turns them.
+The function is called `linear_ceiling` for what the number is to linear maps: of those fitted on the same images, none
+is expected to do better. For a coder it is a reference and no upper bound. A nonlinear reader may know more, and so may
+a linear one that is fitted on more images: `ceiling_curve` shows how far the fit has come. Nor does it measure what a
+network has learned. Random weights are easier to predict than trained ones, and pixels easier still where the group
+turns them.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def linear_map(train: Iterable[Tensor], ridges: tuple[float, ...] = RIDGES) -> M
 
 def ceiling_curve(portions: Sequence[Iterable[Tensor]], held_out: Iterable[Tensor],
                   ridges: tuple[float, ...] = RIDGES) -> Float[Tensor, "k g"]:
-    """The linear ceiling as the training data grow: row k is fitted on the first k + 1 portions, in one pass over all.
+    """The linear reference as the data grow: row k is fitted on the first k + 1 portions, in one pass over all.
 
     Each portion gives batches (b, g, d), the first at least two; of every portion each fifth batch, from its second on,
     chooses the ridge strength. Portions should be of different images: points of one image resemble each other.
@@ -85,7 +87,7 @@ def ceiling_curve(portions: Sequence[Iterable[Tensor]], held_out: Iterable[Tenso
 def missed_by_image(fitted: Map, held_out: StoredOrbits) -> tuple[Float[np.ndarray, "i g"], Float[np.ndarray, "i g"]]:
     """Of each held-out image and element: squares that the map of `linear_map` misses, and squares about the mean.
 
-    1 - missed / about, both summed over images, is the linear ceiling; images are what an interval must be taken over.
+    1 - missed / about, both summed over images, is the linear reference; an interval must be taken over images.
 
     >>> import tempfile
     >>> from groupcc_lite.groups import cyclic

@@ -19,7 +19,7 @@ def test_bars_are_as_high_as_the_variance_explained_and_the_ceiling_is_drawn(ax)
     fve_per_block(NUMBERS, G, ax, ceiling=np.full(8, 0.95), exact=[True, False] * 4)
     assert np.allclose([bar.get_height() for bar in ax.patches], NUMBERS)
     assert len({bar.get_facecolor() for bar in ax.patches}) == 2
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["exact", "resampled", "linear ceiling"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["exact", "resampled", "linear reference"]
     assert ax.get_ylim()[0] < NUMBERS.min() and ax.get_ylim()[1] > 0.95
 
 

@@ -1,4 +1,4 @@
-"""The linear ceiling against planted orbits and scikit-learn's ridge."""
+"""The linear reference against planted orbits and scikit-learn's ridge."""
 
 import numpy as np
 import pytest
