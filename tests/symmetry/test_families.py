@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -239,3 +241,12 @@ def test_other_numbers_of_labels_are_refused(planted):
     with pytest.raises(ValueError, match="expected one of each per feature"):
         score_dictionary(D[1:], G, Embedding(np.zeros((72, 4), np.float32), np.zeros((72, 2), np.float32)), labels,
                          labels)
+
+
+def test_the_page_on_gpus_shows_what_runs(root):
+    blocks = re.findall(r"```python\n(.*?)```", (root / "book" / "gpus.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        found = {}
+        exec(block, found)
+        assert found["near"].row.shape == (300, 50) and found["places"].shape == (300, 2)
