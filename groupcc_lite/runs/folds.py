@@ -219,7 +219,8 @@ def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     frequency = coders.evaluate(coder, thinned(run.orbits("held-out"), ROWS)).frequency
     D, alive = symmetry.living_dictionary(coder, frequency)
     labels = symmetry.label_by_response(coder, run.stimulus_activations, run.stimuli.shape).label[alive]
-    found = symmetry.neighbour_purity(symmetry.distance(symmetry.max_cosine(D, run.group)), labels)
+    found = (symmetry.dictionary_purity(D, run.group, labels) if len(D) > symmetry.LARGE
+             else symmetry.neighbour_purity(symmetry.distance(symmetry.max_cosine(D, run.group)), labels))
     return dict(purity=found.purity, purity_chance=found.chance,
                 purity_corrected=found.corrected if found.chance < 1 else np.nan)
 
