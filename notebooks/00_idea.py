@@ -226,7 +226,7 @@ def examples(i, count=3):
             break
     return [seen(k) for k in best.values()]
 
-# %% mystnb={"figure": {"name": "fig-sum", "caption": "One activation as a sum. Top: the surroundings of the point, and its activation less b, what the SAE says when all latents are zero; all channels in a row. Below: the four latents with the largest shares, where each fires most in three other images (the dot is the point), and what each adds here. Each adds little. Last row: all latents that are not zero, added up. Orange is above zero, blue below, in all rows alike."}, "image": {"alt": "Six rows. Each has small cut-outs of drawings on the left and a coloured strip on the right; the last strip, the sum over all latents, resembles the first."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-sum", "caption": "One activation as a sum. Top: the surroundings of the point, and its activation less b, what the SAE says when all latents are zero; all channels in a row. Below: the four latents with the largest shares, where each fires most in three other images (the dot is the point), and the sum so far: each strip is the one above it plus this latent's share. Last row: all latents that are not zero, added up. Orange is above zero, blue below, in all rows alike."}, "image": {"alt": "Six rows. Each has small cut-outs of drawings on the left and a coloured strip on the right. From the second on the strips gain colour row by row; the last, the sum over all latents, resembles the first."}} tags=["hide-input"]
 with torch.no_grad():
     here = held_out.rows([row])[0, 0].cpu()
     codes = said[row]
@@ -234,9 +234,10 @@ with torch.no_grad():
     nothing = sae.decode(torch.zeros_like(codes)[None].to(sae.dictionary.device))
     b = nothing[0, 0].cpu()  # what the SAE says where no feature is present
 strongest = (codes * norms).topk(4).indices.tolist()
+so_far = parts[strongest].cumsum(0)  # one share alone is too pale to be seen
 strips = [("", [seen(row)], here - b),
-          *((f"latent {i}, strength {float(codes[i]):.2f}", examples(i), parts[i])
-            for i in strongest),
+          *((f"{'plus ' * (at > 0)}latent {i}, strength {float(codes[i]):.2f}",
+             examples(i), so_far[at]) for at, i in enumerate(strongest)),
           (f"all {int((codes > 0).sum())} together", [], parts.sum(0))]
 limit = float((here - b).abs().max())
 with figures.house_style():

@@ -9,10 +9,16 @@
 # %% [markdown]
 # # Sampling orbits
 #
-# **On {term}`InceptionV1`** a fixed matrix for each turn or mirror predicts about half of the variance of what a layer
-# says to the transformed photograph. Random weights are easier to predict, and pixels easiest
-# ({numref}`fig-learning-inception`). So such a number is no measure of what a network has learned. It is a reference,
-# and this chapter makes it, and the data for all that follows.
+# Turn a photograph, and a layer of a network says something else. Could one have known what, without running the network
+# again? If it could be computed from what the layer said to the photograph as it was, the network would treat both in
+# one lawful way; if not, it would see two pictures. To ask this, one needs *the same point* of the picture in every
+# turned and mirrored copy, and what the layer says there: an {term}`orbit vector`. This chapter makes these data for
+# all that follows, and asks the simplest form of the question: how much does one fixed matrix for each turn or mirror
+# predict?
+#
+# **On {term}`InceptionV1`** it predicts about half of the variance of what a layer says to the transformed photograph.
+# Is that much? Random weights are easier to predict, and pixels easiest ({numref}`fig-learning-inception`). So such a
+# number is no measure of what a network has learned. It is a reference, to compare later chapters with.
 #
 # ```{figure} ../book/reference/02_orbits/learning.png
 # :alt: A rising line that ends at one half, and three dashed levels: patches highest, then untrained, then trained.
@@ -728,7 +734,9 @@ with figures.house_style():
 # So a *smoother* target looks *better* explained: variance explained says how predictable a quantity is, and not how
 # good the quantity is. What the map misses is larger in absolute terms, too. The crosscoder loses about as much as the
 # linear map. In the book's run what is read from the features changes within its interval: similarity to turned copies,
-# equivariance score, mirror axes, and the share of supported stabilisers, of which such small coders have few.
+# equivariance score, mirror axes, and the share of supported stabilisers, of which such small coders have few. (A
+# {term}`stabiliser` is the symmetry that a feature has; it is {term}`supported <supported symmetry>` if chance would
+# rarely give it.)
 #
 # So orbits that are read between cells are too kind, to linear maps and coders alike; the table says by how much.
 # Patch-centred orbits are the right ones: nothing in them depends on where the grid happens to lie. They cost as many

@@ -25,7 +25,8 @@
 # **You will learn**
 #
 # - what a group crosscoder computes, and what every term of its objective is for,
-# - how to judge a crosscoder: variance explained per block, beside a linear map; L0; dead latents,
+# - how to judge a crosscoder: variance explained per block, beside a linear map; {term}`L0`, the number of latents that
+#   are active at a time; dead latents,
 # - that a sparse autoencoder is the crosscoder of the trivial group,
 # - how far such numbers can be trusted, and whether features come back in another training,
 # - in the appendices: how far the numbers move with other images and budgets, why the sparsity weight $\lambda$ means
@@ -636,7 +637,8 @@ display(Markdown("\n".join(rows)))
 # %% [markdown]
 # Variance explained moves far more between folds than between seeds. A plus-minus over seeds alone, as in "$0.7406 \pm
 # 0.0003$" under *Does it depend on the seed?*, is no uncertainty. Numbers about features are the other way round: they
-# hang on the seed as much as on the images, and in these short trainings few features have a supported symmetry.
+# hang on the seed as much as on the images, and in these short trainings few features have a
+# {term}`supported symmetry`, one that chance would rarely give.
 # Labels, axes and purity are the subject of chapters {doc}`5 <05_families>`, {doc}`7 <07_symmetry>` and
 # {doc}`8 <08_axes>`; here see only how far to trust them.
 #
@@ -688,6 +690,9 @@ for name, found in zip(what, over_parts, strict=True):
           f"{found.interval[0]:.3f} to {found.interval[1]:.3f}")
 
 # %% [markdown]
+# (*Found again* is a share, which cannot be below 0. Its interval is symmetric about the mean of few folds, so its lower
+# end can be; read it as 0.)
+#
 # All columns rise and fall together. Longer training makes matches better, and data points come nearer to features,
 # too. Nothing that was tried here makes more than a few per cent of the features come back.
 
@@ -758,7 +763,7 @@ assert by_k == sorted(by_k) or profile == "inception"
 
 # %% mystnb={"figure": {"name": "fig-tradeoff", "caption": "Variance explained on held-out images of this run against L0, for ReLU with an L1 penalty and for TopK. Every point is a short training with the same number of samples. The dashed line is the linear reference, averaged over all blocks; it bounds no crosscoder."}, "image": {"alt": "Two lines of points. The TopK line rises from left to right with its k. The points of ReLU with L1 form a line of their own at larger L0. A dashed horizontal line marks the linear map."}} tags=["hide-input"]
 with figures.house_style():
-    fig, ax = plt.subplots(figsize=(6.4, 4))
+    fig, ax = plt.subplots(figsize=(5.2, 4))
     figures.tradeoff(curve, ax)
     ax.axhline(ceiling.mean(), color=INK, linestyle="--", linewidth=1.2,
                label="linear reference")

@@ -459,7 +459,7 @@ def rank(x, y):
     varies = len(x) > 1 and x.min() < x.max() and y.min() < y.max()
     return float(spearmanr(x, y).statistic) if varies else math.nan
 
-# %%
+# %% tags=["hide-input"]
 for name, of in columns.items():
     x, y = of.c[:, HALF], of.e[:, HALF]
     sure = interval_over_features(lambda i, x=x, y=y: rank(x[i], y[i]), len(x))
@@ -475,6 +475,14 @@ for name, of in columns.items():
     record("all_encoder", name, median_of(alike), n=len(alike), interval=sure_of(alike),
            note="the same for all features")
 unchanged = ("invariant_percent", "invariant_encoder", "all_encoder")
+
+# %% [markdown]
+# **What comes out in the book's run:** in every column decoder and encoder rank the features alike by half a turn, and invariant features
+# are read alike in all poses. The rows hold three kinds of number: the first a rank correlation, from -1 to 1, where 0
+# is no agreement; the second per cent of the features; the last two mean cosines, where 1 is the same response in every
+# pose. In brackets 95 % intervals over features; *n* counts features.
+
+# %%
 show("encoder_rank_correlation", *unchanged)
 
 # %% [markdown]
@@ -508,6 +516,8 @@ half, centred_half = c[:, HALF], centred(c)[:, HALF]
 # How well does the selection separate the numbers? `separation` gives the chance that a feature of the first sort has
 # the larger one; 0.5 says nothing. And the other way round: select by the decoder's stabiliser, with or without a half
 # turn, and read the encoder on held-out orbits.
+#
+# *Centred* numbers, written $c'$, leave out what is the same in all poses ({term}`centred profile`).
 
 # %%
 def tests_of(of):
@@ -536,7 +546,6 @@ for name, of in columns.items():
         if (key, name) == ("halfturn_auc", "this run"):
             report.number("halfturn_p", s.p, n=s.selected + s.others,
                           note="p of the half-turn test, 2,000 shuffles")
-show(*meaning)
 by_seed = [report.numbers["halfturn_auc"]["value"]]
 by_seed += [tests_of(both_halves(run, other))["halfturn_auc"].auc
             for other in range(seed + 1, seed + run.profile.seeds)]
@@ -546,6 +555,15 @@ if len(by_seed) > 1:
                   note="half-turn test, mean over seeds")
 if profile == "book":
     assert report.numbers["halfturn_auc"]["interval"][0] > 0.5
+
+# %% [markdown]
+# **What comes out in the book's run:** features that prefer lines or other drawings with a half turn have more of it
+# than those that prefer curves and the like, more often than not; random weights give about the same. Every number in this table is a **probability**: draw one feature
+# that was selected and one that was not; how likely has the first the larger cosine? 0.5 is a coin, 1 means always. In
+# brackets 95 % intervals over features; *n* counts the features of both sorts.
+
+# %%
+show(*meaning)
 
 # %% [markdown]
 # The encoder's choice of a shape tells where the decoder has a half turn, so the paper's claim holds as a tendency.
@@ -583,8 +601,21 @@ for name, among in sorts.items():
            note=f"share with c′(180°) of at least {TAU}, {name}")
 each_sort = ("halfturn_{}", "encoder_{}", "halfturn_{}_present")
 two_sorts = ["curve_auc", "line_curve_auc"]
-two_sorts += [key.format(name) for name in sorts for key in each_sort]
+per_sort = [key.format(name) for name in sorts for key in each_sort]
+
+# %% [markdown]
+# **What comes out in the book's run:** curves are set apart from lines and gratings, but not from all other features.
+# Both numbers are probabilities as above, for a pair of features; 0.5 says nothing.
+
+# %%
 show(*two_sorts)
+
+# %% [markdown]
+# Unfold for the numbers of each sort. They are cosines (medians over features, 1: the same after half a turn), and in
+# the rows that begin with *share* the share of the features whose centred cosine passes the threshold.
+
+# %% tags=["hide-output"]
+show(*per_sort)
 
 # %% [markdown]
 # In the book's run few curves have a second diagonal, as the paper says. But that is no mark of curves: most other
@@ -615,6 +646,12 @@ for name, of in columns.items():
                value=rank(x, y) if len(x) > 2 else math.nan,
                note=f"preferred curvature and half turn by {side}, rank correlation")
 curved = ("curvature_dictionary_correlation", "curvature_encoder_correlation")
+
+# %% [markdown]
+# **What comes out in the book's run:** the more curved the preferred stroke, the less half a turn; but pixels show it,
+# too. The numbers are rank correlations, from -1 to 1; below 0 supports the claim.
+
+# %%
 show(*curved)
 
 # %% [markdown]

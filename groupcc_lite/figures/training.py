@@ -102,11 +102,12 @@ def tradeoff(rows: Sequence[Mapping[str, Any]], ax: Axes, *, x: str = "l0", y: s
         places = [(float(row[x]), float(row[y])) for row in mine]
         ax.plot(*zip(*places, strict=True), marker=marker, color=colour, label=name)
         # The curves rise to the right, so names sit above to the left, or below to the right.
-        offset, side = ((8, -11), "left") if activation == "relu" else ((-7, 4), "right")
+        offset, side = ((8, -11), "left") if activation == "relu" else ((-7, 5), "right")
         for row, place in zip(mine, places, strict=True):
             if row.get(setting) is not None:
                 ax.annotate(f"{symbol} = {row[setting]:g}", place, xytext=offset, textcoords="offset points", ha=side,
-                            fontsize=SMALL, color=colour)
+                            fontsize=SMALL, color=colour, zorder=5,
+                            bbox=dict(facecolor="white", edgecolor="none", pad=0.5))  # no line strikes through it
     ax.set_xscale("log")
     ax.margins(x=0.16, y=0.12)
     _plain_log_ticks(ax, [float(row[x]) for row in rows])
