@@ -198,10 +198,10 @@ found = {(g, N, name): [planted.found(g, name, N, s) for s in seeds]
          for N in sizes for name in COMPARED}
 
 # %% [markdown]
-# At each size the tied crosscoders find more than the crosscoder and the orbit SAE. The table has all numbers; the
-# figure below draws those of the first group.
+# At each size the tied crosscoders find more than the crosscoder and the orbit SAE. Unfold for every coder at every size;
+# the figure below draws those of the first group.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"]
 rows = ["| group | N | coder | features | families | parameters | L0 | FVE of x[e] |",
         "|---" * 8 + "|"]
 for (g, N, name), each in found.items():
@@ -216,8 +216,7 @@ for (g, N, name), each in found.items():
               note(f"fve_{key}", [one.fve_first for one in each],
                    f"held-out FVE of the untransformed block, {key}", 2)]
     rows.append(f"| {g.replace('_', '')} | {N} | {name} | " + " | ".join(cells) + " |")
-display(Markdown("\n".join(["<details><summary>Every coder at every size</summary>\n",
-                            *rows, "\n</details>"])))
+display(Markdown("\n".join(rows)))
 
 # %% tags=["hide-input"]
 rows = ["| group | N | features in all | predicted: one by one | one by family | "
