@@ -611,7 +611,7 @@ per_sort = [key.format(name) for name in sorts for key in each_sort]
 show(*two_sorts)
 
 # %% [markdown]
-# Unfold for the numbers of each sort. They are cosines (medians over features, 1: the same after half a turn), and in
+# The next table is folded. Its numbers are cosines (medians over features, 1: the same after half a turn), and in
 # the rows that begin with *share* the share of the features whose centred cosine passes the threshold.
 
 # %% tags=["hide-output"]
