@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import logging
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ def _analyse(options: argparse.Namespace) -> None:
     from groupcc_lite.analysis import check_report, write_report
     from groupcc_lite.studies import run_cost
 
+    if Path(options.out).exists() and not Path(options.out).is_dir():
+        raise ValueError(f"--out is {options.out!r}, which is a file; give a folder, which need not exist yet")
     check_report(options.out)
     run = _run_of(options)
     if options.dictionary is not None:
@@ -139,6 +142,7 @@ def _run_of(options: argparse.Namespace, **more: Any) -> Any:
     from groupcc_lite.runs import Run, get_profile
 
     use_data(options.data)
+    _check_inputs(options)
     given = {key: getattr(options, key) for key in ("model", "layer", "group") if getattr(options, key) is not None}
     settings = dict(_setting(text) for text in options.set)
     if twice := sorted(settings.keys() & given.keys()):
@@ -149,6 +153,20 @@ def _run_of(options: argparse.Namespace, **more: Any) -> Any:
     else:
         more |= dict(weights=options.weights)
     return Run(options.profile, options.seed, images=options.images, **given, **settings, **more)
+
+
+def _check_inputs(options: argparse.Namespace) -> None:
+    """ValueError that names the option if --images or --weights is no such path, or of the wrong kind."""
+    if options.images is not None:
+        images = Path(options.images)
+        if not images.exists():
+            raise ValueError(f"--images is {options.images!r}, which does not exist; give a folder of photographs")
+        if images.is_file() and not tarfile.is_tarfile(images):
+            raise ValueError(f"--images is {options.images!r}, which is a single file; give a folder of photographs, "
+                             "or a tar file of them")
+    if options.weights not in (None, "random") and not Path(options.weights).is_file():
+        what = "is a folder" if Path(options.weights).is_dir() else "does not exist"
+        raise ValueError(f"--weights is {options.weights!r}, which {what}; give a weights file, or \"random\"")
 
 
 def _own_network(options: argparse.Namespace, given: dict[str, Any]) -> Any:

@@ -48,6 +48,20 @@ def test_cost_adds_up_the_stages(capsys, monkeypatch):
         "all", "of", "these", "time", "1", "h", "45", "min"]
 
 
+@pytest.mark.parametrize("options, message", [
+    (["--out", "afile"], "--out is 'afile', which is a file; give a folder"),
+    (["--weights", "."], "--weights is '.', which is a folder; give a weights file"),
+    (["--weights", "none.pt"], "--weights is 'none.pt', which does not exist"),
+    (["--images", "afile"], "--images is 'afile', which is a single file; give a folder"),
+    (["--images", "x.png"], "--images is 'x.png', which does not exist; give a folder")])
+def test_a_wrong_path_is_named_by_its_option(capsys, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").write_text("no image")
+    assert cli.main(["analyse", "--profile", "smoke", "--dry-run", *options]) == 2
+    captured = capsys.readouterr().err
+    assert message in captured and captured.startswith("groupcc: ") and captured.count("\n") == 1
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["cost", "--profile", "large"], "profile is 'large'; expected one of smoke"),
     (["cost", "--profile", "smoke", "--images", "nowhere"], "nowhere")])
