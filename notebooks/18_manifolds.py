@@ -9,15 +9,17 @@
 # %% [markdown]
 # # How dictionaries spend their latents
 #
-# **In the book's run** a sparse autoencoder with four latents for each feature finds nearly all features if every other
-# one is a circle, and seven tenths if it is a hollow sphere in five dimensions ({numref}`fig-spending`). Two thirds of
-# this difference are not tiling: such a sphere takes more latents before tiling begins. Tiling alone costs one feature in
-# ten, with a 95 % interval over four seeds from one in twenty to one in seven.
+# A curve detector is one of a circle of them. If features are points of a manifold, a larger {term}`sparse
+# autoencoder <sparse autoencoder (SAE)>` can do two things with its new {term}`latents <latent>`: find features that
+# it has missed, or *tile* those that it has more finely, with several latents for patches of one feature.
+# {cite:t}`michaud2025manifolds` describe this with a model of capacity allocation that has distinct regimes. In one of
+# them an autoencoder learns far fewer features than it has latents. Of this paper we know the abstract and a caption, so
+# all mathematics here is ours.
 #
-# **On {term}`InceptionV1`** nearly every latent of autoencoders with up to 2,048 latents is a {term}`family` of its own,
-# and the nearest latent stays further away than the nearest data point does ({numref}`fig-wild-inception`). These
-# dictionaries do not tile by either trace. The largest were trained too briefly for a verdict on which regime the layer
-# is in.
+# **On {term}`InceptionV1`**: if dictionaries tiled, many latents would be turned copies of each other, and neighbours would
+# lie close. We see neither. Nearly every latent of autoencoders with up to 2,048 latents is a {term}`family` of its own,
+# and a latent's nearest neighbour is less like it than a data point's is like that point
+# ({numref}`fig-wild-inception`). The largest were trained too briefly for a verdict.
 #
 # ```{figure} ../book/reference/18_manifolds/wild.png
 # :alt: Left, curves of firing frequency by rank, bent on logarithmic axes. Right, nearest cosines of trained latents, which rise with size from below those of untrained ones to above, and stay below those of data points.
@@ -27,11 +29,11 @@
 # a latent with its nearest other one.
 # ```
 #
-# A curve detector is one of a circle of them. If features are points of a manifold, a larger {term}`sparse
-# autoencoder <sparse autoencoder (SAE)>` can do two things with its new {term}`latents <latent>`: find features that
-# it has missed, or *tile* those that it has more finely, with several latents for patches of one feature. {cite:t}`michaud2025manifolds` describe this with a model of
-# capacity allocation that has distinct regimes. In one of them an autoencoder learns far fewer features than it has
-# latents. Of this paper we know the abstract and a caption, so all mathematics here is ours.
+# **In the book's run**, where the truth is planted, an autoencoder with four latents for each feature finds nearly all
+# features if every other one is a circle, and seven tenths if it is a hollow sphere in five dimensions
+# ({numref}`fig-spending`). Such a sphere takes more latents than a circle even if each is used well. That is two thirds of
+# the difference; only the rest is tiling. It costs one feature in ten, with a 95 % interval over four seeds from one in
+# twenty to one in seven.
 #
 # **You will learn**
 #
@@ -600,9 +602,11 @@ for key, what, counted in (
 layer = {(m, s): layer_spending(run, m, seed=seed + s, steps=settings.layer_steps,
                                 most_compared=0 if s else settings.most_compared)
          for m in settings.latents for s in range(settings.layer_seeds)}
-measures = dict(living="living", families="families", families_start="untrained",
-                families_data="data points", nearest="nearest",
-                nearest_start="untrained", nearest_data="data points",
+measures = dict(living="living", families="families",
+                families_start="families, untrained",
+                families_data="families, data points", nearest="nearest cosine",
+                nearest_start="nearest cosine, untrained",
+                nearest_data="nearest cosine, data points",
                 moved="cosine with start", loss="loss")
 rows = ["| latents | " + " | ".join(measures.values()) + " |", "|---" * 10 + "|"]
 for m in settings.latents:
@@ -656,8 +660,8 @@ with figures.house_style():
 # these numbers describe the random start, and **no verdict on the layer follows**. The loss says so too: the larger
 # autoencoder does not explain more.
 #
-# Nor do frequencies help. For the model one needs $\alpha$, but they are no power law: head and tail of one curve give
-# different slopes, most of them below 0, where frequencies would have no sum. And tiling itself changes frequencies. A
+# Nor do frequencies help. For the model one needs $\alpha$, the slope of a power law. Here the first tenth of the latents
+# gives another slope than the rest, so there is no $\alpha$ to read. And tiling itself changes frequencies. A
 # verdict needs dictionaries that have left their start, and a planted tiling in the same layer that the two traces
 # find.
 
@@ -753,7 +757,8 @@ _ = report.save()
 # features at 128 latents, with a 95 % interval from 1.5 to 3.0. With 256 latents circles and spheres of varied radii are
 # all found, and hollow ones but for a few.
 #
-# On the layer dictionaries have left their start: the mean cosine of a latent with it is between 0.3 and 0.6. Nearly every
+# Tiles would be neighbours: a latent's nearest other one would be about as close as data points are to each other. It is
+# not. On the layer dictionaries have left their start: the mean cosine of a latent with it is between 0.3 and 0.6. Nearly every
 # latent is a family of its own all the same. With 256 latents the nearest other one has a mean cosine of 0.07, half of
 # what untrained ones have; with 2,048 it is 0.30, twice as much as theirs, beside 0.49 of data points. So neighbours come
 # nearer as the dictionary grows, and are no tiles yet. How often latents fire is no power law here either. And 2,048
