@@ -207,8 +207,8 @@ found = {(g, N, name): [planted.found(g, name, N, s) for s in seeds]
          for N in sizes for name in COMPARED}
 
 # %% [markdown]
-# At each size the tied crosscoders find more than the crosscoder and the orbit SAE. Unfold for the
-# rest; a figure follows.
+# At each size the tied crosscoders find more than the crosscoder and the orbit SAE. Open the
+# cell for the rest; a figure follows.
 
 # %% tags=["hide-cell"]
 rows = ["| group | N | coder | features | families | parameters | L0 | FVE of x[e] |",
