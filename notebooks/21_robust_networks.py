@@ -298,8 +298,8 @@ what = "the same, attacks minus noise"
 gap = (plain["l0_attacked"] - plain["l0_noisy"])[:, 0].mean(0)
 print(what, note("all_l0_gap_plain", gap, what, 3))
 
-# %% mystnb={"figure": {"name": "fig-robust-superposition", "caption": "Differences from the plain network of the same seed, by layer; each dot is one seed, bars are means. Left: fraction of variance explained by autoencoders of equal width. Middle: effective features per channel. Right: the same per dimension of the activations."}, "image": {"alt": "Three dot plots. For larger attacks and untrained networks the first rises, the second falls and the third rises; noise and stopped networks stay near zero."}} tags=["hide-input"]
-SHORT = ["plain", "¼", "½", "1", "noise", "untr.", "stop"]
+# %% mystnb={"figure": {"name": "fig-robust-superposition", "caption": "Differences from the plain network of the same seed, by layer; each dot is one seed, bars are means. Top: fraction of variance explained by autoencoders of equal width. Middle: effective features per channel. Bottom: the same per dimension of the activations."}, "image": {"alt": "Three dot plots. For larger attacks and untrained networks the first rises, the second falls and the third rises; noise and stopped networks stay near zero."}} tags=["hide-input"]
+SHORT = ["plain", "ε = ¼", "ε = ½", "ε = 1", "noise", "untrained", "stopped"]
 
 
 def dots(ax, values, title, names=SHORT):
@@ -310,8 +310,7 @@ def dots(ax, values, title, names=SHORT):
         ax.plot(x, of_layer.mean(1), "_", ms=11, mew=2.5, color=PALETTE[number],
                 label=layers[number])
     ax.axhline(0, color="0.6", lw=0.8)
-    ax.set(title=title, xticks=range(len(names)))
-    ax.set_xticklabels(names, rotation=50)
+    ax.set(title=title, xticks=range(len(names)), xticklabels=names)
 
 
 def stacked(name):
@@ -321,7 +320,7 @@ def stacked(name):
 channels = np.array([load_model("tiny-inception", layer).channels for layer in layers])
 density = stacked("psi") * channels[:, None, None] / stacked("dimensions")
 with figures.house_style():
-    fig, axes = plt.subplots(1, 3, figsize=(8.8, 3.5))
+    fig, axes = plt.subplots(3, 1, figsize=(6.2, 7.4), sharex=True)
     for ax, values, title in zip(axes, (stacked("fve"), stacked("psi"), density), (
             "FVE, minus plain", "ψ, minus plain", "features / dimension"), strict=True):
         dots(ax, (values - values[:, :1])[:, 1:], title, SHORT[1:])
@@ -404,9 +403,9 @@ for number, layer in enumerate(layers):
             cell = note(f"{name}_{layer}_{kind}_minus_stopped", gap, what, 3)
             print(what, cell, "" if apart(gap) else "(0 is within)")
 
-# %% mystnb={"figure": {"name": "fig-robust-symmetry", "caption": "How layers turn with the image; each dot is one network, bars are means over seeds. Left: linear reference. Middle: of what a copy misses, the share that the linear map adds. Right: local equivariance error over the change at a point that stays."}, "image": {"alt": "Three dot plots over seven kinds of networks. The first rises with the radius of attacks and is as high untrained, the second does not rise, the third falls with the radius."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-robust-symmetry", "caption": "How layers turn with the image; each dot is one network, bars are means over seeds. Top: linear reference. Middle: of what a copy misses, the share that the linear map adds. Bottom: local equivariance error over the change at a point that stays."}, "image": {"alt": "Three dot plots over seven kinds of networks. The first rises with the radius of attacks and is as high untrained, the second does not rise, the third falls with the radius."}} tags=["hide-input"]
 with figures.house_style():
-    fig, axes = plt.subplots(1, 3, figsize=(8.8, 3.5))
+    fig, axes = plt.subplots(3, 1, figsize=(6.2, 7.4), sharex=True)
     for ax, name, title in zip(axes, ("ceiling", "beyond", "relative"), (
             "linear reference", "beyond a copy", "error / point stays"), strict=True):
         dots(ax, symmetry[name], title)
@@ -443,8 +442,8 @@ with figures.house_style():
 # encoder, how many are invariant, and how equivariant the blocks of a feature are.
 
 # %% tags=["hide-input"]
-CENSUS = {"labelled": ("with a symmetry", 1), "by_chance": ("by chance", 1), "excess": ("excess", 3),
-          "established": ("confirmed", 3), "invariant": ("invariant", 3),
+CENSUS = {"labelled": ("with a symmetry", 1), "by_chance": ("by chance", 1),
+          "excess": ("excess", 3), "established": ("confirmed", 3), "invariant": ("invariant", 3),
           "score": ("equivariance score", 2)}
 for layer in settings.census_layers:
     display(Markdown(f"Layer {layer}:"), rows_of(
