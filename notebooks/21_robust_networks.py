@@ -443,8 +443,8 @@ with figures.house_style():
 
 # %% tags=["hide-input"]
 CENSUS = {"labelled": ("with a symmetry", 1), "by_chance": ("by chance", 1),
-          "excess": ("excess", 3), "established": ("confirmed", 3), "invariant": ("invariant", 3),
-          "score": ("equivariance score", 2)}
+          "excess": ("excess", 3), "established": ("confirmed", 3),
+          "invariant": ("invariant", 3), "score": ("equivariance score", 2)}
 for layer in settings.census_layers:
     display(Markdown(f"Layer {layer}:"), rows_of(
         {name: (study.values(f"{name} {layer}"), what, digits)
