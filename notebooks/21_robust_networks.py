@@ -9,11 +9,10 @@
 # %% [markdown]
 # # Are robust networks more symmetric?
 #
-# **In the book's run** networks that were trained on attacks have fewer effective features per channel, and so do
-# networks that were never trained: their activations lie in fewer dimensions. Small rotations move their layers less
-# and linear maps predict turned activations better ({numref}`fig-robust-symmetry`), most of it because less changes
-# at all. They have no more symmetric features. Attacks on them turn with the image a little, those on plain networks
-# hardly.
+# **In the book's run: hardly.** When the image turns, networks that were trained on attacks change less, and most of what
+# looks like more symmetry is that ({numref}`fig-robust-symmetry`). They have no more symmetric features, and attacks on
+# them turn with the image only a little. They also have fewer effective features per channel. But so have networks that
+# were never trained, and per dimension that is in use there are more.
 #
 # {doc}`20_superposition` found in toys that training on attacks changes {term}`superposition`.
 # {cite:t}`gorton2025adversarial` say that this is so in a network too; {cite:t}`bereska2025superposition` report that
@@ -27,7 +26,8 @@
 # - what is left of "more equivariant" when smoothness and invariance are taken out,
 # - whether attacks turn with the image.
 #
-# **You need** {doc}`03_training` for sparse codes, {doc}`20_superposition` for attacks.
+# **You need** {doc}`03_training` for sparse codes, {doc}`15_depth` for measures of equivariance, {doc}`20_superposition` for
+# attacks.
 #
 # **Run time** a minute and a half on one CPU core.
 #
@@ -169,13 +169,16 @@ def rows_of(columns, key="{}"):
 # ```
 #
 # There are three radii, and three seeds of each kind. Noise has the norm of the largest attacks. Two more kinds are
-# references: *untrained* networks with random weights; and *stopped* ones, plain training that ended early. Why these
-# are needed will become clear when accuracy is looked at.
+# references: *untrained* networks with random weights; and *stopped* ones, plain training that ended early. They tell what
+# training on attacks does from what learning less, or nothing, does.
 #
 # What follows are means over seeds with standard deviations. A number is **bold** if it differs from that of plain
 # networks: the 95 % interval of the paired differences, each from the plain network of the same seed, leaves 0 out.
 # With three seeds this interval is wide, 2.5 standard deviations of the differences to each side. That rule, and what
 # would count as which answer, were written down before these networks were measured (`studies.robust_findings`).
+
+# Whatever radius a network was trained with, in the table all are attacked with the same one, $\varepsilon = 1/2$: the
+# length of the whole change, over all pixels together.
 
 # %%
 found = study.found  # everything that is measured below, once, and kept
@@ -208,8 +211,8 @@ display(rows_of(columns))
 # in the loss, which is 2.8 for plain networks under attack and between 0.7 and 1.3 for all that were trained on
 # attacks. Noise of the attack's norm changes nothing, and training on noise leaves the loss under attack at 2.6.
 #
-# So "robust" means a low loss under attack here. And the most robust networks have also *learned less*. Whatever is
-# found in them may come from that. Stopped networks are there to tell: they name as badly, 66 %, and an attack brings
+# So "robust" means a lower loss under attack than plain networks have. All three radii give that, and the largest does not
+# give most of it. Networks of the largest radius have also *learned less*. Whatever is found in them may come from that. Stopped networks are there to tell: they name as badly, 66 %, and an attack brings
 # them down to 28 %.
 
 # %% [markdown]
@@ -263,11 +266,14 @@ figures.feature_stack(frames, NAMES[:5], alts, description="network")
 #
 # In toys features are known. In a network they are those of a {term}`sparse autoencoder <sparse autoencoder (SAE)>`.
 # We train one on each layer of each network, all of the same width and with the same number of active latents, and
-# read two numbers on held-out drawings: the {term}`fraction of variance explained <fraction of variance explained
-# (FVE)>`, FVE, and {term}`effective features`, $\psi = e^H / d$. Here $H$ is the entropy of how much each latent is
-# used, and $d$ the number of channels. If features share channels less, few latents should do more: a higher FVE and
-# a lower $\psi$. That is the reading of {cite:t}`gorton2025adversarial`, and higher $\psi$ that of
-# {cite:t}`bereska2025superposition`.
+# read two numbers on held-out drawings. One is the {term}`fraction of variance explained <fraction of variance explained
+# (FVE)>`, FVE. The other counts {term}`effective features`: take each latent's share of the sum of all activations, and
+# $H$ the entropy of these shares. Then $e^H$ is the number of latents if all are used alike, and less if a few do most.
+# Divided by the $d$ channels it says how many features share a channel: $\psi = e^H / d$.
+#
+# The rule that was fixed before: if networks trained on attacks have a higher FVE and a lower $\psi$ than plain ones, and
+# noise-trained ones do not, that speaks for {cite:t}`gorton2025adversarial`. A higher $\psi$ speaks for
+# {cite:t}`bereska2025superposition`. We look at three layers, from early to late: `conv2d2`, `mixed3a` and `mixed3b`.
 #
 # The number of active latents is fixed in training only, by a threshold. So changed drawings may activate more: it is
 # reported second-hand that attacked ones do. The last two columns say how many more, for attacks and for noise of the
@@ -322,7 +328,8 @@ density = stacked("psi") * channels[:, None, None] / stacked("dimensions")
 with figures.house_style():
     fig, axes = plt.subplots(3, 1, figsize=(6.2, 7.4), sharex=True)
     for ax, values, title in zip(axes, (stacked("fve"), stacked("psi"), density), (
-            "FVE, minus plain", "ψ, minus plain", "features / dimension"), strict=True):
+            "FVE, minus plain", "ψ, minus plain",
+            "features / dim., minus plain"), strict=True):
         dots(ax, (values - values[:, :1])[:, 1:], title, SHORT[1:])
     axes[2].legend(fontsize=9.5)
     report.figure("superposition", fig)
@@ -334,8 +341,8 @@ with figures.house_style():
 # that was fixed before, our networks side with {cite:t}`gorton2025adversarial`, and against what
 # {cite:t}`bereska2025superposition` report of others.
 #
-# But look at the untrained networks. Their $\psi$ is lower by 32 %, and their FVE higher by 0.07: as in the most robust
-# ones, without any training. A low $\psi$ is not a sign of features that were sorted out.
+# But look at the untrained networks. Their $\psi$ is lower by 32 %, and their FVE higher by 0.07: as in those of the
+# largest radius, without any training. A low $\psi$ is not a sign of features that were sorted out.
 #
 # Attacks do not activate more latents of plain networks than noise does: of 16 active ones the difference is 0.02,
 # and its interval holds 0. What is reported second-hand is not found here.
@@ -346,8 +353,7 @@ with figures.house_style():
 # $\psi$ divides by the number of channels, which no training changes. But activations need not use all of it. Their
 # **dimensions in use** are counted by the {term}`participation ratio` of the covariance's eigenvalues,
 # $(\sum_k \lambda_k)^2 / \sum_k \lambda_k^2$: $d$ if all directions vary alike, 1 if a single one does. Divide the
-# effective features $e^H$ by these instead. We had seen both before we thought of their ratio, so it decides nothing
-# by itself.
+# effective features $e^H$ by these instead. We chose this ratio after seeing its two parts, so take it as a hint.
 
 # %% tags=["hide-input"]
 for number, layer in enumerate(layers):
@@ -357,7 +363,7 @@ for number, layer in enumerate(layers):
         f"{{}}_{layer}"))
 
 # %% [markdown]
-# In the book's run the activations of the most robust networks use 4 to 6 dimensions, where those of plain ones use 9
+# In the book's run the activations of networks of the largest radius use 4 to 6 dimensions, where those of plain ones use 9
 # to 18; untrained ones use fewer than 4. And per dimension in use effective features *rise*: at the last layer from
 # 12 to 22. So whether a robust network has less superposition depends on what its features are counted against. Per
 # channel there are fewer; within the few dimensions that are left they are more crowded. Two reports that contradict
@@ -371,10 +377,13 @@ for number, layer in enumerate(layers):
 #
 # - The {term}`linear reference`: how much a linear map from the activation of the image as it is explains of those of
 #   turned and mirrored images, on held-out drawings. *It is also high if nothing changes when the image turns.* So
-#   beside it stands what a copy explains, and the share of what a copy misses that the linear map adds.
-# - The {term}`local equivariance error`: how much activations change under a small rotation when the reading point
-#   follows. *It is also low if activations are smooth*, since these change little when the point stays. So beside it
-#   stands its ratio to the change at a point that stays.
+#   beside it stands what a *copy* explains, which predicts that nothing changes; its FVE is negative if that is worse than
+#   predicting the mean. And there is the share of what a copy misses that the linear map adds.
+# - The {term}`local equivariance error`: turn the image a little, read at the place to which the point has moved, and see
+#   how much each channel has changed. It is 0 if every channel goes along. Channels that exchange their roles count as
+#   error; the linear reference forgives that. *The error is also low if activations are smooth*: then they change little
+#   wherever one reads. So we divide it by the change at the old place. A ratio near 1 means that following the point
+#   gains nothing; a low one, that the activation moves with the image.
 #
 # "More equivariant" was to mean a lower error *and* a higher reference than in plain networks, with neither in
 # noise-trained ones. The ratio was to be lower too. And there is one more rival: that robust networks have learned
@@ -423,15 +432,16 @@ with figures.house_style():
 # interval holds 0.
 #
 # *Having learned less.* Stopped networks have lower references and higher errors than robust ones in all layers, and
-# higher ratios; all intervals leave 0 out. That is not the reason. But untrained networks have high references too,
-# 0.71 to 0.74.
+# higher ratios; all intervals leave 0 out. That is not the reason. Untrained networks have high references too, 0.71 to
+# 0.74, but no lower ratio than plain ones: less changes in them, and what changes does not follow.
 #
 # *Invariance.* What a copy explains rises from about $-0.4$ to nearly 0.5, in untrained networks as well. Of what a
 # copy misses, the linear map adds no larger share than in plain networks: 0.52 instead of 0.59 in the last layer, and
 # the interval holds 0. So the reference rises because less changes when the image turns.
 #
 # What is left: robust layers change less under rotation, beyond what a network that has learned less does, and a part
-# of that is following. That their turned activations are more predictable *where they change* is not seen.
+# of that is following. How large a part is not known: the ratio does not cancel smoothness entirely
+# ({prf:ref}`ex-smooth`). That their turned activations are more predictable *where they change* is not seen.
 
 # %% [markdown]
 # ## Do features become symmetric?
@@ -463,7 +473,7 @@ for layer in settings.census_layers:
 # ```{prf:proposition} What an exactly symmetric network's attacks do
 # :label: prop-attacks-turn
 #
-# Let $g$ act on images by an orthogonal matrix, and let $L(gI) = L(I)$ for all $I$. Then with every best attack $\delta$
+# Let $g$ act on images by an orthogonal matrix, and let $L(gI) = L(I)$ for all $I$. Then for every best attack $\delta$
 # on $I$, $g\delta$ is a best attack on $gI$, and gradients turn: $\nabla L(gI) = g \nabla L(I)$.
 # ```
 #
@@ -506,7 +516,7 @@ with figures.house_style():
 # %% [markdown]
 # In the book's run the mean cosine is 0.02 for plain networks and 0.06, 0.11 and 0.14 for the three radii. The
 # difference from plain networks leaves 0 out for the largest radius only. Noise-trained networks stay at 0.01,
-# untrained ones too, and both nulls within 0.02 of 0. So attacks on the most robust networks turn with the image a
+# untrained ones too, and both nulls within 0.02 of 0. So attacks on networks of the largest radius turn with the image a
 # little, and are far from turning with it altogether.
 
 # %% [markdown]
@@ -610,10 +620,10 @@ _ = report.save()
 # - Training on attacks lowers effective features per channel, and autoencoders explain more; training on noise, and less
 #   training, do not. No training at all does.
 # - Per dimension that activations use, effective features rise. Which way superposition goes depends on the denominator.
-# - Layers of the most robust networks change less when the image turns. Most of the higher linear reference is
+# - Layers of networks of the largest radius change less when the image turns. Most of the higher linear reference is
 #   invariance; a lower ratio of errors says that a part is following.
 # - There are no more symmetric features that our census could see.
-# - Attacks on the most robust networks turn with the image a little; attacks on plain ones hardly.
+# - Attacks on networks of the largest radius turn with the image a little; attacks on plain ones hardly.
 
 # %% [markdown]
 # ## Limits
@@ -640,8 +650,9 @@ _ = report.save()
 # use, effective features of the last layer rise from 19 to 32 at the largest radius, and do not change at the smaller ones.
 # The ratio of errors is lower for all radii in all layers. Attacks turn with the image for all radii, with cosines of 0.08,
 # 0.12 and 0.17. Still attacks activate no more latents of plain networks than noise, there is no more excess of symmetric
-# features, and the linear map adds no larger share to a copy. Under attacks of norm 1 the most robust networks name fewer
-# shapes than plain ones, 41 instead of 53 %: what they gained is loss. Unfold for the numbers side by side.
+# features, and the linear map adds no larger share to a copy. Under attacks of norm 1 networks of the largest radius name fewer
+# shapes than plain ones, 41 instead of 53 %: what they gained is loss. Open the cell for the
+# numbers side by side.
 
 # %% tags=["hide-cell"]
 display(Markdown(report.compare()))
