@@ -641,7 +641,7 @@ _ = report.save()
 # The ratio of errors is lower for all radii in all layers. Attacks turn with the image for all radii, with cosines of 0.08,
 # 0.12 and 0.17. Still attacks activate no more latents of plain networks than noise, there is no more excess of symmetric
 # features, and the linear map adds no larger share to a copy. Under attacks of norm 1 the most robust networks name fewer
-# shapes than plain ones, 41 instead of 53 %: what they gained is loss. Unfold for the numbers side by side.
+# shapes than plain ones, 41 instead of 53 %: what they gained is loss.
 
 # %% tags=["hide-cell"]
 display(Markdown(report.compare()))
