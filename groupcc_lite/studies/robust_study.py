@@ -51,10 +51,10 @@ class RobustStudy:
 
     >>> import tempfile
     >>> work = tempfile.TemporaryDirectory()
-    >>> small = get_robust_profile("smoke", seeds=(0,), census_layers=(), turned=0, radii=())
+    >>> small = get_robust_profile("smoke", seeds=(0,), census_layers=(), turned=0)
     >>> study = RobustStudy(small, work=work.name)
     >>> study.values("fve mixed3b").shape, study.names[:2]
-    ((7, 1), ('accuracy', 'fve mixed3b'))
+    ((7, 1), ('accuracy', 'accuracy attacked'))
     >>> work.cleanup()
     """
 
