@@ -446,6 +446,8 @@ class RobustProfile:
     symmetry_drawings: int = 64
     """A quarter of them held out."""
     symmetry_points: int = 24
+    blurs: tuple[int, ...] = (17,)
+    """Sides, in pixels, of the squares by which drawings of plain networks are blurred."""
     census_layers: tuple[str, ...] = ("mixed3b",)
     group: str = "D_8"
     """Of the group crosscoder."""

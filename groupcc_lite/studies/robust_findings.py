@@ -9,9 +9,14 @@ lower local equivariance error *and* a higher linear ceiling, and that the noise
 Added when first numbers of the plan's networks on mixed3b were known, and before `RobustStudy` had run. Two other
 things may lie behind a lower error and a higher ceiling: activations that change less (smoother ones), and networks
 that have learned less, for an untrained one has a high ceiling too. So it is also asked (a) whether error /
-`unfollowed`, from which smoothness cancels, is lower than in plain networks, and (b) whether error and ceiling also
-differ, in the same direction, from a plain network of the same seed that was stopped when it named about as badly as
-the most robust one. What (a) or (b) refuses is reported as not told apart from smoothness, or from having learned less.
+`unfollowed` is lower than in plain networks, and (b) whether error and ceiling also differ, in the same direction, from
+a plain network of the same seed that was stopped when it named about as badly as that of the largest radius. What (a)
+or (b) refuses is reported as not told apart from smoothness, or from having learned less.
+
+Added after a review of the chapter, when all numbers were known: plain networks whose drawings are blurred
+(`blurred_symmetry`), since (a) does not cancel smoothness; how much pictures differ as wholes (`between_pictures`); and
+whether attacks move with the image by a pixel (`attacks_move`), without which a small cosine of turned attacks says
+nothing about turning.
 """
 
 from __future__ import annotations
@@ -185,6 +190,45 @@ def symmetry_of(model: BaseModel, images: Float[Tensor, "b 3 s s"], large: Float
                          float(spread.sum() ** 2 / spread.square().sum()))
 
 
+def between_pictures(x: Float[Tensor, "i p d"]) -> float:
+    """Share of the variance of activations, at p points of i pictures, that lies between pictures; not below 0.
+
+    What points add to the spread of picture means is taken off (one-way analysis of variance).
+
+    >>> noise = torch.randn(200, 10, 3, generator=torch.Generator().manual_seed(0))
+    >>> round(between_pictures(noise), 1), round(between_pictures(noise * 0.1 + noise[:, :1]), 1)
+    (0.0, 1.0)
+    """
+    within = float(x.var(1).mean(0).sum())
+    between = max(0.0, float(x.mean(1).var(0).sum()) - within / x.shape[1])
+    return between / (between + within)
+
+
+def layer_between_pictures(model: BaseModel, *, drawings: int = 192, points: int = 24, seed: int = 0) -> float:
+    """`between_pictures` of the drawings on which `layer_symmetry` measures, at random cells.
+
+    >>> from groupcc_lite.models import load_model
+    >>> 0 <= layer_between_pictures(load_model(), drawings=8, points=8) <= 1
+    True
+    """
+    images = drawn(drawings, seed=HELD_OUT + 1 + seed).images
+    return between_pictures(_points(model, images, points, seed).unflatten(0, (drawings, points)))
+
+
+def blurred_symmetry(model: BaseModel, side: int, *, drawings: int = 192, points: int = 24,
+                     seed: int = 0) -> LayerSymmetry:
+    """`layer_symmetry` for drawings that are blurred by a square of odd `side` pixels: smoother, and nothing else.
+
+    >>> from groupcc_lite.models import load_model
+    >>> sharp, soft = (blurred_symmetry(load_model(), side, drawings=8, points=8) for side in (1, 9))
+    >>> soft.error < sharp.error
+    True
+    """
+    sizes = ((drawings, _SIZE, HELD_OUT + 1 + seed), (max(4, drawings // 8), _SIZE + MARGIN, HELD_OUT + 2 + seed))
+    images, large = (torch.nn.functional.avg_pool2d(drawn(*of).images, side, 1, side // 2) for of in sizes)
+    return symmetry_of(model, images, large, points=points, seed=seed)
+
+
 @torch.no_grad()
 def _orbits(model: BaseModel, images: Tensor, points: int, seed: int) -> Float[Tensor, "n 8 d"]:
     """Activations of D_4 orbits, in the order image, point."""
@@ -257,6 +301,33 @@ def turning(moved: Callable[[int], Float[Tensor, "b 3 s s"]], elements: Sequence
         now = first if element == 0 else moved(element)
         rows.append(torch.stack([_cosine(now, against) for against in (mine, mine.roll(1, 0), noise)]))
     return AttackTurns(*torch.stack(rows, 1))
+
+
+def attacks_move(network: torch.nn.Module, eps: float, pixels: int, *, drawings: int = 8,
+                 seed: int = HELD_OUT) -> float:
+    """Mean cosine of the attack on a drawing moved by some pixels with the moved attack, where both can be seen.
+
+    A control for `attacks_turn`: moving by one pixel is the smallest change of place, moving by the network's stride
+    one that it follows exactly but for the image's border. ValueError for more pixels than half of MARGIN.
+
+    >>> from groupcc_lite.models import load_tiny
+    >>> round(attacks_move(load_tiny(), 0.5, 0, drawings=2), 3)
+    1.0
+    """
+    if not 0 <= pixels <= MARGIN // 2:
+        raise ValueError(f"pixels is {pixels}; expected 0 to {MARGIN // 2}")
+    large = drawn(drawings, _SIZE + MARGIN, seed=seed)
+    attack = L2Attack(eps, _ATTACK_STEPS)
+
+    def change(by: int) -> Tensor:
+        left = MARGIN // 2 - by
+        images = large.images[:, :, MARGIN // 2:MARGIN // 2 + _SIZE, left:left + _SIZE].contiguous()
+        positions = large.positions + torch.tensor([float(by), 0.0]).to(large.positions)
+        moved = dataclasses.replace(large, images=images, positions=positions)
+        return attack(ShapeNaming(network.eval(), moved).losses, images) - images
+
+    first, now = change(0), change(pixels)
+    return float(_cosine(now[..., pixels:], first[..., :_SIZE - pixels]))
 
 
 def turned_drawings(drawings: Drawings, action: PlanarAction, element: int) -> Drawings:

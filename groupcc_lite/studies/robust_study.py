@@ -30,8 +30,11 @@ from groupcc_lite.models import (
 from groupcc_lite.runs import RobustProfile, Run, get_robust_profile
 from groupcc_lite.stimuli import DrawingSource
 from groupcc_lite.studies.robust_findings import (
+    attacks_move,
     attacks_turn,
+    blurred_symmetry,
     drawn,
+    layer_between_pictures,
     layer_superposition,
     layer_symmetry,
     three_versions,
@@ -109,6 +112,11 @@ class RobustStudy:
                                                     "census_latents", "census_k", "census_steps"), self._census)
         if self.profile.turned and network.kind != "stopped":
             found |= self._kept("turns", network, ("eps", "turned", "elements"), self._turns)
+            found |= self._kept("moves", network, ("eps", "turned"), self._moves)
+        found |= self._kept("pictures", network, ("layers", "symmetry_drawings", "symmetry_points"), self._pictures)
+        if network.kind == "plain":
+            found |= self._kept("blurred", network, ("layers", "symmetry_drawings", "symmetry_points", "blurs"),
+                                self._blurred)
         return found
 
     def _kept(self, what: str, network: RobustNetwork, fields: tuple[str, ...],
@@ -148,6 +156,27 @@ class RobustStudy:
                                       drawings=self.profile.symmetry_drawings, points=self.profile.symmetry_points)
             found |= _at(layer, measured._asdict() | {"relative": measured.relative})
         return found
+
+    def _pictures(self, path: Path) -> dict[str, float]:
+        p = self.profile
+        return {f"between {layer}": layer_between_pictures(
+            load_model("tiny-inception", layer, weights=path), drawings=p.symmetry_drawings, points=p.symmetry_points,
+            seed=self.seed) for layer in p.layers}
+
+    def _blurred(self, path: Path) -> dict[str, float]:
+        p, found = self.profile, {}
+        for layer in p.layers:
+            model = load_model("tiny-inception", layer, weights=path)
+            for side in p.blurs:
+                one = blurred_symmetry(model, side, drawings=p.symmetry_drawings, points=p.symmetry_points,
+                                       seed=self.seed)
+                found |= {f"error blurred {side} {layer}": one.error, f"relative blurred {side} {layer}": one.relative}
+        return found
+
+    def _moves(self, path: Path) -> dict[str, float]:
+        network, p = load_tiny(path), self.profile
+        return {f"moves {pixels}": attacks_move(network, p.eps, pixels, drawings=p.turned)
+                for pixels in (1, network.stride)}
 
     def _census(self, path: Path) -> dict[str, float]:
         """Of a group crosscoder, with what its labels are worth: by surrogates, and by the encoder."""
