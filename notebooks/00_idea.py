@@ -155,10 +155,11 @@ stabiliser, none = found[shown], sum(s.subgroup.order == 1 for s in found)
 elements = " and ".join(f"`{G.names[h]}`" for h in stabiliser.subgroup.elements)
 label = stabiliser.subgroup.label
 display(Markdown(
-    f"This is feature {features[shown]} of {len(D)}. The transformations that leave it "
+    f"This is feature {features[shown]}, one of the {len(D)} that fire. The transformations that leave it "
     f"as it is, its *stabiliser*, are {elements} (**{label}**): the lowest of their "
     f"cosines is {stabiliser.inside:.2f}, the highest of all others "
-    f"{stabiliser.outside:.2f}, and one above {TAU:g} counts as the same. Symmetries "
+    f"{stabiliser.outside:.2f}, and the book takes one above {TAU:g} for a symmetry: a "
+    "convention, since no learned feature reaches 1 (chapter 7 says why). Symmetries "
     "are closed, doing two of them gives a third: so what counts is the largest "
     f"closed set whose cosines are all above {TAU:g}, not a single high one beside it. "
     f"By this rule {none} of the {len(D)} features have no symmetry at all."))
@@ -299,7 +300,9 @@ display(Markdown("\n".join(f"- {number['note']}: {number['value']:.5g}"
 # %% [markdown]
 # An SAE has a blind spot, and this book is about it. It sees the same curve in two orientations as two unrelated
 # directions. Nothing in its training connects them. A group crosscoder is an SAE that has to explain all copies of an
-# image by *one* set of latents, so each of its directions comes with what it becomes under every turn.
+# image by *one* set of latents, so each of its directions comes with what it becomes under every turn. One can also give
+# an SAE's directions their rows afterwards. {doc}`Chapter 3 <03_training>` sets the two side by side: the crosscoder
+# explains more on these drawings, less on InceptionV1.
 #
 # ## The words used from here on
 #

@@ -14,7 +14,8 @@
 # one lawful way; if not, it would see two pictures. To ask this, one needs *the same point* of the picture in every
 # turned and mirrored copy, and what the layer says there: an {term}`orbit vector`. This chapter makes these data for
 # all that follows, and asks the simplest form of the question: how much does one fixed matrix for each turn or mirror
-# predict?
+# predict? (The measure is *variance explained*: 1 is a perfect prediction, 0 no better than always saying the mean, below
+# 0 worse than that; {prf:ref}`def-fve` has the formula.)
 #
 # **On {term}`InceptionV1`** it predicts about half of the variance of what a layer says to the transformed photograph.
 # Is that much? Random weights are easier to predict, and pixels easiest ({numref}`fig-learning-inception`). So such a
@@ -238,7 +239,8 @@ assert len(store) == len(run.source("train")) * run.profile.points_per_image
 # :label: def-ceiling
 #
 # The **{term}`linear reference`** of an element $g$ is the share of the variance of $x[g]$ on held-out images that is
-# explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted by ridge regression on training images.
+# explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted on training images by least squares with a small
+# penalty on large entries (*ridge regression*).
 # ```
 #
 # A {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does not determine. But this is no

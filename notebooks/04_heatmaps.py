@@ -10,9 +10,12 @@
 # # Symmetry heatmaps
 #
 # **On {term}`InceptionV1`** symmetry can be seen ({numref}`fig-three-inception`). Each square compares what one feature
-# writes for one pose with what it writes for another. A line that is as dark as the main diagonal is a symmetry; paler
-# ones are near misses. The drawing above each square has the symmetry that the square shows. Such features are few: of
-# a tenth of all, decoder, encoder and preferred drawing say the same, and of a fortieth when drawings are exchanged.
+# writes for one pose with what it writes for another. A dark line that crosses a whole quarter is a symmetry: falling in
+# the upper left quarter a turn, rising in the upper right a mirror. It may be paler than the main diagonal, which is
+# always 1; the numbers above say how alike. Faint lines are near misses. Lines in the other direction, as in the third
+# square, are no symmetry. The drawing above each square has the symmetry that the square shows. Such features are few:
+# for a tenth of all, decoder, encoder and preferred drawing say the same; give each feature the drawing of another, and it
+# is still a fortieth, by chance.
 # This chapter says how to read the squares, and when not to trust them.
 #
 # ```{figure} ../book/reference/04_heatmaps/three_confirmed.png
@@ -430,9 +433,10 @@ show(*of_features)
 # The paper shows three features. It is tempting to find all of their kind by thresholds: call *curve* whatever has a
 # mirror and a low $c(180°)$. Such a rule cannot be tested by what it selects. This book does two other things.
 #
-# - {term}`Stabilisers <stabiliser>`: the whole subgroup that leaves a feature as it is, read from *centred* profiles
-#   with a margin ({doc}`07_symmetry`). A feature is {term}`invariant` if $c(h) \ge 0.5$ for *all* $h$: of what it
-#   writes, more than half is the same for all elements.
+# - {term}`Stabilisers <stabiliser>`: the largest subgroup for whose elements the profile stays above 0.4, after what all
+#   elements share was taken off (the {term}`centred profile`); how far the nearest value is from 0.4 is its *margin*
+#   ({doc}`07_symmetry`). What all elements share is the other case: a feature is {term}`invariant` if the plain
+#   $c(h) \ge 0.5$ for *all* $h$, so that more than half of what it writes is the same for all elements.
 # - Tests in which one half of the coder selects and the other half answers.
 #
 # How much of a count of mirrors would chance give? {doc}`Chapter 7 <07_symmetry>` has a null for that, which says nothing
