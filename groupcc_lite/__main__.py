@@ -84,12 +84,14 @@ def _robust(options: argparse.Namespace) -> None:
     from groupcc_lite.analysis import compare_robust, pair_table
     from groupcc_lite.base import write_json
 
+    if Path(options.out).is_dir():
+        raise ValueError(f"--out is {options.out!r}, which is a folder; give a file, such as {options.out}/robust.json")
     found = compare_robust(options.plain, options.robust, options.images, model=options.model, layers=options.layers,
                            eps=options.eps, attack_steps=options.attack_steps, count=options.count,
                            latents=options.latents, k=options.k, steps=options.steps, input_size=options.input_size,
                            seed=options.seed)
-    write_json(Path(options.out), found)
     say_table(pair_table(found))
+    write_json(Path(options.out), found)
     say(f"One network of each kind: differences have no interval over networks. All numbers lie in {options.out}")
 
 
@@ -118,15 +120,14 @@ def _analyse(options: argparse.Namespace) -> None:
     from groupcc_lite.analysis import check_report, write_report
     from groupcc_lite.studies import run_cost
 
-    if Path(options.out).exists() and not Path(options.out).is_dir():
-        raise ValueError(f"--out is {options.out!r}, which is a file; give a folder, which need not exist yet")
+    _check_folder(options.out)
     check_report(options.out)
     run = _run_of(options)
     if options.dictionary is not None:
         from groupcc_lite.interop import load_dictionary
 
         run = run.with_dictionary(load_dictionary(options.dictionary))
-    run.check()
+    run.check(curve=False)
     stages = run_cost(run)
     if options.dictionary is not None:
         del stages["crosscoder"]  # nothing is trained
@@ -135,6 +136,12 @@ def _analyse(options: argparse.Namespace) -> None:
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
+
+
+def _check_folder(out: str) -> None:
+    """ValueError, before anything is computed, if --out is a file."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise ValueError(f"--out is {out!r}, which is a file; give a folder, which need not exist yet")
 
 
 def _run_of(options: argparse.Namespace, **more: Any) -> Any:
@@ -177,6 +184,8 @@ def _own_network(options: argparse.Namespace, given: dict[str, Any]) -> Any:
         raise ValueError("--input-size, --mean, --std and --channels are for --network; a known model has its own")
     if given.pop("model", None) is not None:
         raise ValueError("--model and --network are both given; give one of them")
+    if options.images is None:
+        raise ValueError("a network of your own needs images: --images FOLDER")
     return model_from_file(options.network, given.pop("layer", None), weights=options.weights,
                            input_size=options.input_size, mean=options.mean, std=options.std,
                            channels=options.channels)
@@ -193,11 +202,12 @@ def _channels(text: str) -> tuple[float, ...]:
 def _orbits(options: argparse.Namespace) -> None:
     from groupcc_lite.distributed import Processes, extract_shared, joined
 
+    _check_folder(options.out)
     with joined(device=options.device, timeout=options.timeout) as world:
         if not world.first:
             logging.getLogger("groupcc_lite").setLevel(logging.ERROR)  # one of them says it
         run = _run_of(options, device=str(world.device))
-        run.check()
+        run.check(coders=False)
         for part in ("train", "held-out"):
             (store,) = extract_shared(Processes(world, run.group.order), [Path(options.out) / part], [run.model],
                                       run.action, run.source(part), workers=options.workers,
@@ -211,17 +221,19 @@ def _train(options: argparse.Namespace) -> None:
     from groupcc_lite.distributed import Processes, ShardedCrosscoder, joined, train_sharded
     from groupcc_lite.orbits import OrbitStore
 
+    _check_folder(options.out)
     with joined(device=options.device, timeout=options.timeout) as world:
         if not world.first:
             logging.getLogger("groupcc_lite").setLevel(logging.ERROR)  # one of them says it
         store = OrbitStore(options.store, check=options.check)
+        batch = min(1024, len(store)) if options.batch_size is None else options.batch_size
         processes = Processes(world, store.group.order, options.group_processes)
         coder = GroupCrosscoder(store.group, store.channels, options.latents, activation=options.activation,
                                 k=options.k, hidden=options.hidden, bandwidth=options.bandwidth, scale=store.scale,
                                 seed=options.seed)
         sharded = ShardedCrosscoder(coder, processes)
         del coder  # the whole of it is no longer needed
-        train_sharded(sharded, store, steps=options.steps, batch_size=options.batch_size, lr=options.lr,
+        train_sharded(sharded, store, steps=options.steps, batch_size=batch, lr=options.lr,
                       sparsity=options.sparsity, aux=options.aux, dead_after=options.dead_after, seed=options.seed,
                       amp=options.amp, folder=options.out, checkpoint_every=options.checkpoint_every,
                       log_every=options.log_every)
@@ -320,12 +332,13 @@ def _train_options(sub: argparse.ArgumentParser) -> None:
                      "the same command goes on from there (default: coder)")
     sub.add_argument("--latents", type=int, required=True, help="size of the dictionary")
     sub.add_argument("--activation", default="batchtopk", help="relu, topk, batchtopk or jumprelu (default: batchtopk)")
-    sub.add_argument("--k", type=int, help="latents that fire for a sample, with topk and batchtopk")
+    sub.add_argument("--k", type=int, help="latents that fire for a sample, needed with topk and batchtopk")
     sub.add_argument("--sparsity", type=float, default=0.0, help="lambda, with relu and jumprelu")
     sub.add_argument("--bandwidth", type=float, help="of the pseudo-gradients of jumprelu")
     sub.add_argument("--hidden", type=int, help="width of a hidden layer of the encoder (default: none)")
     sub.add_argument("--steps", type=int, required=True, help="training steps")
-    sub.add_argument("--batch-size", type=int, default=1024, help="orbits in a step, of all processes (default: 1024)")
+    sub.add_argument("--batch-size", type=int, help="orbits in a step, of all processes (default: 1024, or all orbits "
+                     "where there are fewer)")
     sub.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: 0.001)")
     sub.add_argument("--aux", type=float, default=1 / 32, help="weight of the auxiliary loss (default: 1/32)")
     sub.add_argument("--dead-after", type=int, help="samples without firing after which a latent counts as dead")

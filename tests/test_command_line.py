@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from groupcc_lite import __main__ as cli
-from groupcc_lite.runs import PROFILES, Profile
+from groupcc_lite.coders import GroupCrosscoder
+from groupcc_lite.runs import PROFILES, Profile, Run
 from groupcc_lite.studies import cost
 
 
@@ -60,6 +61,48 @@ def test_a_wrong_path_is_named_by_its_option(capsys, tmp_path, monkeypatch, opti
     assert cli.main(["analyse", "--profile", "smoke", "--dry-run", *options]) == 2
     captured = capsys.readouterr().err
     assert message in captured and captured.startswith("groupcc: ") and captured.count("\n") == 1
+
+
+def refused(capsys, *arguments):
+    assert cli.main(list(arguments)) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith("groupcc: ") and captured.count("\n") == 1
+    return captured
+
+
+@pytest.mark.parametrize("arguments", [
+    ["orbits", "--profile", "smoke", "--out", "afile"],
+    ["train", "nowhere", "--latents", "8", "--k", "2", "--steps", "1", "--out", "afile"]])
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_computed(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").write_text("something")
+    assert "--out is 'afile', which is a file; give a folder" in refused(capsys, *arguments)
+
+
+def test_from_orbits_to_a_coder_with_the_defaults(capsys, tmp_path, monkeypatch):
+    """A store smaller than the default batch; a small coder, though the profile's trade-off curve has larger k."""
+    monkeypatch.chdir(tmp_path)
+    small = ["--profile", "smoke", "--group", "C_4", "--set", "drawings=6", "--set", "points_per_image=4", "--set",
+             "latents=16", "--set", "k=4"]
+    assert "orbits of C_4 in orbits/train" in said(capsys, "orbits", *small)
+    assert "did you mean orbits/train?" in refused(capsys, "train", "orbits", "--latents", "16", "--steps", "2")
+    assert "topk and batchtopk need k" in refused(capsys, "train", "orbits/train", "--latents", "16", "--steps", "2")
+    said(capsys, "train", "orbits/train", "--latents", "16", "--k", "4", "--steps", "2")
+    assert GroupCrosscoder.load("coder").latents == 16
+
+
+def test_analyse_asks_nothing_of_a_curve_that_it_does_not_train(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ("--profile", "smoke", "--dry-run", "--set", "latents=16", "--set", "k=4")
+    assert "crosscoder" in said(capsys, "analyse", *small)
+    with pytest.raises(ValueError, match="of the trade-off curve"):
+        Run("smoke", latents=16, k=4, work=tmp_path).check()
+
+
+def test_a_network_of_ones_own_without_images_is_told_so(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said_to = refused(capsys, "analyse", "--network", "net.py:build", "--layer", "0", "--input-size", "32")
+    assert "a network of your own needs images: --images FOLDER" in said_to
 
 
 @pytest.mark.parametrize("arguments, message", [

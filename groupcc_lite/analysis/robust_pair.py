@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.base import progress_bar, sha256_of
 from groupcc_lite.groups import dihedral
-from groupcc_lite.models import Classifier, load_classifier, load_model
+from groupcc_lite.models import BaseModel, Classifier, load_classifier, load_model
 from groupcc_lite.stimuli import ImageSource, image_source
 from groupcc_lite.studies import HELD_OUT, MARGIN, layer_superposition, symmetry_of, turning
 from groupcc_lite.superposition import L2Attack, random_noise
@@ -52,6 +52,10 @@ def compare_robust(plain: str | Path, robust: str | Path, images: Any, *, model:
         raise ValueError(f"{plain} and {robust} hold the same weights; expected two networks")
     networks = {name: load_classifier(model, weights=path, input_size=input_size) for name, path in files.items()}
     size = networks["plain"].input_size
+    readers = {name: [_reader(f"{model}/{layer}", path, input_size) for layer in layers]
+               for name, path in files.items()}
+    if not 1 <= k <= latents:
+        raise ValueError(f"k is {k}; expected 1 to {latents}, the number of latents")
     source = image_source(images, size + MARGIN)
     large = _some(source, count, size + MARGIN)
     settings = dict(model=model, layers=list(layers), eps=eps, attack_steps=attack_steps, images=len(large),
@@ -61,14 +65,23 @@ def compare_robust(plain: str | Path, robust: str | Path, images: Any, *, model:
         for name, network in networks.items():
             parts = _Pair(network, large, eps, attack_steps, seed)
             found[name] = parts.predictions(bar.update) | parts.turns(bar.update)
-            for layer in layers:
-                read = load_model(f"{model}/{layer}", weights=files[name], input_size=input_size)
+            for layer, read in zip(layers, readers[name], strict=True):
                 parted = layer_superposition(read, parts.versions, latents=latents, k=k, steps=steps, points=points,
                                              seed=seed)
                 turned = symmetry_of(read, parts.images, large[:max(2, len(large) // 8)], seed=seed)
                 found[name][layer] = _read(parted._asdict()) | turned._asdict() | {"relative": turned.relative}
                 bar.update()
     return {"settings": settings, "images_sha256": source.fingerprint, "weights_sha256": hashes, "found": found}
+
+
+def _reader(layer: str, weights: Path, input_size: int | None) -> BaseModel:
+    """A layer, before anything costly; ValueError for one whose grid is too small to follow points on it."""
+    model = load_model(layer, weights=weights, input_size=input_size)
+    if model.geometry.max_mask_radius <= 0:
+        raise ValueError(f"{layer}: for images of {model.input_size} px its grid of {model.geometry.grid} cells, each "
+                         f"seeing {model.geometry.receptive_field} px, is too small to follow points that turn; choose "
+                         "an earlier layer or larger images")
+    return model
 
 
 def _read(found: dict[str, float]) -> dict[str, float]:
@@ -119,8 +132,10 @@ class _Pair:
         """How many predictions of held-out images stay, and how much loss the change adds."""
         found: dict[str, float] = {}
         clean = self.versions["clean"]
-        loss = self._loss(clean)
-        said = self.network(clean).argmax(1)
+        loss, logits = self._loss(clean), self.network(clean)
+        if not logits.isfinite().all():
+            raise ValueError("a network gives NaN or infinity for images as they are; look at its weights")
+        said = logits.argmax(1)
         for name in ("attacked", "noisy"):
             x = self.versions[name]
             found[f"kept_{name}"] = float((self.network(x).argmax(1) == said).float().mean())

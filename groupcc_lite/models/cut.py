@@ -243,8 +243,10 @@ def _compare(network: fx.GraphModule, images: Tensor, expected: Any, layer: str)
         shape = tuple(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
         raise ValueError(f"the network cut after {layer!r} gives {tuple(found.shape)}, the layer itself gives {shape}; "
                          "torch.fx misread it: choose a layer nearby, or read it with way='hook'")
+    if not expected.isfinite().all():
+        raise ValueError(f"layer {layer!r} gives NaN or infinity for random images; look at the network's weights")
     gap, size = (found - expected).abs().max(), expected.abs().max()
-    if not gap <= 1e-4 * size:  # NaN in either fails too
+    if not gap <= 1e-4 * size:  # NaN fails too
         raise ValueError(f"the network cut after {layer!r} differs from the layer itself by up to {float(gap):.3g}, "
                          f"with values up to {float(size):.3g}; something changes the layer's output outside the "
                          "graph, such as an operation in place: choose a layer nearby, or read it with way='hook'")

@@ -90,10 +90,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise ValueError(f"{path} holds a whole module, which would run code as it is opened; save only its "
                              "weights: torch.save(network.state_dict(), file)") from error
-        raise _unreadable(path, error) from error
+        raise ValueError(f"{path} cannot be read as weights: it was cut short, or is another kind of file; expected "
+                         "safetensors, or what torch.save(network.state_dict(), file) wrote") from error
     except (SafetensorError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise _unreadable(path, error) from error
-    return _state_dict(found, path)
+    return _finite(_state_dict(found, path), path)
 
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
@@ -115,13 +116,32 @@ def _state_dict(found: Any, path: Path) -> dict[str, Tensor]:
     return found
 
 
+def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for name, value in state.items():
+        if value.is_floating_point() and not (finite := value.isfinite()).all():
+            raise ValueError(f"{path}: {name} holds values that are not finite ({int((~finite).sum())} of "
+                             f"{value.numel()}); nothing can be read from such a network")
+    return state
+
+
+def _misfit(network: nn.Module, state: dict[str, Tensor]) -> str:
+    """Which weights do not fit, by number and a few names."""
+    wanted = network.state_dict()
+    kinds = {"missing": sorted(wanted.keys() - state.keys()),
+             "not the network's": sorted(state.keys() - wanted.keys()),
+             "of another shape": [name for name, value in wanted.items()
+                                  if name in state and state[name].shape != value.shape]}
+    return "; ".join(f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+                     for what, names in kinds.items() if names)
+
+
 def load_state(network: nn.Module, path: Path) -> nn.Module:
     """Fill `network` from a file with its state dict; ValueError if it does not fit."""
     state = read_weights(path)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit {type(network).__name__}: {error}") from error
+        raise ValueError(f"{path} does not fit {type(network).__name__}: {_misfit(network, state) or error}") from error
     return network
 
 

@@ -61,8 +61,10 @@ class OrbitStore(StoredOrbits):
     def __init__(self, folder: str | Path, *, check: bool = False):
         self.folder = Path(folder)
         if not (self.folder / "config.json").is_file():
-            raise ValueError(f"{self.folder} holds no orbit store (no config.json); make one with OrbitStore.make or "
-                             "OrbitStore.from_batches")
+            inside = self.folder / "train"
+            instead = (f"did you mean {inside}?" if (inside / "config.json").is_file() else
+                       "make one with `groupcc orbits`, OrbitStore.make or OrbitStore.from_batches")
+            raise ValueError(f"{self.folder} holds no orbit store (no config.json); {instead}")
         self.config: dict[str, Any] = read_json(self.folder / "config.json")
         if self.config.get("format") != STORE_FORMAT:
             raise ValueError(f"{self.folder} holds an orbit store of format {self.config.get('format')}, expected "

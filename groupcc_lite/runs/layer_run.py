@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -292,14 +292,18 @@ class Run(LayerArtefacts):
         """
         return {name: artefact.key for name, artefact in self.recipes.all().items()}
 
-    def check(self) -> None:
+    def check(self, *, coders: bool = True, curve: bool = True) -> None:
         """Everything that can be known to fail, before anything costly: one ValueError that lists it all.
+
+        `coders` and `curve` say whether coders, and those of the trade-off curve, are to be trained.
 
         Looks for a work folder that can be written, a model with its weights and layer, usable images, points inside
         the mask, settings that fit each other, and enough orbits for a batch. One image goes through the network.
         """
         problems = []
-        for look in (self._check_work, self._check_coders, self._check_orbits):
+        looks = (self._check_work, partial(self._check_coders, curve) if coders else None,
+                 partial(self._check_orbits, coders))
+        for look in filter(None, looks):
             try:
                 look()
             except (ValueError, OSError) as error:
@@ -315,20 +319,20 @@ class Run(LayerArtefacts):
             raise ValueError(f"work={str(self.work)!r} cannot be written ({error}); give another folder, or set "
                              "GROUPCC_WORK to one") from error
 
-    def _check_coders(self) -> None:
-        for name, point in ({"the coder": {}} | curve_points(self.profile)).items():
+    def _check_coders(self, curve: bool) -> None:
+        for name, point in ({"the coder": {}} | (curve_points(self.profile) if curve else {})).items():
             settings = coder_settings(self.profile, self.seed, "sae", point)
             try:
                 SparseAutoencoder(1, settings["latents"], activation=settings["activation"], k=settings["k"])
             except ValueError as error:
                 raise ValueError(f"{name if not point else f'{name} of the trade-off curve'}: {error}") from error
 
-    def _check_orbits(self) -> None:
+    def _check_orbits(self, coders: bool) -> None:
         source, profile = self.source("train"), self.profile
         sample_orbits(self.model, self.action, source.load([0]), points_per_image=profile.points_per_image,
                       mask_radius=profile.mask_radius, registration=profile.registration)
         count = len(source if profile.stream else self.stored_source("train")) * profile.points_per_image
-        if profile.batch_size > count:
+        if coders and profile.batch_size > count:
             raise ValueError(f"batch_size is {profile.batch_size}, but {len(source)} images to train on with "
                              f"{profile.points_per_image} points each give {count} orbits; take more images or points, "
                              "or a smaller batch")
@@ -504,7 +508,7 @@ class DictionaryRun(Run):
         # A copy: its content is in the keys, so nobody may change it any more.
         self.dictionary = copy.deepcopy(sae).to(self.device).eval()
         self._fingerprint = sae.fingerprint
-        self._check_coders()
+        self._check_coders(curve=False)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()}, with a dictionary of {self.dictionary.latents} latents"
@@ -516,7 +520,7 @@ class DictionaryRun(Run):
         given = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
         return DictionaryRecipes(**given, dictionary=self._fingerprint)
 
-    def _check_coders(self) -> None:
+    def _check_coders(self, curve: bool) -> None:
         if self.dictionary.channels != self.model.channels:
             raise ValueError(f"the dictionary reads {self.dictionary.channels} channels, layer {self.model.layer} of "
                              f"{self.model.name} has {self.model.channels}; take the layer that it was trained on")

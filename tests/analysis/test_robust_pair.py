@@ -75,12 +75,20 @@ def test_from_the_command_line_on_a_folder(files, images, tmp_path, capsys):
     assert "no interval" in said and found["weights_sha256"]["plain"] != found["weights_sha256"]["robust"]
 
 
+def test_a_folder_for_its_file_is_refused_first(files, tmp_path, capsys):
+    arguments = ["robust", "--plain", files[0], "--robust", files[1], "--images", "nowhere", "--out", tmp_path]
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    assert "which is a folder; give a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change, message", [
     (dict(plain="none.safetensors"), "none.safetensors does not exist"),
     (dict(robust="same"), "the same weights"),
     (dict(layers=["layer9"]), "layer9"),
     (dict(model="tiny-inception"), "no classifier"),
     (dict(model="torchvision/resnet50"), "does not fit"),
+    (dict(layers=["layer3"]), "is too small to follow points that turn"),
+    (dict(k=49), "k is 49; expected 1 to 48"),
     (dict(count=8), "expected at least 16")])
 def test_what_cannot_be_compared_is_said(files, images, change, message):
     given = dict(plain=files[0], robust=files[1]) | QUICK | change

@@ -439,3 +439,33 @@ def test_mean_and_std_may_be_arrays_and_their_absence_is_said(caplog):
     assert "mean" not in caplog.text
     wrap_model(network, "0", input_size=16)
     assert "no mean and std are given for Sequential: its images go in as they are" in caplog.text
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    state = load_tiny().state_dict()
+    state["conv2d1.bias"][3] = torch.nan
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(ValueError, match=r"nan.pth: conv2d1.bias holds values that are not finite \(1 of 16\)"):
+        load_model("tiny-inception", weights=tmp_path / "nan.pth")
+
+
+def test_weights_of_another_network_are_told_in_a_few_names(tmp_path):
+    state = load_tiny().state_dict() | {"other": torch.zeros(1), "conv2d1.bias": torch.zeros(3)}
+    del state["conv2d0.weight"]
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"1 missing \(conv2d0.weight\); 1 not the network's \(other\); 1 of another "
+                                         r"shape \(conv2d1.bias\)"):
+        load_model("tiny-inception", weights=tmp_path / "other.pth")
+
+
+def test_a_picture_is_no_file_of_weights(tmp_path):
+    (tmp_path / "x.pth").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ValueError, match="x.pth cannot be read as weights: it was cut short, or is another kind"):
+        load_model("tiny-inception", weights=tmp_path / "x.pth")
+
+
+def test_a_layer_that_gives_nan_is_called_that():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    network[0].weight.data[0] = torch.nan
+    with pytest.raises(ValueError, match="layer '1' gives NaN or infinity for random images"):
+        wrap_model(network, "1", input_size=32)
