@@ -16,8 +16,7 @@ from groupcc_lite.runs import (
     get_savings_profile,
     get_superposition_profile,
 )
-from groupcc_lite.studies.costing import toy_costs
-from groupcc_lite.studies.costing.timing import step_seconds
+from groupcc_lite.studies.costing import timing, toy_costs
 from groupcc_lite.studies.superposition_findings import SuperpositionStudy
 
 
@@ -47,13 +46,13 @@ def run():
 
 def test_a_step_is_timed_without_the_beginning_of_its_training(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("groupcc_lite.studies.costing.timing._clock", lambda: now[0])
+    monkeypatch.setattr(timing, "_clock", lambda: now[0])
 
     def train(steps):
         now[0] += 100.0 + 3.0 * steps
 
-    assert step_seconds(train) == pytest.approx(3.0)
-    assert step_seconds(lambda steps: None) > 0
+    assert timing.step_seconds(train) == pytest.approx(3.0)
+    assert timing.step_seconds(lambda steps: None) > 0
 
 
 def test_toys_mixtures_and_layers_are_counted(an_hour_each, run):

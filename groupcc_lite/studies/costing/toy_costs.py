@@ -216,8 +216,8 @@ def superposition_cost(settings: SuperpositionProfile) -> dict[str, Any]:
             "hours": (seconds + _plane_seconds(settings)) / 3600}
 
 
-def _stacks(settings: SuperpositionProfile) -> list[_Stack]:
-    """Those of one seed, as `SuperpositionStudy` trains them."""
+def _stacks(settings: SuperpositionProfile) -> list[Any]:
+    """Each a `_Stack` of one seed, as `SuperpositionStudy` trains them."""
     fixed, m = settings.fixed, settings.dimensions
     trained = [S for S in settings.trained for _ in (settings.shares if S == fixed else [SHARE])]
     return [_Stack(settings.sparsities, m, len(settings.shares)), _Stack(settings.tied, m),
@@ -227,7 +227,7 @@ def _stacks(settings: SuperpositionProfile) -> list[_Stack]:
             *(_Stack(trained, m, train_on=kind) for kind in ("attacked", "noisy"))]
 
 
-def _stack_seconds(stack: _Stack, settings: SuperpositionProfile) -> float:
+def _stack_seconds(stack: Any, settings: SuperpositionProfile) -> float:
     data = SparseFeatures(list(stack.sparsities), settings.features)
     few = SparseFeatures(list(stack.sparsities[:2]), settings.features)
 
