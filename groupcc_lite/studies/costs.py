@@ -5,20 +5,18 @@ from __future__ import annotations
 import functools
 import math
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from groupcc_lite import symmetry
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, standard
-from groupcc_lite.base import digest, matrix_products, progress_bar
-from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, Trainable, TransformMatrix
+from groupcc_lite.base import digest, progress_bar
+from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import cyclic, parse_group
 from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, BaseModel, ImageAutoencoder, load_model, patch_model
 from groupcc_lite.orbits import sample_layers, sample_orbits
@@ -35,11 +33,23 @@ from groupcc_lite.runs import (
     get_curve_profile,
     get_depth_profile,
     get_key_profile,
+    get_manifold_profile,
     get_profile,
+    get_robust_profile,
+    get_savings_profile,
     get_scene_profile,
+    get_superposition_profile,
 )
 from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes
 from groupcc_lite.studies.answer_plan import answer_studies
+from groupcc_lite.studies.costing import (
+    manifold_cost,
+    robust_cost,
+    savings_cost,
+    seconds_of,
+    superposition_cost,
+    training_step,
+)
 from groupcc_lite.studies.depth import WEIGHTS
 
 IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
@@ -98,6 +108,10 @@ def _stages(run: Run, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
         "answer key": lambda: key_cost(get_key_profile(settings.name), run.device),
         "layers of two networks": lambda: depth_cost(get_depth_profile(settings.name), run.device),
         "curve detectors": lambda: curve_cost(get_curve_profile(settings.name), count, run.device),
+        "latents and manifolds": lambda: manifold_cost(get_manifold_profile(settings.name), run),
+        "what symmetry saves": lambda: savings_cost(get_savings_profile(settings.name), run),
+        "superposition toys": lambda: superposition_cost(get_superposition_profile(settings.name)),
+        "robust networks": lambda: robust_cost(get_robust_profile(settings.name)),
     }
 
 
@@ -410,43 +424,3 @@ def curve_cost(settings: CurveProfile, count: int, device: str) -> dict[str, Any
         x = torch.randn(settings.batch_size, 1, model.channels)
         seconds += seconds_of(training_step(coder, x, get_profile("book").amp)) * settings.steps * settings.seeds
     return {"images": count, "arcs": arcs, "trainings": len(trainings) * settings.seeds, "hours": seconds / 3600}
-
-
-# -------------------------------------------------------------------------------------------- timed steps
-
-def training_step(model: Trainable, x: Tensor, amp: bool, **terms: float) -> Callable[[], None]:
-    """A training step of a coder or network on the same samples again and again, as a call; `terms` go to its loss.
-
-    >>> from groupcc_lite.coders import SparseAutoencoder
-    >>> training_step(SparseAutoencoder(4, 8), torch.randn(16, 1, 4), amp=False)()
-    """
-    optimiser = torch.optim.Adam(model.parameters(), fused=True)
-    x = x.to(model.device)
-
-    def step() -> None:
-        with matrix_products(x.device, amp):
-            loss, _ = model.loss(x, **terms)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-
-    return step
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Of one call, after another one that allocates and compiles.
-
-    >>> seconds_of(lambda: None) < 1
-    True
-    """
-    work()
-    began = _clock()
-    work()
-    return _clock() - began
-
-
-def _clock() -> float:
-    """Seconds, read when the GPU has finished what it was given before."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()

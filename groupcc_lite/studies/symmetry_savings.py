@@ -418,11 +418,15 @@ the orbit SAE half as many latents, which is as many parameters: its encoder is 
 1 / |G| of that, as many latents as the crosscoder. All poses: as many latents as an eighth of the bases has poses."""
 
 
-def _layer_size(name: str, latents: int, order: int) -> int:
-    """Latents, or bases, of one of LAYER_CODERS where the crosscoder has so many latents."""
+def layer_size(name: str, latents: int, order: int) -> int:
+    """Latents, or bases, of one of LAYER_CODERS where the crosscoder has so many latents.
+
+    >>> [layer_size(name, 64, order=8) for name in ("crosscoder", "orbit SAE", "tied crosscoder, few bases")]
+    [64, 32, 8]
+    """
     shares = {"orbit SAE": 1 / 2, "tied crosscoder, few bases": 1 / order, "tied crosscoder, an eighth": 1 / 8}
     if name == "orbit SAE, all poses":
-        return order * _layer_size("tied crosscoder, an eighth", latents, order)
+        return order * layer_size("tied crosscoder, an eighth", latents, order)
     return max(1, round(latents * shares.get(name, 1)))
 
 
@@ -438,7 +442,7 @@ def layer_coder(run: Run, name: str, profile: SavingsProfile, seed: int, *, perm
     (16, True)
     >>> work.cleanup()
     """
-    kind, size = LAYER_CODERS[name], _layer_size(name, profile.layer_latents, run.group.order)
+    kind, size = LAYER_CODERS[name], layer_size(name, profile.layer_latents, run.group.order)
     settings = dict(coder=kind, size=size, k=profile.layer_k, steps=profile.layer_steps, batch=profile.layer_batch,
                     seed=seed, permuted=permuted, lr=profile.layer_lr)
     orbits = {part: run.recipes.orbits(part).key for part in ("train", "held-out")}

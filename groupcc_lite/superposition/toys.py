@@ -84,7 +84,7 @@ class Toys:
 def train_toys(data: SparseFeatures, dimensions: int = 20, *, seeds: Sequence[int] = (0,),
                importance: Sequence[float] | None = None, train_on: str = "clean", share: float | Sequence[float] = 0.1,
                attack_steps: int = 1, overlap: Strength = 0.0, weight_decay: Strength = 0.0, steps: int = 2000,
-               batch_size: int = 256, learning_rate: float = 1e-2) -> Toys:
+               batch_size: int = 256, learning_rate: float = 1e-2, progress: bool = True) -> Toys:
     """One toy model for each seed and sparsity, in this order: seeds[0] with all sparsities, then seeds[1], ...
 
     Minimises the mean of `Toys.errors` with Adam, the learning rate following half a cosine to 0, on new samples at
@@ -115,7 +115,7 @@ def train_toys(data: SparseFeatures, dimensions: int = 20, *, seeds: Sequence[in
     optimiser = torch.optim.Adam([W, b], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda t: (1 + math.cos(math.pi * t / steps)) / 2)
     generators = [torch.Generator().manual_seed(1_000_003 * seed + 1) for seed in seeds]
-    for step in progress_bar(iterable=range(steps), desc="training toys", unit="step"):
+    for step in progress_bar(progress, iterable=range(steps), desc="training toys", unit="step"):
         x = torch.cat([data.sample(batch_size, generator) for generator in generators])
         total = toys.errors(x, x).mean(1)
         if train_on != "clean":

@@ -18,8 +18,8 @@ def test_cost_is_measured_without_weights_or_images():
     assert stages["images"]["count"] == 160 and stages["orbits"]["disk GB"] > 0
     assert all(stage["hours"] > 0 for name, stage in stages.items() if name != "images")
     assert not [stage for stage in stages if "chapter" in stage]  # their numbers change
-    assert {"folds", "controls", "second set", "patch-centred pair", "layers of two networks",
-            "curve detectors"} <= stages.keys()
+    assert {"folds", "controls", "second set", "patch-centred pair", "layers of two networks", "curve detectors",
+            "latents and manifolds", "what symmetry saves", "superposition toys", "robust networks"} <= stages.keys()
     assert stages["one matrix for the layer"]["steps"] == 20
     with pytest.raises(ValueError, match="no image in"):
         costs.cost("smoke", images="tests")
