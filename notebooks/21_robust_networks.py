@@ -465,7 +465,7 @@ with figures.house_style():
 # references are high too, 0.71 to 0.74.
 #
 # *Invariance.* What a copy explains rises from about $-0.4$ to nearly 0.5, in untrained networks as well. Much of it is that
-# pictures differ as wholes: the share of variance between pictures is 0.37 instead of 0.08 in the last layer. Of what
+# pictures differ as wholes: the share of variance between pictures is 0.37 instead of 0.04 in the last layer. Of what
 # the best multiple of a copy misses, the linear map adds 0.45 instead of 0.37 there; it adds more in all three layers, and
 # all three intervals hold 0.
 #
