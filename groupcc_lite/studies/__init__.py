@@ -11,7 +11,7 @@ what one run takes, and `cluster_cost` computes on paper what a large crosscoder
 """
 
 from groupcc_lite.studies.answer_plan import answer_studies
-from groupcc_lite.studies.costs import cost, run_cost
+from groupcc_lite.studies.costing import cluster_cost, cluster_table, cost, run_cost
 from groupcc_lite.studies.curve_findings import (
     EqualNumbers,
     Predicted,
@@ -33,7 +33,6 @@ from groupcc_lite.studies.manifold_findings import (
     layer_spending,
     nearest_cosine,
 )
-from groupcc_lite.studies.on_paper import cluster_cost, cluster_table
 from groupcc_lite.studies.response_findings import ByResponses, compare_responses, reads_what_it_writes
 from groupcc_lite.studies.robust_findings import (
     HELD_OUT,

@@ -8,7 +8,7 @@ from small_scenes import TINY_SCENES
 from groupcc_lite.models import load_model
 from groupcc_lite.runs import CURVE_PROFILES, DEPTH_PROFILES, Run
 from groupcc_lite.runs.scene_run import CODERS
-from groupcc_lite.studies import costs
+from groupcc_lite.studies.costing import costs
 
 
 def test_cost_is_measured_without_weights_or_images():

@@ -1,11 +1,9 @@
-"""Parts of `cost`: `seconds_of` and `step_seconds` time work and steps, `training_step` makes a step to be timed.
+"""What a profile costs before anything large starts: measured on a sample, and on paper for machines that are not here.
 
-`manifold_cost`, `savings_cost`, `superposition_cost` and `robust_cost` estimate what the chapters on toys, planted
-features and robust networks take.
+`cost` and `run_cost` time single steps on this machine and multiply; `cluster_cost` computes from data sheets.
 """
 
-from groupcc_lite.studies.costing.timing import seconds_of, step_seconds, training_step
-from groupcc_lite.studies.costing.toy_costs import manifold_cost, robust_cost, savings_cost, superposition_cost
+from groupcc_lite.studies.costing.costs import cost, run_cost
+from groupcc_lite.studies.costing.on_paper import cluster_cost, cluster_table
 
-__all__ = ["manifold_cost", "robust_cost", "savings_cost", "seconds_of", "step_seconds", "superposition_cost",
-           "training_step"]
+__all__ = ["cluster_cost", "cluster_table", "cost", "run_cost"]

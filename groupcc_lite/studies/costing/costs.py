@@ -42,14 +42,8 @@ from groupcc_lite.runs import (
 )
 from groupcc_lite.stimuli import IMAGE_SUFFIXES, canonical_scenes
 from groupcc_lite.studies.answer_plan import answer_studies
-from groupcc_lite.studies.costing import (
-    manifold_cost,
-    robust_cost,
-    savings_cost,
-    seconds_of,
-    superposition_cost,
-    training_step,
-)
+from groupcc_lite.studies.costing.timing import seconds_of, training_step
+from groupcc_lite.studies.costing.toy_costs import manifold_cost, robust_cost, savings_cost, superposition_cost
 from groupcc_lite.studies.depth import WEIGHTS
 
 IMAGENET_TRAIN = 1_281_167  # images in ImageNet-1k's training set, assumed when the `paper` profile gets no folder
