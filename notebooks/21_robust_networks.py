@@ -524,7 +524,7 @@ display(rows_of({
     **{name.replace("turns ", "turns_").replace(" ", "").replace("^", ""): (
         values, name.removeprefix("turns "), 3) for name, values in turns.items()
        if name not in ("turns", "turns other", "turns random")},
-    "moves": (study.values("moves 1"), "moved by 1 px", 3),
+    "moves": (study.values("moves"), "moved by 1 px", 3),
     "turns_other": (turns["turns other"], "another drawing's", 3),
     "turns_random": (turns["turns random"], "random", 3)}))
 
@@ -532,7 +532,7 @@ display(rows_of({
 with figures.house_style():
     fig, ax = plt.subplots(figsize=(6, 3.2))
     shown = (("turns", "turned"), ("turns other", "another drawing's"),
-             ("turns random", "random"), ("moves 1", "moved by 1 px"))
+             ("turns random", "random"), ("moves", "moved by 1 px"))
     for number, (name, label) in enumerate(shown):
         values = study.values(name)[:6]
         x = np.arange(6) + 0.18 * (number - 1.5)

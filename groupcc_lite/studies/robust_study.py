@@ -112,7 +112,7 @@ class RobustStudy:
                                                     "census_latents", "census_k", "census_steps"), self._census)
         if self.profile.turned and network.kind != "stopped":
             found |= self._kept("turns", network, ("eps", "turned", "elements"), self._turns)
-            found |= self._kept("moves", network, ("eps", "turned"), self._moves)
+            found |= self._kept("moved", network, ("eps", "turned"), self._moves)
         found |= self._kept("pictures", network, ("layers", "symmetry_drawings", "symmetry_points"), self._pictures)
         if network.kind == "plain":
             found |= self._kept("blurred", network, ("layers", "symmetry_drawings", "symmetry_points", "blurs"),
@@ -174,9 +174,7 @@ class RobustStudy:
         return found
 
     def _moves(self, path: Path) -> dict[str, float]:
-        network, p = load_tiny(path), self.profile
-        return {f"moves {pixels}": attacks_move(network, p.eps, pixels, drawings=p.turned)
-                for pixels in (1, network.stride)}
+        return {"moves": attacks_move(load_tiny(path), self.profile.eps, 1, drawings=self.profile.turned)}
 
     def _census(self, path: Path) -> dict[str, float]:
         """Of a group crosscoder, with what its labels are worth: by surrogates, and by the encoder."""
