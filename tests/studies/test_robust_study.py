@@ -8,10 +8,11 @@ import torch
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import dihedral
-from groupcc_lite.models import load_tiny, wrap_model
+from groupcc_lite.models import load_model, load_tiny, wrap_model
 from groupcc_lite.runs import ROBUST_PROFILES, get_robust_profile
 from groupcc_lite.stimuli import sample_drawings
-from groupcc_lite.studies import MARGIN, ROBUST_KINDS, RobustStudy, symmetry_of, turning
+from groupcc_lite.studies import MARGIN, ROBUST_KINDS, RobustStudy, layer_symmetry, symmetry_of, turning
+from groupcc_lite.studies.robust_findings import attacks_move, between_pictures, blurred_symmetry
 from groupcc_lite.superposition import STOPPED, RobustNetwork, reference_weights
 
 QUICK = get_robust_profile("smoke", seeds=(0,), census_layers=(), turned=0)
@@ -52,14 +53,15 @@ def test_measures_are_kept_and_come_back(tmp_path):
     measured = first.measures(first.networks[0])
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("found.json")}
     assert RobustStudy(QUICK, work=tmp_path).measures(first.networks[0]) == measured
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("found.json")} == files and len(files) == 2
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("found.json")} == files and len(files) == 4
 
 
 @pytest.mark.parametrize("change, made", [
-    (dict(sae_steps=6), "attacked"), (dict(latents=65), "attacked"), (dict(k=9), "attacked"),
-    (dict(points=17), "attacked"), (dict(train_drawings=9), "attacked"), (dict(attacked=3), "attacked"),
-    (dict(named=9), "attacked"), (dict(eps=0.4), "attacked"), (dict(radii=(0.25,)), "attacked"),
-    (dict(symmetry_drawings=17), "symmetry"), (dict(symmetry_points=9), "symmetry"), (dict(seeds=(0, 1)), None)])
+    (dict(sae_steps=6), ["attacked"]), (dict(latents=65), ["attacked"]), (dict(k=9), ["attacked"]),
+    (dict(points=17), ["attacked"]), (dict(train_drawings=9), ["attacked"]), (dict(attacked=3), ["attacked"]),
+    (dict(named=9), ["attacked"]), (dict(eps=0.4), ["attacked"]), (dict(radii=(0.25,)), ["attacked"]),
+    (dict(symmetry_drawings=17), ["blurred", "pictures", "symmetry"]), (dict(blurs=(9,)), ["blurred"]),
+    (dict(symmetry_points=9), ["blurred", "pictures", "symmetry"]), (dict(seeds=(0, 1)), [])])
 def test_what_changes_a_measure_changes_what_is_kept(change, made, tmp_path):
     kinds = []
     for profile in (QUICK, dataclasses.replace(QUICK, **change)):
@@ -67,7 +69,33 @@ def test_what_changes_a_measure_changes_what_is_kept(change, made, tmp_path):
         study.measures(study.networks[0])
         kinds.append({path.parent for path in tmp_path.rglob("found.json")})
     new = kinds[1] - kinds[0]
-    assert [path.parent.name for path in new] == ([f"robust-{made}"] if made else [])
+    assert sorted(path.parent.name for path in new) == [f"robust-{what}" for what in made]
+
+
+def test_pictures_that_differ_as_wholes_are_told_from_points_that_do():
+    generator = torch.Generator().manual_seed(0)
+    points, pictures = (torch.randn(400, many, 5, generator=generator) for many in (12, 1))
+    for share in (0.0, 0.3, 0.9):
+        x = points * (1 - share) ** 0.5 + pictures * share**0.5
+        assert between_pictures(x) == pytest.approx(share, abs=0.06)
+
+
+def test_blurring_lowers_error_and_ratio_of_a_network_that_stays_as_it_is():
+    """What the chapter's control rests on; the side 1 blurs nothing."""
+    model = load_model("tiny-inception", "conv2d2")
+    same, sharp, soft = layer_symmetry(model, drawings=16, points=8), *(
+        blurred_symmetry(model, side, drawings=16, points=8) for side in (1, 17))
+    assert same == sharp
+    assert soft.error < 0.3 * sharp.error and soft.relative < sharp.relative and soft.copied > sharp.copied
+
+
+def test_an_attack_moves_with_a_drawing_on_a_robust_network_only():
+    plain, robust = (load_tiny(reference_weights(RobustNetwork(kind, eps, 0)))
+                     for kind, eps in (("plain", 0.0), ("attack", 0.5)))
+    assert attacks_move(plain, 0.5, 0, drawings=2) == pytest.approx(1.0, abs=1e-3)
+    assert attacks_move(robust, 0.5, 1, drawings=4) > attacks_move(plain, 0.5, 1, drawings=4) + 0.1
+    with pytest.raises(ValueError, match="pixels is 5; expected 0 to 4"):
+        attacks_move(plain, 0.5, 5)
 
 
 @pytest.mark.parametrize("profile", ROBUST_PROFILES.values(), ids=lambda profile: profile.name)
