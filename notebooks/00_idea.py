@@ -155,8 +155,9 @@ stabiliser, none = found[shown], sum(s.subgroup.order == 1 for s in found)
 elements = " and ".join(f"`{G.names[h]}`" for h in stabiliser.subgroup.elements)
 label = stabiliser.subgroup.label
 display(Markdown(
-    f"This is feature {features[shown]}, one of the {len(D)} that fire. The transformations that leave it "
-    f"as it is, its *stabiliser*, are {elements} (**{label}**): the lowest of their "
+    f"This is feature {features[shown]}, one of the {len(D)} that fire. The "
+    "transformations that leave it as it is, its *stabiliser*, are "
+    f"{elements} (**{label}**): the lowest of their "
     f"cosines is {stabiliser.inside:.2f}, the highest of all others "
     f"{stabiliser.outside:.2f}, and the book takes one above {TAU:g} for a symmetry: a "
     "convention, since no learned feature reaches 1 (chapter 7 says why). Symmetries "

@@ -119,8 +119,9 @@ def note(key, values, what, digits=2, internal=False):
     return mean_spread(values, digits)
 
 
+# Compared with the reference run, at the end.
 COMPARED = {"accuracy", "attacked", "attacked_loss", "psi", "density", "ceiling",
-            "relative", "between", "excess", "turns", "moves"}  # with the reference run, at the end
+            "relative", "between", "excess", "turns", "moves"}
 DIFFERENCES = COMPARED | {"attacked_1", "fve", "dimensions", "beyond", "error",
                           "copied", "invariant", "score"}
 
@@ -308,7 +309,8 @@ for name, what in (("l0_attacked", "attacks"), ("l0_noisy", "noise")):
     print(what, note(f"all_{name}_plain", plain[name][:, 0].mean(0), what, 3))
 for key in ("fve", "psi"):
     for kind in ("attack_0.25", "attack_0.5", "attack_1"):
-        gap = over_layers[key][KEYS.index(kind)] - over_layers[key][KEYS.index("noise_1")]
+        gap = (over_layers[key][KEYS.index(kind)]
+               - over_layers[key][KEYS.index("noise_1")])
         what = f"{key}, mean over layers, {kind.replace('_', ' ')} minus noise-trained"
         print(what, note(f"all_{key}_{kind}_minus_noise", gap, what, 3))
 what = "active latents of plain networks, attacks minus noise"

@@ -169,7 +169,7 @@ def test_a_second_study_makes_nothing_of_all_that_is_asked_for(study, monkeypatc
                                     ("conv2d2", "data points"))] + [len(of.saes(LAST, SAES[1], "random"))]
 
     before = asked(study)
-    for place, name in ((coders, "train"), (store, "_write_shard")):
+    for place, name in ((coders, "train"), (store, "write_shard")):
         monkeypatch.setattr(place, name, lambda *a, **k: pytest.fail("made again"))
     real = Cache.get
     monkeypatch.setattr(Cache, "get", lambda self, artefact, make, **k: real(

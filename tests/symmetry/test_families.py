@@ -7,6 +7,7 @@ from small import small_model
 
 from groupcc_lite.coders import GroupCrosscoder
 from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.orbits import OrbitStore
 from groupcc_lite.stimuli import SHAPES, stimuli
 from groupcc_lite.symmetry import families
 from groupcc_lite.symmetry.block_action import act
@@ -243,10 +244,18 @@ def test_other_numbers_of_labels_are_refused(planted):
                          labels)
 
 
-def test_the_page_on_gpus_shows_what_runs(root):
+def test_the_page_on_gpus_shows_what_runs(root, tmp_path, monkeypatch):
+    """With a coder and held-out orbits where `groupcc train` and `groupcc orbits` would have left them."""
+    monkeypatch.chdir(tmp_path)
+    G = cyclic(4)
+    OrbitStore.from_batches("orbits/held-out", [torch.rand(64, 4, 6)], G)
+    GroupCrosscoder(G, channels=6, latents=20).save("coder")
     blocks = re.findall(r"```python\n(.*?)```", (root / "book" / "gpus.md").read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
         found = {}
         exec(block, found)
-        assert found["near"].row.shape == (300, 50) and found["places"].shape == (300, 2)
+        if "near" in found:
+            assert found["near"].row.shape == (300, 50) and found["places"].shape == (300, 2)
+        else:
+            assert len(found["found"].stabilisers) == found["coder"].latents == 20
