@@ -72,6 +72,7 @@ report = run.report("00_idea")
 G, A, model, n = run.group, run.action, run.model, rotations_of(run.group)
 coder, held_out = run.coder(), run.orbits("held-out")
 D, features = living_dictionary(coder, run.evaluate(coder).frequency)
+D = D.cpu()  # what is drawn is small
 found = stabilisers(D, G)
 
 def moving(blocks):
@@ -85,10 +86,10 @@ some = [k for k, s in enumerate(found) if 1 < s.subgroup.order < G.order]
 clear = [k for k in some if found[k].inside - found[k].outside > 0.2]
 partly = torch.tensor(clear or some or range(len(D)))
 with torch.no_grad():
-    codes = torch.cat([coder.encode(x[:, 0]).cpu()[:, features]
+    codes = torch.cat([coder.encode(x[:, 0].to(coder.device)).cpu()[:, features]
                        for x in held_out.in_order()])[:, partly]
 top = codes.argmax(0)  # for each of these features the point where it fires most
-x = held_out.rows(top.numpy()) * coder.scale
+x = held_out.rows(top.numpy()) * float(coder.scale)
 shares = torch.cosine_similarity(moving(x).flatten(1), moving(D[partly]).flatten(1))
 best = int(shares.argmax())
 shown, row, x, alike = int(partly[best]), int(top[best]), x[best], float(shares[best])
@@ -204,7 +205,8 @@ display(Markdown(
 sae = run.coder("sae")
 alone = run.evaluate(sae).frequency > 0
 with torch.no_grad():
-    said = torch.cat([sae.encode(batch[:, 0]).cpu() for batch in held_out.in_order()])
+    said = torch.cat([sae.encode(batch[:, 0].to(sae.device)).cpu()
+                      for batch in held_out.in_order()])
 norms = sae.dictionary[:, 0].norm(dim=1).detach().cpu()
 size = min(40, model.input_size // 2)
 
@@ -232,7 +234,7 @@ def examples(i, count=3):
 with torch.no_grad():
     here = held_out.rows([row])[0, 0].cpu()
     codes = said[row]
-    parts = codes[:, None] * sae.dictionary[:, 0].cpu() / sae.scale
+    parts = codes[:, None] * sae.dictionary[:, 0].cpu() / float(sae.scale)
     nothing = sae.decode(torch.zeros_like(codes)[None].to(sae.dictionary.device))
     b = nothing[0, 0].cpu()  # what the SAE says where no feature is present
 strongest = (codes * norms).topk(4).indices.tolist()

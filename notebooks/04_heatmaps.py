@@ -397,7 +397,7 @@ class Halves(NamedTuple):
 def both_halves(run, seed=seed):
     coder = run.coder(seed=seed)
     D, features = living_dictionary(coder, run.evaluate(coder).frequency)
-    e = encoder_profile(coder, run.orbits("held-out"))[features]
+    e, D = encoder_profile(coder, run.orbits("held-out"))[features].cpu(), D.cpu()
     named = label_by_response(coder, run.stimulus_activations, run.stimuli.shape)
     return Halves(coder, features, D, self_similarity(D, G), e,
                   torch.as_tensor(named.label[features]),
