@@ -112,7 +112,7 @@ single = run.coder("sae")
 held_out = run.orbits("held-out")
 alive = np.flatnonzero(run.evaluate(run.fitted()).frequency > 0)
 vectors = response_vectors(single, held_out, G, alive)
-similar, element = vectors.similarity(elements=True)
+similar, element = (part.cpu() for part in vectors.similarity(elements=True))
 x = torch.cat(list(held_out.in_order()))
 q = single.encode(x.flatten(0, 1).to(single.device))[:, alive].cpu()
 q = q.unflatten(0, x.shape[:2]).detach()  # images, elements, features

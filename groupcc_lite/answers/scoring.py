@@ -76,13 +76,13 @@ def score(dictionary: Float[Tensor, "k g n"], truth: Problem, *, tau: float = TA
     good = cosines > recovered
     right = None
     if by_responses is not None:
-        right = _right(by_responses.self_similarity(), partner, truth, tau)
+        right = _right(by_responses.self_similarity().cpu(), partner, truth, tau)
     elif found.shape[1] > 1:
         right = _right(self_similarity(found, truth.group), partner, truth, tau)
     ari = math.nan
     if good.sum() > 1:
         gap = 1 - (max_cosine(found[partner[good]], truth.group if found.shape[1] > 1 else trivial())
-                   if by_responses is None else by_responses.similarity()[partner[good]][:, partner[good]])
+                   if by_responses is None else by_responses.similarity().cpu()[partner[good]][:, partner[good]])
         # Average linkage, because one accidental likeness must not join two families.
         linkage = require("sklearn.cluster", "families").AgglomerativeClustering(
             n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - similar)

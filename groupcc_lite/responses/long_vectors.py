@@ -138,6 +138,7 @@ def response_vectors(coder: GroupCrosscoder, orbits: StoredOrbits | TensorOrbits
     >>> vectors.similarity().shape
     torch.Size([2, 2])
     """
+    features = features.cpu() if isinstance(features, Tensor) else features
     chosen = torch.arange(coder.latents) if features is None else torch.as_tensor(np.asarray(features))
     if chosen.dtype == torch.bool or not ((chosen >= 0) & (chosen < coder.latents)).all():
         raise ValueError(f"features are {chosen.dtype} up to {chosen.max()}; expected numbers of latents, 0 to "
