@@ -225,8 +225,15 @@ def blurred_symmetry(model: BaseModel, side: int, *, drawings: int = 192, points
     True
     """
     sizes = ((drawings, _SIZE, HELD_OUT + 1 + seed), (max(4, drawings // 8), _SIZE + MARGIN, HELD_OUT + 2 + seed))
-    images, large = (torch.nn.functional.avg_pool2d(drawn(*of).images, side, 1, side // 2) for of in sizes)
+    images, large = (_blurred(drawn(*of).images, side) for of in sizes)
     return symmetry_of(model, images, large, points=points, seed=seed)
+
+
+def _blurred(images: Float[Tensor, "b 3 s s"], side: int) -> Float[Tensor, "b 3 s s"]:
+    """The mean over a square, first along columns and then along rows; black beyond the border."""
+    for kernel in ((side, 1), (1, side)):
+        images = torch.nn.functional.avg_pool2d(images, kernel, 1, (kernel[0] // 2, kernel[1] // 2))
+    return images
 
 
 @torch.no_grad()
