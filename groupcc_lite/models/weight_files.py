@@ -90,16 +90,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise ValueError(f"{path} holds a whole module, which would run code as it is opened; save only its "
                              "weights: torch.save(network.state_dict(), file)") from error
-        raise ValueError(f"{path} cannot be read as weights: it was cut short, or is another kind of file; expected "
-                         "safetensors, or what torch.save(network.state_dict(), file) wrote") from error
+        raise _unreadable(path) from error
     except (SafetensorError, RuntimeError, EOFError, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path) from error
     return _finite(_state_dict(found, path), path)
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return ValueError(f"{path} cannot be read as weights ({first}); it may be cut short: fetch it again")
+def _unreadable(path: Path) -> ValueError:
+    return ValueError(f"{path} cannot be read as weights: it was cut short, or is another kind of file; expected "
+                      "safetensors, or what torch.save(network.state_dict(), file) wrote")
 
 
 def _state_dict(found: Any, path: Path) -> dict[str, Tensor]:

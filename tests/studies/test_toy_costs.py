@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from groupcc_lite.models import load_model
+from groupcc_lite.models import load_model, load_tiny
 from groupcc_lite.runs import (
     MANIFOLD_PROFILES,
     ROBUST_PROFILES,
@@ -16,6 +16,7 @@ from groupcc_lite.runs import (
     get_savings_profile,
     get_superposition_profile,
 )
+from groupcc_lite.studies import robust_findings
 from groupcc_lite.studies.costing import timing, toy_costs
 from groupcc_lite.studies.superposition_findings import SuperpositionStudy
 
@@ -92,7 +93,7 @@ def test_toys_and_attacks_are_counted(an_hour_each):
 def test_attacked_drawings_and_trainings_of_all_networks_are_counted(an_hour_each):
     """14 networks, of which 12 have a census and turned attacks; an eighth of an hour a drawing that is read."""
     given = get_robust_profile("smoke")
-    attacked = 14 * 2 + 12 * 2 * (1 + 1 + 4)
+    attacked = 14 * 2 + 12 * 2 * (1 + 1 + 2)
     superposed, symmetry, census = 5 + (8 + 6 + 16) / 8, 14 + 2, 12 * (20 / 2 + 5 + 1)
     hours = attacked + 14 * (8 + 6) / 8 + 14 * superposed + symmetry + census
     assert toy_costs.robust_cost(given) == {
@@ -129,4 +130,17 @@ def test_counts_of_all_profiles(name, run, counted_only):
         assert [list(facts.values())[:-1] for facts in found] == [
             [2 * 2 * 5 * 2 + 3, 3 * 4, 4], [4 * 7 * 3 + 15, (1 + 3 + 1 + 1) * 3 * 3, 12 * 3],
             [(14 + 8 + 5 + 3 * 4 + 3 + 2 * 5) * 5 + 20, (3 * 14 + 38) * 5],
-            [21, 21 * 16 + 18 * 4 * 8, 21 * 3 + 18]]
+            [21, 21 * 16 + 18 * 4 * 6, 21 * 3 + 18]]
+
+
+def test_moved_drawings_are_attacked_as_often_as_is_counted(monkeypatch):
+    calls = []
+
+    class Counted(robust_findings.L2Attack):
+        def __call__(self, loss, images):
+            calls.append(len(images))
+            return images
+
+    monkeypatch.setattr(robust_findings, "L2Attack", Counted)
+    robust_findings.attacks_move(load_tiny(), 0.5, 1, drawings=3)
+    assert calls == [3] * toy_costs.MOVED

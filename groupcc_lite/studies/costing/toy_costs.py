@@ -254,8 +254,8 @@ def _plane_seconds(settings: SuperpositionProfile) -> float:
 
 # -------------------------------------------------------------------------------------------- robust networks
 
-MOVED = 4
-"""Attacks for the control that moves drawings: two distances, each on the moved ones and on those as they are."""
+MOVED = 2
+"""Attacks for the control that moves drawings: on the moved ones and on those as they are."""
 
 
 def robust_cost(settings: RobustProfile) -> dict[str, Any]:
