@@ -118,16 +118,7 @@ run.check()
 report, settings = run.report("18_manifolds"), get_manifold_profile(profile)
 study = ManifoldStudy(settings, seed, work=run.work)
 seeds = [seed + number for number in range(settings.mixed_seeds)]
-
-
-def note(key, values, what, over="seeds"):
-    """Record a mean over seeds, with its interval."""
-    values = [float(value) for value in values]
-    sure = dict(interval=interval_of(values), over=over) if len(values) > 1 else {}
-    report.number(key, float(np.mean(values)), note=what, **sure)
-    return mean_spread(values, 3)
-
-
+note = report.mean  # over seeds, with its interval
 print(run)
 
 # %% [markdown]

@@ -112,15 +112,7 @@ report = run.report("19_symmetric_dictionaries")
 settings = get_savings_profile(profile)
 planted = SavingsStudy(settings, seed, work=run.work)
 seeds = [seed + number for number in range(settings.seeds)]
-
-
-def note(key, values, what, digits=3):
-    """Record a mean over seeds, with its interval."""
-    values = [float(value) for value in values]
-    several = len(values) > 1
-    sure = dict(interval=interval_of(values), over="seeds") if several else {}
-    report.number(key, float(np.mean(values)), note=what, **sure)
-    return mean_spread(values, digits)
+note = report.mean  # over seeds, with its interval
 
 
 def key_of(name):

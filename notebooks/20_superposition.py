@@ -94,18 +94,7 @@ run = Run(profile, seed=seed, images=images, weights=weights)
 report = run.report("20_superposition")
 settings = get_superposition_profile(profile)
 study = SuperpositionStudy(settings, seed, work=run.work)
-
-
-def note(key, values, what, digits=3):
-    """Record a mean over seeds with its interval; NaN is left out."""
-    values = [float(value) for value in np.ravel(values) if np.isfinite(value)]
-    several = len(values) > 1
-    sure = dict(interval=interval_of(values), over="seeds") if several else {}
-    mean = float(np.mean(values)) if values else None
-    report.number(key, mean, note=what, **sure)
-    return mean_spread(values, digits)
-
-
+note = report.mean  # over seeds, with its interval
 print(f"{settings.features} features, {settings.seeds} seeds, profile {profile}")
 
 # %% [markdown]

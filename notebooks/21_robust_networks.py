@@ -80,7 +80,7 @@ from groupcc_lite.base import interval_of, read_json
 from groupcc_lite.figures import PALETTE
 from groupcc_lite.groups import dihedral
 from groupcc_lite.models import ShapeNaming, load_model, load_tiny
-from groupcc_lite.runs import Run, get_robust_profile, mean_spread
+from groupcc_lite.runs import Run, get_robust_profile
 from groupcc_lite.studies import (
     HELD_OUT,
     MARGIN,
@@ -110,13 +110,10 @@ NAMES = ["plain", *(f"attacks, ε = {eps:g}" for kind, eps in ROBUST_KINDS
 
 
 def note(key, values, what, digits=2, internal=False):
-    """Record a mean over seeds with its interval; without NaN."""
-    values = [float(value) for value in values if np.isfinite(value)]
-    if not values:
+    """A mean over seeds with its interval; nothing is recorded if nothing was measured."""
+    if not np.isfinite(values).any():
         return "–"
-    sure = dict(interval=interval_of(values), over="seeds") if len(values) > 1 else {}
-    report.number(key, float(np.mean(values)), note=what, internal=internal, **sure)
-    return mean_spread(values, digits)
+    return report.mean(key, values, what, digits, internal=internal)
 
 
 # Compared with the reference run, at the end.
@@ -167,8 +164,8 @@ def rows_of(columns, key="{}"):
 #
 # $$ A(I) = I + \arg\max_{\lVert \delta \rVert \le \varepsilon} L(I + \delta) , $$ (eq-image-attack)
 #
-# with $I + \delta$ within $[0, 1]$ and the cross-entropy $L$ of the right names, approached by steps along the gradient, each followed by a projection
-# into the ball.
+# with $I + \delta$ within $[0, 1]$ and the cross-entropy $L$ of the right names, approached by steps along the gradient,
+# each followed by a projection into the ball.
 # ```
 #
 # There are three radii, and three seeds of each kind. Noise has the norm of the largest attacks. Two more kinds are
@@ -179,7 +176,7 @@ def rows_of(columns, key="{}"):
 # networks: the 95 % interval of the paired differences, each from the plain network of the same seed, leaves 0 out.
 # With three seeds this interval is wide, 2.5 standard deviations of the differences to each side. That rule, and what
 # would count as which answer, were written down before these networks were measured (`studies.robust_findings`).
-
+#
 # Whatever radius a network was trained with, in the table all are attacked with the same one, $\varepsilon = 1/2$: the
 # length of the whole change, over all pixels together.
 
@@ -492,8 +489,8 @@ for layer in settings.census_layers:
          for name, (what, digits) in CENSUS.items()}, f"{{}}_{layer}"))
 
 # %% [markdown]
-# The census finds no more. In the book's run the excess is 0.03 for plain networks and 0.02 to 0.05 for the others that were trained, and
-# no interval of a difference leaves 0 out. Less than two per cent of features are confirmed. Networks of the largest
+# The census finds no more. In the book's run the excess is 0.03 for plain networks and 0.02 to 0.05 for the others that
+# were trained, and no interval of a difference leaves 0 out. Less than two per cent of features are confirmed. Networks of the largest
 # radius have many invariant features, 32 % instead of 2 %, but their seeds differ so much that the interval holds 0;
 # that agrees with what a copy explains. Equivariance scores do not rise either. The crosscoders are small and briefly
 # trained, so that only large effects could be seen.

@@ -15,7 +15,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from groupcc_lite.base import atomic_path, atomic_write, provenance, read_json, repository_root, write_json
+import numpy as np
+
+from groupcc_lite.base import (
+    atomic_path,
+    atomic_write,
+    interval_of,
+    provenance,
+    read_json,
+    repository_root,
+    write_json,
+)
 
 # The reference run stands for the paper's network; both are trainings of its architecture.
 REFERENCE_MODELS = ("googlenet", "inceptionv1")
@@ -62,6 +72,22 @@ class Report:
             entry |= dict(interval=[float(end) for end in interval], over=over)
         self.numbers[key] = entry | (dict(internal=True) if internal else {})
         return value
+
+    def mean(self, key: str, values: Iterable[Any], note: str, digits: int = 3, *, over: str = "seeds",
+             internal: bool = False) -> str:
+        """Record the mean of numbers, one for each seed, with its 95 % interval; returns a table's cell.
+
+        NaN is left out. A single number has no interval, and of none the mean is None.
+
+        >>> report = Report("somewhere", "03_training", "book")
+        >>> report.mean("fve", [0.5, 0.7, float("nan")], "variance explained", digits=2)
+        '0.60 ± 0.14'
+        """
+        flat = np.ravel([np.asarray(value, dtype=float) for value in values])
+        numbers = flat[~np.isnan(flat)].tolist()
+        self.number(key, statistics.fmean(numbers) if numbers else None, note=note, over=over, internal=internal,
+                    interval=interval_of(numbers) if len(numbers) > 1 else None)
+        return mean_spread(numbers, digits)
 
     def numbers_from(self, row: dict[str, Any], prefix: str = "", note: str = "") -> None:
         """Record several numbers at once, their keys prefixed."""

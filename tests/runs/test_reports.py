@@ -4,7 +4,9 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
+from groupcc_lite.base import interval_of
 from groupcc_lite.runs.reports import Report, publish, reference, table_by_column
 
 
@@ -116,3 +118,13 @@ def test_a_table_by_column_shows_intervals_and_leaves_out_what_nobody_measured()
     other_way = table_by_column(report.numbers, ["kept"], columns, key="{column}_{key}")
     assert other_way.splitlines()[0] == "|  | patches |" and other_way.splitlines()[-1] == "| kept | 2 px |"
     assert table_by_column({}, ["share"], columns) == "Not measured yet."
+
+
+def test_a_mean_over_seeds_has_its_interval_and_leaves_nan_out(tmp_path):
+    report = Report(tmp_path, "03_training", "book")
+    assert report.mean("some", np.array([[0.5, 0.7], [np.nan, 0.6]]), "what", 1) == "0.6 ± 0.1"
+    assert report.numbers["some"]["value"] == pytest.approx(0.6) and report.numbers["some"]["over"] == "seeds"
+    assert report.numbers["some"]["interval"] == pytest.approx(interval_of([0.5, 0.7, 0.6]))
+    assert report.mean("one", iter([torch.tensor(2.0)]), "what", internal=True) == "2.000"
+    assert report.numbers["one"] == dict(value=2.0, unit="", note="what", internal=True)
+    assert report.mean("none", [np.nan], "what") == "–" and report.numbers["none"]["value"] is None
