@@ -110,7 +110,7 @@ NAMES = ["plain", *(f"attacks, ε = {eps:g}" for kind, eps in ROBUST_KINDS
 
 
 def note(key, values, what, digits=2, internal=False):
-    """A mean over seeds with its interval; nothing is recorded if nothing was measured."""
+    """A mean over seeds with its interval; nothing if nothing was measured."""
     if not np.isfinite(values).any():
         return "–"
     return report.mean(key, values, what, digits, internal=internal)
