@@ -46,8 +46,9 @@ def test_memory_that_grows_is_seen_and_warming_up_is_not():
 
 
 def test_a_process_that_is_left_is_found():
-    code = "import time; OrbitStream = 0; time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], env=os.environ) as process:
+    code = "import time; OrbitStream = 0; print('up', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ) as process:
+        process.stdout.readline()  # a process that has only just been made has no command line yet
         assert left_behind([row(process.pid, 1)], seconds=0.5) == [process.pid]
         process.kill()
     assert left_behind([row(process.pid, 1)], seconds=0.5) == []
