@@ -130,7 +130,7 @@ def _analyse(options: argparse.Namespace) -> None:
     run.check(curve=False)
     stages = run_cost(run)
     if options.dictionary is not None:
-        del stages["crosscoder"]  # nothing is trained
+        del stages["crosscoder"]  # it is not trained
     if options.no_atlas:
         del stages["atlas"]
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
@@ -378,8 +378,9 @@ def _network_options(sub: argparse.ArgumentParser) -> None:
 
 def _analyse_options(sub: argparse.ArgumentParser) -> None:
     _network_options(sub)
-    sub.add_argument("--dictionary", metavar="PATH", help="a sparse autoencoder of that layer instead of training, as "
-                     "SAELens, sparsify, dictionary_learning, overcomplete or this library saved it")
+    sub.add_argument("--dictionary", metavar="PATH", help="instead of training, a sparse autoencoder of that layer, as "
+                     "SAELens, sparsify, dictionary_learning, overcomplete or this library saved it, or a crosscoder "
+                     "that `groupcc train` wrote")
     sub.add_argument("--out", metavar="FOLDER", default="report", help="where the report goes (default: report)")
     sub.add_argument("--no-atlas", action="store_true", help="leave out the feature atlas, whose pictures take longest")
     sub.add_argument("--dry-run", action="store_true", help="say what would fail and what it costs, and stop")

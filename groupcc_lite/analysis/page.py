@@ -184,7 +184,8 @@ def _page(run: Run, found: Analysis, shown: list[str], facts: dict[str, Any], at
     if geometry.nominal:
         layer += " Its geometry is nominal: a cell sits at its place, but may see the whole image."
     if isinstance(run, DictionaryRun):
-        layer += " The crosscoder is a sparse autoencoder that was given, with fitted blocks; it was not trained here."
+        what = "a sparse autoencoder that was given, with fitted blocks" if run.given_as == "sae" else "given"
+        layer += f" The crosscoder is {what}; it was not trained here."
     return PAGE.format(title=html.escape(title), style=LOOK.read_text(), layer=html.escape(layer), rows=rows,
                        doubts=f"<aside><h2>What to doubt</h2><ul>{warnings}</ul></aside>" if warnings else "",
                        links=" · ".join(f"<a href='{href}'>{html.escape(text)}</a>" for href, text in links),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
-from groupcc_lite.coders import SparseAutoencoder
+from groupcc_lite.base import saved_config
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.interop import dictionary_learning, overcomplete, saelens, sparsify
 from groupcc_lite.interop.files import tensors_in
 from groupcc_lite.interop.weights import ForeignWeights
@@ -22,9 +23,10 @@ LIVE = {"sae_lens": "saelens", "sparsify": "sparsify", "dictionary_learning": "d
 
 
 def load_dictionary(path: str | Path, format: str | None = None, *, scale: float | None = None,
-                    activation: str | None = None, k: int | None = None) -> SparseAutoencoder:
+                    activation: str | None = None, k: int | None = None) -> GroupCrosscoder:
     """A sparse autoencoder that another package saved, as one of ours that encodes and decodes exactly as it does.
 
+    A sparse autoencoder or a crosscoder that this library saved comes as what it is.
     `path` is the folder that the package wrote, or a file with a state dict; `format` one of `FORMATS`, recognised
     without it. `scale` is a factor that activations were multiplied by before the dictionary saw them. `activation` and
     `k` are for state dicts of overcomplete, which say neither. Weights are read in float32, and no code from a file is
@@ -55,7 +57,8 @@ def load_dictionary(path: str | Path, format: str | None = None, *, scale: float
     if format == "groupcc_lite":
         if scale is not None:
             raise ValueError("a coder of ours has its scale in its file; leave it out")
-        return SparseAutoencoder.load(folder)
+        whole = saved_config(folder, "coder").get("kind") == GroupCrosscoder.__name__
+        return (GroupCrosscoder if whole else SparseAutoencoder).load(folder)
     found = {"saelens": lambda: saelens.read(folder, scale), "sparsify": lambda: sparsify.read(folder),
              "dictionary_learning": lambda: dictionary_learning.read(path),
              "overcomplete": lambda: overcomplete.read(path, activation, k)}[format]()

@@ -229,19 +229,20 @@ class Run(LayerArtefacts):
             self._folds[wanted] = FoldRun(self, *wanted)
         return self._folds[wanted]
 
-    def with_dictionary(self, sae: GroupCrosscoder) -> DictionaryRun:
-        """The same run with a given sparse autoencoder of the layer, such as one of `interop.load_dictionary`.
+    def with_dictionary(self, given: nn.Module) -> DictionaryRun:
+        """The same run with a given coder of the layer, which is not trained.
 
-        It takes the place of the SAE that would be trained, and with blocks fitted to the training orbits that of the
-        crosscoder; maps, tables, the atlas and `analysis` read these. ValueError unless it is a `SparseAutoencoder`
-        for as many channels as the layer has.
+        A `SparseAutoencoder`, such as one of `interop.load_dictionary`, takes the place of the one that would be
+        trained, and with blocks fitted to the training orbits that of the crosscoder. A crosscoder of the run's group,
+        such as `groupcc train` writes, takes the place of the crosscoder. Maps, tables, the atlas and `analysis` read
+        these. ValueError for another group, and unless it is for as many channels as the layer has.
 
         >>> run = Run("smoke", group="C_4")
         >>> given = run.with_dictionary(SparseAutoencoder(run.model.channels, 32, activation="jumprelu"))
         >>> given.coder("sae").activation, given.keys()["orbits, train"] == run.keys()["orbits, train"]
         ('jumprelu', True)
         """
-        return DictionaryRun(self, sae)
+        return DictionaryRun(self, given)
 
     def two_image_sets(self, second: Any = None) -> tuple[Run, Run, str]:
         """Runs on two disjoint sets of images, at the cost of `control`, and what the second set is.
@@ -487,28 +488,30 @@ class FoldRun(PartRun):
 
 
 class DictionaryRun(Run):
-    """A run whose sparse autoencoder is given and whose crosscoder is that one with fitted blocks; nothing is trained.
+    """A run with a given coder: a sparse autoencoder, whose crosscoder is that one with fitted blocks, or a crosscoder.
 
-    `Run.with_dictionary` makes one. It has no folds and no controls, which are trainings.
+    `Run.with_dictionary` makes one. It has no folds and no controls, which are trainings. An SAE beside a given
+    crosscoder, which the atlas compares it with, is trained as the profile says, with as many latents.
 
     >>> run = Run("smoke")
     >>> run.with_dictionary(SparseAutoencoder(run.model.channels, 32))
     Run('smoke', seed=0): D_4 on tiny-inception, with a dictionary of 32 latents
     """
 
-    def __init__(self, plain: Run, sae: GroupCrosscoder):
-        if not isinstance(sae, SparseAutoencoder):
-            raise ValueError(f"the dictionary is a {type(sae).__name__}; expected a SparseAutoencoder, which reads and "
-                             "writes one block")
+    def __init__(self, plain: Run, given: nn.Module):
+        if not isinstance(given, GroupCrosscoder):
+            raise ValueError(f"the dictionary is a {type(given).__name__}; expected a SparseAutoencoder or a "
+                             "GroupCrosscoder")
         if isinstance(plain, PartRun):
             raise ValueError("a part of a run has no dictionary of its own; give it to the whole run")
-        super().__init__(dataclasses.replace(plain.profile, latents=sae.latents), plain.seed, images=plain.images,
+        super().__init__(dataclasses.replace(plain.profile, latents=given.latents), plain.seed, images=plain.images,
                          weights=plain.weights, work=plain.work, model=plain._model, action=plain.action,
-                         device=plain.device, **plain._how)
+                         device=plain.device, together=False, **plain._how)
+        self.given_as = "sae" if isinstance(given, SparseAutoencoder) else "crosscoder"
         # A copy: its content is in the keys, so nobody may change it any more.
-        self.dictionary = copy.deepcopy(sae).to(self.device).eval()
-        self._fingerprint = sae.fingerprint
-        self._check_coders(curve=False)
+        self.dictionary = copy.deepcopy(given).to(self.device).eval()
+        self._fingerprint = given.fingerprint
+        self._check_given()
 
     def __repr__(self) -> str:
         return f"{super().__repr__()}, with a dictionary of {self.dictionary.latents} latents"
@@ -518,17 +521,28 @@ class DictionaryRun(Run):
         """What each artefact of this run is made from."""
         plain = super().recipes
         given = {field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)}
-        return DictionaryRecipes(**given, dictionary=self._fingerprint)
+        return DictionaryRecipes(**given, dictionary=self._fingerprint, given_as=self.given_as)
 
     def _check_coders(self, curve: bool) -> None:
+        self._check_given()
+        if self.given_as == "crosscoder":
+            super()._check_coders(curve)
+
+    def _check_given(self) -> None:
+        if self.given_as == "crosscoder" and self.dictionary.group != self.group:
+            raise ValueError(f"the crosscoder has a block for each element of {self.dictionary.group.name}, and the "
+                             f"run's group is {self.group.name}; give the run that group")
         if self.dictionary.channels != self.model.channels:
             raise ValueError(f"the dictionary reads {self.dictionary.channels} channels, layer {self.model.layer} of "
                              f"{self.model.name} has {self.model.channels}; take the layer that it was trained on")
 
     def coder(self, kind: str = "crosscoder", **changes: Any) -> GroupCrosscoder | FittedCrosscoder:
-        """The dictionary ("sae"), or it with fitted blocks ("crosscoder"). ValueError for settings of a training."""
+        """The given coder, or what stands beside it: with a given SAE, it with fitted blocks as "crosscoder"; with a
+        given crosscoder, a trained SAE as "sae". ValueError for settings of a training that does not take place."""
         self.recipes.coder(kind, **changes)
-        return self.dictionary if kind == "sae" else self.fitted()
+        if self.recipes.trained(kind):
+            return super().coder(kind, **changes)
+        return self.dictionary if kind == self.given_as else self.fitted()
 
     def evaluate(self, coder: GroupCrosscoder | FittedCrosscoder) -> coders.Metrics:
         """Metrics on the held-out images. A latent that fires there, but on no orbit that blocks were fitted to, has no
@@ -539,10 +553,12 @@ class DictionaryRun(Run):
         return dataclasses.replace(found, frequency=frequency, dead=float((frequency == 0).mean()))
 
     def _trained(self, artefact: Artefact, kind: str, training_source: Callable[[], OrbitSource]) -> Path:
+        if self.recipes.trained(kind):
+            return super()._trained(artefact, kind, training_source)
         raise self._untrained("other coders")
 
     def _untrained(self, what: str) -> ValueError:
-        return ValueError(f"a run with a given dictionary has no {what}: it trains nothing; ask the run without "
+        return ValueError(f"a run with a given dictionary has no {what}: it is not trained here; ask the run without "
                           "the dictionary")
 
     def curve(self, kind: str = "crosscoder") -> list[dict[str, Any]]:

@@ -174,22 +174,31 @@ class LayerRecipes:
 
 @dataclass(frozen=True)
 class DictionaryRecipes(LayerRecipes):
-    """Recipes of a run with a given dictionary: it takes the place of the trained SAE, and with its fitted blocks that
-    of the crosscoder. Whatever is made from it has its content in the key."""
+    """Recipes of a run with a given coder, which takes the place of the trained SAE, and with its fitted blocks that of
+    the crosscoder; or, where it writes whole orbits, that of the crosscoder alone. Whatever is made from it has its
+    content in the key."""
 
     dictionary: str
-    """Fingerprint of the sparse autoencoder."""
+    """Fingerprint of the given coder."""
+    given_as: str
+    """Which of `KINDS` it is."""
 
     def coder(self, kind: str = "crosscoder", **changes: Any) -> Artefact:
-        """The dictionary ("sae"), or it with fitted blocks. ValueError for settings: nothing is trained."""
+        """The given coder, or what stands beside it. ValueError for settings of what is not trained."""
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        if self.trained(kind):
+            return super().coder(kind, **changes)
         if dict(seed=self.seed) | changes != dict(seed=self.seed):
-            raise ValueError(f"a dictionary that is given cannot be trained with {changes}; leave these settings "
-                             "out, or ask the run without the dictionary")
-        if kind == "crosscoder":
+            raise ValueError(f"a coder that is given cannot be trained with {changes}; leave these settings "
+                             "out, or ask the run without it")
+        if kind != self.given_as:
             return self.fitted()
         return Artefact("dictionaries", VERSIONS["dictionaries"], {}, dict(dictionary=self.dictionary))
+
+    def trained(self, kind: str) -> bool:
+        """Whether coders of this kind are trained all the same: the SAE beside a given crosscoder."""
+        return kind == "sae" and self.given_as == "crosscoder"
 
     def _coders(self) -> dict[str, Artefact]:
         return {kind: self.coder(kind) for kind in KINDS}

@@ -116,11 +116,55 @@ def test_what_cannot_be_asked_of_it(given, plain):
             ask()
     with pytest.raises(ValueError, match="reads 5 channels, layer features of .* has 6; take the layer"):
         plain.with_dictionary(dictionary(channels=5))
-    with pytest.raises(ValueError, match="is a GroupCrosscoder; expected a SparseAutoencoder"):
-        plain.with_dictionary(GroupCrosscoder(cyclic(4), CHANNELS, LATENTS))
+    with pytest.raises(ValueError, match="is a FittedCrosscoder; expected a SparseAutoencoder or a GroupCrosscoder"):
+        plain.with_dictionary(given.fitted())
+    with pytest.raises(ValueError, match="a block for each element of C_8, and the run's group is C_4; give the run"):
+        plain.with_dictionary(GroupCrosscoder(cyclic(8), CHANNELS, LATENTS))
+    with pytest.raises(ValueError, match="reads 5 channels"):
+        plain.with_dictionary(GroupCrosscoder(cyclic(4), 5, LATENTS))
     with pytest.raises(ValueError, match="a part of a run has no dictionary of its own"):
         plain.fold(0).with_dictionary(dictionary())
     given.check()
+
+
+def test_a_crosscoder_that_is_given_takes_the_place_of_the_crosscoder(tmp_path):
+    run = noise_run(tmp_path)
+    trained = run.coder()
+    given = run.with_dictionary(trained)
+    assert given.coder().fingerprint == trained.fingerprint
+    assert given.evaluate(given.coder()).fve == run.evaluate(trained).fve
+    np.testing.assert_array_equal(given.feature_table().features, run.feature_table().features)
+    ours, keys = run.keys(), given.keys()
+    assert keys["map of crosscoder"] != ours["map of crosscoder"]
+    assert keys["sae"] == ours["sae"] and given.coder("sae").fingerprint == run.coder("sae").fingerprint
+    assert "was given" not in repr(run) and given.report("x").facts["dictionary"] == trained.fingerprint
+    for ask in (given.curve, given.control, lambda: given.fold(0), lambda: given.moved_coder(1),
+                lambda: given.coder(steps=3)):
+        with pytest.raises(ValueError, match="given"):
+            ask()
+    given.check()
+
+
+def test_the_command_line_reports_a_crosscoder_that_was_trained_apart(tmp_path, monkeypatch, capsys):
+    """`groupcc orbits`, `groupcc train`, `groupcc analyse --dictionary`: the way of large runs, in one process."""
+    monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
+    sizes = ["--profile", "smoke", "--group", "C_4",
+             *(part for field in ("drawings=12", "points_per_image=4", "batch_size=8") for part in ("--set", field))]
+    assert main(["orbits", *sizes, "--out", str(tmp_path / "orbits")]) == 0
+    assert main(["train", str(tmp_path / "orbits" / "train"), "--latents", "64", "--k", "8", "--steps", "3",
+                 "--batch-size", "8", "--out", str(tmp_path / "coder")]) == 0
+    words = ["analyse", *sizes, "--dictionary", str(tmp_path / "coder"), "--out", str(tmp_path / "report"),
+             "--no-atlas"]
+    assert main(words) == 0
+    facts = json.loads((tmp_path / "report" / "provenance.json").read_text())
+    assert facts["dictionary"] == GroupCrosscoder.load(tmp_path / "coder").fingerprint
+    assert "The crosscoder is given; it was not trained here" in (tmp_path / "report" / "index.html").read_text()
+    assert not (tmp_path / "work" / "coders").exists()
+    capsys.readouterr()
+    assert main([*words, "--set", "group=C_8"]) == 2 and "twice" in capsys.readouterr().err
+    words[words.index("C_4")] = "C_8"
+    assert main(words) == 2
+    assert "each element of C_4, and the run's group is C_8" in capsys.readouterr().err
 
 
 def test_the_command_line_takes_one(tmp_path, monkeypatch, capsys):
