@@ -118,6 +118,7 @@ from groupcc_lite.symmetry import (
     ceiling_curve,
     centred,
     equivariance_score,
+    fitting_batches,
     interval_over_images,
     linear_ceiling,
     linear_map,
@@ -240,7 +241,7 @@ assert len(store) == len(run.source("train")) * run.profile.points_per_image
 #
 # The **{term}`linear reference`** of an element $g$ is the share of the variance of $x[g]$ on held-out images that is
 # explained by the best map $x[e] \mapsto A\,x[e] + c$, fitted on training images by least squares with a small
-# penalty on large entries (*ridge regression*).
+# penalty on large entries (*ridge regression*). How small, every fifth batch of them decides.
 # ```
 #
 # A {term}`crosscoder` sees $x[e]$ alone, and nobody should blame it for what $x[e]$ does not determine. But this is no
@@ -278,8 +279,7 @@ with figures.house_style():
 # %%
 def judged(way):
     """By held-out image and element: squares the map misses, squares about the mean."""
-    train = way.orbits("train")
-    fitted = linear_map(train.batches(min(1024, len(train) // 2)))
+    fitted = linear_map(fitting_batches(way.orbits("train")))
     return missed_by_image(fitted, way.orbits("held-out"))
 
 

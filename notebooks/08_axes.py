@@ -104,6 +104,7 @@ from groupcc_lite.symmetry import (
     confirmed,
     copies,
     encoder_profile,
+    fitting_batches,
     isotropy,
     linear_ceiling,
     living_dictionary,
@@ -467,8 +468,7 @@ def ceilings(control, h):
     """Linear references of all mirrors, reading block h."""
     train, held_out = (MovedOrbits(control.orbits(part), h)
                        for part in ("train", "held-out"))
-    size = min(1024, len(train) // 2)
-    return linear_ceiling(train.batches(size), held_out.in_order())[
+    return linear_ceiling(fitting_batches(train), held_out.in_order())[
         list(axes.elements)].numpy()
 
 # %%

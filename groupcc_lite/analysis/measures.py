@@ -12,10 +12,17 @@ from jaxtyping import Float
 from groupcc_lite.coders import GroupCrosscoder, Metrics, copy_fve, evaluate
 from groupcc_lite.orbits import OrbitRows, StoredOrbits
 from groupcc_lite.runs import DictionaryRun, FeatureTable, Run
-from groupcc_lite.symmetry import FEWEST, ConfirmedCensus, Excess, confirmed_census, excess, linear_ceiling
+from groupcc_lite.symmetry import (
+    FEWEST,
+    ConfirmedCensus,
+    Excess,
+    confirmed_census,
+    excess,
+    fitting_batches,
+    linear_ceiling,
+)
 
 log = logging.getLogger(__name__)
-BATCH = 1024
 
 
 class Analysis(NamedTuple):
@@ -65,9 +72,9 @@ def measure(run: Run) -> Analysis:
     train, held_out, coder = run.orbits("train"), run.orbits("held-out"), run.coder()
     seen, metrics, table = _as_many(train, len(held_out)), run.evaluate(coder), run.feature_table()
     census = confirmed_census(coder, metrics.frequency, held_out, seed=run.seed)
-    batches = list(train.batches(max(1, min(BATCH, len(train) // 2))))
     return Analysis(coder, metrics, evaluate(coder, seen), run.ceiling(),
-                    linear_ceiling(batches, seen.in_order()).cpu().numpy(), copy_fve(held_out.in_order()),
+                    linear_ceiling(fitting_batches(train), seen.in_order()).cpu().numpy(),
+                    copy_fve(held_out.in_order()),
                     census, excess(census.decoder, run.group, seed=run.seed), table, _examples(census))
 
 

@@ -55,6 +55,13 @@ class SecondMoments:
             total += term
         self.count += len(x)
 
+    def __add__(self, other: SecondMoments) -> SecondMoments:
+        """The moments of the batches of both; neither changes."""
+        both = SecondMoments()
+        both.count = self.count + other.count
+        both._sums = _Sums(*(a + b for a, b in zip(self.sums, other.sums, strict=True)))
+        return both
+
     @property
     def sums(self) -> _Sums:
         """The sums themselves, with y flat in `xy`."""

@@ -101,6 +101,8 @@ class Measure:
 
     measure: Callable[[Run, GroupCrosscoder], Mapping[str, float]]
     version: int = 1
+    ceiling: bool = False
+    """Whether it reads the run's linear reference."""
 
 
 def fold_seeds(run: Run, number: int) -> range:
@@ -154,7 +156,7 @@ def _kept(fold: FoldRun, seed: int, name: str) -> dict[str, float]:
         values = {key: float(value) for key, value in measure.measure(fold, fold.coder(seed=seed)).items()}
         write_json(folder / "numbers.json", {key: None if np.isnan(value) else value for key, value in values.items()})
 
-    artefact = fold.recipes.measured(name, measure.version, seed, constants())
+    artefact = fold.recipes.measured(name, measure.version, seed, constants(), ceiling=measure.ceiling)
     numbers = read_json(fold.cache.get(artefact, make) / "numbers.json")
     return {key: float("nan") if value is None else value for key, value in numbers.items()}
 
@@ -225,7 +227,7 @@ def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
                 purity_corrected=found.corrected if found.chance < 1 else np.nan)
 
 
-FOLD_MEASURES = {"reconstruction": Measure(reconstruction), "symmetry": Measure(symmetric, version=4),
+FOLD_MEASURES = {"reconstruction": Measure(reconstruction, ceiling=True), "symmetry": Measure(symmetric, version=4),
                  "families": Measure(families, version=2)}
 """What can be had over folds x seeds, by name. A new one is one line here."""
 

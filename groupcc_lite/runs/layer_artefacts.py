@@ -53,7 +53,7 @@ from groupcc_lite.stimuli import (
     Stimuli,
     stimuli,
 )
-from groupcc_lite.symmetry import linear_ceiling, max_cosine, normalised
+from groupcc_lite.symmetry import fitting_batches, linear_ceiling, max_cosine, normalised
 
 log = logging.getLogger(__name__)
 PARTS = ("train", "held-out")
@@ -235,9 +235,8 @@ class LayerArtefacts:
     def ceiling(self) -> Float[np.ndarray, " g"]:
         """Held-out FVE of the best linear map from x[e] to each block."""
         def make(folder: Path) -> None:
-            train, held_out = self.orbits("train"), self.orbits("held-out")
-            batches = (batch for batch in train.batches(max(1, min(1024, len(train) // 2))))
-            write_json(folder / "fve.json", linear_ceiling(batches, held_out.in_order()).tolist())
+            found = linear_ceiling(fitting_batches(self.orbits("train")), self.orbits("held-out").in_order())
+            write_json(folder / "fve.json", found.tolist())
 
         return np.array(read_json(self.cache.get(self.recipes.ceiling(), make) / "fve.json"), dtype=np.float64)
 

@@ -26,7 +26,7 @@ from groupcc_lite.runs.study_profiles import SceneProfile
 
 VERSIONS = {
     "orbits": orbits.STORE_FORMAT, "coders": 4 + GroupCrosscoder.format + SparseAutoencoder.format,
-    "fitted": 1 + FittedCrosscoder.format, "ceilings": 1, "folds": 1, "measures": 1,
+    "fitted": 1 + FittedCrosscoder.format, "ceilings": 2, "folds": 1, "measures": 1,
     "dictionaries": 1, "transforms": 2 + TransformMatrix.format, "maps": 1,
     "visualisations": symmetry.PICTURE_FORMAT, "base-models": 1 + AUTOENCODER_FORMAT, "scene-activations": 1,
     "scene-transforms": 2 + TransformMatrix.format,
@@ -220,10 +220,14 @@ class PartRecipes(LayerRecipes):
         made_from = {name: self.whole.orbits(name, **changes).key for name in self.whole.stored}
         return Artefact("folds", VERSIONS["folds"], dict(self.of_whole) | dict(part=part), made_from)
 
-    def measured(self, name: str, version: int, seed: int, constants: Mapping[str, float | int]) -> Artefact:
-        """Numbers that one function gives for one coder of this part; `constants` are the thresholds it judges by."""
+    def measured(self, name: str, version: int, seed: int, constants: Mapping[str, float | int], *,
+                 ceiling: bool = False) -> Artefact:
+        """Numbers that one function gives for one coder of this part; `constants` are the thresholds it judges by,
+        `ceiling` says that it compares with the linear reference."""
         made_from = dict(coder=self.coder(seed=seed).key, orbits=self.orbits("held-out").key,
                          train=self.orbits("train").key)
+        if ceiling:
+            made_from["ceiling"] = self.ceiling().key
         return Artefact("measures", VERSIONS["measures"], dict(name=name, version=version, constants=dict(constants)),
                         made_from, label=name)
 

@@ -182,7 +182,7 @@ def symmetry_of(model: BaseModel, images: Float[Tensor, "b 3 s s"], large: Float
     orbits = _orbits(model, images, points, seed)
     cut = (3 * len(images) // 4) * points
     held_out = orbits[cut:]
-    ceiling = linear_ceiling(orbits[:cut].split(max(1, cut // 5)), held_out.split(512))
+    ceiling = linear_ceiling(orbits[:cut].split(max(1, cut // 10)), held_out.split(512))
     found = local_equivariance_error(model, large, generators=["rotation"], points=32, draws=20, seed=seed)
     spread = torch.linalg.eigvalsh(orbits[:, 0].double().T.cov())
     return LayerSymmetry(float(ceiling[1:].mean()), float(found.mean), float(found.unfollowed.mean()),

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.base import Artefact, Cache, progress_bar, read_json, sha256_of, write_json
+from groupcc_lite.base import Artefact, Cache, digest, progress_bar, read_json, sha256_of, write_json
 from groupcc_lite.groups import FiniteGroup, dihedral, parse_group
 from groupcc_lite.models import (
     TINY_WEIGHTS,
@@ -40,10 +40,20 @@ from groupcc_lite.studies.robust_findings import (
     three_versions,
 )
 from groupcc_lite.superposition import TREATMENTS, RobustNetwork, naming_under_attack, reference_weights
-from groupcc_lite.symmetry import ConfirmedCensus, confirmed_census, equivariance_score, excess, living_dictionary
+from groupcc_lite.symmetry import (
+    FALSE_RATE,
+    INVARIANT,
+    TAU,
+    ConfirmedCensus,
+    confirmed_census,
+    equivariance_score,
+    excess,
+    living_dictionary,
+)
 
-VERSION = 1
-"""Of what `RobustStudy` keeps. Raise it when the same settings give another result."""
+VERSIONS = {"untrained": 1, "attacked": 1, "symmetry": 2, "census": 2, "turns": 1, "moved": 1, "pictures": 1,
+            "blurred": 1}
+"""Of what `RobustStudy` keeps. Raise one when the same settings give another result."""
 ROBUST_KINDS = (*TREATMENTS, ("untrained", 0.0), ("stopped", 0.0))
 """What was done to a network, and how strongly; rows of everything that `RobustStudy` gives. The first is plain."""
 _DRAWINGS = 9_100_000  # seeds from here on: of the drawings that coders are trained and read on
@@ -78,7 +88,7 @@ class RobustStudy:
         def make(part: Path) -> None:
             save_file(randomise(load_tiny(), network.seed).state_dict(), part / TINY_WEIGHTS.name)
 
-        artefact = Artefact("robust-untrained", VERSION, {"seed": network.seed})
+        artefact = Artefact("robust-untrained", VERSIONS["untrained"], {"seed": network.seed})
         return self._cache.get(artefact, make) / TINY_WEIGHTS.name
 
     @cached_property
@@ -108,8 +118,7 @@ class RobustStudy:
                                                  "points", "latents", "k", "sae_steps"), self._attacked)
         found |= self._kept("symmetry", network, ("layers", "symmetry_drawings", "symmetry_points"), self._symmetry)
         if self.profile.census_layers and network.kind != "stopped":
-            found |= self._kept("census", network, ("census_layers", "group", "census_drawings", "census_points",
-                                                    "census_latents", "census_k", "census_steps"), self._census)
+            found |= self._kept("census", network, ("census_layers",), self._census, self._census_of)
         if self.profile.turned and network.kind != "stopped":
             found |= self._kept("turns", network, ("eps", "turned", "elements"), self._turns)
             found |= self._kept("moved", network, ("eps", "turned"), self._moves)
@@ -120,12 +129,15 @@ class RobustStudy:
         return found
 
     def _kept(self, what: str, network: RobustNetwork, fields: tuple[str, ...],
-              make: Callable[[Path], dict[str, float]]) -> dict[str, float]:
-        """What `make` says of the network, which depends on these fields of the profile and on nothing else of it."""
+              make: Callable[[Path], dict[str, float]],
+              also_of: Callable[[Path], dict[str, str]] = lambda path: {}) -> dict[str, float]:
+        """What `make` says of the network, which depends on these fields of the profile and on nothing else of it;
+        and on what `also_of` names by keys."""
         path = self.weights(network)
         settings = {name: getattr(self.profile, name) for name in fields} | {"seed": self.seed}
         settings = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-        artefact = Artefact(f"robust-{what}", VERSION, settings, {"weights": sha256_of(path)}, network.name)
+        artefact = Artefact(f"robust-{what}", VERSIONS[what], settings, {"weights": sha256_of(path)} | also_of(path),
+                            network.name)
         folder = self._cache.get(artefact, lambda part: write_json(part / "found.json", make(path)))
         return read_json(folder / "found.json")
 
@@ -178,18 +190,28 @@ class RobustStudy:
 
     def _census(self, path: Path) -> dict[str, float]:
         """Of a group crosscoder, with what its labels are worth: by surrogates, and by the encoder."""
-        p, found = self.profile, {}
-        for layer in p.census_layers:
-            model = load_model("tiny-inception", layer, weights=path)
+        found = {}
+        for layer in self.profile.census_layers:
             with tempfile.TemporaryDirectory() as work:  # orbits are large, and nobody asks for them again
-                run = Run("book", self.seed, model=model, images=self._drawings(model), work=work, group=p.group,
-                          points_per_image=p.census_points, latents=p.census_latents, k=p.census_k,
-                          steps=p.census_steps, topk_ks=(p.census_k,))
+                run = self._census_run(path, layer, work)
                 coder = run.coder()
                 frequency, held_out = run.evaluate(coder).frequency, run.orbits("held-out")
                 census = confirmed_census(coder, frequency, held_out, seed=self.seed)
                 found |= _at(layer, _of_census(census, living_dictionary(coder, frequency)[0], run.group, self.seed))
         return found
+
+    def _census_run(self, path: Path, layer: str, work: str | Path) -> Run:
+        p, model = self.profile, load_model("tiny-inception", layer, weights=path)
+        return Run("book", self.seed, model=model, images=self._drawings(model), work=work, group=p.group,
+                   points_per_image=p.census_points, latents=p.census_latents, k=p.census_k, steps=p.census_steps,
+                   topk_ks=(p.census_k,))
+
+    def _census_of(self, path: Path) -> dict[str, str]:
+        """The coder that the census is of, with the book's settings but for ours, and what labels are judged by."""
+        runs = {layer: self._census_run(path, layer, self.work) for layer in self.profile.census_layers}
+        found = {f"{layer}, {name}": key for layer, run in runs.items()
+                 for name, key in (("coder", run.recipes.coder().key), ("orbits", run.recipes.orbits("held-out").key))}
+        return found | {"thresholds": digest([TAU, INVARIANT, FALSE_RATE])}
 
     def _drawings(self, model: BaseModel) -> DrawingSource:
         size = PlanarAction(parse_group(self.profile.group)).source_size(model.input_size)

@@ -339,7 +339,7 @@ def unevenness(train: Float[Tensor, "n g d"], held_out: Float[Tensor, "k g d"], 
     >>> found.linear < 0.02, abs(found.asymmetry) < 0.05
     (True, True)
     """
-    ceiling = linear_ceiling(train.split(max(1, len(train) // 8)), held_out.split(1024))
+    ceiling = linear_ceiling(train.split(max(1, len(train) // 10)), held_out.split(1024))
     half = len(held_out) // 2
     return Unevenness(float(1 - ceiling[1:].mean()), orbit_asymmetry(held_out[:half], held_out[half:], G))
 

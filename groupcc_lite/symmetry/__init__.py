@@ -11,6 +11,7 @@ pictures of what features look for.
 from groupcc_lite.symmetry.block_action import act, normalised, on_factor, paper_reflection
 from groupcc_lite.symmetry.ceiling import (
     ceiling_curve,
+    fitting_batches,
     interval_over_images,
     linear_ceiling,
     linear_map,
@@ -90,11 +91,12 @@ __all__ = [
     "PICTURE_FORMAT", "Purity", "ResponseLabels", "Stabiliser", "Supported", "TAU", "Turn", "Witnessed", "act",
     "axes_of", "axis_voters", "axis_votes", "axis_weights", "block_cosines", "ceiling_curve", "centre_activations",
     "centred", "cluster", "confirmed", "confirmed_census", "copies", "dictionary_purity", "distance",
-    "distances_to_labels", "embed", "embed_dictionary", "emergence", "encoder_profile", "equivariance_score", "excess",
-    "inside_by_chance", "interval_over_images", "irrep_power", "isotropy", "label_by_response", "linear_ceiling",
-    "linear_map", "living_dictionary", "max_cosine", "max_over_group", "mirror_agreement", "missed_by_image",
-    "nearest_neighbours", "nearest_relative", "neighbour_purity", "normalised", "on_factor", "orbit_asymmetry",
-    "paper_reflection", "picture_responses", "preference_turn", "printed_similarity", "profile_stabilisers",
-    "render_features", "render_steps", "score_dictionary", "score_families", "self_similarity", "small_census",
-    "stabilisers", "supported_stabilisers", "surrogate", "trivial_share", "unrelated", "witnessed",
+    "distances_to_labels", "embed", "embed_dictionary", "emergence", "encoder_profile", "equivariance_score",
+    "excess", "fitting_batches", "inside_by_chance", "interval_over_images", "irrep_power", "isotropy",
+    "label_by_response", "linear_ceiling", "linear_map", "living_dictionary", "max_cosine", "max_over_group",
+    "mirror_agreement", "missed_by_image", "nearest_neighbours", "nearest_relative", "neighbour_purity",
+    "normalised", "on_factor", "orbit_asymmetry", "paper_reflection", "picture_responses", "preference_turn",
+    "printed_similarity", "profile_stabilisers", "render_features", "render_steps", "score_dictionary",
+    "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers", "surrogate",
+    "trivial_share", "unrelated", "witnessed",
 ]

@@ -9,6 +9,7 @@ turns them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -22,8 +23,9 @@ from groupcc_lite.coders import SecondMoments
 from groupcc_lite.orbits import StoredOrbits
 
 Map = tuple[Float[Tensor, "d g d"], Float[Tensor, "g d"]]
-RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0)
 """Strengths of the penalty that are tried, in units of the mean eigenvalue of x[e]'s covariance."""
+BATCH = 1024
 
 
 def linear_ceiling(train: Iterable[Tensor], held_out: Iterable[Tensor],
@@ -31,7 +33,8 @@ def linear_ceiling(train: Iterable[Tensor], held_out: Iterable[Tensor],
     """Held-out FVE of the best ridge map from x[e] to x[g], per element: what a linear reader of x[e] could know.
 
     `train` and `held_out` give batches (b, g, d). The ridge strength, in units of the mean eigenvalue of x[e]'s
-    covariance, is chosen on every fifth training batch, never on the held-out ones. Moments are summed in double
+    covariance, is chosen on every fifth training batch, never on the held-out ones; with it the map is fitted to all
+    training batches. These should be of different images, see `fitting_batches`. Moments are summed in double
     precision where the training batches lie, and so is the result. ValueError for fewer than two training batches and
     for no held-out one.
 
@@ -42,6 +45,21 @@ def linear_ceiling(train: Iterable[Tensor], held_out: Iterable[Tensor],
     tensor([1., 1.])
     """
     return ceiling_curve([train], held_out, ridges)[0]
+
+
+def fitting_batches(orbits: StoredOrbits) -> Iterator[Float[Tensor, "b g d"]]:
+    """Every row once, in the order of the images, in about ten batches or more: what `linear_map` is best fitted to.
+
+    Two batches then share the points of one image at most, so the ridge strength is chosen on other images.
+
+    >>> import tempfile
+    >>> from groupcc_lite.groups import cyclic
+    >>> from groupcc_lite.orbits import OrbitStore
+    >>> store = OrbitStore.from_batches(tempfile.mkdtemp(), [torch.ones(25, 2, 3)], cyclic(2))
+    >>> [len(batch) for batch in fitting_batches(store)]
+    [3, 3, 3, 3, 3, 3, 3, 3, 1]
+    """
+    return orbits.in_order(max(1, min(BATCH, math.ceil(len(orbits) / 10))))
 
 
 def linear_map(train: Iterable[Tensor], ridges: tuple[float, ...] = RIDGES) -> Map:
@@ -62,8 +80,9 @@ def ceiling_curve(portions: Sequence[Iterable[Tensor]], held_out: Iterable[Tenso
     """The linear reference as the data grow: row k is fitted on the first k + 1 portions, in one pass over all.
 
     Each portion gives batches (b, g, d), the first at least two; of every portion each fifth batch, from its second on,
-    chooses the ridge strength. Portions should be of different images: points of one image resemble each other.
-    ValueError as for `linear_ceiling`, and for no portion.
+    chooses the ridge strength of a map that is fitted to the others; then the map is fitted to all. Portions should be
+    of different images: points of one image resemble each other. ValueError as for `linear_ceiling`, and for no
+    portion.
 
     >>> x = torch.randn(600, 1, 20, generator=torch.Generator().manual_seed(0))
     >>> noise = torch.randn(600, 1, 20, generator=torch.Generator().manual_seed(1))
@@ -140,4 +159,4 @@ def _growing(portions: Iterable[Iterable[Tensor]], ridges: tuple[float, ...]) ->
         if not choose.count:
             raise ValueError("linear_ceiling needs at least 2 training batches, to choose the ridge strength on one")
         best = max(ridges, key=lambda ridge: float(choose.fve(*fit.fit(ridge)).mean()))
-        yield fit.fit(best)
+        yield (fit + choose).fit(best)

@@ -10,7 +10,7 @@ from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import SparseAutoencoder, evaluate
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.orbits import OrbitStore, TensorOrbits
-from groupcc_lite.runs import FewerImages, Run, folds
+from groupcc_lite.runs import FewerImages, Run, folds, recipes
 from groupcc_lite.runs.folds import fold_measures, fold_seeds, fve_over_images, over_folds, uncertain
 
 TINY = dict(latents=24, k=4, steps=12, batch_size=32, points_per_image=8, mask_radius=7.0, folds=3, fold_seeds=2,
@@ -177,6 +177,18 @@ def test_a_measures_version_name_and_seed_are_in_its_key(run):
     assert len(keys | {run.fold(1).recipes.measured("a", 1, 0, {}).key}) == 5
 
 
+def test_what_compares_with_the_linear_reference_is_made_again_when_that_is(run, monkeypatch):
+    def keys():
+        made = run.fold(0).recipes
+        return {name: made.measured(name, measure.version, 0, {}, ceiling=measure.ceiling).key
+                for name, measure in folds.FOLD_MEASURES.items()}
+
+    before = keys()
+    monkeypatch.setitem(recipes.VERSIONS, "ceilings", 99)
+    after = keys()
+    assert {name for name in before if before[name] != after[name]} == {"reconstruction"}
+
+
 # -------------------------------------------------------------------------------------------------- uncertainty
 
 def simulated(folds_sd, seeds_sd, rng, shape=(5, 3)):
@@ -233,7 +245,8 @@ def test_no_seed_is_used_twice_and_every_cell_is_its_own_coder(run):
 def test_measures_are_kept_and_made_again_with_another_version(run, monkeypatch):
     first = fold_measures(run, "reconstruction")
     calls = []
-    monkeypatch.setitem(folds.FOLD_MEASURES, "reconstruction", folds.Measure(lambda r, c: calls.append(1) or {"x": 1}))
+    monkeypatch.setitem(folds.FOLD_MEASURES, "reconstruction", folds.Measure(lambda r, c: calls.append(1) or {"x": 1},
+                                                                                ceiling=True))
     assert fold_measures(run, "reconstruction")["fve"].mean == first["fve"].mean and not calls
     monkeypatch.setitem(folds.FOLD_MEASURES, "reconstruction", folds.Measure(lambda r, c: calls.append(1) or {
         "x": float("nan")}, version=2))

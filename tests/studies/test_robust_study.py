@@ -9,9 +9,9 @@ import torch
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.groups import dihedral
 from groupcc_lite.models import load_model, load_tiny, wrap_model
-from groupcc_lite.runs import ROBUST_PROFILES, get_robust_profile
+from groupcc_lite.runs import ROBUST_PROFILES, get_robust_profile, profiles, recipes
 from groupcc_lite.stimuli import sample_drawings
-from groupcc_lite.studies import MARGIN, ROBUST_KINDS, RobustStudy, layer_symmetry, symmetry_of, turning
+from groupcc_lite.studies import MARGIN, ROBUST_KINDS, RobustStudy, layer_symmetry, robust_study, symmetry_of, turning
 from groupcc_lite.studies.robust_findings import attacks_move, between_pictures, blurred_symmetry
 from groupcc_lite.superposition import STOPPED, RobustNetwork, reference_weights
 
@@ -70,6 +70,20 @@ def test_what_changes_a_measure_changes_what_is_kept(change, made, tmp_path):
         kinds.append({path.parent for path in tmp_path.rglob("found.json")})
     new = kinds[1] - kinds[0]
     assert sorted(path.parent.name for path in new) == [f"robust-{what}" for what in made]
+
+
+@pytest.mark.parametrize("where, what, value", [
+    (robust_study, "FALSE_RATE", 0.2),
+    (profiles.PROFILES, "book", dataclasses.replace(profiles.PROFILES["book"], lr=1e-9)),
+    (recipes.VERSIONS, "coders", 99)])
+def test_a_census_depends_on_the_books_settings_and_on_what_labels_are_judged_by(where, what, value, tmp_path,
+                                                                                 monkeypatch):
+    study = RobustStudy(dataclasses.replace(QUICK, census_layers=("mixed3b",)), work=tmp_path)
+    path = study.weights(study.networks[0])
+    before = study._census_of(path)
+    (monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr)(where, what, value)
+    assert study._census_of(path) != before
+    assert not list(tmp_path.rglob("*.npy"))  # nothing is made to know it
 
 
 def test_pictures_that_differ_as_wholes_are_told_from_points_that_do():

@@ -6,12 +6,15 @@ import torch
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
+from groupcc_lite.coders import SecondMoments
 from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import load_model, patch_model
 from groupcc_lite.orbits import OrbitStore, sample_orbits
 from groupcc_lite.stimuli import DrawingSource, TensorImages
 from groupcc_lite.symmetry.ceiling import (
+    RIDGES,
     ceiling_curve,
+    fitting_batches,
     interval_over_images,
     linear_ceiling,
     linear_map,
@@ -37,7 +40,7 @@ def test_the_ceiling_equals_scikit_learns_ridge():
     blocks = torch.randn(400, 2, 4, generator=generator)
     blocks[:, 1] += blocks[:, 0].roll(1, 1)
     ours = linear_ceiling(blocks[:300].split(30), blocks[300:].split(50), ridges=(0.01,))
-    kept = torch.cat([b for n, b in enumerate(blocks[:300].split(30)) if n % 5 != 1]).numpy()
+    kept = blocks[:300].numpy()  # those that chose the ridge are fitted too
     covariance = np.cov(kept[:, 0].T, bias=True)
     model = Ridge(alpha=len(kept) * 0.01 * np.trace(covariance) / 4).fit(kept[:, 0], kept[:, 1])
     test = blocks[300:].numpy()
@@ -62,6 +65,26 @@ def test_the_curve_rises_to_the_ceiling_of_all_portions_together():
     assert torch.equal(curve[2], linear_ceiling([*parts[0], *parts[1], *parts[2]], test))
     alone = linear_ceiling(parts[2], test)
     assert not torch.equal(alone, curve[2])
+
+
+def test_all_training_rows_are_fitted_and_a_strong_penalty_can_be_chosen(tmp_path):
+    """Of few rows none is to be wasted, and noise asks for a penalty that a large store never needs."""
+    rows, test = few_and_noisy(90), few_and_noisy(2000, seed=1).split(500)
+    store = OrbitStore.from_batches(tmp_path / "s", [rows], cyclic(2))
+    batches = list(fitting_batches(store))
+    assert torch.cat(batches).shape == rows.shape and len(batches) > 5
+    moments = SecondMoments()
+    for batch in batches:
+        moments.add(batch[:, 0], batch)
+    for ours, expected in zip(linear_map(batches, ridges=(0.3,)), moments.fit(0.3), strict=True):
+        torch.testing.assert_close(ours, expected)
+    found = {ridges: float(linear_ceiling(batches, test, ridges=ridges)[1]) for ridges in (RIDGES, RIDGES[:5])}
+    assert found[RIDGES] > found[RIDGES[:5]] + 0.05
+
+
+def few_and_noisy(rows, seed=0):
+    x, noise = torch.randn(2, rows, 60, generator=torch.Generator().manual_seed(seed)).unbind()
+    return torch.stack([x, x.flip(1) + 2 * noise], dim=1)
 
 
 def test_the_map_explains_what_the_ceiling_says():
