@@ -14,6 +14,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,11 @@ def results(root: Path, profile: str) -> pages.Results:
         benchmarks=read_json(measured) if measured.is_file() else None)
 
 
-def page_notebook(notebook: Any, profile: str) -> Any:
+def page_notebook(notebook: Any, profile: str, facts: Mapping[str, Any]) -> Any:
     """An executed notebook as its page shows it.
 
     papermill's injected cell goes; its values stand in the parameters cell, so that the page shows what was executed.
-    A box below the title names the profile.
+    A box below the title names the profile, and from the `facts` of the chapter's report its network and group.
     """
     from nbformat.v4 import new_markdown_cell
 
@@ -96,7 +97,7 @@ def page_notebook(notebook: Any, profile: str) -> Any:
     if injected is not None:
         parameters.source = _with_values(parameters.source, _assignments(notebook.cells[injected].source))
         del notebook.cells[injected]
-    box = new_markdown_cell(pages.badge(notebook, profile, _assignments(parameters.source)["seed"]))
+    box = new_markdown_cell(pages.badge(notebook, profile, _assignments(parameters.source)["seed"], facts))
     box["id"] = "run-badge"
     notebook.cells.insert(1, box)
     return notebook
@@ -158,7 +159,8 @@ def assemble(root: Path, profile: str) -> Path:
     if ATLAS in toc_pages(root):
         wanted |= _atlas_files(root, profile, wanted[f"{ATLAS}.md"].decode())
     for chapter, notebook in found.notebooks.items():
-        wanted[f"notebooks/{chapter}.ipynb"] = nbformat.writes(page_notebook(notebook, profile)).encode()
+        wanted[f"notebooks/{chapter}.ipynb"] = nbformat.writes(
+            page_notebook(notebook, profile, found.here.get(chapter, {}).get("provenance", {}))).encode()
     for old in [p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in wanted]:
         old.unlink()
     for name, content in wanted.items():

@@ -32,7 +32,7 @@ from bookmaker.notebook_pairs import BookError, make_pair, tagged
 from groupcc_lite.base import digest, minutes, progress_bar, provenance, read_json, sha256_of, work_folder, write_json
 from groupcc_lite.models import TINY_MODELS, weights_file
 from groupcc_lite.runs import get_profile
-from groupcc_lite.stimuli import IMAGE_SUFFIXES, photo_folder
+from groupcc_lite.stimuli import IMAGE_SUFFIXES, photo_folder, second_photo_folder
 
 log = logging.getLogger(__name__)
 
@@ -105,18 +105,24 @@ def outside_files(parameters: dict[str, Any]) -> list[tuple[str, int, int]]:
         found.append(file)
     if images is not None or not built_in:
         found += _photographs(settings.name, images)
+        second = second_photo_folder()  # chapter 8 compares with it
+        found += [] if second is None else _files_in(second)
     return [(str(path), (facts := path.stat()).st_size, facts.st_mtime_ns) for path in found]
 
 
 def _photographs(profile: str, images: str | None) -> list[Path]:
     """All image files in the folder given, or in GROUPCC_DATA's; ValueError if there is none."""
     folder = photo_folder(images, profile)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = _files_in(folder)
     if not files:
         what = "is a folder without photographs" if folder.is_dir() else "is not a folder"
         raise ValueError(f"{folder} {what}; profile {profile!r} needs images=FOLDER with files such as "
                          f"{', '.join(sorted(IMAGE_SUFFIXES))}")
     return files
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def inputs_digest(root: Path, notebook_text: str, chapter: str, parameters: dict[str, Any],

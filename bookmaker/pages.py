@@ -7,7 +7,7 @@ Every number comes from a chapter's report, and a number that no report holds is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,14 @@ def benchmarks(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def badge(notebook: Any, profile: str, seed: int) -> str:
-    """The box under a chapter's title that says what the reader is looking at."""
-    settings = get_profile(profile)
+def badge(notebook: Any, profile: str, seed: int, facts: Mapping[str, Any]) -> str:
+    """The box under a chapter's title that says what the reader is looking at; `facts` are its report's provenance."""
+    model, group = facts.get("model"), facts.get("group")
+    said = [f" on the base model **{model}**" if model else "", f" with the group {group}" if group else ""]
+    what = "".join(said)
     return (f":::{{admonition}} What this page shows\n:class: note run-badge\n"
-            f"A run with profile **{profile}**, seed {seed}, on the base model **{settings.model}** with the group "
-            f"{settings.group}. It took {minutes(duration(notebook))}. {{ref}}`What a profile is <profiles>`.\n:::")
+            f"A run with profile **{profile}**, seed {seed}{',' if what else ''}{what}. "
+            f"It took {minutes(duration(notebook))}. {{ref}}`What a profile is <profiles>`.\n:::")
 
 
 def duration(notebook: Any) -> float:

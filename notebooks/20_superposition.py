@@ -66,8 +66,8 @@ if "google.colab" in sys.modules:
 # %% tags=["parameters"]
 profile = "book"
 seed = 0
-images = None  # a folder of photographs, for the profiles inception and paper
-weights = None  # a weights file for the profile's model
+images = None  # not used in this chapter
+weights = None  # not used in this chapter
 
 # %%
 import matplotlib.pyplot as plt
@@ -76,10 +76,10 @@ import torch
 from IPython.display import Markdown, display
 
 from groupcc_lite import figures
-from groupcc_lite.base import interval_of
+from groupcc_lite.base import interval_of, work_folder
 from groupcc_lite.figures import INK, PALETTE
 from groupcc_lite.manifolds import circle_directions
-from groupcc_lite.runs import Run, get_superposition_profile, mean_spread
+from groupcc_lite.runs import Report, get_superposition_profile, mean_spread
 from groupcc_lite.studies import SuperpositionStudy, against_exact, matched
 from groupcc_lite.superposition import (
     SparseFeatures,
@@ -90,10 +90,9 @@ from groupcc_lite.superposition import (
 )
 
 # %%
-run = Run(profile, seed=seed, images=images, weights=weights)
-report = run.report("20_superposition")
-settings = get_superposition_profile(profile)
-study = SuperpositionStudy(settings, seed, work=run.work)
+settings, folder = get_superposition_profile(profile), work_folder()
+report = Report(folder / "reports" / settings.name, "20_superposition", profile, seed=seed)
+study = SuperpositionStudy(settings, seed, work=folder)
 note = report.mean  # over seeds, with its interval
 print(f"{settings.features} features, {settings.seeds} seeds, profile {profile}")
 

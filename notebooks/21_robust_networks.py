@@ -97,8 +97,8 @@ from groupcc_lite.superposition import L2Attack, RobustNetwork
 # All networks are kin of the built-in one, and drawings their images: those given
 # above are not used.
 run = Run(profile, seed=seed, model="tiny-inception", layer="mixed3b")
-report = run.report("21_robust_networks")
-settings = get_robust_profile(profile)
+report, settings = run.report("21_robust_networks"), get_robust_profile(profile)
+report.facts["group"] = settings.group  # of the census
 study = RobustStudy(settings, seed, work=run.work)
 layers = settings.layers
 last = layers[-1]

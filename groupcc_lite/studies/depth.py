@@ -181,7 +181,8 @@ class LayerStudy:
         """An empty report for a chapter, with the study's provenance."""
         runs = [self.run(which) for which in self.layers]
         images = runs[0].all_images
-        facts = dict(seed=self.seed, group=self.profile.group, model=self.profile.networks[0][0], images=len(images),
+        facts = dict(seed=self.seed, group=self.profile.group,
+                     model=" and ".join(network for network, _ in self.profile.networks), images=len(images),
                      images_sha256=images.fingerprint, settings=dataclasses.asdict(self.profile),
                      fingerprints={"/".join(which): run.model.fingerprint
                                    for which, run in zip(self.layers, runs, strict=True)})

@@ -139,7 +139,9 @@ def outside(tmp_path, monkeypatch) -> Path:
     lambda folder: os.utime(folder / "googlenet-bvlc" / "googlenet_bvlc.safetensors", (1, 1)),
     lambda folder: (folder / "imagenet-sample" / "images" / "dog" / "one.JPEG").write_bytes(b"yy"),
     lambda folder: (folder / "imagenet-sample" / "images" / "two.png").write_bytes(b"x"),
-], ids=["other weights", "touched weights", "another photograph", "one photograph more"])
+    lambda folder: ((folder / "bsds" / "images").mkdir(parents=True),
+                    (folder / "bsds" / "images" / "a.jpg").write_bytes(b"x")),
+], ids=["other weights", "touched weights", "another photograph", "one photograph more", "a second set"])
 def test_weights_and_photographs_matter_only_to_profiles_that_use_them(book, executed, outside, change):
     run(book), run(book, profile="inception")
     assert run(book, profile="inception") == ["kept", "kept"]

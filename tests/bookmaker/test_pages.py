@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 
+import nbformat
 import pytest
 
 from bookmaker import pages
@@ -28,6 +29,14 @@ def test_the_table_says_which_runs_it_shows():
     text = pages.replication(results({"03_training": report(a=0.912345, b=0.1)}, {"03_training": report(a=0.25)}))
     assert text.startswith("*This run*: profile `book` on the model `tiny-inception`") and "BVLC" in text
     assert "| the first | 0.912 | 0.25 |" in text
+
+
+@pytest.mark.parametrize("facts, said", [
+    (dict(model="a-net", group="D_8"), "seed 4, on the base model **a-net** with the group D_8. It took"),
+    (dict(group="C_4"), "seed 4, with the group C_4. It took"), ({}, "seed 4. It took")])
+def test_the_box_of_a_chapter_names_the_network_and_group_of_its_report_and_no_others(facts, said):
+    notebook = nbformat.v4.new_notebook(metadata={"papermill": {"duration": 3.0}})
+    assert said in pages.badge(notebook, "book", 4, facts)
 
 
 def test_reproducibility_lists_commit_seed_and_fingerprints():

@@ -74,7 +74,7 @@ def test_networks_of_two_sizes_are_refused(study, monkeypatch):
 def test_the_report_says_which_networks_were_compared(study):
     facts = study.report("15_depth").facts
     assert set(facts["fingerprints"]) == {"/".join(which) for which in study.layers}
-    assert facts["model"] == "tiny-inception"
+    assert facts["model"] == "tiny-inception and tiny-vit"
 
 
 def test_orbits_of_a_stack_are_made_in_one_pass_and_are_those_of_each_run(tmp_path, monkeypatch):
