@@ -98,7 +98,7 @@ PROFILES = {profile.name: profile for profile in (
     Profile("paper", "D_16 on Lucent's InceptionV1 and an ImageNet folder, streamed: the paper's scale",
             model="inceptionv1", points_per_image=10, held_out=0.01, stream=True, store_images=4000,
             latents=4096, activation="relu", k=None, sparsity=12.0, steps=12_000, curve_steps=2000, lr=5e-4,
-            control_steps=2400,
+            control_steps=2000,
             l1_sparsities=(6.0, 12.0, 24.0), topk_ks=(16, 32, 64, 128), vis_count=1024, vis_steps=512,
             atlas_size=80, atlas_steps=256),
 )}
