@@ -7,19 +7,24 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 
 from groupcc_lite.coders import GroupCrosscoder, Metrics, copy_fve, evaluate
+from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.orbits import OrbitRows, StoredOrbits
 from groupcc_lite.runs import DictionaryRun, FeatureTable, Run
 from groupcc_lite.symmetry import (
     FEWEST,
     ConfirmedCensus,
     Excess,
+    Witnessed,
     confirmed_census,
     excess,
     fitting_batches,
     linear_ceiling,
+    testable,
+    witnessed,
 )
 
 log = logging.getLogger(__name__)
@@ -44,8 +49,12 @@ class Analysis(NamedTuple):
     copied: Float[np.ndarray, " g"]
     """What a copy of the untransformed activation explains, on held-out images."""
     census: ConfirmedCensus
+    tested: Bool[np.ndarray, " k"]
+    """Features of the census whose symmetry can be tested against chance (`symmetry.testable`)."""
     excess: Excess
-    """Features with a symmetry beyond what their spectra give by chance."""
+    """How many these are, and how many their spectra give by chance."""
+    witness: Witnessed
+    """How many of them the encoder confirms."""
     table: FeatureTable
     examples: list[int]
     """Rows of the table: for each symmetry that occurs the feature whose label is best founded."""
@@ -75,7 +84,7 @@ def measure(run: Run) -> Analysis:
     return Analysis(coder, metrics, evaluate(coder, seen), run.ceiling(),
                     linear_ceiling(fitting_batches(train), seen.in_order()).cpu().numpy(),
                     copy_fve(held_out.in_order()),
-                    census, excess(census.decoder, run.group, seed=run.seed), table, _examples(census))
+                    census, *_against_chance(census, run.group, run.seed), table, _examples(census))
 
 
 def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:
@@ -93,6 +102,16 @@ def _require_features(run: Run) -> None:
                   "take more latents, a larger k, or train longer: --set steps=2000")
         raise ValueError(f"{living} latents ever fire on held-out images, too few for families (at least {FEWEST}); "
                          f"{advice}")
+
+
+def _against_chance(census: ConfirmedCensus, G: FiniteGroup,
+                    seed: int) -> tuple[Bool[np.ndarray, " k"], Excess, Witnessed]:
+    """Which symmetries can be tested, and of these alone: excess, and witnesses. What the surrogate leaves alone it has
+    as well, so that the others would all look like chance."""
+    tested = np.array([testable(found.subgroup, G) for found in census.labels], dtype=bool)
+    labels = [census.labels[row] for row in np.flatnonzero(tested)]
+    return (tested, excess(census.decoder, G, seed=seed, tested=True),
+            witnessed(labels, census.encoder[torch.as_tensor(tested)], G, seed=seed))
 
 
 def _as_many(train: StoredOrbits, count: int) -> OrbitRows:
@@ -142,6 +161,15 @@ def doubts(found: Analysis) -> list[str]:
          "latents be active."),
         (found.metrics.dead > 0.5,
          f"{100 * found.metrics.dead:.0f} % of the latents never fire on held-out images: take fewer latents."),
-        (found.excess.share <= 0,
-         "No more features have a symmetry than spectra like theirs give by chance."))
+        (found.excess.share <= 0, _no_more_than_chance(found)))
     return [sentence for holds, sentence in asked if holds]
+
+
+def _no_more_than_chance(found: Analysis) -> str:
+    """What to say where nothing that can be tested exceeds chance."""
+    G, others = found.coder.group, int(found.census.partly.sum()) - int(found.tested.sum())
+    if not any(testable(H, G) for H in G.subgroups()):
+        return (f"No symmetry can be tested against chance in {G.name}: features with the same spectrum have the same "
+                "cosines here. A group such as D_4 lets mirrors be tested.")
+    also = f"; {others} have one that cannot be tested" if others else ""
+    return f"No more features have a symmetry that can be tested than spectra like theirs give by chance{also}."

@@ -6,7 +6,9 @@ import torch
 from small import noise_run
 
 from groupcc_lite.analysis import doubts, measure
-from groupcc_lite.coders import copy_fve
+from groupcc_lite.analysis.page import numbers
+from groupcc_lite.coders import GroupCrosscoder, copy_fve
+from groupcc_lite.symmetry import act
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,52 @@ def test_few_images_and_a_layer_that_does_not_turn_are_told_apart(found):
 def test_a_coder_below_the_ceiling_is_doubted_and_one_above_is_not(found):
     low, high = (found._replace(ceiling=(found.metrics.fve + step) * np.ones(4)) for step in (-0.1, 0.1))
     assert any("explains less" in s for s in doubts(high)) and not any("explains less" in s for s in doubts(low))
+
+
+def planted(work, group, elements):
+    """What is measured of a run in this group with features that these elements leave alone."""
+    run = noise_run(work, group=group)
+    coder, G = GroupCrosscoder(run.group, 6, 60, activation="relu", seed=0), run.group
+    with torch.no_grad():
+        f = torch.zeros(60, G.order, 6)
+        f[:, 0] = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
+        coder.dictionary.copy_(torch.stack([act(f, G, G.index(h)) for h in ("e", *elements)]).mean(0))
+    return run, measure(run.with_dictionary(coder))
+
+
+def rows(run, found):
+    return {name: (value, meaning) for name, value, meaning in numbers(run, found)}
+
+
+def test_exact_half_turns_are_not_called_chance(tmp_path):
+    """The surrogate in D_8 leaves turns alone, so that they were in the number by chance as often as in the census."""
+    run, found = planted(tmp_path, "D_8", ["r^4"])
+    shown, living = rows(run, found), len(found.census.features)
+    assert {s.subgroup.label for s in found.census.labels} == {"half turn"} and living > 30
+    assert found.excess.count == 0 == found.witness.count and not found.tested.any()
+    assert shown["with a symmetry"][0] == shown["not tested against chance"][0] == f"{living}"
+    assert [shown[name][0] for name in ("tested against chance", "supported", "confirmed")] == ["0"] * 3
+    assert f"{found.excess.surrogate:.1f} by chance" in shown["tested against chance"][1]
+    (said,) = (s for s in doubts(found) if "by chance" in s)
+    assert said.endswith(f"give by chance; {living} have one that cannot be tested.")
+
+
+def test_mirrors_are_counted_against_chance(tmp_path):
+    run, found = planted(tmp_path, "D_8", ["s r"])
+    shown = rows(run, found)
+    assert found.excess.count == found.tested.sum() > 30 and found.excess.share > 0
+    assert shown["tested against chance"][0] == f"{found.excess.count}"
+    assert shown["confirmed"][0] == f"{found.witness.count}"
+    assert found.witness.count == int((found.census.confirmed.numpy() & found.tested).sum())
+    assert not any("by chance" in s for s in doubts(found))
+
+
+def test_where_nothing_can_be_tested_the_report_says_so(tmp_path):
+    run, found = planted(tmp_path, "C_8", ["r^4"])
+    shown = rows(run, found)
+    assert shown["with a symmetry"][0] == shown["not tested against chance"][0] == f"{len(found.census.features)}"
+    assert not shown.keys() & {"tested against chance", "supported", "confirmed"}
+    assert any(s.startswith("No symmetry can be tested against chance in C_8") for s in doubts(found))
 
 
 def test_what_would_fail_is_said_before_anything_is_made(tmp_path):
