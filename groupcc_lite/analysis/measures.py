@@ -146,6 +146,7 @@ def doubts(found: Analysis) -> list[str]:
     """
     held, seen = float(found.ceiling[1:].mean()), float(found.ceiling_seen[1:].mean())
     mine, of_seen = found.metrics.fve, found.metrics_seen.fve
+    others = float(found.metrics.fve_per_block[1:].mean())  # the linear map has the first block already
     asked = (
         (seen - held > 0.1,
          f"Too few images for a verdict on the layer: a linear map explains {seen:.2f} of the images it was fitted on "
@@ -156,9 +157,9 @@ def doubts(found: Analysis) -> list[str]:
         (of_seen - mine > 0.1,
          f"The coder has learned its images by heart: it explains {of_seen:.2f} of seen and {mine:.2f} of held-out "
          "ones. Take more images or fewer steps."),
-        (mine < held,
-         f"The coder explains less ({mine:.2f}) than a linear map does ({held:.2f}): train it longer, or let more "
-         "latents be active."),
+        (others < held,
+         f"The coder explains less ({others:.2f}) of the other blocks than a linear map does ({held:.2f}): train it "
+         "longer, or let more latents be active."),
         (found.metrics.dead > 0.5,
          f"{100 * found.metrics.dead:.0f} % of the latents never fire on held-out images: take fewer latents."),
         (found.excess.share <= 0, _no_more_than_chance(found)))

@@ -1,5 +1,7 @@
 """What the report measures, and what it doubts, on runs whose answer is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -58,8 +60,18 @@ def test_few_images_and_a_layer_that_does_not_turn_are_told_apart(found):
 
 
 def test_a_coder_below_the_ceiling_is_doubted_and_one_above_is_not(found):
-    low, high = (found._replace(ceiling=(found.metrics.fve + step) * np.ones(4)) for step in (-0.1, 0.1))
+    mine = found.metrics.fve_per_block[1:].mean()
+    low, high = (found._replace(ceiling=(mine + step) * np.ones(4)) for step in (-0.1, 0.1))
     assert any("explains less" in s for s in doubts(high)) and not any("explains less" in s for s in doubts(low))
+
+
+def test_the_block_that_the_linear_map_is_given_does_not_help_the_coder(found):
+    """An SAE's fitted blocks explain e much better than the rest; the linear reference is of the rest alone."""
+    high = dataclasses.replace(found.metrics, fve=0.55, fve_per_block=np.array([0.97, 0.4, 0.4, 0.4]))
+    doubted = found._replace(metrics=high, ceiling=np.array([1.0, 0.5, 0.5, 0.5]))
+    assert any("explains less (0.40) of the other blocks than a linear map does (0.50)" in s for s in doubts(doubted))
+    trusted = doubted._replace(ceiling=np.array([1.0, 0.3, 0.3, 0.3]))
+    assert not any("explains less" in s for s in doubts(trusted))
 
 
 def planted(work, group, elements):
