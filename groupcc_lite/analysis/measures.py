@@ -63,7 +63,7 @@ class Analysis(NamedTuple):
 def measure(run: Run) -> Analysis:
     """All measurements of a run; whatever they need is made first, kept, and found again by the next call.
 
-    ValueError as for `Run.check`, before anything costly, and for a coder with too few living features, as soon as it
+    ValueError as for `check_run`, before anything costly, and for a coder with too few living features, as soon as it
     is trained.
 
     >>> import tempfile
@@ -74,7 +74,7 @@ def measure(run: Run) -> Analysis:
     >>> found.ceiling.shape, len(found.table.features) == len(found.census.labels)
     ((4,), True)
     """
-    run.check()
+    check_run(run)
     for number, (what, make) in enumerate(_stages(run), 1):
         log.info("%d of 4: %s", number, what)
         make()
@@ -85,6 +85,21 @@ def measure(run: Run) -> Analysis:
                     linear_ceiling(fitting_batches(train), seen.in_order()).cpu().numpy(),
                     copy_fve(held_out.in_order()),
                     census, *_against_chance(census, run.group, run.seed), table, _examples(census))
+
+
+def check_run(run: Run) -> None:
+    """What a report asks of a run, before anything costly: `Run.check` for what a report needs of it, and a group.
+
+    ValueError for a group of one element, and as for `Run.check`; no trade-off curve is trained.
+
+    >>> check_run(Run("smoke", group="C_1"))
+    Traceback (most recent call last):
+    ValueError: the group is C_1, which moves nothing: there is no symmetry to find; give another, such as C_4 or D_8
+    """
+    if run.group.order == 1:
+        raise ValueError(f"the group is {run.group.name}, which moves nothing: there is no symmetry to find; give "
+                         "another, such as C_4 or D_8")
+    run.check(curve=False)
 
 
 def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:

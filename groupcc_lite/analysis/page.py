@@ -25,7 +25,7 @@ def write_report(run: Run, folder: str | Path, *, atlas: bool = True) -> Path:
 
     `index.html` has the numbers and figures, `features.csv` and `features.parquet` a row for each feature
     (`Run.features`), `provenance.json` where it all comes from, and `atlas/` the feature atlas unless `atlas` is False.
-    Everything opens from disk, without a network. ValueError as for `Run.check`, before anything costly.
+    Everything opens from disk, without a network. ValueError as for `measure`, nearly all before anything costly.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as work:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small import noise_run
 
-from groupcc_lite.analysis import doubts, measure
+from groupcc_lite.analysis import check_run, doubts, measure
 from groupcc_lite.analysis.page import numbers
 from groupcc_lite.coders import GroupCrosscoder, copy_fve
 from groupcc_lite.symmetry import act
@@ -127,8 +127,18 @@ def test_what_would_fail_is_said_before_anything_is_made(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_group_that_moves_nothing_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ValueError, match="^the group is C_1, which moves nothing: .*; give another"):
+        measure(noise_run(tmp_path, group="C_1"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_trade_off_curve_that_is_not_trained_is_not_looked_at(tmp_path):
+    check_run(noise_run(tmp_path, latents=6, k=1, topk_ks=(1000,)))
+
+
 def test_a_coder_in_which_hardly_anything_lives_is_said_as_soon_as_it_is_trained(tmp_path):
-    run = noise_run(tmp_path, latents=6, k=1, steps=1, topk_ks=(1,))
+    run = noise_run(tmp_path, latents=6, k=1, steps=1)
     with pytest.raises(ValueError, match="latents ever fire on held-out images, too few for families .at least 8"):
         measure(run)
     assert not list((run.work / "ceilings").glob("*")) and not list((run.work / "maps").glob("*"))

@@ -67,6 +67,8 @@ def test_from_the_command_line(tmp_path, capsys, monkeypatch):
     (["--layer", "mixed3a", "--set", "layer=mixed3b"], "layer is given twice"),
     (["--set", "latents"], "expected FIELD=VALUE"), (["--set", "latent=3"], "no field latent"),
     (["--group", "Q_8"], "group is"), (["--model", "torchvision/resnet18"], "names no layer"),
+    (["--group", "C_1"], "the group is C_1, which moves nothing"),
+    (["--group", "C_1", "--dry-run"], "the group is C_1, which moves nothing"),
     (["--set", "batch_size=4000"], "this run would fail")])
 def test_wrong_requests_are_said_at_once(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
