@@ -104,9 +104,25 @@ def check_run(run: Run) -> None:
 
 def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:
     """What takes long, in order, each with its own progress bar."""
-    return (("orbits of the images", lambda: (run.orbits("train"), run.orbits("held-out"))),
+    return (("orbits of the images", lambda: [_require_variance(run, part) for part in ("train", "held-out")]),
             ("the crosscoder", lambda: _require_features(run)), ("the linear reference", run.ceiling),
             ("families of features", run.family_map))
+
+
+def _require_variance(run: Run, part: str) -> None:
+    """Make a part's orbits; ValueError if some block is the same in all of them. Mostly the first batch can tell."""
+    orbits, first, squares, spread = run.orbits(part), None, torch.zeros(1), torch.zeros(1)
+    for x in orbits.in_order():
+        x = x.double()
+        first = x[:1] if first is None else first
+        squares, spread = squares + x.square().sum((0, 2)), spread + (x - first).square().sum((0, 2))
+        if (spread > 1e-9 * squares).all():  # as `evaluate` asks of them together
+            return
+    block = int((spread / squares.clamp(min=1e-30)).argmin())
+    moved = f", moved by {run.group.names[block]}" if block else ""
+    raise ValueError(f"layer {run.model.layer} of {run.model.name} is the same at all {len(orbits)} points of the "
+                     f"{part} images{moved}: there is nothing to explain; look at its weights, or take another layer "
+                     "or other images")
 
 
 def _require_features(run: Run) -> None:

@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from small import noise_run
+from small import QUICK, Stem, noise_images, noise_run
+from torch import nn
 
 from groupcc_lite.analysis import check_run, doubts, measure
 from groupcc_lite.analysis.page import numbers
 from groupcc_lite.coders import GroupCrosscoder, copy_fve
+from groupcc_lite.models import wrap_model
+from groupcc_lite.runs import Run
 from groupcc_lite.symmetry import act
 
 
@@ -131,6 +134,24 @@ def test_a_group_that_moves_nothing_is_refused_before_anything_is_made(tmp_path)
     with pytest.raises(ValueError, match="^the group is C_1, which moves nothing: .*; give another"):
         measure(noise_run(tmp_path, group="C_1"))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("bias, said", [
+    (-1e4, "all activations are zero: the layer is dead, or its images are empty"),
+    (None, "layer 1 of Sequential is the same at all 176 points of the train images: there is nothing to explain")])
+def test_a_layer_that_does_not_vary_is_said_before_anything_is_trained(tmp_path, monkeypatch, bias, said):
+    """Whether it has died since it was wrapped, or the images are empty."""
+    network = nn.Sequential(Stem(), nn.ReLU())
+    run = Run("smoke", model=wrap_model(network, "1", input_size=32), group="C_4", work=tmp_path, **QUICK)
+    images = noise_images(24, run.action.source_size(32))
+    run.images = images if bias else torch.full_like(images, 0.4)
+    if bias:
+        for name, parameter in run.model.network.named_parameters():
+            if name.endswith("features.bias"):
+                parameter.data.fill_(bias)
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *a, **k: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=f"^{said}"):
+        measure(run)
 
 
 def test_a_trade_off_curve_that_is_not_trained_is_not_looked_at(tmp_path):
