@@ -128,11 +128,7 @@ def _analyse(options: argparse.Namespace) -> None:
 
         run = run.with_dictionary(load_dictionary(options.dictionary))
     check_run(run)
-    stages = run_cost(run)
-    if options.dictionary is not None:
-        del stages["crosscoder"]  # it is not trained
-    if options.no_atlas:
-        del stages["atlas"]
+    stages = run_cost(run, atlas=not options.no_atlas)
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
