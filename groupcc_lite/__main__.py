@@ -117,7 +117,7 @@ def _moving(options: argparse.Namespace) -> None:
 
 
 def _analyse(options: argparse.Namespace) -> None:
-    from groupcc_lite.analysis import check_report, write_report
+    from groupcc_lite.analysis import check_report, check_run, write_report
     from groupcc_lite.studies import run_cost
 
     _check_folder(options.out)
@@ -127,12 +127,8 @@ def _analyse(options: argparse.Namespace) -> None:
         from groupcc_lite.interop import load_dictionary
 
         run = run.with_dictionary(load_dictionary(options.dictionary))
-    run.check(curve=False)
-    stages = run_cost(run)
-    if options.dictionary is not None:
-        del stages["crosscoder"]  # it is not trained
-    if options.no_atlas:
-        del stages["atlas"]
+    check_run(run)
+    stages = run_cost(run, atlas=not options.no_atlas)
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")

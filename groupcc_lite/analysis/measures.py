@@ -7,19 +7,24 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 
 from groupcc_lite.coders import GroupCrosscoder, Metrics, copy_fve, evaluate
+from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.orbits import OrbitRows, StoredOrbits
 from groupcc_lite.runs import DictionaryRun, FeatureTable, Run
 from groupcc_lite.symmetry import (
     FEWEST,
     ConfirmedCensus,
     Excess,
+    Witnessed,
     confirmed_census,
     excess,
     fitting_batches,
     linear_ceiling,
+    testable,
+    witnessed,
 )
 
 log = logging.getLogger(__name__)
@@ -44,8 +49,12 @@ class Analysis(NamedTuple):
     copied: Float[np.ndarray, " g"]
     """What a copy of the untransformed activation explains, on held-out images."""
     census: ConfirmedCensus
+    tested: Bool[np.ndarray, " k"]
+    """Features of the census whose symmetry can be tested against chance (`symmetry.testable`)."""
     excess: Excess
-    """Features with a symmetry beyond what their spectra give by chance."""
+    """How many these are, and how many their spectra give by chance."""
+    witness: Witnessed
+    """How many of them the encoder confirms."""
     table: FeatureTable
     examples: list[int]
     """Rows of the table: for each symmetry that occurs the feature whose label is best founded."""
@@ -54,7 +63,7 @@ class Analysis(NamedTuple):
 def measure(run: Run) -> Analysis:
     """All measurements of a run; whatever they need is made first, kept, and found again by the next call.
 
-    ValueError as for `Run.check`, before anything costly, and for a coder with too few living features, as soon as it
+    ValueError as for `check_run`, before anything costly, and for a coder with too few living features, as soon as it
     is trained.
 
     >>> import tempfile
@@ -65,7 +74,7 @@ def measure(run: Run) -> Analysis:
     >>> found.ceiling.shape, len(found.table.features) == len(found.census.labels)
     ((4,), True)
     """
-    run.check()
+    check_run(run)
     for number, (what, make) in enumerate(_stages(run), 1):
         log.info("%d of 4: %s", number, what)
         make()
@@ -75,14 +84,45 @@ def measure(run: Run) -> Analysis:
     return Analysis(coder, metrics, evaluate(coder, seen), run.ceiling(),
                     linear_ceiling(fitting_batches(train), seen.in_order()).cpu().numpy(),
                     copy_fve(held_out.in_order()),
-                    census, excess(census.decoder, run.group, seed=run.seed), table, _examples(census))
+                    census, *_against_chance(census, run.group, run.seed), table, _examples(census))
+
+
+def check_run(run: Run) -> None:
+    """What a report asks of a run, before anything costly: `Run.check` for what a report needs of it, and a group.
+
+    ValueError for a group of one element, and as for `Run.check`; no trade-off curve is trained.
+
+    >>> check_run(Run("smoke", group="C_1"))
+    Traceback (most recent call last):
+    ValueError: the group is C_1, which moves nothing: there is no symmetry to find; give another, such as C_4 or D_8
+    """
+    if run.group.order == 1:
+        raise ValueError(f"the group is {run.group.name}, which moves nothing: there is no symmetry to find; give "
+                         "another, such as C_4 or D_8")
+    run.check(curve=False)
 
 
 def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:
     """What takes long, in order, each with its own progress bar."""
-    return (("orbits of the images", lambda: (run.orbits("train"), run.orbits("held-out"))),
+    return (("orbits of the images", lambda: [_require_variance(run, part) for part in ("train", "held-out")]),
             ("the crosscoder", lambda: _require_features(run)), ("the linear reference", run.ceiling),
             ("families of features", run.family_map))
+
+
+def _require_variance(run: Run, part: str) -> None:
+    """Make a part's orbits; ValueError if some block is the same in all of them. Mostly the first batch can tell."""
+    orbits, first, squares, spread = run.orbits(part), None, torch.zeros(1), torch.zeros(1)
+    for x in orbits.in_order():
+        x = x.double()
+        first = x[:1] if first is None else first
+        squares, spread = squares + x.square().sum((0, 2)), spread + (x - first).square().sum((0, 2))
+        if (spread > 1e-9 * squares).all():  # as `evaluate` asks of them together
+            return
+    block = int((spread / squares.clamp(min=1e-30)).argmin())
+    moved = f", moved by {run.group.names[block]}" if block else ""
+    raise ValueError(f"layer {run.model.layer} of {run.model.name} is the same at all {len(orbits)} points of the "
+                     f"{part} images{moved}: there is nothing to explain; look at its weights, or take another layer "
+                     "or other images")
 
 
 def _require_features(run: Run) -> None:
@@ -93,6 +133,16 @@ def _require_features(run: Run) -> None:
                   "take more latents, a larger k, or train longer: --set steps=2000")
         raise ValueError(f"{living} latents ever fire on held-out images, too few for families (at least {FEWEST}); "
                          f"{advice}")
+
+
+def _against_chance(census: ConfirmedCensus, G: FiniteGroup,
+                    seed: int) -> tuple[Bool[np.ndarray, " k"], Excess, Witnessed]:
+    """Which symmetries can be tested, and of these alone: excess, and witnesses. What the surrogate leaves alone it has
+    as well, so that the others would all look like chance."""
+    tested = np.array([testable(found.subgroup, G) for found in census.labels], dtype=bool)
+    labels = [census.labels[row] for row in np.flatnonzero(tested)]
+    return (tested, excess(census.decoder, G, seed=seed, tested=True),
+            witnessed(labels, census.encoder[torch.as_tensor(tested)], G, seed=seed))
 
 
 def _as_many(train: StoredOrbits, count: int) -> OrbitRows:
@@ -127,6 +177,7 @@ def doubts(found: Analysis) -> list[str]:
     """
     held, seen = float(found.ceiling[1:].mean()), float(found.ceiling_seen[1:].mean())
     mine, of_seen = found.metrics.fve, found.metrics_seen.fve
+    others = float(found.metrics.fve_per_block[1:].mean())  # the linear map has the first block already
     asked = (
         (seen - held > 0.1,
          f"Too few images for a verdict on the layer: a linear map explains {seen:.2f} of the images it was fitted on "
@@ -137,11 +188,20 @@ def doubts(found: Analysis) -> list[str]:
         (of_seen - mine > 0.1,
          f"The coder has learned its images by heart: it explains {of_seen:.2f} of seen and {mine:.2f} of held-out "
          "ones. Take more images or fewer steps."),
-        (mine < held,
-         f"The coder explains less ({mine:.2f}) than a linear map does ({held:.2f}): train it longer, or let more "
-         "latents be active."),
+        (others < held,
+         f"The coder explains less ({others:.2f}) of the other blocks than a linear map does ({held:.2f}): train it "
+         "longer, or let more latents be active."),
         (found.metrics.dead > 0.5,
          f"{100 * found.metrics.dead:.0f} % of the latents never fire on held-out images: take fewer latents."),
-        (found.excess.share <= 0,
-         "No more features have a symmetry than spectra like theirs give by chance."))
+        (found.excess.share <= 0, _no_more_than_chance(found)))
     return [sentence for holds, sentence in asked if holds]
+
+
+def _no_more_than_chance(found: Analysis) -> str:
+    """What to say where nothing that can be tested exceeds chance."""
+    G, others = found.coder.group, int(found.census.partly.sum()) - int(found.tested.sum())
+    if not any(testable(H, G) for H in G.subgroups()):
+        return (f"No symmetry can be tested against chance in {G.name}: features with the same spectrum have the same "
+                "cosines here. A group such as D_4 lets mirrors be tested.")
+    also = f"; {others} have one that cannot be tested" if others else ""
+    return f"No more features have a symmetry that can be tested than spectra like theirs give by chance{also}."

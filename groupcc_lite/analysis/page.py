@@ -15,7 +15,7 @@ from groupcc_lite.analysis.measures import Analysis, doubts, measure
 from groupcc_lite.atlas import make_page
 from groupcc_lite.base import atomic_path, atomic_write, provenance, require, write_json
 from groupcc_lite.runs import DictionaryRun, Run, feature_frame
-from groupcc_lite.symmetry import block_cosines
+from groupcc_lite.symmetry import FALSE_RATE, block_cosines, testable
 
 LOOK = Path(__file__).parent / "page.css"
 
@@ -25,7 +25,7 @@ def write_report(run: Run, folder: str | Path, *, atlas: bool = True) -> Path:
 
     `index.html` has the numbers and figures, `features.csv` and `features.parquet` a row for each feature
     (`Run.features`), `provenance.json` where it all comes from, and `atlas/` the feature atlas unless `atlas` is False.
-    Everything opens from disk, without a network. ValueError as for `Run.check`, before anything costly.
+    Everything opens from disk, without a network. ValueError as for `measure`, nearly all before anything costly.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as work:
@@ -114,7 +114,8 @@ def _census(run: Run, found: Analysis, folder: Path) -> str:
            size=(7.0, 1.6 + 0.3 * labels))
     return _shown(path, "Which symmetries its features have",
                   "Features by the stabiliser of their dictionary vector. A label alone is worth little: the table "
-                  "above says how many there are by chance, and how many the encoder confirms.",
+                  "above says which can be tested, how many of them there are by chance, and how many the encoder "
+                  "confirms.",
                   "A bar for each kind of symmetry with the number of features.")
 
 
@@ -150,7 +151,7 @@ FIGURES = (_blocks, _census, _examples, _spectrum)
 def numbers(run: Run, found: Analysis) -> list[tuple[str, str, str]]:
     """Rows of the report's table: what it is, its value, what it means."""
     c, m, seen = found.census, found.metrics, found.metrics_seen
-    total, partly = len(c.features), int(c.partly.sum())
+    total = len(c.features)
     return [
         ("images", f"{len(run.source('train')):,} + {len(run.source('held-out')):,}", "seen and held out"),
         ("orbits", f"{len(run.orbits('train')):,} + {len(run.orbits('held-out')):,}", "points under all elements"),
@@ -162,12 +163,28 @@ def numbers(run: Run, found: Analysis) -> list[tuple[str, str, str]]:
         ("L0", f"{m.l0:.1f}", f"latents active at a time, of {found.coder.latents:,}"),
         ("living features", f"{total:,}", f"fire on held-out images; {100 * m.dead:.0f} % of the latents never do"),
         ("invariant", f"{int(c.invariant.sum()):,}", "features that no element changes, encoder and decoder alike"),
-        ("with a symmetry", f"{partly:,}", f"but not all of it, by the decoder alone; {found.excess.surrogate:.1f} by "
-         "chance, for spectra like theirs"),
-        ("supported", f"{int(c.supported_partly.sum()):,}", "of these, at a false discovery rate of 0.1"),
-        ("confirmed", f"{c.witness.count:,}", "labels that the encoder has too"
-         + (f", at a false discovery rate of {c.witness.rate:.2f}" if np.isfinite(c.witness.rate) else "")),
+        ("with a symmetry", f"{int(c.partly.sum()):,}", "but not all of it, by the decoder alone"),
+        *_against_chance(found),
     ]
+
+
+def _against_chance(found: Analysis) -> list[tuple[str, str, str]]:
+    """Rows that part the symmetries into those that can be tested, with what they are worth, and the others."""
+    c, w = found.census, found.witness
+    others = c.partly.numpy() & ~found.tested
+    rate = f", at a false discovery rate of {w.rate:.2f}" if np.isfinite(w.rate) else ""
+    tested = [
+        ("tested against chance", f"{found.excess.count:,}", "of these: their symmetry can be tested; "
+         f"{found.excess.surrogate:.1f} by chance, for spectra like theirs"),
+        ("supported", f"{int(c.supported_partly.sum()):,}", "features with a symmetry that can be tested, at a false "
+         f"discovery rate of {FALSE_RATE:g}"),
+        ("confirmed", f"{w.count:,}", f"of those tested, that the encoder has too{rate}")]
+    untested = (
+        "not tested against chance", f"{int(others.sum()):,}", "with a symmetry, such as turns alone, for which "
+        "features with the same spectrum and unrelated axes have the same cosines; the encoder has "
+        f"{int((c.confirmed.numpy() & others).sum()):,} of these too")
+    G = found.coder.group
+    return (tested if any(testable(H, G) for H in G.subgroups()) else []) + [untested]
 
 
 def _page(run: Run, found: Analysis, shown: list[str], facts: dict[str, Any], atlas: bool) -> str:

@@ -20,7 +20,7 @@ from groupcc_lite.groups import Subgroup, rotations_of
 from groupcc_lite.models import BaseModel
 from groupcc_lite.runs import KINDS, FeatureTable, Run
 from groupcc_lite.stimuli import SHAPE_NAMES
-from groupcc_lite.symmetry import FALSE_RATE, INVARIANT, TAU
+from groupcc_lite.symmetry import FALSE_RATE, INVARIANT, TAU, testable
 
 VERSION = 2
 """Raise it when the same maps and pictures give another atlas; one made before is then made anew."""
@@ -127,13 +127,6 @@ def symmetry_words(H: Subgroup, action: PlanarAction | ColourAction) -> str:
     rotations = {1: "", 2: "the half turn"}.get(turns, f"turns by multiples of {360 / turns:g}°")
     reflections = {0: "", 1: "one mirror"}.get(mirrors, f"{mirrors} mirrors")
     return " and ".join(filter(None, (rotations, reflections)))
-
-
-def testable(H: Subgroup, G: FiniteGroup) -> bool:
-    """Whether the surrogate can do without this symmetry: it leaves c(h) alone where all conjugates of h are h or its
-    inverse, as those of a rotation in a dihedral group are. Invariance is power, which it keeps."""
-    moved = {h for conjugates in G.conjugacy_classes for h in conjugates if not {*conjugates} <= {h, int(G.inverse[h])}}
-    return H.order < G.order and not moved.isdisjoint(H.elements)
 
 
 # ------------------------------------------------------------------------------------------------- the pictures

@@ -478,8 +478,8 @@ def check_geometry(network: nn.Module, geometry: Geometry, *, trials: int = 24, 
     """Impulse test: the pixels that move one cell lie inside its computed box and reach all four sides of it.
 
     Looks at the centre cell on random inputs, a few at a time until the box is filled. Raises DisagreeingGeometry, a
-    ValueError that gives both boxes, when they differ. A side that the image border clips is only checked for staying
-    inside.
+    ValueError that gives both boxes, when they differ; another ValueError if nothing moves the cell, since then the
+    geometry is not what is wrong. A side that the image border clips is only checked for staying inside.
     """
     cell = geometry.centre_cell
     low, high = geometry.box(cell)
@@ -490,6 +490,9 @@ def check_geometry(network: nn.Module, geometry: Geometry, *, trials: int = 24, 
             break
         if all((start == low or low == 0) and (end == high or high == last) for start, end in found):
             return
+    if found[0][1] < 0:
+        raise ValueError(f"the layer is dead: no pixel of {trials} images of noise moves its central cell; look at its "
+                         "weights, biases and the nonlinearity before it, or choose another layer")
     raise DisagreeingGeometry(f"impulse test failed: cell {cell} should see pixels {low}..{high} along both axes, but "
                               f"rows {found[0][0]}..{found[0][1]} and columns {found[1][0]}..{found[1][1]} move it; "
                               f"{geometry} does not describe this network")

@@ -79,7 +79,8 @@ class OrbitStore(StoredOrbits):
         self._file_rows = np.array([self._first_row[shard] for shard, _ in self._files])
         self._squares = np.sum([note.squares for note in notes], axis=0)
         if self._squares.sum() <= 0:
-            raise ValueError(f"{self.folder}: all activations are zero; check the images, the layer and the weights")
+            raise ValueError("all activations are zero: the layer is dead, or its images are empty; check the images, "
+                             f"the layer and the weights (orbit store {self.folder})")
         self.scale = self.scale_of(slice(None))
         self._open: OrderedDict[int, np.ndarray] = OrderedDict()
         self.points = np.concatenate([note.points for note in notes])

@@ -90,7 +90,8 @@ class OrbitStream(OrbitSource):
                 largest = torch.maximum(largest, blocks.abs().max().cpu())
                 count += len(blocks) * len(key)
             if squares <= 0:
-                raise ValueError("all activations are zero; check the images, the layer and the weights")
+                raise ValueError("all activations are zero: the layer is dead, or its images are empty; check the "
+                                 "images, the layer and the weights")
             self._measured[key] = ((self.channels * count / squares) ** 0.5, exponent_for(largest))
         return self._measured[key]
 

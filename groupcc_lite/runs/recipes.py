@@ -101,6 +101,10 @@ class LayerRecipes:
             settings["order"] = self.seed
         return Artefact("coders", VERSIONS["coders"], settings, dict(orbits=source.key), label=kind)
 
+    def trained(self, kind: str) -> bool:
+        """Whether coders of this kind are trained: all, unless one is given (`DictionaryRecipes`)."""
+        return kind in KINDS
+
     def coders_of_chapters(self, control: bool = False) -> list[Artefact]:
         """The coders that chapters compare: of both kinds with every seed, and those of the trade-off curve; of a
         control the crosscoder with every seed."""

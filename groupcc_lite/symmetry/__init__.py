@@ -3,9 +3,9 @@
 A reader first meets `max_cosine`, the similarity of two features up to the group, and `stabilisers`, the elements that
 leave a feature as it is. Around them: `act` and `self_similarity` (what these are made of), `irrep_power`, `centred`
 and `equivariance_score` (how a feature's blocks hang together), `surrogate` and `supported_stabilisers` (what of it
-chance would give), `encoder_profile` (what the other half of the coder says), `axes_of` and `isotropy` (which
-directions are preferred), `linear_ceiling` (what a linear map of its input knows), families of features with a map, and
-pictures of what features look for.
+chance would give; `testable` says where that can be known), `encoder_profile` (what the other half of the coder says),
+`axes_of` and `isotropy` (which directions are preferred), `linear_ceiling` (what a linear map of its input knows),
+families of features with a map, and pictures of what features look for.
 """
 
 from groupcc_lite.symmetry.block_action import act, normalised, on_factor, paper_reflection
@@ -67,7 +67,15 @@ from groupcc_lite.symmetry.mirror_axes import (
     isotropy,
     preference_turn,
 )
-from groupcc_lite.symmetry.nulls import FALSE_RATE, Supported, Witnessed, supported_stabilisers, surrogate, witnessed
+from groupcc_lite.symmetry.nulls import (
+    FALSE_RATE,
+    Supported,
+    Witnessed,
+    supported_stabilisers,
+    surrogate,
+    testable,
+    witnessed,
+)
 from groupcc_lite.symmetry.similarity import (
     Correlations,
     MaxCosine,
@@ -98,5 +106,5 @@ __all__ = [
     "normalised", "on_factor", "orbit_asymmetry", "paper_reflection", "picture_responses", "preference_turn",
     "printed_similarity", "profile_stabilisers", "render_features", "render_steps", "score_dictionary",
     "score_families", "self_similarity", "small_census", "stabilisers", "supported_stabilisers", "surrogate",
-    "trivial_share", "unrelated", "witnessed",
+    "testable", "trivial_share", "unrelated", "witnessed",
 ]

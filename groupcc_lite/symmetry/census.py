@@ -23,6 +23,7 @@ from groupcc_lite.symmetry.nulls import (
     Witnessed,
     supported_stabilisers,
     surrogate,
+    testable,
     witnessed,
 )
 from groupcc_lite.symmetry.similarity import self_similarity
@@ -178,11 +179,12 @@ class Excess(NamedTuple):
         return (self.count - self.surrogate) / self.features if self.features else float("nan")
 
 
-def excess(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float = TAU, draws: int = DRAWS,
-           seed: int = 0) -> Excess:
+def excess(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float = TAU, draws: int = DRAWS, seed: int = 0,
+           tested: bool = False) -> Excess:
     """Labels between none and all, read from profiles (not centred), against the mean over surrogates of these.
 
-    A statement about the features together: no single one has to be told from its surrogate. ValueError as for
+    A statement about the features together: no single one has to be told from its surrogate. With `tested` only labels
+    that can be tested count (`testable`); others are in both counts alike, and say nothing of chance. ValueError as for
     `profile_stabilisers`, and for no draws.
 
     >>> from groupcc_lite.groups import dihedral
@@ -195,10 +197,12 @@ def excess(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float = TAU, draws: 
     """
     if draws < 1:
         raise ValueError(f"draws is {draws}; expected at least one surrogate")
-    count = int(_partly(profile_stabilisers(c, G, tau=tau), G.order).sum())
-    null = [int(_partly(profile_stabilisers(surrogate(c, G, seed=seed + k), G, tau=tau), G.order).sum())
-            for k in range(draws)]
-    return Excess(count, sum(null) / draws, len(c))
+    counted = {H.elements for H in G.subgroups() if (testable(H, G) if tested else 1 < H.order < G.order)}
+
+    def count(profiles: Float[Tensor, "m g"]) -> int:
+        return sum(s.subgroup.elements in counted for s in profile_stabilisers(profiles, G, tau=tau))
+
+    return Excess(count(c), sum(count(surrogate(c, G, seed=seed + k)) for k in range(draws)) / draws, len(c))
 
 
 class Emergence(NamedTuple):

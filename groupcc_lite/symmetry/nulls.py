@@ -66,6 +66,21 @@ def _nearest_orthogonal(X: Float[Tensor, "m d d"]) -> Float[Tensor, "m d d"]:
     return left @ right
 
 
+def testable(H: Subgroup, G: FiniteGroup) -> bool:
+    """Whether a symmetry can be tested against chance, that is, whether a feature's `surrogate` can do without it.
+
+    The surrogate leaves c(h) alone where all conjugates of h are h or its inverse, as those of a rotation in a dihedral
+    group are, and those of any element in an abelian one. What it leaves alone it has as well. Invariance is power,
+    which it keeps, and the trivial subgroup is no symmetry: neither can be tested.
+
+    >>> from groupcc_lite.groups import dihedral
+    >>> {H.label: testable(H, dihedral(4)) for H in dihedral(4).subgroups() if H.order in (2, 8)}
+    {'half turn': False, 'one mirror': True, 'all': False}
+    """
+    moved = {h for conjugates in G.conjugacy_classes for h in conjugates if not {*conjugates} <= {h, int(G.inverse[h])}}
+    return H.order < G.order and not moved.isdisjoint(H.elements)
+
+
 class Supported(NamedTuple):
     """Symmetries with the chance that they are none.
 
@@ -92,7 +107,7 @@ def supported_stabilisers(c: Float[Tensor, "m g"], G: FiniteGroup, *, tau: float
     others. Invariant features are out from the start.
 
     What the surrogate cannot change it cannot refute: in a dihedral group subgroups without mirrors keep their cosines,
-    in an abelian group all do. Such labels are never supported.
+    in an abelian group all do. Such labels are never supported; `testable` says which they are.
 
     >>> from groupcc_lite.groups import dihedral
     >>> from groupcc_lite.symmetry import self_similarity

@@ -58,7 +58,8 @@ def test_from_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
     out = tmp_path / "report"
     assert cli.main(["analyse", *SMALL, "--out", str(out), "--dry-run"]) == 0
-    assert {"orbits", "crosscoder", "atlas"} < set(capsys.readouterr().out.split()) and not out.exists()
+    assert {"orbits", "crosscoder", "autoencoder", "atlas"} < set(capsys.readouterr().out.split()) and not out.exists()
+    monkeypatch.setattr("groupcc_lite.symmetry.render_features", lambda *a, **k: pytest.fail("drew pictures"))
     assert cli.main(["analyse", *SMALL, "--out", str(out), "--no-atlas"]) == 0
     assert f"{out}/index.html" in capsys.readouterr().out and (out / "features.csv").is_file()
 
@@ -67,6 +68,8 @@ def test_from_the_command_line(tmp_path, capsys, monkeypatch):
     (["--layer", "mixed3a", "--set", "layer=mixed3b"], "layer is given twice"),
     (["--set", "latents"], "expected FIELD=VALUE"), (["--set", "latent=3"], "no field latent"),
     (["--group", "Q_8"], "group is"), (["--model", "torchvision/resnet18"], "names no layer"),
+    (["--group", "C_1"], "the group is C_1, which moves nothing"),
+    (["--group", "C_1", "--dry-run"], "the group is C_1, which moves nothing"),
     (["--set", "batch_size=4000"], "this run would fail")])
 def test_wrong_requests_are_said_at_once(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))

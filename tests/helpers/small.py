@@ -40,6 +40,6 @@ def noise_images(count: int, size: int, seed: int = 0) -> torch.Tensor:
 def noise_run(work: Path, count: int = 24, **changes: Any) -> Run:
     """A run whose answer is known: a random stem is not equivariant, and one noise image says nothing of another."""
     model = small_model()
-    run = Run("smoke", model=model, group="C_4", work=work, **(QUICK | changes))
+    run = Run("smoke", model=model, work=work, **(dict(group="C_4") | QUICK | changes))
     run.images = noise_images(count, run.action.source_size(model.input_size))
     return run

@@ -11,12 +11,12 @@ from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.atlas import storage
-from groupcc_lite.atlas.contents import Atlas, Pictures, placed, run_facts, testable
+from groupcc_lite.atlas.contents import Atlas, Pictures, placed, run_facts
 from groupcc_lite.base import sha256_of
 from groupcc_lite.coders import GroupCrosscoder, Metrics, SparseAutoencoder
 from groupcc_lite.groups import FiniteGroup, dihedral, representatives
 from groupcc_lite.runs import FamilyMap, FeatureTable, Run, feature_table
-from groupcc_lite.symmetry import act, families, self_similarity
+from groupcc_lite.symmetry import act, families, self_similarity, testable
 
 COPIES = 4
 CHANNELS = 24

@@ -1,6 +1,7 @@
 """Geometry: the numbers of known networks, laws, a brute-force oracle, and an impulse test that can fail."""
 
 import logging
+import math
 from dataclasses import replace
 
 import pytest
@@ -174,6 +175,17 @@ def test_where_neither_holds_both_reasons_are_given():
     network = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), Everywhere()))
     with pytest.raises(ValueError, match="impulse test failed.*Measured: two neighbouring cells"):
         wrap_model(network, "1", input_size=32)
+
+
+@pytest.mark.parametrize("bias", [-1e6, -math.inf])
+def test_a_dead_layer_is_said_in_one_sentence(bias):
+    """It was called a network that the geometry does not describe, with pixels 32..-1 that move the cell."""
+    network = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()))
+    wrap_model(network, "3", input_size=32)
+    with torch.no_grad():
+        network[2].bias.fill_(bias)
+    with pytest.raises(ValueError, match="^the layer is dead: no pixel of 24 images of noise moves its central cell"):
+        wrap_model(network, "3", input_size=32)
 
 
 GEOMETRIES = [Geometry(4, 0.0, 59, 96, 24), Geometry(8, 6.0, 91, 224, 28), Geometry(1, 0.0, 5, 20, 20),

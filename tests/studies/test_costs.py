@@ -1,10 +1,12 @@
 """What a profile will cost counts everything that its chapters make."""
 
 import dataclasses
+import math
 
 import pytest
 from small_scenes import TINY_SCENES
 
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.models import load_model
 from groupcc_lite.runs import CURVE_PROFILES, DEPTH_PROFILES, Run
 from groupcc_lite.runs.scene_run import CODERS
@@ -94,6 +96,51 @@ def test_one_stream_is_counted_for_all_coders(tmp_path):
     assert images(stream=True) == images(stream=True, seeds=9) == 20 + 7 * 8 / 2
     assert images(stream=True, curve_steps=50) == 20 + 50 * 8 / 2
     assert images(stream=True, store_images=5) == 5 + 2 + 7 * 8 / 2
+
+
+def built_in(tmp_path, **changes):
+    """A run that has its images, drawings."""
+    return Run("smoke", work=tmp_path, **(LAYER | changes))
+
+
+def test_a_report_costs_what_it_makes_and_no_more(an_hour_each, tmp_path):
+    """Half an hour for each of 20 images, 7 steps of each coder, and the sums of the linear reference, twice: an hour
+    for a batch, which is a tenth of the training orbits."""
+    run = built_in(tmp_path)
+    found, batch = costs.run_cost(run), math.ceil(len(run.source("train")) * 2 / 10)
+    assert found.pop("atlas") > 0
+    assert found == {"orbits": pytest.approx(20 / 2), "crosscoder": pytest.approx(7),
+                     "sparse autoencoder": pytest.approx(7), "linear reference": pytest.approx(2 * 40 / batch)}
+    assert costs.run_cost(run, atlas=False).keys() == {"orbits", "crosscoder", "linear reference"}
+
+
+def test_without_the_atlas_no_picture_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr("groupcc_lite.symmetry.render_features", lambda *a, **k: pytest.fail("drew pictures"))
+    assert "atlas" not in costs.run_cost(built_in(tmp_path), atlas=False)
+
+
+def test_of_a_given_dictionary_only_what_is_trained_beside_it_is_counted(an_hour_each, tmp_path):
+    run = built_in(tmp_path)
+    sae = run.with_dictionary(SparseAutoencoder(run.model.channels, 16))
+    crosscoder = run.with_dictionary(GroupCrosscoder(run.group, run.model.channels, 16))
+    drawn = {"orbits", "linear reference", "atlas"}
+    assert costs.run_cost(sae).keys() == drawn and costs.run_cost(crosscoder).keys() == drawn | {"sparse autoencoder"}
+    for given in (sae, crosscoder):
+        assert costs.run_cost(given, atlas=False).keys() == drawn - {"atlas"}
+
+
+def test_a_report_from_a_stream_costs_all_coders_that_it_trains_together(an_hour_each, tmp_path):
+    run = built_in(tmp_path, stream=True, store_images=10, steps=6)
+    planned = [one.settings for one in run.recipes.coders_of_chapters()]
+    found, alone = costs.run_cost(run, atlas=False), costs.run_cost(run.with_dictionary(
+        GroupCrosscoder(run.group, run.model.channels, 32)))
+    for kind, stage in (("crosscoder", "crosscoder"), ("sae", "sparse autoencoder")):
+        steps = sum(one["steps"] for one in planned if one["kind"] == kind)
+        assert found[stage] == pytest.approx(steps) and steps > 6
+    longest = max(one["steps"] for one in planned)
+    stored = 10 + len(run.source("held-out"))
+    assert found["orbits"] == pytest.approx((stored + longest * 8 / 2) / 2)
+    assert alone["orbits"] == pytest.approx((stored + 6 * 8 / 2) / 2) and alone["sparse autoencoder"] == 6
 
 
 def test_the_second_set_and_the_patch_centred_pair_are_counted(an_hour_each, tmp_path):

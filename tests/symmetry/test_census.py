@@ -6,7 +6,7 @@ import torch
 
 from groupcc_lite.answers import plant
 from groupcc_lite.coders import GroupCrosscoder
-from groupcc_lite.groups import dihedral
+from groupcc_lite.groups import cyclic, dihedral
 from groupcc_lite.models import load_model
 from groupcc_lite.models.networks import randomise
 from groupcc_lite.orbits import TensorOrbits
@@ -98,6 +98,18 @@ def test_only_living_features_count(planted):
     assert len(census.labels) == len(census.encoder) == len(census.features)
     with pytest.raises(ValueError, match="no latent ever fires"):
         confirmed_census(coder_of(problem.directions, problem.dictionary), 0 * frequency, orbits)
+
+
+def test_what_cannot_be_tested_is_left_out_of_the_excess_on_request():
+    """Exact half turns are in every surrogate of D_8, and everything is in those of C_8."""
+    D8, C8, generator = dihedral(8), cyclic(8), torch.Generator().manual_seed(0)
+    f, g = torch.randn(60, 16, 30, generator=generator), torch.randn(20, 8, 30, generator=generator)
+    turns, mirrors = (self_similarity(f + act(f, D8, h), D8) for h in (4, 9))
+    assert excess(turns, D8) == (60, 60.0, 60) and excess(turns, D8, tested=True) == (0, 0.0, 60)
+    every, some = (excess(torch.cat([turns, mirrors]), D8, tested=tested) for tested in (False, True))
+    assert every.count == 120 and some.count == 60 and 0 < some.surrogate <= every.surrogate - 60
+    cyclic_turns = self_similarity(g + act(g, C8, 4), C8)
+    assert excess(cyclic_turns, C8).count == 20 and excess(cyclic_turns, C8, tested=True) == (0, 0.0, 20)
 
 
 D16 = dihedral(16)

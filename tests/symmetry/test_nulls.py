@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, fourier, permutation_group, product, trivial
+from groupcc_lite.groups import FiniteGroup, cyclic, dihedral, fourier, parse_group, permutation_group, product, trivial
+from groupcc_lite.symmetry import nulls
 from groupcc_lite.symmetry.block_action import act
 from groupcc_lite.symmetry.nulls import Witnessed, _false_rates, supported_stabilisers, surrogate, witnessed
 from groupcc_lite.symmetry.similarity import self_similarity
@@ -207,6 +208,17 @@ def test_many_features_of_a_large_group_take_seconds():
     began = time.perf_counter()
     supported_stabilisers(c, G, draws=5)
     assert time.perf_counter() - began < 60
+
+
+@pytest.mark.parametrize("name", ["D_1", "D_4", "D_5", "C_6", "C_4 x C_2"])
+def test_testable_labels_are_those_that_the_surrogate_can_lose(name):
+    """Against the surrogate itself: cosines that it never moves are those of the other labels."""
+    group = parse_group(name)
+    c = self_similarity(torch.randn(6, group.order, 9, generator=torch.Generator().manual_seed(1)), group)
+    moves = torch.stack([(surrogate(c, group, seed=k) - c).abs() for k in range(5)]).amax((0, 1)) > 1e-3
+    for H in group.subgroups():
+        expected = H.order < group.order and bool(moves[list(H.elements)].any())
+        assert nulls.testable(H, group) == expected, H  # by its module: pytest would take the bare name for a test
 
 
 # ------------------------------------------------------------------------------------------------- the encoder

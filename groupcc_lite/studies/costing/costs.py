@@ -16,11 +16,12 @@ from groupcc_lite import symmetry
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.answers import Budget, Problem, probe_task, seconds_per_step, standard
 from groupcc_lite.base import digest, progress_bar
-from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SparseAutoencoder, TransformMatrix
+from groupcc_lite.coders import EquivariantSAE, GroupCrosscoder, SecondMoments, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import cyclic, parse_group
 from groupcc_lite.models import IMAGE_SHAPE, TINY_MODELS, BaseModel, ImageAutoencoder, load_model, patch_model
 from groupcc_lite.orbits import sample_layers, sample_orbits
 from groupcc_lite.runs import (
+    KINDS,
     TURNING,
     CurveProfile,
     DepthProfile,
@@ -139,25 +140,69 @@ def _crosscoder_cost(run: Run, count: int, per_step: float) -> dict[str, Any]:
 def _sae_cost(run: Run) -> dict[str, Any]:
     """The plain opponents of the crosscoder, one for each seed, trained on single blocks."""
     settings = run.profile
+    return {"trainings": settings.seeds, "hours": _sae_seconds(run) * settings.steps * settings.seeds / 3600}
+
+
+def _sae_seconds(run: Run) -> float:
+    """Of one training step."""
+    settings = run.profile
     coder = SparseAutoencoder(run.model.channels, settings.latents, activation=settings.activation, k=settings.k)
     x = torch.randn(settings.batch_size, 1, run.model.channels)
-    step = seconds_of(training_step(coder.to(run.device), x, settings.amp))
-    return {"trainings": settings.seeds, "hours": step * settings.steps * settings.seeds / 3600}
+    return seconds_of(training_step(coder.to(run.device), x, settings.amp))
 
 
-def run_cost(run: Run) -> dict[str, float]:
-    """Hours that a run's orbits, crosscoder and atlas take on this machine, from a few timed steps, by stage.
+def run_cost(run: Run, *, atlas: bool = True) -> dict[str, float]:
+    """Hours that a report on a run takes on this machine (`analysis.write_report`), from a few timed steps, by stage.
 
-    Nothing that is there already is counted out. `cost` says more, for a profile as it is.
+    Orbits, the coders that are trained, the linear reference, and with `atlas` the pictures, and the sparse autoencoder
+    that the atlas compares with. Of a run with a given dictionary only what is trained beside it; of one that reads a
+    stream, all coders that it trains together. Nothing that is there already is counted out. Not counted is what takes
+    as long as timing it would, or little beside the rest: maps of families, some ten seconds and a few more for each
+    thousand features, further passes over stored orbits, such as for the blocks that a given autoencoder gets, and
+    figures. `cost` says more, for a profile as it is.
 
-    >>> sorted(run_cost(Run("smoke", group="C_4", drawings=4, points_per_image=2, latents=32, batch_size=8)))
-    ['atlas', 'crosscoder', 'orbits']
+    >>> small = Run("smoke", group="C_4", drawings=4, points_per_image=2, latents=32, batch_size=8)
+    >>> list(run_cost(small, atlas=False)), sorted(run_cost(small).keys() - run_cost(small, atlas=False).keys())
+    (['orbits', 'crosscoder', 'linear reference'], ['atlas', 'sparse autoencoder'])
     """
-    settings, count = run.profile, len(run.all_images)
-    per_image, per_step = _extraction_seconds(run, run.model), _crosscoder_seconds(run, run.model, settings.batch_size)
-    passes = _stored(count, settings.held_out, settings.store_images) + _streamed(settings, settings.steps)
-    return {"orbits": per_image * passes / 3600, "crosscoder": per_step * settings.steps / 3600,
-            "atlas": _atlas_cost(run)["hours"]}
+    settings, trainings = run.profile, _trainings(run, KINDS if atlas else KINDS[:1])
+    steps = {kind: sum(one["steps"] for one in trainings if one["kind"] == kind) for kind in KINDS}
+    passes = _stored(len(run.all_images), settings.held_out, settings.store_images)
+    read = max if run.together else sum  # of what coders that are trained together read, there is one stream
+    passes += _streamed(settings, read([0, *(one["steps"] for one in trainings)]))
+    seconds = {"orbits": _extraction_seconds(run, run.model) * passes}
+    if steps["crosscoder"]:
+        seconds["crosscoder"] = _crosscoder_seconds(run, run.model, settings.batch_size) * steps["crosscoder"]
+    if steps["sae"]:
+        seconds["sparse autoencoder"] = _sae_seconds(run) * steps["sae"]
+    seconds["linear reference"] = _reference_seconds(run)
+    if atlas:
+        seconds["atlas"] = 3600 * _atlas_cost(run)["hours"]
+    return {stage: taken / 3600 for stage, taken in seconds.items()}
+
+
+def _trainings(run: Run, kinds: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Settings of the coders that a run trains when it is asked for these kinds; together, those of all chapters."""
+    wanted = [run.recipes.coder(kind) for kind in kinds if run.recipes.trained(kind)]
+    if wanted and run.together and run.profile.stream:
+        wanted = run.recipes.coders_of_chapters()
+    return [artefact.settings for artefact in wanted]
+
+
+REFERENCE_CHANNELS = 256
+"""With how many channels the linear reference is timed at most: sums grow with their square, a fit with the cube."""
+
+
+def _reference_seconds(run: Run) -> float:
+    """Of the linear reference on held-out orbits and on seen ones: sums over all training orbits, and a fit, twice."""
+    settings, channels = run.profile, min(run.model.channels, REFERENCE_CHANNELS)
+    train, held_out = (len(run.stored_source(part)) * settings.points_per_image for part in ("train", "held-out"))
+    batch = min(1024, math.ceil(train / 10))  # as `fitting_batches`
+    x, sums = torch.randn(batch, run.group.order, channels), SecondMoments()
+    one = seconds_of(lambda: sums.add(x[:, 0], x))
+    fit = max(0.0, seconds_of(lambda: symmetry.linear_ceiling([x, x], [x])) - 3 * one)
+    larger = run.model.channels / channels
+    return 2 * (one * larger**2 * (train + held_out) / batch + fit * larger**3)
 
 
 def _fold_cost(run: Run) -> dict[str, Any]:
