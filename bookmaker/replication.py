@@ -65,7 +65,8 @@ def _problem(claim: Claim) -> str | None:
 def outcome(test: Sequence[Any], numbers: Mapping[str, Any]) -> str:
     """What the numbers say of one comparison: passed, failed, undecided, or not measured.
 
-    It is undecided if an interval around either side reaches the other. Words stand for missing numbers.
+    It is undecided if an interval around either side reaches the other, or has no width: one of a few equal values has
+    not measured any spread. Words stand for missing numbers.
     """
     left, sign, right = test
     needed = [key for key in (left, right) if isinstance(key, str)]
@@ -73,9 +74,15 @@ def outcome(test: Sequence[Any], numbers: Mapping[str, Any]) -> str:
            for key in needed):
         return MISSING
     (low, a, high), (below, b, above) = (_ends(side, numbers) for side in (left, right))
-    if sign != "==" and (low, high, below, above) != (a, a, b, b) and low <= above and below <= high:
+    if sign != "==" and (any(_without_width(numbers[key]) for key in needed) or (
+            (low, high, below, above) != (a, a, b, b) and low <= above and below <= high)):
         return UNDECIDED
     return PASSED if COMPARE[sign](a, b) else FAILED
+
+
+def _without_width(entry: Mapping[str, Any]) -> bool:
+    """Whether a number has an interval that is a point."""
+    return "interval" in entry and entry["interval"][0] == entry["interval"][1]
 
 
 def _ends(side: Any, numbers: Mapping[str, Any]) -> tuple[float, float, float]:

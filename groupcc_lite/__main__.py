@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def _train_tiny(options: argparse.Namespace) -> None:
 
     name = "tiny-vit" if options.vit else "tiny-inception"
     folder = Path(options.folder) if options.folder is not None else work_folder() / name
+    _check_folder(folder, "--folder")
     if options.vit:
         shipped, steps = models.VIT_WEIGHTS, models.VIT_STEPS if options.steps is None else options.steps
         models.train_vit(folder, steps=steps, seed=options.seed)
@@ -71,7 +73,12 @@ def _train_robust(options: argparse.Namespace) -> None:
     from groupcc_lite.base import work_folder
     from groupcc_lite.superposition import REFERENCES, STOPPED, train_references
 
+    there = sorted({network.seed for network in REFERENCES + STOPPED})
+    if strange := [str(seed) for seed in options.seeds if seed not in there]:
+        raise ValueError(f"--seeds has {', '.join(strange)}, but the plan has networks with the seeds "
+                         f"{', '.join(map(str, there))} only; choose among these")
     folder = Path(options.folder) if options.folder is not None else work_folder() / "robust"
+    _check_folder(folder, "--folder")
     settings = {} if options.steps is None else {"steps": options.steps}
     for network in REFERENCES + STOPPED:
         if network.seed in options.seeds:
@@ -84,8 +91,7 @@ def _robust(options: argparse.Namespace) -> None:
     from groupcc_lite.analysis import compare_robust, pair_table
     from groupcc_lite.base import write_json
 
-    if Path(options.out).is_dir():
-        raise ValueError(f"--out is {options.out!r}, which is a folder; give a file, such as {options.out}/robust.json")
+    _check_file(options.out, "--out", "robust.json")
     found = compare_robust(options.plain, options.robust, options.images, model=options.model, layers=options.layers,
                            eps=options.eps, attack_steps=options.attack_steps, count=options.count,
                            latents=options.latents, k=options.k, steps=options.steps, input_size=options.input_size,
@@ -102,6 +108,7 @@ def _atlas(options: argparse.Namespace) -> None:
     use_data(options.data)
     run = Run(options.profile, options.seed, images=options.images, weights=options.weights)
     folder = Path(options.out) if options.out is not None else atlas_folder(run.profile.name)
+    _check_folder(folder)
     page = make_page(run, folder, pictures=options.features, size=options.size, steps=options.steps,
                      data_only=options.data_only)
     say(f"The data of the atlas lie in {page}" if options.data_only else f"The atlas lies at {page}")
@@ -110,6 +117,9 @@ def _atlas(options: argparse.Namespace) -> None:
 def _moving(options: argparse.Namespace) -> None:
     from groupcc_lite.atlas import atlas_folder, relatives_of, write_moving
 
+    _check_file(options.out, "--out", "relatives.webp")
+    if options.still is not None:
+        _check_file(options.still, "--still", "relatives.png")
     folder = Path(options.atlas) if options.atlas is not None else atlas_folder(options.profile) / "data"
     found = relatives_of(folder, options.feature)
     path = write_moving(found, options.out, still=options.still)
@@ -127,6 +137,7 @@ def _analyse(options: argparse.Namespace) -> None:
         from groupcc_lite.interop import load_dictionary
 
         run = run.with_dictionary(load_dictionary(options.dictionary))
+        _check_untrained(options, run.given_as)
     check_run(run)
     stages = run_cost(run, atlas=not options.no_atlas)
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
@@ -134,10 +145,28 @@ def _analyse(options: argparse.Namespace) -> None:
         say(f"The report lies at {write_report(run, options.out, atlas=not options.no_atlas)}")
 
 
-def _check_folder(out: str) -> None:
-    """ValueError, before anything is computed, if --out is a file."""
-    if Path(out).exists() and not Path(out).is_dir():
-        raise ValueError(f"--out is {out!r}, which is a file; give a folder, which need not exist yet")
+def _check_folder(folder: str | Path, option: str = "--out") -> None:
+    """ValueError that names the option, before anything is computed, for a file or a folder that cannot be written."""
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise ValueError(f"{option} is {str(folder)!r}, which is a file; give a folder, which need not exist yet")
+    _check_written(folder, folder, option)
+
+
+def _check_file(path: str, option: str, such_as: str) -> None:
+    """The same for a file."""
+    if Path(path).is_dir():
+        raise ValueError(f"{option} is {path!r}, which is a folder; give a file, such as {path}/{such_as}")
+    _check_written(Path(path).parent, path, option)
+
+
+def _check_written(folder: str | Path, given: str | Path, option: str) -> None:
+    """ValueError if nothing can be written into the folder, or into the first one above it that is there."""
+    folder = Path(folder).absolute()
+    try:
+        tempfile.TemporaryFile(dir=next(path for path in (folder, *folder.parents) if path.exists())).close()
+    except OSError as error:
+        raise ValueError(f"{option} is {str(given)!r}, which cannot be written ({error.strerror}); give another "
+                         "place") from error
 
 
 def _run_of(options: argparse.Namespace, **more: Any) -> Any:
@@ -156,6 +185,18 @@ def _run_of(options: argparse.Namespace, **more: Any) -> Any:
     else:
         more |= dict(weights=options.weights)
     return Run(options.profile, options.seed, images=options.images, **given, **settings, **more)
+
+
+def _check_untrained(options: argparse.Namespace, given_as: str) -> None:
+    """ValueError for settings of a training that does not take place, because --dictionary gives the coder. The SAE
+    beside a given crosscoder, which the atlas compares it with, is trained, but for its size."""
+    from groupcc_lite.runs import CODER_SETTINGS
+
+    beside = given_as == "crosscoder" and not options.no_atlas
+    names = {_setting(text)[0] for text in options.set}
+    if ignored := [name for name in (CODER_SETTINGS[:1] if beside else CODER_SETTINGS) if name in names]:
+        raise ValueError(f"--set {', '.join(ignored)} would do nothing, for --dictionary gives a coder that is trained "
+                         "already; leave it out")
 
 
 def _check_inputs(options: argparse.Namespace) -> None:
@@ -218,6 +259,9 @@ def _train(options: argparse.Namespace) -> None:
     from groupcc_lite.orbits import OrbitStore
 
     _check_folder(options.out)
+    if options.sparsity and options.activation in ("topk", "batchtopk"):
+        raise ValueError(f"--sparsity is {options.sparsity:g}, which {options.activation} has no use for: k says how "
+                         "many latents fire; leave it out, or choose --activation relu or jumprelu")
     with joined(device=options.device, timeout=options.timeout) as world:
         if not world.first:
             logging.getLogger("groupcc_lite").setLevel(logging.ERROR)  # one of them says it

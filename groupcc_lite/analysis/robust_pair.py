@@ -1,7 +1,8 @@
 """Two networks of one architecture, one of them trained on attacks: the measures of chapter 21 on photographs.
 
 Labels are not needed: an attack raises the loss of the network's own prediction. Noise of the attack's norm stands
-beside each number that an attack has. One network of a kind has no interval over networks: differences of a single
+beside each number that an attack has; where pixels are black or white it is clipped, and how much of that norm is left
+stands in the table. One network of a kind has no interval over networks: differences of a single
 pair are differences of these two files.
 """
 
@@ -115,7 +116,9 @@ class _Pair:
         cut = 3 * len(self.images) // 4
         clean = self.images[cut:]
         attacked = self._attacked(clean)
-        noisy = random_noise(clean, (attacked - clean).flatten(1).norm(dim=1), seed=seed + 1, box=(0.0, 1.0))
+        used = (attacked - clean).flatten(1).norm(dim=1)
+        noisy = random_noise(clean, used, seed=seed + 1, box=(0.0, 1.0))
+        self.noise_share = float((noisy - clean).flatten(1).norm(dim=1).sum() / used.sum())
         self.versions = {"train": self.images[:cut], "clean": clean, "attacked": attacked, "noisy": noisy}
 
     def _attacked(self, images: Tensor) -> Tensor:
@@ -130,7 +133,7 @@ class _Pair:
     @torch.no_grad()
     def predictions(self, done: Callable[[], object]) -> dict[str, float]:
         """How many predictions of held-out images stay, and how much loss the change adds."""
-        found: dict[str, float] = {}
+        found = {"noise_share": self.noise_share}
         clean = self.versions["clean"]
         loss, logits = self._loss(clean), self.network(clean)
         if not logits.isfinite().all():
@@ -157,6 +160,7 @@ class _Pair:
 
 
 ROWS = {"kept_attacked": "own prediction kept under attack", "kept_noisy": "the same, noise of the attack's norm",
+        "noise_share": "norm of the noise once it is clipped, in norms of the attack",
         "added_attacked": "loss added by the attack", "added_noisy": "the same, noise of the attack's norm",
         "turns_own": "cosine of the attack on a turned image and the turned attack",
         "turns_other": "the same, another image's attack", "turns_random": "the same, a random direction",

@@ -34,8 +34,8 @@ VENDOR_FOLDER = "_static/vendor"
 NPM_SECONDS = 120.0
 
 
-class NpmError(RuntimeError):
-    """A package could not be had; the message says why."""
+class NpmError(OSError):
+    """A package could not be had; the message says why, and a command line shows it in one line."""
 
 
 class NpmPackage(NamedTuple):
@@ -109,7 +109,7 @@ def _available(package: NpmPackage, folder: Path) -> bool:
     """Whether the archive is there now. Asked once per process: without a network every question takes seconds."""
     try:
         fetch_archive(package, folder)
-    except (NpmError, OSError) as error:
+    except OSError as error:
         log.warning("%s %s is not there, because %s: %s will need the network (%s)",
                     package.name, package.version, error, package.use, package.address)
         return False

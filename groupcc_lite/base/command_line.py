@@ -1,6 +1,7 @@
 """A command line of verbs, such as `groupcc`.
 
-Results go to standard output, what happens on the way to standard error, and every failure is one line.
+Results go to standard output, what happens on the way to standard error, and so does a failure, as a message: one line,
+or one for each of several things that are wrong. A traceback is a defect of the program.
 """
 
 from __future__ import annotations

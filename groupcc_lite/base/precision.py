@@ -47,9 +47,35 @@ def matrix_products(device: torch.device, amp: bool, *, float16: bool = False) -
 
 
 def default_device(device: str | torch.device | None = None) -> str:
-    """The device asked for, else "cuda" where there is one, else "cpu".
+    """The device asked for, else "cuda" where there is one, else "cpu". ValueError, with those that there are, for one
+    that is not there.
 
     >>> default_device("cpu")
     'cpu'
+    >>> default_device("gpu")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: device is 'gpu', which is not here; expected one of cpu...
     """
-    return str(device) if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not _is_there(str(device)):
+        raise ValueError(f"device is {str(device)!r}, which is not here; expected one of {', '.join(_devices())}")
+    return str(device)
+
+
+def _is_there(name: str) -> bool:
+    """Whether PyTorch can use a device. No GPU is asked: that would take memory on it, for every process."""
+    try:
+        device = torch.device(name)
+        if device.type == "cuda":
+            return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):  # what PyTorch says of a device that it lacks varies
+        return False
+    return True
+
+
+def _devices() -> list[str]:
+    """Names of the devices that there are; "cuda" is the first GPU, or with `torchrun` that of the process."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *(["cuda"] if gpus else []), *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]

@@ -228,7 +228,8 @@ def does_not_run(module: nn.Module, images: Tensor, error: Exception) -> ValueEr
     why = str(error)
     if first is not None and first.in_channels != shape[1]:
         why = (f"its first convolution takes {first.in_channels} channels, not {shape[1]}; say channels="
-               f"{first.in_channels}, or give a mean and std for each channel")
+               f"{first.in_channels} (--channels {first.in_channels} on the command line), or give a mean and std for "
+               "each channel")
     return ValueError(f"{type(module).__name__} does not run on images of shape {shape}: {why}")
 
 

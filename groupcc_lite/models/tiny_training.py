@@ -231,7 +231,7 @@ def _optimise(network: nn.Module, steps: int, batch_size: int, seed: int, learni
                 network.train()
             total, parts = loss_of(network, drawings)
         if not math.isfinite(total.item()):
-            raise RuntimeError(f"training diverged at step {step}; lower learning_rate (now {learning_rate})")
+            raise ValueError(f"training diverged at step {step}; lower learning_rate (now {learning_rate})")
         optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

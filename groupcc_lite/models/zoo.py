@@ -130,7 +130,8 @@ def wrap_model(module: nn.Module, layer: str | nn.Module, *, input_size: int, me
     given = [len(values) for values in (mean, std) if hasattr(values, "__len__")]
     if mean is None and std is None:
         log.warning("no mean and std are given for %s: its images go in as they are, from 0 to 1. If it was trained on "
-                    "normalised images, say mean=(...), std=(...)", name or type(module).__name__)
+                    "normalised images, give their mean and std: mean=(...), std=(...) in Python, --mean R,G,B and "
+                    "--std R,G,B on the command line", name or type(module).__name__)
     count = channels or (given[0] if given else 3)
     preprocess = Preprocess(mean=_numbers("mean", mean, 0.0, count), std=_numbers("std", std, 1.0, count))
     return _read(module, layer_name(module, layer), name or type(module).__name__, input_size, preprocess, grid=grid,

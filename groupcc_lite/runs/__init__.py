@@ -30,7 +30,7 @@ from groupcc_lite.runs.layer_artefacts import PARTS
 from groupcc_lite.runs.layer_run import CONTROLS, DictionaryRun, FewerImages, FoldRun, PartRun, Run
 from groupcc_lite.runs.one_pass import extract_layers
 from groupcc_lite.runs.profiles import PROFILES, Profile, get_profile
-from groupcc_lite.runs.recipes import FITTED_RIDGE, KINDS, TURNING, LayerRecipes
+from groupcc_lite.runs.recipes import CODER_SETTINGS, FITTED_RIDGE, KINDS, TURNING, LayerRecipes
 from groupcc_lite.runs.reports import REFERENCE_MODELS, Report, mean_spread, publish, table_by_column
 from groupcc_lite.runs.scene_measures import (
     CODER_NAMES,
@@ -87,10 +87,10 @@ from groupcc_lite.runs.study_profiles import (
 )
 
 __all__ = [
-    "CODER_NAMES", "CONTROLS", "CURVE_PROFILES", "CurveProfile", "DEPTH_PROFILES", "DepthProfile", "DictionaryRun",
-    "FITTED_RIDGE", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun", "Invariance",
-    "KEY_PROFILES", "KINDS", "KeyProfile", "LayerRecipes", "MANIFOLD_PROFILES", "ManifoldProfile", "Measure", "PARTS",
-    "PROFILES", "PartRun", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "RESPONSE_PROFILES",
+    "CODER_NAMES", "CODER_SETTINGS", "CONTROLS", "CURVE_PROFILES", "CurveProfile", "DEPTH_PROFILES", "DepthProfile",
+    "DictionaryRun", "FITTED_RIDGE", "FOLD_MEASURES", "FamilyMap", "FeatureTable", "FewerImages", "FoldRun",
+    "Invariance", "KEY_PROFILES", "KINDS", "KeyProfile", "LayerRecipes", "MANIFOLD_PROFILES", "ManifoldProfile",
+    "Measure", "PARTS", "PROFILES", "PartRun", "Probed", "Profile", "READINGS", "REFERENCE_MODELS", "RESPONSE_PROFILES",
     "ROBUST_PROFILES", "Relatives", "Report", "ResponseProfile", "RobustProfile", "Run", "SAVINGS_PROFILES",
     "SCENE_PROFILES", "SUPERPOSITION_PROFILES", "SavingsProfile", "SceneProfile", "SceneRun", "SuperpositionProfile",
     "Symmetries", "TURNING", "Uncertain", "additivity", "best_ridge", "canonical_fve", "coder_rows",

@@ -171,8 +171,14 @@ def _table(run: Run, measured: Callable[[FoldRun, int], Mapping[str, float]]) ->
 def reconstruction(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     """Variance explained, L0 and dead latents, beside the linear reference of the same fold.
 
-    >>> reconstruction.__annotations__["return"]
-    'dict[str, float]'
+    >>> import tempfile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> run = Run("smoke", group="C_4", drawings=8, points_per_image=4, latents=32, k=8, steps=2, batch_size=8,
+    ...           work=work.name)
+    >>> found = reconstruction(run, run.coder())
+    >>> found["fve"] < 0 < found["l0"], found["over_reference"] == found["fve_transformed"] - found["reference"]
+    (True, True)
+    >>> work.cleanup()
     """
     metrics = coders.evaluate(coder, thinned(run.orbits("held-out"), ROWS))
     moved, reference = float(metrics.fve_per_block[1:].mean()), float(run.ceiling()[1:].mean())
@@ -186,8 +192,15 @@ def symmetric(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
     `mirror_agreement` is the share of features with one supported mirror whose encoder, on held-out orbits, has the
     same as its best; `mirror_chance` what `symmetry.mirror_agreement` says that chance gives.
 
-    >>> symmetric.__annotations__["return"]
-    'dict[str, float]'
+    >>> import tempfile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> run = Run("smoke", group="C_4", drawings=8, points_per_image=4, latents=32, k=8, steps=2, batch_size=8,
+    ...           work=work.name)
+    >>> coder = run.coder()
+    >>> coder.W_d.data[:] = coder.W_d.data[:, :1]  # one vector in all blocks of a feature
+    >>> float(symmetric(run, coder)["invariant"])
+    1.0
+    >>> work.cleanup()
     """
     held_out, G = thinned(run.orbits("held-out"), ROWS), run.group
     D, alive = symmetry.living_dictionary(coder, coders.evaluate(coder, held_out).frequency)
@@ -215,8 +228,14 @@ def families(run: Run, coder: GroupCrosscoder) -> dict[str, float]:
 
     Corrected is NaN where all features have one label: then chance is 1, and nothing could be better.
 
-    >>> families.__annotations__["return"]
-    'dict[str, float]'
+    >>> import tempfile
+    >>> work = tempfile.TemporaryDirectory()
+    >>> run = Run("smoke", group="C_4", drawings=8, points_per_image=4, latents=32, k=8, steps=2, batch_size=8,
+    ...           work=work.name)
+    >>> found = families(run, run.coder())
+    >>> 0 < found["purity_chance"] < 1, found["purity"] < 0.5  # two steps of training make no families
+    (True, True)
+    >>> work.cleanup()
     """
     frequency = coders.evaluate(coder, thinned(run.orbits("held-out"), ROWS)).frequency
     D, alive = symmetry.living_dictionary(coder, frequency)

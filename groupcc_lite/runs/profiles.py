@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from groupcc_lite.base import near_matches
 from groupcc_lite.groups import parse_group
+
+
+class Range(NamedTuple):
+    """Which numbers a field of a profile may have.
+
+    >>> Range("at least 1", lambda value: value >= 1).holds(0)
+    False
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+_COUNT = Range("at least 1", lambda value: value >= 1)
+_ANY = Range("a number", lambda value: True)
+_POSITIVE = Range("a number above 0", lambda value: value > 0)
+_FROM_0 = Range("a number of at least 0", lambda value: value >= 0)
+_SHARE = Range("a number from 0 to 1", lambda value: 0 <= value <= 1)
+_PART = Range("a number between 0 and 1, and neither", lambda value: 0 < value < 1)
+RANGES = {
+    "held_out": _PART, "alpha": _ANY,
+    **dict.fromkeys(("lr", "base_lr", "transform_lr", "layer_lr", "mask_radius", "radii", "eps", "shares", "active",
+                     "superpositions"), _POSITIVE),
+    **dict.fromkeys(("sparsity", "l1_sparsities", "noises", "overlaps", "decays", "turned", "elements",
+                     "RobustProfile.seeds"), _FROM_0),
+    **dict.fromkeys(("sparsities", "fixed", "trained", "tied", "brokens", "amounts", "few_amounts"), _SHARE),
+}
+"""The range of each number of a profile, and of those of a tuple, by its name, or by that of the profile and its own.
+Whole numbers that are not here are counts of at least 1."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +144,9 @@ def get_profile(profile: str | Profile, /, **changes: Any) -> Profile:
 
     >>> get_profile("smoke", latents=64).latents
     64
+    >>> get_profile("smoke", steps=0)
+    Traceback (most recent call last):
+    ValueError: steps is 0; expected at least 1, such as 80
     >>> get_profile("smoke", latent=64)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: a profile has no field latent; did you mean 'latents' or ...
@@ -120,20 +157,59 @@ def get_profile(profile: str | Profile, /, **changes: Any) -> Profile:
 
 
 def changed_profile(profile: Any, known: dict[str, Any], kind: type, changes: dict[str, Any]) -> Any:
-    """A profile of `known`, or a given one, with some fields changed; ValueError for what is no profile or no field."""
+    """A profile of `known`, or a given one, with some fields changed; ValueError for what is no profile, no field, or
+    no value of a field: of another type than its annotation says, or out of its range."""
     if not isinstance(profile, kind):
         if profile not in known:
             raise ValueError(f"profile is {profile!r}; expected one of {', '.join(known)}")
         profile = known[profile]
-    fields = {field.name for field in dataclasses.fields(kind)}
-    unknown = sorted(changes.keys() - fields)
+    fields = [field.name for field in dataclasses.fields(kind)]
+    unknown = sorted(changes.keys() - set(fields))
     if unknown:
         raise ValueError(f"a profile has no field {', '.join(unknown)}; {near_matches(unknown[0], sorted(fields))}"
                          f"fields are {', '.join(sorted(fields))}")
-    for name, value in changes.items():
-        was = getattr(profile, name)
-        if type(was) is int and isinstance(value, float | str):
-            raise ValueError(f"{name} is {value!r}; expected a whole number, such as {was}")
-        if type(was) is float and isinstance(value, str):
-            raise ValueError(f"{name} is {value!r}; expected a number, such as {was}")
+    for name in fields:
+        _check_value(name, changes.get(name, getattr(profile, name)), kind, (profile, *known.values()))
     return dataclasses.replace(profile, **changes)
+
+
+def _check_value(name: str, value: Any, kind: type, others: tuple[Any, ...]) -> None:
+    """ValueError for what a field of this kind of profile cannot be, with what it can be in one of `others`."""
+    type_, allowed = _types(kind)[name], RANGES.get(f"{kind.__name__}.{name}", RANGES.get(name, _COUNT))
+    if wanted := _wanted(value, type_, allowed):
+        good = next((was for other in others if (was := getattr(other, name)) is not None
+                     and not _wanted(was, type_, allowed)), None)
+        raise ValueError(f"{name} is {value!r}; expected {wanted}" + ("" if good is None else f", such as {good}"))
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    """What the fields of a kind of profile may be, by name."""
+    return get_type_hints(kind)
+
+
+def _wanted(value: Any, type_: Any, allowed: Range) -> str:
+    """What a field of this type and range wants instead of a value, in words; nothing if the value is good."""
+    parts = get_args(type_)
+    if get_origin(type_) is tuple:
+        return _wanted_each(value, parts, allowed)
+    if get_origin(type_) is UnionType:  # all are X | None
+        wanted = _wanted(value, parts[0], allowed)
+        return f"{wanted}, or None" if wanted and value is not None else ""
+    words, types = {int: ("a whole number", numbers.Integral), float: (allowed.words, numbers.Real),
+                    bool: ("True or False", bool), str: ("text", str)}[type_]
+    if not isinstance(value, types) or isinstance(value, bool) != (type_ is bool):
+        return words
+    return allowed.words if type_ in (int, float) and not (math.isfinite(value) and allowed.holds(value)) else ""
+
+
+def _wanted_each(values: Any, parts: tuple[Any, ...], allowed: Range) -> str:
+    """The same for tuples, of values of one type or one of each."""
+    if not isinstance(values, tuple | list):
+        return "a tuple"
+    types = parts[:1] * len(values) if parts[-1] is Ellipsis else parts
+    if len(types) != len(values):
+        return f"{len(types)} values"
+    wanted = next((found for value, type_ in zip(values, types, strict=True)
+                   if (found := _wanted(value, type_, allowed))), "")
+    return f"a tuple with each value {wanted}" if wanted else ""

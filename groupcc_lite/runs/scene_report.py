@@ -258,7 +258,8 @@ def verdict(differences: Float[np.ndarray, "s t"] | Float[np.ndarray, " t"]) -> 
     """1 if the mean difference is above 0 by more than its 95 % interval, -1 if it is as far below, 0 for a tie.
 
     `differences` by seed and task. With two seeds or more the interval is over seeds, of the means over tasks. With one
-    it is over tasks, for that one coder: it says nothing about another training.
+    it is over tasks, for that one coder: it says nothing about another training. An interval without width, from
+    differences that are all equal, has not measured any spread: a tie, as `Emergence.holds` takes it.
 
     >>> verdict(np.array([0.1, 0.12, 0.09])), verdict(np.array([0.1, -0.1, 0.0])), verdict(np.array([0.1]))
     (1, 0, 0)
@@ -270,7 +271,7 @@ def verdict(differences: Float[np.ndarray, "s t"] | Float[np.ndarray, " t"]) -> 
     if len(independent) < 2:
         return 0
     low, high = interval_of(independent)
-    return int(low > 0) - int(high < 0)
+    return int(0 < low < high) - int(low < high < 0)
 
 
 Setup = tuple[str, int, int]

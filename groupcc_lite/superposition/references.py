@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from groupcc_lite.base import atomic_path, read_json, sha256_of, write_json
 from groupcc_lite.models import TINY_WEIGHTS, evaluate_tiny, load_tiny
-from groupcc_lite.superposition.robust import naming_under_attack, train_robust
+from groupcc_lite.superposition.robust import naming_under_attack, train_robust, training_change
 
 RADII = (0.25, 0.5, 1.0)
 """Of the attacks: untrained for them, the plain network misnames a third of the shapes at the middle one."""
@@ -61,8 +61,9 @@ def train_references(folder: str | Path, networks: Sequence[RobustNetwork] = REF
     """Train those networks whose files are not in `folder` yet; returns the records of all.
 
     Weights are kept in half precision, and the record says what these weights do: accuracy on held-out drawings, clean,
-    and on some of them attacked and noisy at one radius. Those of STOPPED have STOPPED_STEPS at most. ValueError as for
-    `train_tiny`, and for files that were trained with other settings.
+    and on some of them attacked and noisy at one radius. Where a record says that it was measured on another number of
+    drawings than `held_out`, or under another attack, it is measured again. Those of STOPPED have STOPPED_STEPS at
+    most. ValueError as for `train_tiny`, and for files that were trained with other settings.
 
     >>> train_references("folder", steps=0)
     Traceback (most recent call last):
@@ -71,7 +72,7 @@ def train_references(folder: str | Path, networks: Sequence[RobustNetwork] = REF
     made = []
     for network in networks:
         lasts = min(steps, STOPPED_STEPS) if network.kind == "stopped" else steps
-        made.append(_kept(Path(folder), network, lasts, batch_size)
+        made.append(_kept(Path(folder), network, lasts, batch_size, held_out)
                     or _made(Path(folder), network, lasts, batch_size, held_out))
     return made
 
@@ -102,16 +103,23 @@ def trained_networks(folder: str | Path | None = None) -> tuple[RobustNetwork, .
     return tuple(network for network in REFERENCES if (where / f"{network.name}.safetensors").is_file())
 
 
-def _kept(folder: Path, network: RobustNetwork, steps: int, batch_size: int) -> dict[str, Any] | None:
-    """The record of a network that is there already."""
+def _kept(folder: Path, network: RobustNetwork, steps: int, batch_size: int, held_out: int) -> dict[str, Any] | None:
+    """The record of a network that is there already, measured as it is asked for now."""
     path = folder / f"{network.name}.json"
     if not path.is_file() or not path.with_suffix(".safetensors").is_file():
         return None
     record = read_json(path)
     asked = dict(seed=network.seed, steps=steps, batch_size=batch_size)
-    if record["sha256"] != sha256_of(path.with_suffix(".safetensors")) or asked.items() - record["training"].items():
+    change = training_change(network.eps, noise=network.kind == "noise")
+    asked |= {} if change is None else dict(change=str(change))
+    trained = {key: record["training"].get(key) for key in (*asked, "change")}
+    if record["sha256"] != sha256_of(path.with_suffix(".safetensors")) or dict(change=None) | asked != trained:
         raise ValueError(f"{path} was trained with {record['training']} or its weights were changed; expected {asked}. "
                          "Choose another folder")
+    under = record["under_attack"]
+    if (record["held_out"]["drawings"], under["eps"], under["drawings"]) != (held_out, _AT, _ATTACKED):
+        write_json(path, record | _measures(path.with_suffix(".safetensors"), held_out))
+        record = read_json(path)
     return record
 
 
@@ -128,12 +136,16 @@ def _written(folder: Path, network: RobustNetwork, record: dict[str, Any], train
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         save_file({name: value.half() for name, value in load_file(trained).items()}, temporary)
-    found = load_tiny(path)
-    under = naming_under_attack(found, _AT, drawings=_ATTACKED)._asdict()
     record = record | {"sha256": sha256_of(path), "what": f"tiny-inception, {network.name}, in half precision",
-                       "held_out": evaluate_tiny(found, record["held_out"]["drawings"]),
-                       "under_attack": {"eps": _AT, "drawings": _ATTACKED,
-                                        **{key: round(value, 4) for key, value in under.items()}}}
+                       **_measures(path, record["held_out"]["drawings"])}
     del record["orientation_tuning"]
     write_json(path.with_suffix(".json"), record)
     return read_json(path.with_suffix(".json"))
+
+
+def _measures(weights: Path, held_out: int) -> dict[str, Any]:
+    """What a record says that these weights do."""
+    found = load_tiny(weights)
+    numbers = naming_under_attack(found, _AT, drawings=_ATTACKED)._asdict()
+    under = {key: round(value, 4) for key, value in numbers.items()}
+    return {"held_out": evaluate_tiny(found, held_out), "under_attack": {"eps": _AT, "drawings": _ATTACKED, **under}}

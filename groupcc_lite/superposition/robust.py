@@ -72,8 +72,14 @@ def train_robust(folder: str | Path, eps: float, *, attack_steps: int = 3, noise
     Traceback (most recent call last):
     ValueError: steps is 0; expected at least 1
     """
-    change = L2Noise(eps) if noise else L2Attack(eps, attack_steps)
-    return train_tiny(folder, change=change if eps else None, **settings)
+    return train_tiny(folder, change=training_change(eps, attack_steps, noise=noise), **settings)
+
+
+def training_change(eps: float, attack_steps: int = 3, *, noise: bool = False) -> L2Attack | L2Noise | None:
+    """What `train_robust` does to every drawing, as its record names it; None for clean ones."""
+    if not eps:
+        return None
+    return L2Noise(eps) if noise else L2Attack(eps, attack_steps)
 
 
 class NamingUnderAttack(NamedTuple):

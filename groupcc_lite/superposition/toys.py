@@ -97,8 +97,7 @@ def train_toys(data: SparseFeatures, dimensions: int = 20, *, seeds: Sequence[in
 
     `share`, `overlap` and `weight_decay` may be one number for each sparsity: repeat a sparsity in `data` to compare
     strengths. `importance`: a weight for each feature, by default 1. Deterministic for a number of threads; 35 models
-    of 100 features take some 40 seconds on one core. ValueError for settings that do not fit, RuntimeError if training
-    diverges.
+    of 100 features take some 40 seconds on one core. ValueError for settings that do not fit, and if training diverges.
 
     >>> toys = train_toys(SparseFeatures([0.0, 0.95], features=6), dimensions=2, seeds=[0, 1], steps=300)
     >>> from groupcc_lite.superposition import features_per_dimension
@@ -129,7 +128,7 @@ def train_toys(data: SparseFeatures, dimensions: int = 20, *, seeds: Sequence[in
             W.mul_((1 - schedule.get_last_lr()[0] * decay)[:, None, None])
         schedule.step()
     if not bool(torch.isfinite(W).all() & torch.isfinite(b).all()):
-        raise RuntimeError(f"training diverged; lower learning_rate (now {learning_rate}) or the strengths")
+        raise ValueError(f"training diverged; lower learning_rate (now {learning_rate}) or the strengths")
     return replace(toys, W=W.detach(), b=b.detach())
 
 

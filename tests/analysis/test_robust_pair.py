@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from groupcc_lite import __main__ as cli
-from groupcc_lite.analysis import compare_robust, pair_table
+from groupcc_lite.analysis import compare_robust, pair_table, robust_pair
 from groupcc_lite.models import load_classifier, load_model, randomise
 from groupcc_lite.stimuli import sample_drawings
 
@@ -49,6 +49,16 @@ def test_attacks_do_more_than_noise_of_their_norm(compared):
         assert network["added_attacked"] > 5 * abs(network["added_noisy"])
         assert network["kept_attacked"] <= network["kept_noisy"]
         assert abs(network["turns_random"]) < 0.05
+
+
+@pytest.mark.parametrize("bright, share", [(lambda x: 0.25 + 0.5 * x, 1.0), (lambda x: (x > 0.5).float(), 0.5 ** 0.5)],
+                         ids=["grey", "black and white"])
+def test_what_is_left_of_the_noise_is_said(files, bright, share):
+    """Of black and white pixels every other one cannot move, which leaves half of the square."""
+    large = bright(torch.rand(16, 3, 72, 72, generator=torch.Generator().manual_seed(1)))
+    network = load_classifier("torchvision/resnet18", weights=files[0], input_size=64)
+    pair = robust_pair._Pair(network, large, eps=0.5, attack_steps=2, seed=0)
+    assert pair.predictions(lambda: None)["noise_share"] == pytest.approx(share, abs=0.01)
 
 
 def test_a_classifier_is_the_network_that_layers_are_read_from(files):

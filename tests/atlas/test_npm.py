@@ -15,6 +15,7 @@ from bookmaker.html_repairs import AXE, ON_PAGES
 from groupcc_lite.atlas import D3
 from groupcc_lite.atlas import npm as npm_client
 from groupcc_lite.atlas.npm import CDN, NpmError, NpmPackage
+from groupcc_lite.base import Verbs
 
 CONTENT = {"package/dist/main.js": b"main", "package/dist/font.woff2": b"font", "package/LICENSE": b"free",
            "package/src/huge.ts": b"not needed"}
@@ -126,6 +127,14 @@ def test_without_npm_the_network_steps_in_and_one_line_says_so(npm, tmp_path, mo
     assert "the test will need the network" in caplog.messages[0]
     with pytest.raises(NpmError, match=reason):
         npm_client.fetch_archive(tiny, tmp_path)
+
+
+def test_a_command_line_says_in_one_line_that_an_archive_cannot_be_had(npm, tmp_path, capsys):
+    (npm / "npm").write_text("#!/bin/sh\nexit 1\n")
+    verbs = Verbs("toolbox", "Small tools.")
+    verbs.add("fetch", lambda options: npm_client.fetch_archive(package(b""), tmp_path), "fetch it")
+    assert verbs.run(["fetch"]) == 2
+    assert capsys.readouterr().err == "toolbox: npm could not fetch it (exit status 1)\n"
 
 
 @pytest.mark.parametrize("page, expected", [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from groupcc_lite.base.precision import has_bfloat16, matrix_products, needs_float16
+from groupcc_lite.base.precision import default_device, has_bfloat16, matrix_products, needs_float16
 
 CPU = torch.device("cpu")
 
@@ -49,3 +49,15 @@ def test_float16_for_those_who_ask(amp, dtype):
     a = torch.ones(2, 2)
     with matrix_products(CPU, amp, float16=True):
         assert (a @ a).dtype == dtype
+
+
+@pytest.mark.parametrize("gpus, asked", [(0, "foo"), (0, "cuda"), (0, "cuda:0"), (1, "foo"), (1, "cuda:1"), (2, "cud")])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch, gpus, asked):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    there = ", ".join(["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))])
+    with pytest.raises(ValueError, match=f"device is '{asked}', which is not here; expected one of {there}"):
+        default_device(asked)
+    for good in there.split(", "):
+        assert default_device(good) == default_device(torch.device(good)) == good
+    assert default_device() == ("cuda" if gpus else "cpu")

@@ -57,7 +57,9 @@ def test_a_claim_is_not_judged_where_its_condition_fails():
     (["a", ">", 0], dict(a=(0.1, -0.1, 0.3)), "undecided"), (["a", ">", 0], dict(a=(0.2, 0.1, 0.3)), "passed"),
     (["a", ">", 0], dict(a=(-0.2, -0.3, -0.1)), "failed"), (["a", ">=", 0.5], dict(a=0.5), "passed"),
     (["a", "<", "b"], dict(a=(0.1, 0.0, 0.2), b=0.3), "passed"), (["a", "==", 4], dict(a=4), "passed"),
-    (["a", "<", "b"], dict(a=(0.1, 0.0, 0.4), b=0.3), "undecided")])
+    (["a", "<", "b"], dict(a=(0.1, 0.0, 0.4), b=0.3), "undecided"),
+    (["a", ">", 0], dict(a=(0.2, 0.2, 0.2)), "undecided"),  # from equal values, which have not measured any spread
+    (["a", ">", "b"], dict(a=0.3, b=(0.2, 0.2, 0.2)), "undecided"), (["a", "==", 4], dict(a=(4, 4, 4)), "passed")])
 def test_an_interval_that_reaches_the_bar_decides_nothing(test, values, expected):
     assert replication.outcome(test, numbers(**values)) == expected
 

@@ -1,7 +1,9 @@
 """What measures a GPU, on devices that are none: every path with little of everything, and what it says without one."""
 
+import contextlib
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ def test_every_stage_is_measured_beside_a_plain_loop():
                        for way in ("ours", "plain loop"))
         assert found[f"{stage}: plain loop / ours"] == pytest.approx(ours / plain)
     shares = {name: value for name, value in found.items() if "busy" in name}
-    assert len(shares) == 2 and all(0.2 < share <= 1 for share in shares.values())
+    assert len(shares) == 2 and all(0 < share <= 1 for share in shares.values())  # more if nobody else computes
 
 
 @pytest.mark.parametrize("stage", [gpu.of_extraction, gpu.of_training, gpu.of_similarity])
@@ -46,13 +48,33 @@ def test_intervals_are_counted_once_where_they_overlap():
     assert gpu.covered([]) == 0
 
 
-def test_a_device_that_waits_is_less_busy_than_one_that_computes():
-    import time
+def test_the_busy_share_is_that_of_the_events_of_the_device(monkeypatch):
+    """By a clock that goes as it is told: two events of the device that overlap, one of another, in 4 ms."""
+    from types import SimpleNamespace
 
+    def event(kind, start, end):
+        return SimpleNamespace(device_type=kind, time_range=SimpleNamespace(start=start, end=end))
+
+    events = [event(gpu.DeviceType.CPU, 100, 700), event(gpu.DeviceType.CPU, 500, 1100),
+              event(gpu.DeviceType.CUDA, 2000, 3000)]
+    seen = SimpleNamespace(events=lambda: events)
+    monkeypatch.setattr(gpu, "profile", lambda activities: contextlib.nullcontext(seen))
+    monkeypatch.setattr(gpu.time, "perf_counter", iter([5.0, 5.004]).__next__)
+    assert gpu.busy_share(lambda: None, CPU) == pytest.approx(0.25)
+
+
+def test_a_device_that_waits_is_less_busy_than_one_that_computes():
+    """It waits four times as long as it computes, however long that takes on a machine where others compute as well."""
     a = torch.randn(400, 400)
+
+    def compute_and_wait():
+        began = time.perf_counter()
+        a @ a
+        time.sleep(4 * (time.perf_counter() - began))
+
     busy = gpu.busy_share(lambda: [a @ a for _ in range(20)], CPU)
-    idle = gpu.busy_share(lambda: [(a @ a, time.sleep(0.02)) for _ in range(5)], CPU)
-    assert idle < 0.5 * busy <= 0.5
+    idle = gpu.busy_share(lambda: [compute_and_wait() for _ in range(5)], CPU)
+    assert 0 < idle < 0.25 < busy <= 1
 
 
 def test_the_numbers_are_kept_where_one_asks(tmp_path, monkeypatch, capsys):

@@ -64,11 +64,11 @@ def test_a_lost_process_ends_all_and_another_number_goes_on(tmp_path, root):
 
 @pytest.mark.slow
 def test_what_is_wrong_is_said_once(tmp_path, root):
-    done = torchrun(2, "-m", "groupcc_lite", *COMMAND, "--out", str(tmp_path / "o"), "--set", "points_per_image=0",
+    done = torchrun(2, "-m", "groupcc_lite", *COMMAND, "--out", str(tmp_path / "o"), "--set", "mask_radius=0.1",
                     root=root)
     said = done.stderr.split("groupcc: ")
     assert done.returncode != 0 and len(said) == 2, done.stderr[-2000:]
-    assert said[1].startswith("this run would fail:\n- ") and "points_per_image" in said[1]
+    assert said[1].startswith("this run would fail:\n- ") and "no point is left inside a mask" in said[1]
 
 
 def extraction_of(folder, images):

@@ -133,8 +133,13 @@ def test_networks_with_one_channel_take_grey_images_and_rgb():
     assert torch.allclose(model(grey), model(grey.expand(-1, 3, -1, -1)), atol=1e-5)
     with pytest.raises(ValueError, match=r"expects \(b, 1, 12, 12\)"):
         model(noise(2, 12, channels=2))
-    with pytest.raises(ValueError, match="takes 1 channels, not 3; say channels=1"):
+    with pytest.raises(ValueError, match=r"takes 1 channels, not 3; say channels=1 \(--channels 1 on the"):
         wrap_model(nn.Sequential(nn.Conv2d(1, 4, 3)), "0", input_size=12, way="hook")
+
+
+def test_what_is_said_of_a_missing_mean_is_right_in_python_and_on_the_command_line(caplog):
+    wrap_model(nn.Sequential(nn.Conv2d(3, 4, 3)), "0", input_size=12)
+    assert "mean=(...), std=(...) in Python, --mean R,G,B and --std R,G,B on the command line" in caplog.text
 
 
 class Two(nn.Module):

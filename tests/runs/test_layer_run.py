@@ -260,7 +260,6 @@ def test_a_run_that_can_work_passes_its_check(run, tmp_path):
     (dict(k=99), "k is 99; expected 1 to 24"),
     (dict(activation="gelu"), "activation is 'gelu'"),
     (dict(topk_ks=(4, 25)), "TopK 25 of the trade-off curve: k is 25"),
-    (dict(held_out=1.5), "held_out is 1.5"),
 ])
 def test_settings_that_cannot_work_are_known_at_once(run, changes, message):
     other = Run("smoke", model=run.model, images=run.images, action=run.action, work=run.work, **(TINY | changes))

@@ -154,9 +154,14 @@ def test_one_seed_gives_no_interval_and_setups_are_not_taken_for_seeds():
     one = probe_rows(probed(mine, bases=("mlp", "cnn"), ks=(8, 16, 32), kept=(8, 32)), TASKS)
     assert not [key for key, row in one.items() if row.interval is not None]
     assert one["latents_s_few"].n == 6 and one["latents_s_few"].over == "setups, one seed"
-    several = probe_rows(probed(mine, ks=(8, 16), kept=(8, 32), seeds=3), TASKS)
+    of_seeds = probed(mine, ks=(8, 16), kept=(8, 32), seeds=3)
+    assert probe_rows(of_seeds, TASKS)["latents_s_few_wins"].value == 0  # equal seeds have measured no spread
+    for probe, found in of_seeds.items():
+        if probe.reading == "equivariant":
+            found[1:] = scores(0.91, 0.1, 0.1, 0.1), scores(0.89, 0.1, 0.1, 0.1)
+    several = probe_rows(of_seeds, TASKS)
     assert several["latents_s_few"].n == 3 and several["latents_s_few"].over == "seeds"
-    assert several["latents_s_few"].interval == pytest.approx((0.4, 0.4))
+    assert several["latents_s_few"].interval == pytest.approx((0.375, 0.425), abs=5e-4)
     assert several["latents_s_few_wins"].value == 2  # three seeds agree, though S has one task
 
 
@@ -165,6 +170,11 @@ def test_a_verdict_over_seeds_does_not_take_tasks_for_seeds():
     assert verdict(tasks) == verdict(tasks[None]) == 1  # this one coder
     assert verdict(np.stack([tasks, tasks - 0.2, tasks])) == 0
     assert verdict(np.stack([-tasks, -tasks * 1.01, -tasks])) == -1
+
+
+@pytest.mark.parametrize("differences", [np.full((2, 4), 0.25), np.full((2, 4), -0.25), np.full(3, 0.25)])
+def test_equal_differences_have_measured_no_spread_and_are_a_tie(differences):
+    assert verdict(differences) == 0
 
 
 def test_rows_of_the_papers_probe_and_their_record(tmp_path):

@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_refused(wrong, message):
 
 
 def test_a_training_that_diverges_says_so():
-    with pytest.raises(RuntimeError, match="diverged"):
+    with pytest.raises(ValueError, match="diverged"):
         train_toys(SparseFeatures([0.5], features=4), 2, steps=30, weight_decay=1e4)
 
 
