@@ -138,7 +138,7 @@ def _analyse(options: argparse.Namespace) -> None:
 
         run = run.with_dictionary(load_dictionary(options.dictionary))
         _check_untrained(options, run.given_as)
-    check_run(run)
+    check_run(run, atlas=not options.no_atlas)
     stages = run_cost(run, atlas=not options.no_atlas)
     say_table([("stage", "time"), *((stage, minutes(3600 * hours)) for stage, hours in stages.items())])
     if not options.dry_run:

@@ -74,7 +74,7 @@ def measure(run: Run) -> Analysis:
     >>> found.ceiling.shape, len(found.table.features) == len(found.census.labels)
     ((4,), True)
     """
-    check_run(run)
+    check_run(run, atlas=False)
     for number, (what, make) in enumerate(_stages(run), 1):
         log.info("%d of 4: %s", number, what)
         make()
@@ -87,10 +87,11 @@ def measure(run: Run) -> Analysis:
                     census, *_against_chance(census, run.group, run.seed), table, _examples(census))
 
 
-def check_run(run: Run) -> None:
+def check_run(run: Run, *, atlas: bool = True) -> None:
     """What a report asks of a run, before anything costly: `Run.check` for what a report needs of it, and a group.
 
-    ValueError for a group of one element, and as for `Run.check`; no trade-off curve is trained.
+    A given coder is not trained, but the autoencoder that the `atlas` compares a given crosscoder with is; nor is a
+    trade-off curve. ValueError for a group of one element, and as for `Run.check`.
 
     >>> check_run(Run("smoke", group="C_1"))
     Traceback (most recent call last):
@@ -99,7 +100,8 @@ def check_run(run: Run) -> None:
     if run.group.order == 1:
         raise ValueError(f"the group is {run.group.name}, which moves nothing: there is no symmetry to find; give "
                          "another, such as C_4 or D_8")
-    run.check(curve=False)
+    trains = run.given_as == "crosscoder" and atlas if isinstance(run, DictionaryRun) else True
+    run.check(coders=trains, curve=False)
 
 
 def _stages(run: Run) -> Sequence[tuple[str, Callable[[], object]]]:

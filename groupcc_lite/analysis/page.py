@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from groupcc_lite.analysis.measures import Analysis, doubts, measure
+from groupcc_lite.analysis.measures import Analysis, check_run, doubts, measure
 from groupcc_lite.atlas import make_page
 from groupcc_lite.base import atomic_path, atomic_write, provenance, require, write_json
 from groupcc_lite.runs import DictionaryRun, Run, feature_frame
@@ -37,6 +37,7 @@ def write_report(run: Run, folder: str | Path, *, atlas: bool = True) -> Path:
     """
     folder = Path(folder)
     check_report(folder)
+    check_run(run, atlas=atlas)
     found = measure(run)
     frame = feature_frame(found.table, run.group)
     _write(folder / "features.csv", frame.to_csv)

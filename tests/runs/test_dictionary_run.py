@@ -149,7 +149,7 @@ def test_the_command_line_reports_a_crosscoder_that_was_trained_apart(tmp_path, 
     """`groupcc orbits`, `groupcc train`, `groupcc analyse --dictionary`: the way of large runs, in one process."""
     monkeypatch.setenv("GROUPCC_WORK", str(tmp_path / "work"))
     sizes = ["--profile", "smoke", "--group", "C_4",
-             *(part for field in ("drawings=12", "points_per_image=4", "batch_size=8") for part in ("--set", field))]
+             *(part for field in ("drawings=12", "points_per_image=4") for part in ("--set", field))]
     assert main(["orbits", *sizes, "--out", str(tmp_path / "orbits")]) == 0
     assert main(["train", str(tmp_path / "orbits" / "train"), "--latents", "64", "--k", "8", "--steps", "3",
                  "--batch-size", "8", "--out", str(tmp_path / "coder")]) == 0
@@ -173,7 +173,7 @@ def test_the_command_line_takes_one(tmp_path, monkeypatch, capsys):
     to_saelens(sae, tmp_path / "theirs")
     words = ["analyse", "--profile", "smoke", "--group", "C_4", "--dictionary", str(tmp_path / "theirs"), "--out",
              str(tmp_path / "report"), "--no-atlas", *(part for field in (
-                 "drawings=12", "points_per_image=4", "batch_size=8") for part in ("--set", field))]
+                 "drawings=12", "points_per_image=4") for part in ("--set", field))]
     assert main([*words, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "orbits" in said and "crosscoder" not in said
