@@ -69,10 +69,11 @@ def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
         raise ValueError("the source to evaluate on is empty; expected at least one orbit")
     residual, squares, total, fired, active = (term.cpu() for term in sums)
     variance = (squares - total.square().sum(1) / count).numpy()
-    if not variance.sum() > 1e-9 * float(squares.sum()):
+    least = 1e-12 * float(squares.sum())  # what rounding may leave of a constant, whatever the units
+    if not variance.sum() > least:
         raise ValueError(f"the {count} orbits to evaluate on are all the same: there is no variance to explain; "
                          "expected orbits of several points")
-    return _metrics(residual.numpy(), np.maximum(variance, 1e-12), np.asarray(source.exact), (fired / count).numpy(),
+    return _metrics(residual.numpy(), np.maximum(variance, least), np.asarray(source.exact), (fired / count).numpy(),
                     float(active) / count)
 
 
@@ -144,8 +145,8 @@ def _summed(coder: Any, batches: Iterable[Tensor]) -> tuple[list[Tensor], int]:
         x = x.to(coder.device)
         latents, reconstruction = coder(x)
         on = (latents != 0).double()  # blocks have coordinates of either sign
-        new = ((x - reconstruction).square().sum((0, 2)).double(), x.square().sum((0, 2)).double(), x.sum(0).double(),
-               on.sum(0), on.sum())
+        residual, x = (x - reconstruction).square().sum((0, 2)).double(), x.double()  # variances are differences
+        new = (residual, x.square().sum((0, 2)), x.sum(0), on.sum(0), on.sum())
         sums, count = [a + b for a, b in zip(sums, new, strict=True)] if sums else list(new), count + len(x)
     return sums, count
 

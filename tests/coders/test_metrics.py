@@ -72,3 +72,15 @@ def test_how_often_latents_fire_needs_first_blocks_only():
     assert firing_frequency(coder, Watched(x, cyclic(2))).shape == (12,) and set(read) == {1}
     with pytest.raises(ValueError, match="the source is empty"):
         firing_frequency(coder, SimpleNamespace(in_order=lambda *args, **options: iter(())))
+
+
+@pytest.mark.parametrize("unit, mean", [(1, 100), (1, 1000), (1, 10000), (1e-7, 0), (1e-9, 0)])
+def test_the_variance_explained_is_that_of_two_passes_whatever_the_mean_and_the_units(unit, mean):
+    x = unit * (torch.randn(2000, 2, 8, generator=torch.Generator().manual_seed(0)) + mean)
+    coder = GroupCrosscoder(cyclic(2), 8, 4, activation="topk", k=1, scale=1 / unit)
+    coder.begin(x)
+    with torch.no_grad():
+        residual = (x - coder(x).reconstruction).double().square().sum((0, 2))
+    expected = 1 - residual / (x.double() - x.double().mean(0)).square().sum((0, 2))
+    found = evaluate(coder, TensorOrbits(x, cyclic(2)), batch_size=300).fve_per_block
+    assert found == pytest.approx(expected.numpy(), abs=1e-5)
