@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from groupcc_lite.base import matrix_products, needs_float16, progress_bar
-from groupcc_lite.coders.checkpoints import Checkpoint, Row
+from groupcc_lite.coders.checkpoints import Checkpoint, Row, outlines
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.tied import TiedCrosscoder
@@ -225,9 +225,9 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     `settings` are those of `Training`: `lr`, `warmup`, `decay`, `amp`, `terms`. With a `folder`, rows go to
     `metrics.jsonl` and a checkpoint is written every `checkpoint_every` steps and on Ctrl-C; calling again with the
     same arguments goes on from it, on one CPU to the same numbers as a run without interruption. A checkpoint of other
-    settings or another source is refused. `on_log` sees each row as it is made. `checkpoints` makes the checkpoint of a
-    folder and settings: of many processes one writes for all. ValueError for a loss that is not finite, when the next
-    row or checkpoint is due.
+    settings, other initial weights or another source is refused. `on_log` sees each row as it is made. `checkpoints`
+    makes the checkpoint of a folder and settings: of many processes one writes for all. ValueError for a loss that is
+    not finite, when the next row or checkpoint is due.
 
     >>> import torch
     >>> from groupcc_lite.coders import TransformMatrix, optimise
@@ -280,6 +280,7 @@ def _settings(training: Training, source: Any, batch_size: int, seed: int) -> di
     return dict(steps=training.steps, batch_size=batch_size, lr=training.lr, warmup=training.warmup,
                 decay=training.decay, seed=seed, amp=training.amp, coder=training.model.config, orbits=len(source),
                 scale=source.scale, source=getattr(source, "fingerprint", None),
+                initial_weights=outlines(dict(training.model.named_parameters())),
                 **(dataclasses.asdict(terms) if isinstance(terms, CoderTerms) else terms))
 
 
@@ -329,7 +330,7 @@ def train_many(coders: Sequence[GroupCrosscoder | EquivariantSAE | TiedCrosscode
     one block (a group of one element) read that of e. All coders lie on one device and are in its memory together.
     Batch size and `seed`, which decides the order of the data, are common. Checkpoints are those of `train`, so either
     can go on with the other's; coders whose checkpoints are of different steps wait for each other. ValueError as by
-    `train`, for no coders, and for coders on different devices.
+    `train`, for no coders, for two with one folder, and for coders on different devices.
 
     >>> import torch
     >>> from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, train_many
@@ -345,6 +346,10 @@ def train_many(coders: Sequence[GroupCrosscoder | EquivariantSAE | TiedCrosscode
     if not coders or len(own) != len(coders):
         raise ValueError(f"{len(coders)} coders and settings for {len(own)}; expected some coders, and for each of "
                          "them a dictionary of what is its own")
+    folders = [Path(given) for settings in own if (given := (shared | dict(settings)).get("folder"))]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ValueError("two coders have one folder, where one's checkpoint would replace the other's; give each its "
+                         "own in `each`")
     if len({coder.device for coder in coders}) > 1:
         raise ValueError(f"the coders lie on {sorted({str(coder.device) for coder in coders})}; expected one device")
     learners = [_Learner(coder, source, batch_size, seed, **(shared | dict(settings)))

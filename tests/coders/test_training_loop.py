@@ -242,3 +242,30 @@ def test_a_compiled_loss_trains_and_is_saved_as_a_plain_one(settings, tmp_path, 
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     coder.save(tmp_path)
     assert torch.equal(GroupCrosscoder.load(tmp_path).W_d, coder.W_d)
+
+
+def test_a_checkpoint_belongs_to_the_weights_that_it_began_with(tmp_path):
+    settings = SETTINGS | dict(folder=tmp_path)
+    first, other = make(), GroupCrosscoder(dihedral(2), 8, 16, activation="topk", k=3, seed=2)
+    train(first, Planted(), **settings)
+    with pytest.raises(ValueError, match=r"other settings \(initial_weights differ\)"):
+        train(other, Planted(), **settings)
+    rounded, again = make(), make()
+    with torch.no_grad():
+        rounded.W_e *= 1 + 1e-7  # as another processor might round
+    for coder in (again, rounded, first):  # the trained coder itself may be asked for again, too
+        train(coder, Planted(), **settings)
+        assert torch.equal(coder.W_d, first.W_d)
+
+
+def test_a_coder_that_was_interrupted_goes_on_itself(tmp_path):
+    def interrupt(row):
+        if row["step"] == 10:
+            raise KeyboardInterrupt
+
+    coder, straight, settings = make(), make(), SETTINGS | dict(folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(coder, Planted(), on_log=interrupt, **settings)
+    assert [row["step"] for row in train(coder, Planted(), **settings)] == [10, 20, 30, 40, 50, 60]
+    train(straight, Planted(), **SETTINGS)
+    assert torch.equal(coder.W_d, straight.W_d)
