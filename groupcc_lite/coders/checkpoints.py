@@ -56,7 +56,9 @@ class Checkpoint:
         atomic_write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def interrupted(self, step: int, rows: list[Row], state: Callable[[], dict[str, Tensor]]) -> int:
-        """What is done on Ctrl-C: a checkpoint is written; the step that the next call goes on from."""
+        """Write a checkpoint on Ctrl-C; the step that the next call goes on from; 0 without a folder."""
+        if self.folder is None:
+            return 0
         self.write(step, rows, state())
         return step
 

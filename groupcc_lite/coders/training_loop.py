@@ -254,10 +254,12 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
                 if training.count == 0:
                     model.begin(x.to(model.device))
                 training.step(x)
+                logged = training.count % log_every == 0 or training.count == steps
+                if logged:
+                    rows.append(training.row() | dict(seconds=round(time.perf_counter() - began, 2)))
             bar.update()
-            if training.count % log_every == 0 or training.count == steps:
-                row = training.row() | dict(seconds=round(time.perf_counter() - began, 2))
-                rows.append(row)
+            if logged:
+                row = rows[-1]
                 bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "r2", "l0", "dead") if k in row})
                 if on_log is not None:
                     on_log(row)
@@ -265,7 +267,7 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
                 checkpoint.write(training.count, rows, training.state_dict())
     except KeyboardInterrupt:
         kept = checkpoint.interrupted(training.count, rows, training.state_dict)
-        log.warning("stopped at step %d of %d; the same call goes on from step %d", training.count, steps, kept)
+        _warn_stopped(training.count, steps, [kept])
         raise
     finally:
         bar.close()
@@ -286,7 +288,7 @@ def _settings(training: Training, source: Any, batch_size: int, seed: int) -> di
 
 @contextmanager
 def _whole_steps() -> Iterator[None]:
-    """Ctrl-C waits until the block ends: a checkpoint of half a step could not be resumed exactly."""
+    """Ctrl-C waits until the block ends: of half a step, or of one without its row, no training could go on exactly."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread receives signals
         return
@@ -298,6 +300,13 @@ def _whole_steps() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if received:
         raise KeyboardInterrupt
+
+
+def _warn_stopped(step: int, steps: int, kept: Sequence[int]) -> None:
+    """Say where a training was stopped, and from where the same call goes on, coder by coder."""
+    outlook = (f"the same call goes on from step {' and '.join(map(str, sorted(set(kept))))}" if any(kept) else
+               "nothing was kept, so the same call begins anew")
+    log.warning("stopped at step %d of %d; %s", step, steps, outlook)
 
 
 def _from_step(source: Any, batch_size: int, seed: int, step: int, steps: int, **blocks: slice) -> Iterator[Tensor]:
@@ -399,6 +408,10 @@ class _Learner:
         """The checkpoint."""
         self.checkpoint.write(self.training.count, self.rows, self.training.state_dict())
 
+    def interrupted(self) -> int:
+        """The step that the next call goes on from."""
+        return self.checkpoint.interrupted(self.training.count, self.rows, self.training.state_dict)
+
 
 def _feed(learners: Sequence[_Learner], source: OrbitSource, batch_size: int, seed: int, checkpoint_every: int,
           log_every: int, progress: bool) -> None:
@@ -418,14 +431,12 @@ def _feed(learners: Sequence[_Learner], source: OrbitSource, batch_size: int, se
                 x = x.to(device, non_blocking=True)
                 for learner in taking:
                     learner.take(x)
+                for learner in taking:
+                    learner.note(checkpoint_every, log_every)
             bar.update()
-            for learner in taking:
-                learner.note(checkpoint_every, log_every)
     except KeyboardInterrupt:
-        for learner in learners:
-            learner.write()
-        log.warning("stopped at step %d of %d; the same call goes on from here",
-                    max(learner.training.count for learner in learners), last)
+        kept = [learner.interrupted() for learner in learners]
+        _warn_stopped(max(learner.training.count for learner in learners), last, kept)
         raise
     finally:
         bar.close()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.coders import Training, evaluate, train
+from groupcc_lite.coders import Training, evaluate, train, train_many
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.training_loop import _schedule
 from groupcc_lite.groups import cyclic, dihedral
@@ -37,6 +37,11 @@ class Planted(OrbitSource):
         order = np.random.default_rng([seed, epoch]).permutation(len(self))
         for n in range(start, self.batches_per_epoch(batch_size)):
             yield self.x[order[n * batch_size:(n + 1) * batch_size]]
+
+
+def in_memory():
+    """The same orbits, of which some elements may be asked for."""
+    return TensorOrbits(Planted().x, dihedral(2))
 
 
 def make(activation="topk", k=3, group=None):
@@ -109,6 +114,42 @@ def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path):
     train(resumed, Planted(), folder=tmp_path, **SETTINGS)
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_ctrl_c_while_a_row_is_made_keeps_the_row(many, tmp_path):
+    coder, measure = make(), GroupCrosscoder.diagnostics
+
+    def interrupted(x, parts):
+        os.kill(os.getpid(), signal.SIGINT)
+        return measure(coder, x, parts)
+
+    coder.diagnostics = interrupted
+    each = (lambda coder: train_many([coder], in_memory(), folder=tmp_path, **SETTINGS)[0]) if many else (
+        lambda coder: train(coder, in_memory(), folder=tmp_path, **SETTINGS))
+    with pytest.raises(KeyboardInterrupt):
+        each(coder)
+    assert [row["step"] for row in each(make())] == [10, 20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_ctrl_c_says_is_what_happens(many, tmp_path, caplog):
+    def stopped(**settings):
+        coder = make()
+        coder.loss = lambda x, **terms: seen.append(x) or GroupCrosscoder.loss(coder, x, **terms)
+        coder.begin = lambda x: os.kill(os.getpid(), signal.SIGINT)
+        seen = []
+        caplog.clear()
+        with pytest.raises(KeyboardInterrupt):
+            if many:
+                train_many([coder], in_memory(), **settings, **SETTINGS)
+            else:
+                train(coder, in_memory(), **settings, **SETTINGS)
+        assert len(seen) == 1
+        return caplog.messages
+
+    assert stopped() == ["stopped at step 1 of 60; nothing was kept, so the same call begins anew"]
+    assert stopped(folder=tmp_path) == ["stopped at step 1 of 60; the same call goes on from step 1"]
 
 
 KILLED = """
