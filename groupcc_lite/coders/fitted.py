@@ -7,6 +7,7 @@ block for every group element, as a crosscoder's decoder has. What the crosscode
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ from groupcc_lite.orbits import OrbitSource
 class FittedCrosscoder(SavedModule):
     """The encoder of a sparse autoencoder, x^ = W_d f + b_d with one block per group element; not trained further.
 
-    Its latents are exactly those of the autoencoder. Everything that reads a crosscoder's dictionary reads this one.
+    Its latents are exactly those of the autoencoder, of which it keeps a copy. Everything that reads a crosscoder's
+    dictionary reads this one. ValueError for an autoencoder of another kind, such as one whose latents come in blocks.
 
     >>> from groupcc_lite.coders import FittedCrosscoder, SparseAutoencoder
     >>> from groupcc_lite.groups import cyclic
@@ -36,6 +38,10 @@ class FittedCrosscoder(SavedModule):
 
     def __init__(self, sae: SparseAutoencoder, group: FiniteGroup):
         super().__init__()
+        if type(sae) is not SparseAutoencoder:
+            raise ValueError(f"the autoencoder is a {type(sae).__name__}, which would be loaded as another coder than "
+                             "was saved; fit blocks to a SparseAutoencoder")
+        sae = deepcopy(sae)
         self.sae, self.group, self.channels, self.latents = sae, group, sae.channels, sae.latents
         self.register_buffer("W_d", torch.zeros(sae.latents, group.order, sae.channels))
         self.register_buffer("b_d", torch.zeros(group.order, sae.channels))
