@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder, build_settings
+from groupcc_lite.coders.metrics import evaluating
 from groupcc_lite.coders.saved_module import SavedModule
 from groupcc_lite.coders.second_moments import SecondMoments
 from groupcc_lite.groups import FiniteGroup
@@ -87,7 +88,7 @@ class FittedCrosscoder(SavedModule):
 @torch.no_grad()
 def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *,
             batch_size: int = 1024) -> SecondMoments:
-    """Of a coder's latents and a source's orbits, in the model's units, on the coder's device.
+    """Of a coder's latents outside training and a source's orbits, in the model's units, on the coder's device.
 
     Memory: 8 m (m + |G| d) bytes. ValueError if the coder reads another number of channels, or if the source is empty.
 
@@ -103,16 +104,17 @@ def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *,
         raise ValueError(f"the autoencoder reads {coder.channels} channels, the orbits have {source.channels}; take "
                          "orbits of the layer that it was trained on")
     found = SecondMoments()
-    for x in source.in_order(batch_size):
-        x = x.to(coder.device)
-        found.add(coder.encode(x[:, 0]), x)
+    with evaluating(coder):
+        for x in source.in_order(batch_size):
+            x = x.to(coder.device)
+            found.add(coder.encode(x[:, 0]), x)
     if not found.count:
         raise ValueError("the source has no orbits; expected at least one")
     return found
 
 
 @torch.no_grad()
-def fit_blocks(sae: GroupCrosscoder, source: OrbitSource | Tensor, *, ridge: float = 1e-6,
+def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6,
                batch_size: int = 1024) -> FittedCrosscoder:
     """Least squares from an autoencoder's latents of x[e] to all blocks of x, over a source of orbits.
 

@@ -63,7 +63,7 @@ def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
     >>> evaluate(SparseAutoencoder(channels=6, latents=20, activation="topk", k=3), TensorOrbits(x, cyclic(1))).l0
     3.0
     """
-    with _evaluating(coder):
+    with evaluating(coder):
         sums, count = _summed(coder, source.in_order(batch_size))
     if not count:
         raise ValueError("the source to evaluate on is empty; expected at least one orbit")
@@ -93,9 +93,10 @@ def firing_frequency(coder: Any, source: Any, *, batch_size: int = 1024) -> Floa
     [0.0, 1.0]
     """
     fired, count = torch.zeros(coder.latents, dtype=torch.double, device=coder.device), 0
-    with _evaluating(coder):
-        for x in source.in_order(batch_size, elements=slice(0, 1)):
-            fired += (coder.encode(x[:, 0].to(coder.device)) > 0).double().sum(0)
+    alone = getattr(source, "group", coder.group).order == 1  # then there are no blocks to leave out
+    with evaluating(coder):
+        for x in source.in_order(batch_size, **({} if alone else dict(elements=slice(0, 1)))):
+            fired += (coder.encode(x[:, 0].to(coder.device)) != 0).double().sum(0)
             count += len(x)
     if not count:
         raise ValueError("the source is empty; expected at least one orbit")
@@ -128,7 +129,7 @@ def copy_fve(orbits: Iterable[Tensor]) -> Float[np.ndarray, " g"]:
 
 
 @contextmanager
-def _evaluating(coder: Any) -> Iterator[None]:
+def evaluating(coder: Any) -> Iterator[None]:
     """The coder in evaluation mode inside this block, then as it was."""
     was_training = coder.training
     coder.eval()

@@ -59,10 +59,10 @@ class AllPoses(OrbitSource):
             pose = torch.from_numpy(np.random.default_rng([seed, epoch, number]).integers(order, size=len(x)))
             yield x[torch.arange(len(x)), pose.to(x.device)][:, None][:, elements]
 
-    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
-        """Every pose of every orbit once."""
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Every pose of every orbit once; `elements` counts this source's blocks, of which there is one."""
         for x in self.source.in_order(batch_size):
-            yield from x.flatten(0, 1)[:, None].split(batch_size)
+            yield from x.flatten(0, 1)[:, None][:, elements].split(batch_size)
 
 
 class WholeOrbits(OrbitSource):
@@ -96,10 +96,10 @@ class WholeOrbits(OrbitSource):
         for x in self.source.batches(batch_size, seed=seed, epoch=epoch, start=start):
             yield x.flatten(1)[:, None][:, elements]
 
-    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
-        """Every orbit once."""
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Every orbit once; `elements` counts this source's blocks, of which there is one."""
         for x in self.source.in_order(batch_size):
-            yield x.flatten(1)[:, None]
+            yield x.flatten(1)[:, None][:, elements]
 
 
 class BlockSparseAutoencoder(SparseAutoencoder):

@@ -94,7 +94,7 @@ def test_what_cannot_be_fitted(sae, orbits):
         fit_blocks(sae, TensorOrbits(torch.randn(5, 4, 7), dihedral(2)))
 
 
-def test_a_source_without_a_group_says_what_to_give():
+def test_a_source_without_a_group_says_what_to_give(unchecked):
     with pytest.raises(ValueError, match=r"source is Tensor, which does not say its group; give TensorOrbits\(x"):
         fit_blocks(SparseAutoencoder(3, 6), torch.randn(20, 4, 3))
 
@@ -114,3 +114,14 @@ def test_the_autoencoder_itself_stays_as_it_is_and_changes_nothing_later(orbits)
     with torch.no_grad():
         own.W_e.add_(1.0)
     assert torch.equal(fitted.encode(orbits.blocks[:50, 0]), before)
+
+
+def test_moments_are_those_outside_training_whatever_the_batch_size(orbits):
+    """In training BatchTopK cuts each batch by itself."""
+    coder = SparseAutoencoder(12, 20, activation="batchtopk", k=2, scale=orbits.scale).train()
+    with torch.no_grad():
+        coder.threshold.fill_(0.5)
+    few, all_at_once = (moments(coder, orbits, batch_size=size) for size in (10, 1500))
+    assert coder.training
+    torch.testing.assert_close(few.squares, all_at_once.squares)
+    torch.testing.assert_close(few.squares, moments(coder.eval(), orbits).squares)
