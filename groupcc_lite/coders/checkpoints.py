@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,11 @@ class Checkpoint:
         """Replace the checkpoint and `metrics.jsonl`."""
         if self.folder is None:
             return
+        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         metadata = dict(step=str(step), settings=json.dumps(self.settings, sort_keys=True), rows=json.dumps(rows))
+        metadata["sha256"] = _sha256(metadata, tensors.__getitem__, tensors)
         with atomic_path(self.path) as temporary:
-            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary,
-                      metadata=metadata)
+            save_file(tensors, temporary, metadata=metadata)
         atomic_write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def interrupted(self, step: int, rows: list[Row], state: Callable[[], dict[str, Tensor]]) -> int:
@@ -68,7 +70,9 @@ class Checkpoint:
             return 0, [], {}
         try:
             with safe_open(self.path, "pt") as file:
-                metadata = file.metadata()
+                metadata = file.metadata() or {}
+                if metadata.get("sha256") != _sha256(metadata, file.get_tensor, file.keys()):
+                    raise SafetensorError("what it holds is not what was written, or an earlier version wrote it")
                 tensors = {key: self._part(file, key) for key in file.keys()}
         except SafetensorError as error:
             raise ValueError(f"{self.path} is damaged ({error}); delete it to train from the start") from error
@@ -90,6 +94,16 @@ class Checkpoint:
     def _part(self, file: Any, key: str) -> Tensor:
         """What this process needs of a tensor in an open file."""
         return file.get_tensor(key)
+
+
+def _sha256(metadata: dict[str, str], tensor: Callable[[str], Tensor], names: Iterable[str]) -> str:
+    """Of what a checkpoint holds: of everything but this, one tensor at a time."""
+    found = hashlib.sha256(json.dumps([metadata.get(key) for key in ("step", "settings", "rows")]).encode())
+    for name in sorted(names):
+        value = tensor(name)
+        found.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def outlines(weights: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:

@@ -194,8 +194,9 @@ def train(coder: GroupCrosscoder | EquivariantSAE | TiedCrosscoder, source: Orbi
     """`optimise` a coder on orbit vectors, with the terms of its loss; returns the logged rows.
 
     `sparsity_warmup` is the fraction of `steps` over which lambda = `sparsity` rises. Latents count as dead after
-    `dead_after` samples without firing (default: those of a twentieth of the steps, at least 20). `loop` as in
-    `optimise`.
+    `dead_after` samples without firing (default: the orbits of a twentieth of the steps, at least 20). Samples are
+    blocks that are encoded (for a `TiedCrosscoder` orbits): of each orbit a crosscoder reads one, and an
+    `EquivariantSAE` all |G|, so that it reaches the default in |G| times fewer steps. `loop` as in `optimise`.
 
     >>> import torch
     >>> from groupcc_lite.coders import SparseAutoencoder, train
@@ -227,7 +228,7 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     same arguments goes on from it, on one CPU to the same numbers as a run without interruption. A checkpoint of other
     settings, other initial weights or another source is refused. `on_log` sees each row as it is made. `checkpoints`
     makes the checkpoint of a folder and settings: of many processes one writes for all. ValueError for a loss that is
-    not finite, when the next row or checkpoint is due.
+    not finite, when the next row or checkpoint is due, and for `checkpoint_every` or `log_every` below 1.
 
     >>> import torch
     >>> from groupcc_lite.coders import TransformMatrix, optimise
@@ -239,6 +240,7 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     >>> round(rows[-1]["r2"], 2)
     1.0
     """
+    _check_often(checkpoint_every, log_every)
     model.check_source(source)
     training = Training(model, steps=steps, **settings)
     checkpoint = checkpoints(folder, _settings(training, source, batch_size, seed) if folder is not None else {})
@@ -274,6 +276,12 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     checkpoint.write(training.count, rows, training.state_dict())
     model.eval()
     return rows
+
+
+def _check_often(checkpoint_every: int, log_every: int) -> None:
+    if checkpoint_every < 1 or log_every < 1:
+        raise ValueError(f"checkpoint_every={checkpoint_every}, log_every={log_every}; expected numbers of steps, at "
+                         "least 1 (more than there are steps for the last one only)")
 
 
 def _settings(training: Training, source: Any, batch_size: int, seed: int) -> dict[str, Any]:
@@ -351,6 +359,7 @@ def train_many(coders: Sequence[GroupCrosscoder | EquivariantSAE | TiedCrosscode
     >>> [row[-1]["step"] for row in rows]
     [20, 10]
     """
+    _check_often(checkpoint_every, log_every)
     own = [{}] * len(coders) if each is None else list(each)
     if not coders or len(own) != len(coders):
         raise ValueError(f"{len(coders)} coders and settings for {len(own)}; expected some coders, and for each of "

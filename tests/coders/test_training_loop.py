@@ -310,3 +310,27 @@ def test_a_coder_that_was_interrupted_goes_on_itself(tmp_path):
     assert [row["step"] for row in train(coder, Planted(), **settings)] == [10, 20, 30, 40, 50, 60]
     train(straight, Planted(), **SETTINGS)
     assert torch.equal(coder.W_d, straight.W_d)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path):
+    settings, path = SETTINGS | dict(folder=tmp_path), tmp_path / "checkpoint.safetensors"
+    train(make(), Planted(), **settings)
+    whole = path.read_bytes()
+    places = [len(whole) - 2, len(whole) // 2, whole.index(b'"step":"60"') + 8, whole.index(b"loss"),
+              whole.index(b'"batch_size'.replace(b'"', b'\\"')) + 3]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x01
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="checkpoint.safetensors is damaged .*; delete it to train from the start"):
+            train(make(), Planted(), **settings)
+    path.write_bytes(whole)
+    train(make(), Planted(), **settings)
+
+
+@pytest.mark.parametrize("often", [dict(log_every=0), dict(checkpoint_every=0), dict(log_every=-1)])
+def test_rows_and_checkpoints_need_a_number_of_steps(often):
+    for training in (lambda: train(make(), Planted(), **SETTINGS, **often),
+                     lambda: train_many([make()], in_memory(), **SETTINGS, **often)):
+        with pytest.raises(ValueError, match="; expected numbers of steps, at least 1"):
+            training()
