@@ -118,7 +118,7 @@ class GroupCrosscoder(SavedModule):
         self.b = nn.Parameter(torch.zeros(channels))
         self.b_d = nn.Parameter(torch.zeros(group.order, channels))
         self.register_buffer("scale", torch.tensor(float(scale)))
-        self._scale_read: tuple[tuple[int, int], float] = ((0, -1), 0.0)
+        self._scale_read: tuple[Tensor | None, int, float] = (None, -1, 0.0)
         if bandwidth is not None:
             self.log_threshold = nn.Parameter(torch.full((latents,), bandwidth).log())
         else:  # BatchTopK's cut-off outside training; JumpReLU's fixed ones, one for each latent
@@ -141,10 +141,12 @@ class GroupCrosscoder(SavedModule):
     @property
     def _scale(self) -> float:
         """`scale` as a number, read from the device only after somebody has set it."""
-        now = (id(self.scale), self.scale._version)
-        if now != self._scale_read[0]:
-            self._scale_read = now, float(self.scale)
-        return self._scale_read[1]
+        if self.scale.is_inference():  # such a tensor does not count its versions
+            return float(self.scale)
+        tensor, version, _ = self._scale_read
+        if tensor is not self.scale or version != self.scale._version:
+            self._scale_read = self.scale, self.scale._version, float(self.scale)
+        return self._scale_read[2]
 
     @property
     def thresholds(self) -> Float[Tensor, " m"]:

@@ -101,7 +101,8 @@ class EquivariantSAE(SavedModule):
     def diagnostics(self, x: Float[Tensor, "b g d"], parts: dict[str, float]) -> dict[str, float]:
         """FVE of whole orbits on a batch, as in `evaluate`; `parts` tell how well canonical activations are found."""
         error = (x - self.decode(self.encode(x[:, 0]))).square().sum((1, 2)).mean()
-        return dict(fve=float(1 - error / batch_variance(x).clamp(min=1e-12)))
+        least = 1e-12 / self.sae._scale ** 2  # the same as for a crosscoder, which judges in normalised units
+        return dict(fve=float(1 - error / batch_variance(x).clamp(min=least)))
 
     def check_source(self, source: Any) -> None:
         """ValueError unless the source's orbits are of this coder's group and channels."""

@@ -7,6 +7,7 @@ block for every group element, as a crosscoder's decoder has. What the crosscode
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from groupcc_lite.coders.crosscoder import CoderOutput, GroupCrosscoder, SparseAutoencoder, build_settings
+from groupcc_lite.coders.metrics import evaluating
 from groupcc_lite.coders.saved_module import SavedModule
 from groupcc_lite.coders.second_moments import SecondMoments
 from groupcc_lite.groups import FiniteGroup
@@ -24,7 +26,8 @@ from groupcc_lite.orbits import OrbitSource
 class FittedCrosscoder(SavedModule):
     """The encoder of a sparse autoencoder, x^ = W_d f + b_d with one block per group element; not trained further.
 
-    Its latents are exactly those of the autoencoder. Everything that reads a crosscoder's dictionary reads this one.
+    Its latents are exactly those of the autoencoder, of which it keeps a copy. Everything that reads a crosscoder's
+    dictionary reads this one. ValueError for an autoencoder of another kind, such as one whose latents come in blocks.
 
     >>> from groupcc_lite.coders import FittedCrosscoder, SparseAutoencoder
     >>> from groupcc_lite.groups import cyclic
@@ -36,6 +39,10 @@ class FittedCrosscoder(SavedModule):
 
     def __init__(self, sae: SparseAutoencoder, group: FiniteGroup):
         super().__init__()
+        if type(sae) is not SparseAutoencoder:
+            raise ValueError(f"the autoencoder is a {type(sae).__name__}, which would be loaded as another coder than "
+                             "was saved; fit blocks to a SparseAutoencoder")
+        sae = deepcopy(sae)
         self.sae, self.group, self.channels, self.latents = sae, group, sae.channels, sae.latents
         self.register_buffer("W_d", torch.zeros(sae.latents, group.order, sae.channels))
         self.register_buffer("b_d", torch.zeros(group.order, sae.channels))
@@ -81,7 +88,7 @@ class FittedCrosscoder(SavedModule):
 @torch.no_grad()
 def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *,
             batch_size: int = 1024) -> SecondMoments:
-    """Of a coder's latents and a source's orbits, in the model's units, on the coder's device.
+    """Of a coder's latents outside training and a source's orbits, in the model's units, on the coder's device.
 
     Memory: 8 m (m + |G| d) bytes. ValueError if the coder reads another number of channels, or if the source is empty.
 
@@ -97,16 +104,17 @@ def moments(coder: GroupCrosscoder | FittedCrosscoder, source: OrbitSource, *,
         raise ValueError(f"the autoencoder reads {coder.channels} channels, the orbits have {source.channels}; take "
                          "orbits of the layer that it was trained on")
     found = SecondMoments()
-    for x in source.in_order(batch_size):
-        x = x.to(coder.device)
-        found.add(coder.encode(x[:, 0]), x)
+    with evaluating(coder):
+        for x in source.in_order(batch_size):
+            x = x.to(coder.device)
+            found.add(coder.encode(x[:, 0]), x)
     if not found.count:
         raise ValueError("the source has no orbits; expected at least one")
     return found
 
 
 @torch.no_grad()
-def fit_blocks(sae: GroupCrosscoder, source: OrbitSource | Tensor, *, ridge: float = 1e-6,
+def fit_blocks(sae: GroupCrosscoder, source: OrbitSource, *, ridge: float = 1e-6,
                batch_size: int = 1024) -> FittedCrosscoder:
     """Least squares from an autoencoder's latents of x[e] to all blocks of x, over a source of orbits.
 

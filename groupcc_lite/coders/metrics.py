@@ -63,16 +63,17 @@ def evaluate(coder: Any, source: Any, *, batch_size: int = 1024) -> Metrics:
     >>> evaluate(SparseAutoencoder(channels=6, latents=20, activation="topk", k=3), TensorOrbits(x, cyclic(1))).l0
     3.0
     """
-    with _evaluating(coder):
+    with evaluating(coder):
         sums, count = _summed(coder, source.in_order(batch_size))
     if not count:
         raise ValueError("the source to evaluate on is empty; expected at least one orbit")
     residual, squares, total, fired, active = (term.cpu() for term in sums)
     variance = (squares - total.square().sum(1) / count).numpy()
-    if not variance.sum() > 1e-9 * float(squares.sum()):
+    least = 1e-12 * float(squares.sum())  # what rounding may leave of a constant, whatever the units
+    if not variance.sum() > least:
         raise ValueError(f"the {count} orbits to evaluate on are all the same: there is no variance to explain; "
                          "expected orbits of several points")
-    return _metrics(residual.numpy(), np.maximum(variance, 1e-12), np.asarray(source.exact), (fired / count).numpy(),
+    return _metrics(residual.numpy(), np.maximum(variance, least), np.asarray(source.exact), (fired / count).numpy(),
                     float(active) / count)
 
 
@@ -92,9 +93,10 @@ def firing_frequency(coder: Any, source: Any, *, batch_size: int = 1024) -> Floa
     [0.0, 1.0]
     """
     fired, count = torch.zeros(coder.latents, dtype=torch.double, device=coder.device), 0
-    with _evaluating(coder):
-        for x in source.in_order(batch_size, elements=slice(0, 1)):
-            fired += (coder.encode(x[:, 0].to(coder.device)) > 0).double().sum(0)
+    alone = getattr(source, "group", coder.group).order == 1  # then there are no blocks to leave out
+    with evaluating(coder):
+        for x in source.in_order(batch_size, **({} if alone else dict(elements=slice(0, 1)))):
+            fired += (coder.encode(x[:, 0].to(coder.device)) != 0).double().sum(0)
             count += len(x)
     if not count:
         raise ValueError("the source is empty; expected at least one orbit")
@@ -127,7 +129,7 @@ def copy_fve(orbits: Iterable[Tensor]) -> Float[np.ndarray, " g"]:
 
 
 @contextmanager
-def _evaluating(coder: Any) -> Iterator[None]:
+def evaluating(coder: Any) -> Iterator[None]:
     """The coder in evaluation mode inside this block, then as it was."""
     was_training = coder.training
     coder.eval()
@@ -144,8 +146,8 @@ def _summed(coder: Any, batches: Iterable[Tensor]) -> tuple[list[Tensor], int]:
         x = x.to(coder.device)
         latents, reconstruction = coder(x)
         on = (latents != 0).double()  # blocks have coordinates of either sign
-        new = ((x - reconstruction).square().sum((0, 2)).double(), x.square().sum((0, 2)).double(), x.sum(0).double(),
-               on.sum(0), on.sum())
+        residual, x = (x - reconstruction).square().sum((0, 2)).double(), x.double()  # variances are differences
+        new = (residual, x.square().sum((0, 2)), x.sum(0), on.sum(0), on.sum())
         sums, count = [a + b for a, b in zip(sums, new, strict=True)] if sums else list(new), count + len(x)
     return sums, count
 

@@ -59,10 +59,10 @@ class AllPoses(OrbitSource):
             pose = torch.from_numpy(np.random.default_rng([seed, epoch, number]).integers(order, size=len(x)))
             yield x[torch.arange(len(x)), pose.to(x.device)][:, None][:, elements]
 
-    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
-        """Every pose of every orbit once."""
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Every pose of every orbit once; `elements` counts this source's blocks, of which there is one."""
         for x in self.source.in_order(batch_size):
-            yield from x.flatten(0, 1)[:, None].split(batch_size)
+            yield from x.flatten(0, 1)[:, None][:, elements].split(batch_size)
 
 
 class WholeOrbits(OrbitSource):
@@ -96,10 +96,10 @@ class WholeOrbits(OrbitSource):
         for x in self.source.batches(batch_size, seed=seed, epoch=epoch, start=start):
             yield x.flatten(1)[:, None][:, elements]
 
-    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
-        """Every orbit once."""
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
+        """Every orbit once; `elements` counts this source's blocks, of which there is one."""
         for x in self.source.in_order(batch_size):
-            yield x.flatten(1)[:, None]
+            yield x.flatten(1)[:, None][:, elements]
 
 
 class BlockSparseAutoencoder(SparseAutoencoder):
@@ -238,7 +238,8 @@ def untrained_features(kind: str, orbits: TensorOrbits, count: int, *, k: int, s
 
     "data points" are untransformed activations of some orbits about the mean, "k-means" centres of such, "channels" the
     layer's own units (as many as there are, whatever `count`), "random" directions of a Gaussian in which the
-    activations, whitened, have variance 1. ValueError for another kind, and for more features than orbits.
+    activations, whitened, have variance 1. The encoder is on the CPU, wherever the orbits are. ValueError for another
+    kind, and for more features than orbits.
 
     >>> from groupcc_lite.groups import cyclic
     >>> x = torch.randn(100, 4, 6, generator=torch.Generator().manual_seed(0)).relu()
@@ -258,13 +259,13 @@ def untrained_features(kind: str, orbits: TensorOrbits, count: int, *, k: int, s
         directions = dictionary[:, 0]
     elif kind == "k-means":
         member = _clusters(x0, count, generator)
-        sums = torch.zeros(count, *x.shape[1:]).index_add_(0, member, x - mean)
+        sums = x.new_zeros(count, *x.shape[1:]).index_add_(0, member, x - mean)
         dictionary = sums / torch.bincount(member, minlength=count).clamp(min=1)[:, None, None]
         directions = dictionary[:, 0]
     elif kind == "channels":
         directions = torch.eye(x0.shape[1])
     else:
-        directions = torch.randn(count, x0.shape[1], generator=generator) @ _whitening(x0)
+        directions = torch.randn(count, x0.shape[1], generator=generator).to(x0) @ _whitening(x0)
     if kind != "random":
         directions = torch.nn.functional.normalize(directions, dim=1)
     encoder = SparseAutoencoder(orbits.channels, len(directions), activation="topk", k=min(k, len(directions)),

@@ -76,7 +76,11 @@ class SavedModule(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Content address of configuration and weights: equal exactly for coders that do the same with every input."""
+        """Content address of configuration and all that is saved: equal exactly for coders with the same of both.
+
+        Coders that do the same with every input may differ in it: what is saved tells too how long each latent has been
+        idle, for training that goes on.
+        """
         weights = {name: [str(t.dtype), list(t.shape), hashlib.sha256(_bytes(t)).hexdigest()]
                    for name, t in sorted(self.state_dict().items())}
         return digest([self.config, weights], length=64)

@@ -9,6 +9,9 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+TINY = torch.finfo(torch.float64).tiny
+"""What keeps 0 / 0 away, and nothing else: sums are in the model's units, so no small number is small by itself."""
+
 
 class _Sums(NamedTuple):
     x: Float[Tensor, " p"]
@@ -21,8 +24,9 @@ class _Sums(NamedTuple):
 class SecondMoments:
     """Sums of x, y, x x^T, x y^T and |y|^2 over batches of x (b, p) and y (b, g, d), for instance latents and orbits.
 
-    Sums are float64 and lie on the device of the first batch; a batch's own products have the batch's precision.
-    Memory: 8 p (p + g d) bytes. Asking for anything before the first `add` is a ValueError.
+    Batches are multiplied and summed in float64, on the device of the first one: what deviates from a mean is found by
+    subtraction, which in float32 leaves nothing where means are large. Memory: 8 p (p + g d) bytes. Asking for anything
+    before the first `add` is a ValueError.
 
     >>> import torch
     >>> from groupcc_lite.coders import SecondMoments
@@ -45,9 +49,10 @@ class SecondMoments:
         """Add a batch; ValueError for one that does not fit the others."""
         if x.ndim != 2 or y.ndim != 3 or len(x) != len(y):
             raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}; expected (b, p), (b, g, d)")
+        x, y = x.double(), y.double()
         new = _Sums(x.sum(0), y.sum(0), x.T @ x, x.T @ y.flatten(1), y.square().sum((0, 2)))
         if self._sums is None:
-            self._sums = _Sums(*(torch.zeros_like(term, dtype=torch.float64) for term in new))
+            self._sums = _Sums(*(torch.zeros_like(term) for term in new))
         if [term.shape for term in new] != [term.shape for term in self._sums]:
             raise ValueError(f"x and y have shapes {tuple(x.shape)} and {tuple(y.shape)}; those before had "
                              f"{len(self._sums.x)} numbers, and blocks of {tuple(self._sums.y.shape)}")
@@ -95,7 +100,7 @@ class SecondMoments:
         A ridge of 0 gives least squares, a large one `products`, shortened.
         """
         squares = self.squares
-        damping = (ridge * squares.diagonal().mean()).clamp(min=1e-12)
+        damping = (max(ridge, 1e-15) * squares.diagonal().mean()).clamp(min=TINY)  # some, for entries that are 0
         return torch.linalg.solve(squares + damping * torch.eye(len(squares)).to(squares), self.products)
 
     def fit(self, ridge: float) -> tuple[Float[Tensor, "p g d"], Float[Tensor, "g d"]]:
@@ -112,4 +117,4 @@ class SecondMoments:
         fit += 2 * einsum(sums.x, weights, intercept, "c, c g d, g d -> g") + self.count * intercept.square().sum(-1)
         agreement = einsum(weights, xy, "c g d, c g d -> g") + (intercept * sums.y).sum(-1)
         variance = sums.yy - sums.y.square().sum(-1) / self.count
-        return 1 - (sums.yy - 2 * agreement + fit) / variance.clamp(min=1e-12)
+        return 1 - (sums.yy - 2 * agreement + fit) / variance.clamp(min=float(1e-12 * sums.yy.sum()) + TINY)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from groupcc_lite.base import matrix_products, needs_float16, progress_bar
-from groupcc_lite.coders.checkpoints import Checkpoint, Row
+from groupcc_lite.coders.checkpoints import Checkpoint, Row, outlines
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.equivariant import EquivariantSAE
 from groupcc_lite.coders.tied import TiedCrosscoder
@@ -194,8 +194,9 @@ def train(coder: GroupCrosscoder | EquivariantSAE | TiedCrosscoder, source: Orbi
     """`optimise` a coder on orbit vectors, with the terms of its loss; returns the logged rows.
 
     `sparsity_warmup` is the fraction of `steps` over which lambda = `sparsity` rises. Latents count as dead after
-    `dead_after` samples without firing (default: those of a twentieth of the steps, at least 20). `loop` as in
-    `optimise`.
+    `dead_after` samples without firing (default: the orbits of a twentieth of the steps, at least 20). Samples are
+    blocks that are encoded (for a `TiedCrosscoder` orbits): of each orbit a crosscoder reads one, and an
+    `EquivariantSAE` all |G|, so that it reaches the default in |G| times fewer steps. `loop` as in `optimise`.
 
     >>> import torch
     >>> from groupcc_lite.coders import SparseAutoencoder, train
@@ -225,9 +226,9 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     `settings` are those of `Training`: `lr`, `warmup`, `decay`, `amp`, `terms`. With a `folder`, rows go to
     `metrics.jsonl` and a checkpoint is written every `checkpoint_every` steps and on Ctrl-C; calling again with the
     same arguments goes on from it, on one CPU to the same numbers as a run without interruption. A checkpoint of other
-    settings or another source is refused. `on_log` sees each row as it is made. `checkpoints` makes the checkpoint of a
-    folder and settings: of many processes one writes for all. ValueError for a loss that is not finite, when the next
-    row or checkpoint is due.
+    settings, other initial weights or another source is refused. `on_log` sees each row as it is made. `checkpoints`
+    makes the checkpoint of a folder and settings: of many processes one writes for all. ValueError for a loss that is
+    not finite, when the next row or checkpoint is due, and for `checkpoint_every` or `log_every` below 1.
 
     >>> import torch
     >>> from groupcc_lite.coders import TransformMatrix, optimise
@@ -239,6 +240,7 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     >>> round(rows[-1]["r2"], 2)
     1.0
     """
+    _check_often(checkpoint_every, log_every)
     model.check_source(source)
     training = Training(model, steps=steps, **settings)
     checkpoint = checkpoints(folder, _settings(training, source, batch_size, seed) if folder is not None else {})
@@ -254,10 +256,12 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
                 if training.count == 0:
                     model.begin(x.to(model.device))
                 training.step(x)
+                logged = training.count % log_every == 0 or training.count == steps
+                if logged:
+                    rows.append(training.row() | dict(seconds=round(time.perf_counter() - began, 2)))
             bar.update()
-            if training.count % log_every == 0 or training.count == steps:
-                row = training.row() | dict(seconds=round(time.perf_counter() - began, 2))
-                rows.append(row)
+            if logged:
+                row = rows[-1]
                 bar.set_postfix({k: f"{row[k]:.3g}" for k in ("loss", "fve", "r2", "l0", "dead") if k in row})
                 if on_log is not None:
                     on_log(row)
@@ -265,7 +269,7 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
                 checkpoint.write(training.count, rows, training.state_dict())
     except KeyboardInterrupt:
         kept = checkpoint.interrupted(training.count, rows, training.state_dict)
-        log.warning("stopped at step %d of %d; the same call goes on from step %d", training.count, steps, kept)
+        _warn_stopped(training.count, steps, [kept])
         raise
     finally:
         bar.close()
@@ -274,18 +278,25 @@ def optimise(model: Trainable, source: Any, *, steps: int, batch_size: int = 102
     return rows
 
 
+def _check_often(checkpoint_every: int, log_every: int) -> None:
+    if checkpoint_every < 1 or log_every < 1:
+        raise ValueError(f"checkpoint_every={checkpoint_every}, log_every={log_every}; expected numbers of steps, at "
+                         "least 1 (more than there are steps for the last one only)")
+
+
 def _settings(training: Training, source: Any, batch_size: int, seed: int) -> dict[str, Any]:
     """What a checkpoint belongs to."""
     terms = training.terms
     return dict(steps=training.steps, batch_size=batch_size, lr=training.lr, warmup=training.warmup,
                 decay=training.decay, seed=seed, amp=training.amp, coder=training.model.config, orbits=len(source),
                 scale=source.scale, source=getattr(source, "fingerprint", None),
+                initial_weights=outlines(dict(training.model.named_parameters())),
                 **(dataclasses.asdict(terms) if isinstance(terms, CoderTerms) else terms))
 
 
 @contextmanager
 def _whole_steps() -> Iterator[None]:
-    """Ctrl-C waits until the block ends: a checkpoint of half a step could not be resumed exactly."""
+    """Ctrl-C waits until the block ends: of half a step, or of one without its row, no training could go on exactly."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread receives signals
         return
@@ -297,6 +308,13 @@ def _whole_steps() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if received:
         raise KeyboardInterrupt
+
+
+def _warn_stopped(step: int, steps: int, kept: Sequence[int]) -> None:
+    """Say where a training was stopped, and from where the same call goes on, coder by coder."""
+    outlook = (f"the same call goes on from step {' and '.join(map(str, sorted(set(kept))))}" if any(kept) else
+               "nothing was kept, so the same call begins anew")
+    log.warning("stopped at step %d of %d; %s", step, steps, outlook)
 
 
 def _from_step(source: Any, batch_size: int, seed: int, step: int, steps: int, **blocks: slice) -> Iterator[Tensor]:
@@ -329,7 +347,7 @@ def train_many(coders: Sequence[GroupCrosscoder | EquivariantSAE | TiedCrosscode
     one block (a group of one element) read that of e. All coders lie on one device and are in its memory together.
     Batch size and `seed`, which decides the order of the data, are common. Checkpoints are those of `train`, so either
     can go on with the other's; coders whose checkpoints are of different steps wait for each other. ValueError as by
-    `train`, for no coders, and for coders on different devices.
+    `train`, for no coders, for two with one folder, and for coders on different devices.
 
     >>> import torch
     >>> from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, train_many
@@ -341,10 +359,15 @@ def train_many(coders: Sequence[GroupCrosscoder | EquivariantSAE | TiedCrosscode
     >>> [row[-1]["step"] for row in rows]
     [20, 10]
     """
+    _check_often(checkpoint_every, log_every)
     own = [{}] * len(coders) if each is None else list(each)
     if not coders or len(own) != len(coders):
         raise ValueError(f"{len(coders)} coders and settings for {len(own)}; expected some coders, and for each of "
                          "them a dictionary of what is its own")
+    folders = [Path(given) for settings in own if (given := (shared | dict(settings)).get("folder"))]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ValueError("two coders have one folder, where one's checkpoint would replace the other's; give each its "
+                         "own in `each`")
     if len({coder.device for coder in coders}) > 1:
         raise ValueError(f"the coders lie on {sorted({str(coder.device) for coder in coders})}; expected one device")
     learners = [_Learner(coder, source, batch_size, seed, **(shared | dict(settings)))
@@ -394,6 +417,10 @@ class _Learner:
         """The checkpoint."""
         self.checkpoint.write(self.training.count, self.rows, self.training.state_dict())
 
+    def interrupted(self) -> int:
+        """The step that the next call goes on from."""
+        return self.checkpoint.interrupted(self.training.count, self.rows, self.training.state_dict)
+
 
 def _feed(learners: Sequence[_Learner], source: OrbitSource, batch_size: int, seed: int, checkpoint_every: int,
           log_every: int, progress: bool) -> None:
@@ -413,14 +440,12 @@ def _feed(learners: Sequence[_Learner], source: OrbitSource, batch_size: int, se
                 x = x.to(device, non_blocking=True)
                 for learner in taking:
                     learner.take(x)
+                for learner in taking:
+                    learner.note(checkpoint_every, log_every)
             bar.update()
-            for learner in taking:
-                learner.note(checkpoint_every, log_every)
     except KeyboardInterrupt:
-        for learner in learners:
-            learner.write()
-        log.warning("stopped at step %d of %d; the same call goes on from here",
-                    max(learner.training.count for learner in learners), last)
+        kept = [learner.interrupted() for learner in learners]
+        _warn_stopped(max(learner.training.count for learner in learners), last, kept)
         raise
     finally:
         bar.close()

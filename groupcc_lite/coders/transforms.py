@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from groupcc_lite.coders.saved_module import SavedModule, check_blocks, check_source
-from groupcc_lite.coders.second_moments import SecondMoments
+from groupcc_lite.coders.second_moments import TINY, SecondMoments
 from groupcc_lite.groups import FiniteGroup, Word, generating_words
 
 RIDGE = 1e-5  # what `project` adds to second moments, in units of their mean eigenvalue
@@ -102,7 +102,7 @@ class TransformMatrix(SavedModule):
     def diagnostics(self, x: Float[Tensor, "b g d"], parts: dict[str, float]) -> dict[str, float]:
         """R^2 about zero on a batch, over all elements but e."""
         error = (self(x[:, 0]) - x)[:, 1:].square().sum()
-        return dict(r2=float(1 - error / x[:, 1:].square().sum().clamp(min=1e-12)))
+        return dict(r2=float(1 - error / x[:, 1:].square().sum().clamp(min=torch.finfo(x.dtype).tiny)))
 
     def check_source(self, source: Any) -> None:
         """ValueError unless the source's orbits are of this group and these channels."""
@@ -339,7 +339,8 @@ def r2(transform: TransformMatrix, x: Tensor | Iterable[Tensor], *,
     if not count:
         raise ValueError("there are no orbits to judge on; expected at least one batch (b, g, d)")
     spread = squares - total.square().sum(1) / count if about == "mean" else squares
-    return (1 - error / spread.clamp(min=1e-12)).float().cpu()
+    least = float(1e-12 * squares.sum()) + TINY
+    return (1 - error / spread.clamp(min=least)).float().cpu()
 
 
 def mean_r2(transform: TransformMatrix, x: Tensor | Iterable[Tensor], *,

@@ -58,7 +58,7 @@ class ShardedCrosscoder(GroupCrosscoder):
         self.kind, self.processes = type(coder).__name__, processes
         for name in PLAIN:
             setattr(self, name, getattr(coder, name))
-        self._scale_read = ((0, -1), 0.0)
+        self._scale_read = (None, -1, 0.0)
         for name, value in coder.named_parameters():
             part = own_blocks(name, value.detach(), processes).to(processes.world.device, copy=True)
             setattr(self, name, nn.Parameter(part.contiguous()))

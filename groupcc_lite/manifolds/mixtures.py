@@ -90,7 +90,7 @@ class FeatureMixture:
     def shares(self, dictionary: Float[Tensor, "m c"]) -> Float[Tensor, "m f"]:
         """How much of each dictionary vector's length lies within each feature's subspace; with a sign on a line."""
         unit = torch.nn.functional.normalize(dictionary, dim=1)
-        within = [unit @ plane.T for plane in self.planes]
+        within = [unit @ plane.T.to(unit) for plane in self.planes]
         return torch.stack([part.norm(dim=1) if number % 2 == 0 else part[:, 0] for number, part in enumerate(within)],
                            dim=1)
 
@@ -101,7 +101,7 @@ class FeatureMixture:
         >>> mixture.spent(torch.cat(mixture.planes)).tolist()
         [2, 1]
         """
-        return (self.shares(dictionary) >= share).sum(0).numpy()
+        return (self.shares(dictionary) >= share).sum(0).cpu().numpy()
 
     def spanning(self) -> Int[np.ndarray, " f"]:
         """How many latents reach all of each feature without tiling it: 2 dim of a sphere (plus and minus each axis).

@@ -276,3 +276,28 @@ def test_a_coder_and_its_metrics_are_printed_in_a_line():
     assert "relu" in repr(hand_made()) and "k=" not in repr(hand_made())
     metrics = evaluate(coder, TensorOrbits(torch.randn(20, 6, 4), dihedral(3)))
     assert "fve=" in repr(metrics) and "frequency" not in repr(metrics)
+
+
+def test_the_scale_is_that_of_the_tensor_that_is_there():
+    """A tensor that is let go may leave its place in memory to the next one: an address names neither."""
+    for number in range(1, 200):
+        coder = GroupCrosscoder(cyclic(2), 3, 4)
+        assert coder.config["scale"] == 1
+        between = torch.tensor(0.5)
+        coder.scale = between
+        del between
+        last = torch.tensor(float(number))
+        coder.scale = last
+        assert coder.config["scale"] == number
+    coder.scale.fill_(0.5)
+    assert coder.config["scale"] == 0.5
+    coder.load_state_dict(GroupCrosscoder(cyclic(2), 3, 4, scale=3.0).state_dict())
+    assert coder.config["scale"] == copy.deepcopy(coder).double().config["scale"] == 3
+
+
+def test_a_coder_that_was_built_for_inference_says_its_configuration(tmp_path):
+    with torch.inference_mode():
+        coder = GroupCrosscoder(cyclic(2), 3, 4, scale=2.0)
+        coder.save(tmp_path)
+    assert coder.config["scale"] == 2
+    assert GroupCrosscoder.load(tmp_path).fingerprint == coder.fingerprint

@@ -117,3 +117,10 @@ def test_a_transform_that_is_handed_over_stays_trainable():
     assert given.M.requires_grad and not coder.transform.M.requires_grad
     given.M.data.zero_()
     assert torch.equal(coder.transform.M, turning().M)
+
+
+def test_the_logged_fve_does_not_depend_on_the_units():
+    x = torch.randn(50, 2, 8, generator=torch.Generator().manual_seed(0))
+    found = [EquivariantSAE(cyclic(2), 8, 4, k=1, hidden=4, scale=1 / unit).diagnostics(unit * x, {})["fve"]
+             for unit in (1, 1e-9)]
+    assert found[1] == pytest.approx(found[0], abs=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from groupcc_lite.answers import plant, score
-from groupcc_lite.coders import train
+from groupcc_lite.coders import BlockSparseAutoencoder, train
 from groupcc_lite.coders.crosscoder import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.coders.fitted import FittedCrosscoder, fit_blocks, moments
 from groupcc_lite.groups import cyclic, dihedral
@@ -94,6 +94,34 @@ def test_what_cannot_be_fitted(sae, orbits):
         fit_blocks(sae, TensorOrbits(torch.randn(5, 4, 7), dihedral(2)))
 
 
-def test_a_source_without_a_group_says_what_to_give():
+def test_a_source_without_a_group_says_what_to_give(unchecked):
     with pytest.raises(ValueError, match=r"source is Tensor, which does not say its group; give TensorOrbits\(x"):
         fit_blocks(SparseAutoencoder(3, 6), torch.randn(20, 4, 3))
+
+
+def test_latents_in_blocks_are_refused_since_they_would_be_loaded_as_others(orbits):
+    coder = BlockSparseAutoencoder(12, blocks=10, size=2, k=1)
+    for fitting in (lambda: FittedCrosscoder(coder, dihedral(2)), lambda: fit_blocks(coder, orbits)):
+        with pytest.raises(ValueError, match="is a BlockSparseAutoencoder, .* fit blocks to a SparseAutoencoder"):
+            fitting()
+
+
+def test_the_autoencoder_itself_stays_as_it_is_and_changes_nothing_later(orbits):
+    own = SparseAutoencoder(12, 20, activation="topk", k=2, scale=orbits.scale).train()
+    fitted = fit_blocks(own, orbits)
+    before = fitted.encode(orbits.blocks[:50, 0])
+    assert own.training and not fitted.training and not fitted.sae.training
+    with torch.no_grad():
+        own.W_e.add_(1.0)
+    assert torch.equal(fitted.encode(orbits.blocks[:50, 0]), before)
+
+
+def test_moments_are_those_outside_training_whatever_the_batch_size(orbits):
+    """In training BatchTopK cuts each batch by itself."""
+    coder = SparseAutoencoder(12, 20, activation="batchtopk", k=2, scale=orbits.scale).train()
+    with torch.no_grad():
+        coder.threshold.fill_(0.5)
+    few, all_at_once = (moments(coder, orbits, batch_size=size) for size in (10, 1500))
+    assert coder.training
+    torch.testing.assert_close(few.squares, all_at_once.squares)
+    torch.testing.assert_close(few.squares, moments(coder.eval(), orbits).squares)

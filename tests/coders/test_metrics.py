@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.coders import GroupCrosscoder, evaluate, firing_frequency
+from groupcc_lite.coders import (
+    AllPoses,
+    BlockSparseAutoencoder,
+    GroupCrosscoder,
+    SparseAutoencoder,
+    WholeOrbits,
+    evaluate,
+    firing_frequency,
+)
 from groupcc_lite.groups import cyclic
-from groupcc_lite.orbits import TensorOrbits
+from groupcc_lite.orbits import IdentityBlocks, TensorOrbits
 
 
 def test_metrics_on_paper():
@@ -72,3 +80,32 @@ def test_how_often_latents_fire_needs_first_blocks_only():
     assert firing_frequency(coder, Watched(x, cyclic(2))).shape == (12,) and set(read) == {1}
     with pytest.raises(ValueError, match="the source is empty"):
         firing_frequency(coder, SimpleNamespace(in_order=lambda *args, **options: iter(())))
+
+
+@pytest.mark.parametrize("unit, mean", [(1, 100), (1, 1000), (1, 10000), (1e-7, 0), (1e-9, 0)])
+def test_the_variance_explained_is_that_of_two_passes_whatever_the_mean_and_the_units(unit, mean):
+    x = unit * (torch.randn(2000, 2, 8, generator=torch.Generator().manual_seed(0)) + mean)
+    coder = GroupCrosscoder(cyclic(2), 8, 4, activation="topk", k=1, scale=1 / unit)
+    coder.begin(x)
+    with torch.no_grad():
+        residual = (x - coder(x).reconstruction).double().square().sum((0, 2))
+    expected = 1 - residual / (x.double() - x.double().mean(0)).square().sum((0, 2))
+    found = evaluate(coder, TensorOrbits(x, cyclic(2)), batch_size=300).fve_per_block
+    assert found == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_how_often_latents_fire_on_sources_of_one_block():
+    x = torch.randn(30, 2, 5, generator=torch.Generator().manual_seed(0))
+    orbits = TensorOrbits(x, cyclic(2))
+    for source in (IdentityBlocks(orbits), AllPoses(orbits), WholeOrbits(orbits)):
+        coder = SparseAutoencoder(source.channels, 12, activation="topk", k=3)
+        assert firing_frequency(coder, source, batch_size=7).tolist() == evaluate(coder, source).frequency.tolist()
+    assert next(AllPoses(orbits).in_order(7, elements=slice(1, None))).shape == (7, 0, 5)
+    assert next(WholeOrbits(orbits).in_order(7, elements=slice(0, 1))).shape == (7, 1, 10)
+
+
+def test_coordinates_of_either_sign_count_as_firing():
+    coder = BlockSparseAutoencoder(5, blocks=6, size=2, k=2)
+    source = TensorOrbits(torch.randn(30, 1, 5, generator=torch.Generator().manual_seed(0)), cyclic(1))
+    frequency = firing_frequency(coder, source)
+    assert frequency.tolist() == evaluate(coder, source).frequency.tolist() and frequency.sum() == pytest.approx(4)

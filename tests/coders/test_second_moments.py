@@ -53,3 +53,29 @@ def test_what_does_not_fit():
     moments = summed(x, y)
     with pytest.raises(ValueError, match=r"those before had 3 numbers, and blocks of \(4, 2\)"):
         moments.add(x, y[:, :2])
+
+
+def test_large_means_and_small_units_lose_nothing():
+    """Variances are differences of sums: float32 loses them where means are large, and floors where all is small."""
+    x, y = data(4000)
+    x, y = x.float() - x.mean(0), y.float() - y.mean(0)  # what adding 1,000 rounds is a thousandth of the noise
+    weights, intercept = summed(x, y, 500).fit(ridge=1e-6)
+    fve = summed(x, y, 500).fve(weights, intercept)
+    shifted = summed(x + 1000, y + 1000, 500)
+    torch.testing.assert_close(shifted.fve(*shifted.fit(ridge=1e-6)), fve, atol=1e-6, rtol=0)
+    for ridge in (0.0, 1e-6):
+        small = summed(1e-9 * x, 1e-9 * y, 500)
+        torch.testing.assert_close(small.fit(ridge)[0], summed(x, y, 500).fit(ridge)[0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(small.fve(*small.fit(ridge)), fve, rtol=1e-5, atol=1e-6)
+    nothing = summed(0 * x, 0 * y, 500)
+    assert not nothing.fit(ridge=0.0)[0].any() and nothing.fve(*nothing.fit(ridge=0.0)).tolist() == [1.0] * 4
+
+
+def test_moments_add_up_and_neither_changes():
+    x, y = data()
+    both, first = summed(x, y), summed(x[:20], y[:20])
+    added = first + summed(x[20:] + 0.0, y[20:])
+    assert (first.count, added.count) == (20, 60)
+    torch.testing.assert_close(added.squares, both.squares)
+    torch.testing.assert_close(added.products, both.products)
+    torch.testing.assert_close(first.squares, summed(x[:20], y[:20]).squares)

@@ -204,3 +204,15 @@ def test_coders_that_are_not_trained_further_stay_as_they_are():
     train_many([short, long], source, each=[dict(steps=3), dict(steps=9)], **SHARED)
     same(short, before, tolerance=0)
     assert not np.allclose(short.W_d.detach(), long.W_d.detach())
+
+
+def test_two_coders_of_one_folder_are_refused(tmp_path):
+    source = TensorOrbits(torch.rand(40, 8, CHANNELS), G)
+    coders = [GroupCrosscoder(G, CHANNELS, 8, seed=seed) for seed in range(2)]
+    (tmp_path / "a").mkdir()
+    each = [dict(folder=tmp_path / "a"), dict(folder=str(tmp_path / "b" / ".." / "a"))]
+    for settings in (dict(folder=tmp_path), dict(each=each)):
+        with pytest.raises(ValueError, match="two coders have one folder"):
+            train_many(coders, source, steps=3, **SHARED, **settings)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    train_many(coders[:1], source, steps=3, folder=tmp_path, **SHARED)

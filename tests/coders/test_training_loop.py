@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from groupcc_lite.coders import Training, evaluate, train
+from groupcc_lite.coders import Training, evaluate, train, train_many
 from groupcc_lite.coders.crosscoder import GroupCrosscoder
 from groupcc_lite.coders.training_loop import _schedule
 from groupcc_lite.groups import cyclic, dihedral
@@ -37,6 +37,11 @@ class Planted(OrbitSource):
         order = np.random.default_rng([seed, epoch]).permutation(len(self))
         for n in range(start, self.batches_per_epoch(batch_size)):
             yield self.x[order[n * batch_size:(n + 1) * batch_size]]
+
+
+def in_memory():
+    """The same orbits, of which some elements may be asked for."""
+    return TensorOrbits(Planted().x, dihedral(2))
 
 
 def make(activation="topk", k=3, group=None):
@@ -109,6 +114,42 @@ def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path):
     train(resumed, Planted(), folder=tmp_path, **SETTINGS)
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_ctrl_c_while_a_row_is_made_keeps_the_row(many, tmp_path):
+    coder, measure = make(), GroupCrosscoder.diagnostics
+
+    def interrupted(x, parts):
+        os.kill(os.getpid(), signal.SIGINT)
+        return measure(coder, x, parts)
+
+    coder.diagnostics = interrupted
+    each = (lambda coder: train_many([coder], in_memory(), folder=tmp_path, **SETTINGS)[0]) if many else (
+        lambda coder: train(coder, in_memory(), folder=tmp_path, **SETTINGS))
+    with pytest.raises(KeyboardInterrupt):
+        each(coder)
+    assert [row["step"] for row in each(make())] == [10, 20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_ctrl_c_says_is_what_happens(many, tmp_path, caplog):
+    def stopped(**settings):
+        coder = make()
+        coder.loss = lambda x, **terms: seen.append(x) or GroupCrosscoder.loss(coder, x, **terms)
+        coder.begin = lambda x: os.kill(os.getpid(), signal.SIGINT)
+        seen = []
+        caplog.clear()
+        with pytest.raises(KeyboardInterrupt):
+            if many:
+                train_many([coder], in_memory(), **settings, **SETTINGS)
+            else:
+                train(coder, in_memory(), **settings, **SETTINGS)
+        assert len(seen) == 1
+        return caplog.messages
+
+    assert stopped() == ["stopped at step 1 of 60; nothing was kept, so the same call begins anew"]
+    assert stopped(folder=tmp_path) == ["stopped at step 1 of 60; the same call goes on from step 1"]
 
 
 KILLED = """
@@ -242,3 +283,54 @@ def test_a_compiled_loss_trains_and_is_saved_as_a_plain_one(settings, tmp_path, 
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     coder.save(tmp_path)
     assert torch.equal(GroupCrosscoder.load(tmp_path).W_d, coder.W_d)
+
+
+def test_a_checkpoint_belongs_to_the_weights_that_it_began_with(tmp_path):
+    settings = SETTINGS | dict(folder=tmp_path)
+    first, other = make(), GroupCrosscoder(dihedral(2), 8, 16, activation="topk", k=3, seed=2)
+    train(first, Planted(), **settings)
+    with pytest.raises(ValueError, match=r"other settings \(initial_weights differ\)"):
+        train(other, Planted(), **settings)
+    rounded, again = make(), make()
+    with torch.no_grad():
+        rounded.W_e *= 1 + 1e-7  # as another processor might round
+    for coder in (again, rounded, first):  # the trained coder itself may be asked for again, too
+        train(coder, Planted(), **settings)
+        assert torch.equal(coder.W_d, first.W_d)
+
+
+def test_a_coder_that_was_interrupted_goes_on_itself(tmp_path):
+    def interrupt(row):
+        if row["step"] == 10:
+            raise KeyboardInterrupt
+
+    coder, straight, settings = make(), make(), SETTINGS | dict(folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train(coder, Planted(), on_log=interrupt, **settings)
+    assert [row["step"] for row in train(coder, Planted(), **settings)] == [10, 20, 30, 40, 50, 60]
+    train(straight, Planted(), **SETTINGS)
+    assert torch.equal(coder.W_d, straight.W_d)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path):
+    settings, path = SETTINGS | dict(folder=tmp_path), tmp_path / "checkpoint.safetensors"
+    train(make(), Planted(), **settings)
+    whole = path.read_bytes()
+    places = [len(whole) - 2, len(whole) // 2, whole.index(b'"step":"60"') + 8, whole.index(b"loss"),
+              whole.index(b'"batch_size'.replace(b'"', b'\\"')) + 3]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x01
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="checkpoint.safetensors is damaged .*; delete it to train from the start"):
+            train(make(), Planted(), **settings)
+    path.write_bytes(whole)
+    train(make(), Planted(), **settings)
+
+
+@pytest.mark.parametrize("often", [dict(log_every=0), dict(checkpoint_every=0), dict(log_every=-1)])
+def test_rows_and_checkpoints_need_a_number_of_steps(often):
+    for training in (lambda: train(make(), Planted(), **SETTINGS, **often),
+                     lambda: train_many([make()], in_memory(), **SETTINGS, **often)):
+        with pytest.raises(ValueError, match="; expected numbers of steps, at least 1"):
+            training()

@@ -345,3 +345,11 @@ def test_moments_of_many_batches_keep_directions_that_nothing_moves_along():
         transform.loss(x[torch.randint(64, (16,), generator=generator)] @ turn)
     assert torch.linalg.eigvalsh(transform.moment.double())[0] > -1e-6
     assert project(transform).relation_error() < 1e-5
+
+
+@pytest.mark.parametrize("about", ["zero", "mean"])
+def test_r2_does_not_depend_on_the_units(about):
+    x = torch.randn(50, 2, 8, generator=torch.Generator().manual_seed(0))
+    transform = TransformMatrix(cyclic(2), 8)
+    torch.testing.assert_close(r2(transform, 1e-9 * x, about=about), r2(transform, x, about=about))
+    assert transform.diagnostics(1e-9 * x, {})["r2"] == pytest.approx(transform.diagnostics(x, {})["r2"], abs=1e-5)

@@ -13,6 +13,7 @@ from small import Stem, noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.coders import (
+    NOBODY,
     EquivariantSAE,
     GroupCrosscoder,
     SparseAutoencoder,
@@ -26,8 +27,10 @@ from groupcc_lite.coders import (
     project,
     r2,
     train,
+    untrained_features,
 )
 from groupcc_lite.groups import cyclic, dihedral
+from groupcc_lite.manifolds import FeatureMixture, spending
 from groupcc_lite.models import wrap_model
 from groupcc_lite.orbits import IdentityBlocks, OrbitStore, OrbitStream, TensorOrbits, sample_layers, sample_orbits
 from groupcc_lite.runs import Run, SceneRun
@@ -240,6 +243,25 @@ def test_moments_and_fitted_blocks(device, where):
         same(getattr(ours, name), getattr(theirs, name), atol=1e-3, rtol=1e-4)
     found = evaluate(there, source("topk", where))
     assert found.fve == pytest.approx(evaluate(here, source("topk")).fve, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", NOBODY)
+def test_features_that_nobody_trained(device, kind):
+    here, there = (untrained_features(kind, TensorOrbits(x, G), 8, k=3) for x in (blocks(), blocks().to(DEVICE)))
+    assert there.encoder.device.type == "cpu"
+    torch.testing.assert_close(there.encoder.W_e, here.encoder.W_e, atol=1e-4, rtol=1e-4)
+    if here.dictionary is not None:
+        torch.testing.assert_close(there.dictionary.cpu(), here.dictionary, atol=1e-4, rtol=1e-4)
+
+
+def test_where_latents_went(device):
+    mixture = FeatureMixture(features=4, alpha=0.5, dim=2)
+    sae, x = SparseAutoencoder(mixture.channels, 12), mixture.sample(100)
+    with torch.no_grad():  # some latents are features
+        sae.W_d[:mixture.channels, 0] = torch.cat(mixture.planes)
+    here, there = spending(mixture, sae, x, 0.2), spending(mixture, copy.deepcopy(sae).to(DEVICE), x.to(DEVICE), 0.2)
+    assert there.spent.tolist() == here.spent.tolist() and here.spent.sum() >= mixture.channels - 1
+    assert there.living == here.living and there.loss == pytest.approx(here.loss, rel=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------ M, symmetry

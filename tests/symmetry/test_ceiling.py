@@ -154,3 +154,12 @@ def test_too_few_batches_are_named():
         ceiling_curve([], [torch.zeros(3, 2, 2)])
     with pytest.raises(ValueError, match="held_out is empty"):
         ceiling_curve([noisy_orbits(20).split(5)], [])
+
+
+def test_the_ceiling_does_not_depend_on_the_mean_or_the_units():
+    x = few_and_noisy(3000)
+    expected = linear_ceiling(x[:2000].split(200), x[2000:].split(200))
+    assert 0.15 < float(expected[1]) < 0.25
+    for other in (x + 1000, 1e-9 * x):
+        found = linear_ceiling(other[:2000].split(200), other[2000:].split(200))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
