@@ -72,9 +72,9 @@ class OrbitStore(StoredOrbits):
         self.group = FiniteGroup(self.config["table"], names=self.config["names"], name=self.config["group"])
         self.channels = self.config["channels"]
         self.exact = np.array(self.config["exact"])
-        self.fingerprint = digest(self.config)
         self._files, notes = opened(self.folder, self.config["shards"], thorough=check)
         self._exponents = np.array([note.exponent for note in notes])
+        self.fingerprint = digest(self._named_by())
         self._first_row = np.cumsum([0, *(note.rows for note in notes)])
         self._file_rows = np.array([self._first_row[shard] for shard, _ in self._files])
         self._squares = np.sum([note.squares for note in notes], axis=0)
@@ -87,6 +87,13 @@ class OrbitStore(StoredOrbits):
 
     def __len__(self) -> int:
         return int(self._first_row[-1])
+
+    def _named_by(self) -> dict[str, Any]:
+        """What the fingerprint stands for. `content` names the shifted numbers only, so their powers of two belong to
+        it; where they are all 0 the fingerprint stays what it was before they did."""
+        if "content" in self.config and self._exponents.any():
+            return self.config | dict(exponents=self._exponents.tolist())
+        return self.config
 
     def scale_of(self, elements: slice) -> float:
         squares = self._squares[elements]
@@ -156,7 +163,7 @@ class OrbitStore(StoredOrbits):
         if channels is None:
             raise ValueError("batches is empty; expected at least one batch of orbit vectors (b, |G|, channels)")
         packer.finish(len(sums))
-        # The checksums stand for the rows: two stores of the same numbers have one fingerprint.
+        # Checksums and powers of two stand for the rows: two stores of the same numbers have one fingerprint.
         write_json(folder / "config.json",
                    _config(group, marks, channels) | dict(shards=len(sums), content=digest(sums)))
         return cls(folder)

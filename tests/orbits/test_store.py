@@ -12,6 +12,7 @@ import torch
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
+from groupcc_lite.base import digest
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
 from groupcc_lite.orbits import IdentityBlocks, OrbitStore, TensorOrbits, shards, store
 from groupcc_lite.stimuli import TensorImages
@@ -225,6 +226,19 @@ def test_orbits_of_any_kind_can_be_stored(tmp_path, monkeypatch):
     twin = OrbitStore.from_batches(tmp_path / "t", x.split(7), cyclic(4), exact=[True, False, True, False])
     other = OrbitStore.from_batches(tmp_path / "o", (2 * x).split(7), cyclic(4), exact=[True, False, True, False])
     assert made.fingerprint == twin.fingerprint != other.fingerprint
+
+
+def test_the_fingerprint_is_that_of_the_numbers_not_of_their_shifted_digits(tmp_path, monkeypatch):
+    """A power of two is stored beside each shard, and rows that differ by one are the same float16."""
+    monkeypatch.setattr(store, "SHARD_BYTES", 1)
+    x = 0.7 * torch.ones(2, 3, 4, 3)
+    factors = dict(plain=(1, 1), both=(1 / 4, 1 / 4), first=(1 / 8, 1), second=(1, 1 / 8), again=(1, 1 / 8),
+                   large=(8, 8))
+    made = {name: OrbitStore.from_batches(tmp_path / name, [one * x[0], two * x[1]], cyclic(4))
+            for name, (one, two) in factors.items()}
+    assert made["second"].fingerprint == made["again"].fingerprint == OrbitStore(tmp_path / "second").fingerprint
+    assert len({one.fingerprint for one in made.values()}) == len(factors) - 1
+    assert made["large"].fingerprint == digest(made["large"].config)  # as ever where nothing was shifted
 
 
 def test_what_an_interruption_leaves_is_no_store(tmp_path):
