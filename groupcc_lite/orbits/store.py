@@ -22,9 +22,8 @@ from groupcc_lite.actions import Action
 from groupcc_lite.base import digest, progress_bar, read_json, write_json
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import BaseModel
-from groupcc_lite.orbits.packs import packs_in
 from groupcc_lite.orbits.sampling import sample_layers
-from groupcc_lite.orbits.shards import Packer, lacking_shards, opened, write_shard
+from groupcc_lite.orbits.shards import Packer, clear_all, holds_shards, lacking_shards, opened, write_shard
 from groupcc_lite.orbits.source import StoredOrbits
 from groupcc_lite.stimuli import ImageSource, load_ahead
 
@@ -151,8 +150,7 @@ class OrbitStore(StoredOrbits):
         marks = np.ones(group.order, dtype=bool) if exact is None else np.asarray(exact, dtype=bool)
         _check_marks(group, marks)  # before the batches: they may be a long computation that can be read only once
         folder.mkdir(parents=True, exist_ok=True)
-        for pack in packs_in(folder):  # of a call that was interrupted
-            pack.remove()
+        clear_all(folder)  # of a call that was interrupted
         channels, rows, sums, packer = None, 0, [], Packer(folder, pack_bytes)
         for shard, blocks in enumerate(_in_shards(batches, group)):
             channels = blocks.shape[2]
@@ -244,20 +242,36 @@ class Extraction:
         self._sampling = self._settings | dict(mask_radius=mask_radius, batch_size=batch_size)
         self._packers = [Packer(folder, pack_bytes) for folder in self.folders]
         self._missing: list[set[int]] | None = None
+        self._claimed: set[int] = set()
 
     def begin(self) -> None:
-        """Claim the folders, and put in order what an interruption or damage has left.
+        """Put in order what an interruption or damage has left.
 
-        ValueError for a folder that holds a store made with other settings.
+        A folder is claimed with the first shard that is made for it, so settings that fail claim none. ValueError for a
+        folder that holds a store made with other settings, and for one with shards of which nothing says how they were
+        made.
         """
-        for folder, model in zip(self.folders, self.models, strict=True):
-            radius = self._sampling["mask_radius"]
-            _claim(folder, _config(self.action.group, self.action.exact, model.channels) | self._settings | dict(
-                action=digest(self.action.fingerprint), model=f"{model.name}/{model.layer}",
-                mask_radius=model.geometry.max_mask_radius if radius is None else radius,
-                model_fingerprint=model.fingerprint, images_fingerprint=self.source.fingerprint,
-                images=len(self.source), images_per_shard=self.images_per_shard, shards=self.shards))
+        for folder, config in zip(self.folders, self._configs, strict=True):
+            _is_claimed(folder, config)
         self._missing = self._look()
+
+    @cached_property
+    def _configs(self) -> list[dict[str, Any]]:
+        radius = self._sampling["mask_radius"]
+        images = dict(images_fingerprint=self.source.fingerprint, images=len(self.source),
+                      images_per_shard=self.images_per_shard, shards=self.shards)
+        return [_config(self.action.group, self.action.exact, model.channels) | self._settings | dict(
+            action=digest(self.action.fingerprint), model=f"{model.name}/{model.layer}",
+            mask_radius=model.geometry.max_mask_radius if radius is None else radius,
+            model_fingerprint=model.fingerprint) | images for model in self.models]
+
+    def _claim(self, number: int) -> None:
+        """Write the configuration of a new store before its first shard, unless another process has."""
+        if number not in self._claimed:
+            folder, config = self.folders[number], self._configs[number]
+            if not _is_claimed(folder, config):
+                write_json(folder / "config.json", config)
+            self._claimed.add(number)
 
     def extract(self, rank: int = 0, of: int = 1, *, progress: bool = True) -> int:
         """Make the missing ones among every `of`-th shard from number `rank` on; returns how many those were."""
@@ -271,6 +285,7 @@ class Extraction:
                 samples = sample_layers([self.models[number] for number in which], self.action, images,
                                         indices=numbers, **self._sampling)
                 for number, sample in zip(which, samples, strict=True):
+                    self._claim(number)
                     write_shard(self.folders[number], shard, sample.blocks, (sample.image.cpu() + numbers[0]).tolist(),
                                 sample.points.tolist())
                     self._packers[number].add(shard)
@@ -324,15 +339,18 @@ def _in_shards(batches: Iterable[Tensor], group: FiniteGroup) -> Iterator[Float[
         yield torch.cat(waiting)
 
 
-def _claim(folder: Path, config: dict[str, Any]) -> None:
-    """Write the configuration of a new store, or make sure that an existing one is the same but for NAMES."""
+def _is_claimed(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether a folder has a store's configuration; ValueError unless that is the same but for NAMES."""
     path = folder / "config.json"
     if not path.is_file():
-        write_json(path, config)
-        return
+        if holds_shards(folder):
+            raise ValueError(f"{folder} holds shards of orbits but no config.json that says how they were made; choose "
+                             "another folder or delete this one")
+        return False
     found = read_json(path)
     differing = sorted(key for key in (config.keys() | found.keys()).difference(NAMES)
                        if config.get(key) != found.get(key))
     if differing:
         raise ValueError(f"{folder} holds orbits made with other settings ({', '.join(differing)} differ); "
                          "choose another folder or delete this one")
+    return True

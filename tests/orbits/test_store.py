@@ -14,7 +14,7 @@ from small import noise_images, small_model
 from groupcc_lite.actions import PlanarAction
 from groupcc_lite.base import digest
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
-from groupcc_lite.orbits import IdentityBlocks, OrbitStore, TensorOrbits, shards, store
+from groupcc_lite.orbits import Extraction, IdentityBlocks, OrbitStore, TensorOrbits, shards, store
 from groupcc_lite.stimuli import TensorImages
 
 SETTINGS = dict(points_per_image=3, mask_radius=7.0, images_per_shard=2, progress=False)
@@ -100,6 +100,41 @@ def test_a_store_is_never_overwritten_by_other_settings(parts, tmp_path):
         OrbitStore.make(tmp_path / "s", *parts, **SETTINGS, seed=9)
     with pytest.raises(ValueError, match="holds no orbit store"):
         OrbitStore(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("end", ["npy", "json", "safetensors"])
+def test_shards_of_which_nobody_knows_how_they_were_made_are_no_part_of_a_store(parts, tmp_path, end):
+    """What an interrupted `from_batches` leaves, or a folder whose config.json was lost, belongs to no settings."""
+    made = OrbitStore.make(tmp_path / "s", *parts, **SETTINGS, pack_bytes=1500 if end == "safetensors" else 10**6)
+    (tmp_path / "s" / "config.json").unlink()
+    for path in (tmp_path / "s").iterdir():
+        if path.suffix not in (f".{end}", ".npy"[:5 * (end == "safetensors")]):
+            path.unlink()
+    with pytest.raises(ValueError, match="holds shards of orbits but no config.json"):
+        OrbitStore.make(tmp_path / "s", *parts, **SETTINGS, seed=9)
+    assert not (tmp_path / "s" / "config.json").exists()
+    again = OrbitStore.from_batches(tmp_path / "s", [torch.ones(3, 2, 1)], cyclic(2))
+    assert len(again) == 3 and len(made) == 21
+    assert sorted(path.name for path in again.folder.iterdir()) == ["00000.json", "00000.npy", "config.json"]
+
+
+@pytest.mark.parametrize("wrong", [dict(points_per_image=500), dict(registration="middle"), dict(mask_radius=0.1)])
+def test_settings_that_fail_claim_no_folder(parts, tmp_path, wrong):
+    with pytest.raises(ValueError, match=r"points_per_image is 500|registration is 'middle'|no point is left"):
+        OrbitStore.make(tmp_path / "s", *parts, **SETTINGS | wrong)
+    assert len(OrbitStore.make(tmp_path / "s", *parts, **SETTINGS)) == 21
+
+
+def test_of_two_that_begin_together_the_first_to_make_a_shard_has_the_folder(parts, tmp_path):
+    first, second = (Extraction([tmp_path], [parts[0]], *parts[1:], points_per_image=3, mask_radius=7.0,
+                                images_per_shard=2, seed=seed) for seed in (0, 9))
+    first.begin()
+    second.begin()
+    first.extract(0, 4, progress=False)
+    with pytest.raises(ValueError, match=r"other settings \(seed differ\)"):
+        second.extract(progress=False)
+    first.extract(progress=False)
+    assert len(OrbitStore(tmp_path, check=True)) == 21
 
 
 def test_other_names_are_no_other_settings(parts, tmp_path):
