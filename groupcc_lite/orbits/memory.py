@@ -58,7 +58,7 @@ class TensorOrbits(OrbitSource):
         for number in range(start, self.batches_per_epoch(batch_size)):
             yield self.blocks[order[number * batch_size:(number + 1) * batch_size]][:, elements]
 
-    def in_order(self, batch_size: int = 1024, *, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
         """Every row once, in order."""
         for first in range(0, len(self), batch_size):
             yield self.blocks[first:first + batch_size, elements]

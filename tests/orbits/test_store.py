@@ -76,6 +76,9 @@ def test_rows_and_identity_blocks_agree(parts, tmp_path):
     for elements, expected in ((slice(None), plain), (slice(1, 3), plain[:, :0])):
         assert torch.equal(next(only.batches(9, seed=3, elements=elements)), expected)
         assert torch.equal(next(IdentityBlocks(only).batches(9, seed=3, elements=elements)), expected)
+    for source in (made, TensorOrbits(torch.cat(list(made.in_order())), made.group), only, IdentityBlocks(only)):
+        assert torch.equal(next(source.in_order(9, slice(0, 1))), torch.cat(list(made.in_order()))[:9, :1])
+        assert next(source.in_order(9, slice(1, 1))).shape == (9, 0, 6)
 
 
 def test_a_damaged_or_missing_shard_is_noticed_and_remade(parts, tmp_path):
