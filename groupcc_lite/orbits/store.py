@@ -167,8 +167,10 @@ class OrbitStore(StoredOrbits):
         return cls(folder)
 
     def rows(self, indices: Sequence[int] | np.ndarray, elements: slice = slice(None)) -> Float[Tensor, "b g d"]:
-        """Orbit vectors of these rows, in this order, float32, in the model's own units."""
+        """Orbit vectors of these rows, in this order, float32, in the model's own units; ValueError for others."""
         indices = np.asarray(indices)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise ValueError(f"rows go from {indices.min()} to {indices.max()}; expected 0 to {len(self) - 1}")
         count = len(range(self.group.order)[elements])
         out = np.empty((len(indices), count, self.channels), dtype=np.float16)
         file_of = np.searchsorted(self._file_rows, indices, side="right") - 1
@@ -235,6 +237,8 @@ class Extraction:
                  source: ImageSource, *, points_per_image: int = 16, mask_radius: float | None = None,
                  registration: str = "image-centre", seed: int = 0, images_per_shard: int = 32, amp: bool = False,
                  batch_size: int | None = None, workers: int = 0, pack_bytes: int = PACK_BYTES):
+        if images_per_shard < 1:
+            raise ValueError(f"images_per_shard is {images_per_shard}; expected at least one image a shard")
         self.folders, self.models, self.action, self.source = [Path(one) for one in folders], models, action, source
         self.images_per_shard, self.workers = images_per_shard, workers
         self.shards = -(-len(source) // images_per_shard)

@@ -128,6 +128,22 @@ def test_settings_that_fail_claim_no_folder(parts, tmp_path, wrong):
     assert len(OrbitStore.make(tmp_path / "s", *parts, **SETTINGS)) == 21
 
 
+@pytest.mark.parametrize("images", [0, -1])
+def test_a_shard_has_images(parts, tmp_path, images):
+    with pytest.raises(ValueError, match=f"images_per_shard is {images}; expected at least one image a shard"):
+        OrbitStore.make(tmp_path / "s", *parts, **SETTINGS | dict(images_per_shard=images))
+
+
+@pytest.mark.parametrize("rows", [[-1], [0, 8], [3, -9]])
+def test_rows_that_a_store_does_not_have_are_refused(tmp_path, monkeypatch, rows):
+    """Whatever the sizes of its shards: counted from the end, they were another shard's."""
+    monkeypatch.setattr(store, "SHARD_BYTES", 1)
+    made = OrbitStore.from_batches(tmp_path, [torch.ones(2, 2, 1), torch.ones(6, 2, 1)], cyclic(2))
+    with pytest.raises(ValueError, match=f"rows go from {min(rows)} to {max(rows)}; expected 0 to 7"):
+        made.rows(rows)
+    assert made.rows([]).shape == (0, 2, 1)
+
+
 def test_of_two_that_begin_together_the_first_to_make_a_shard_has_the_folder(parts, tmp_path):
     first, second = (Extraction([tmp_path], [parts[0]], *parts[1:], points_per_image=3, mask_radius=7.0,
                                 images_per_shard=2, seed=seed) for seed in (0, 9))

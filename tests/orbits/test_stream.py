@@ -62,6 +62,10 @@ def test_stream_epochs_draw_new_points(parts):
 def test_stream_settings_that_cannot_work(parts):
     with pytest.raises(ValueError, match="buffer is 4"):
         make_stream(parts, buffer=4)
+    for wrong in (dict(images_per_step=0), dict(images_per_step=-2), dict(points_per_image=0)):
+        (name, value), = wrong.items()
+        with pytest.raises(ValueError, match=f"{name} is {value}; expected at least 1"):
+            make_stream(parts, **wrong)
     with pytest.raises(ValueError, match="do not fit the shuffle buffer"):
         next(make_stream(parts).batches(13))
 
