@@ -21,6 +21,9 @@ from groupcc_lite.orbits.packs import ShardNotes, packs_in, remove_orphans, stam
 LOOSE_SHARDS = 64
 """So many shards are left as they are in a finished store: packing fewer would gain nothing."""
 
+HEADER = 128
+"""Bytes of a shard's file before its rows."""
+
 
 def _data_path(folder: Path, shard: int) -> Path:
     return folder / f"{shard:05d}.npy"
@@ -160,6 +163,10 @@ class Packer:
         self.folder, self.most = folder, most
         self._run: list[int] = []
         self._bytes = 0
+
+    def shards_of(self, size: int) -> int:
+        """How many shards of so many bytes become one pack."""
+        return -(-self.most // (size + HEADER))
 
     def add(self, shard: int) -> None:
         """A shard is finished; those that follow each other are packed together."""

@@ -278,11 +278,16 @@ class Extraction:
             self._claimed.add(number)
 
     def extract(self, rank: int = 0, of: int = 1, *, progress: bool = True) -> int:
-        """Make the missing ones among every `of`-th shard from number `rank` on; returns how many those were."""
-        lacking = {shard: which for shard, which in self._lacking().items() if shard % of == rank}
+        """Make the missing ones of this process's shards; returns how many those were.
+
+        They are every `of`-th from number `rank` on, or every `of`-th run of shards, as many as fill a pack: where
+        there is a pack for each process, each packs what it makes.
+        """
+        own = set(self._share(rank, of))
+        lacking = {shard: which for shard, which in self._lacking().items() if shard in own}
         groups = [self._images_of(shard) for shard in lacking]
-        bar = progress_bar(progress and bool(lacking), total=len(range(rank, self.shards, of)),
-                           initial=len(range(rank, self.shards, of)) - len(lacking), desc="orbits", unit="shard")
+        bar = progress_bar(progress and bool(lacking), total=len(own), initial=len(own) - len(lacking), desc="orbits",
+                           unit="shard")
         with bar:
             for (shard, which), numbers, images in zip(
                     lacking.items(), groups, load_ahead(self.source, groups, self.workers), strict=True):
@@ -300,6 +305,14 @@ class Extraction:
         """Pack what is left, if it is much. The stores can be opened when all shards are there."""
         for packer in self._packers:
             packer.finish(self.shards)
+
+    def _share(self, rank: int, of: int) -> list[int]:
+        """Shards of one process, as many as of any other but for a few."""
+        shard = self.images_per_shard * self._settings["points_per_image"] * self.action.group.order * 2
+        pack = max(packer.shards_of(shard * model.channels)
+                   for packer, model in zip(self._packers, self.models, strict=True))
+        runs = self.shards // (pack * of) * of or self.shards
+        return [shard for shard in range(self.shards) if shard * runs // self.shards % of == rank]
 
     def _images_of(self, shard: int) -> range:
         return range(shard * self.images_per_shard, min((shard + 1) * self.images_per_shard, len(self.source)))
