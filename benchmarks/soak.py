@@ -1,8 +1,9 @@
 """`python -m benchmarks.soak [COUNT]`: a crosscoder trains on 200,000 streamed drawings and is killed on the way.
 
 One process draws, another takes orbits through a network and trains on them. It is killed (-9) three times, a quarter
-of the way apart, and started again each time. Said are seconds, how many steps were taken twice and whether they came
-out the same, what is left of the killed processes, and by how much the memory of a life moves once it has warmed up.
+of the way apart and between two checkpoints, and started again each time. Said are seconds, how many steps were taken
+twice and whether they came out the same, what is left of the killed processes, and by how much the memory of a life
+moves once it has warmed up.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS, BATCH, POINTS, EVERY = 3, 512, 4, 10
+NOTES = 5
+"""From one checkpoint to the next."""
 FLAT = 0.05
 """By how much of its median the memory of a life may move, from its first tenth on."""
 
 CHILD = """
-import json, os, sys
+import json, os, signal, sys
 import psutil, torch
 from torch import nn
 from groupcc_lite.actions import PlanarAction
@@ -35,7 +38,7 @@ from groupcc_lite.models import wrap_model
 from groupcc_lite.orbits import OrbitStream
 from groupcc_lite.stimuli import DrawingSource
 
-folder, count, steps, batch, points, every = sys.argv[1], *map(int, sys.argv[2:])
+folder, count, steps, batch, points, every, notes, fatal = sys.argv[1], *map(int, sys.argv[2:])
 torch.manual_seed(0)
 model = wrap_model(nn.Sequential(nn.Conv2d(3, 16, 5, stride=2, padding=2), nn.ReLU()), "1", input_size=32)
 action = PlanarAction(dihedral(4))
@@ -51,9 +54,11 @@ def note(row):
                 mib=memory / 2**20)
     with open(folder + "/log.jsonl", "a") as log:
         log.write(json.dumps(line) + "\\n")
+    if row["step"] == fatal:
+        os.kill(me.pid, signal.SIGKILL)
 
 coder = GroupCrosscoder(action.group, model.channels, 256, activation="topk", k=8, scale=stream.scale, seed=0)
-train(coder, stream, steps=steps, batch_size=batch, folder=folder + "/coder", checkpoint_every=5 * every,
+train(coder, stream, steps=steps, batch_size=batch, folder=folder + "/coder", checkpoint_every=notes * every,
       log_every=every, progress=False, on_log=note)
 coder.save(folder + "/saved")
 """
@@ -62,31 +67,28 @@ coder.save(folder + "/saved")
 def soak(folder: str | Path, count: int, kills: int = KILLS, every: int = EVERY) -> list[dict[str, Any]]:
     """Train on `count` drawings, once over, in that many lives and one more; what was noted, in the order of noting.
 
-    A step in `every` is noted, and after five notes there is a checkpoint. The trained coder lies in `folder`/saved.
+    A step in `every` is noted, and after `NOTES` notes there is a checkpoint. The trained coder lies in `folder`/saved.
     RuntimeError if a life ends by itself before it should.
     """
     steps = count * POINTS // BATCH
     for life in range(kills + 1):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder),
-                                  *map(str, (count, steps, BATCH, POINTS, every))],
-                                 cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        if life == kills:
-            _, errors = child.communicate()
-            if child.returncode:
-                raise RuntimeError(f"the last life failed:\n{errors[-2000:]}")
-        else:
-            _kill_at(child, Path(folder), steps * (life + 1) // (kills + 1))
+        fatal = fatal_step(steps * (life + 1) // (kills + 1), every) if life < kills else 0
+        ended = subprocess.run([sys.executable, "-c", CHILD, str(folder),
+                                *map(str, (count, steps, BATCH, POINTS, every, NOTES, fatal))],
+                               cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+        if ended.returncode != (-signal.SIGKILL if fatal else 0):
+            raise RuntimeError(f"a life ended before step {fatal or steps}:\n{ended.stderr[-2000:]}")
     return _noted(Path(folder))
 
 
-def _kill_at(child: subprocess.Popen[str], folder: Path, step: int) -> None:
-    """Kill -9 once this step has been noted, by this life."""
-    while not any(row["pid"] == child.pid and row["step"] >= step for row in _noted(folder)):
-        if child.poll() is not None:
-            raise RuntimeError(f"a life ended before step {step}:\n{child.communicate()[1][-2000:]}")
-        time.sleep(0.05)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+def fatal_step(step: int, every: int) -> int:
+    """The first step from this one on that is noted and at which there is no checkpoint: it will be taken again.
+
+    A life kills itself there. Whoever killed it from outside, once he had read of the step, would come some steps late
+    on a fast machine, and might meet a checkpoint.
+    """
+    noted = -(-step // every)
+    return (noted + (noted % NOTES == 0)) * every
 
 
 def _noted(folder: Path) -> list[dict[str, Any]]:

@@ -87,8 +87,8 @@ def read_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return json.loads(path.read_text(encoding="utf-8"))  # as `write_json` wrote it, wherever that was
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); delete it and run again to make it anew") from error
 
 
@@ -106,10 +106,10 @@ def sha256_of(path: str | Path) -> str:
 
 
 def digest(content: Any, length: int = 16) -> str:
-    """Short hex name of any JSON-able configuration: equal configurations, equal names.
+    """Short hex name of any JSON-able configuration: equal configurations, equal names; TypeError for what JSON lacks.
 
     >>> digest({"k": 8, "lr": 0.001}) == digest({"lr": 0.001, "k": 8}) != digest({"k": 9, "lr": 0.001})
     True
     """
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]

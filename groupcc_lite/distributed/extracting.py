@@ -18,9 +18,9 @@ def extract_shared(processes: Processes, folders: Sequence[str | Path], models: 
     """The stores that `OrbitStore.make_layers` makes, with the same arguments, by all processes together.
 
     All see the folders, and each has the whole source and a model on its own device. Shard i is made by process
-    i mod P. Rank 0 shows its own progress. An interrupted extraction goes on with any number of processes. A process
-    waits for the slowest at the end, for as long as `joined` was told. ValueError as for `OrbitStore.make`;
-    `ProcessLost` if another process ends.
+    i mod P, but in runs of shards that fill a pack where there is one for each process. Rank 0 shows its own progress.
+    An interrupted extraction goes on with any number of processes. A process waits for the slowest at the end, for as
+    long as `joined` was told. ValueError as for `OrbitStore.make`; `ProcessLost` if another process ends.
 
     >>> import tempfile
     >>> from groupcc_lite.actions import PlanarAction

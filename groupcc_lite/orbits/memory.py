@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -37,14 +38,24 @@ class TensorOrbits(OrbitSource):
             raise ValueError("blocks hold NaN or infinite values; check the activations they were made from")
         self.blocks, self.group, self.channels = blocks, group, blocks.shape[2]
         self.exact = np.ones(group.order, dtype=bool)
-        self.scale = self.scale_of(slice(None))
 
     def __len__(self) -> int:
         return len(self.blocks)
 
+    @cached_property
+    def scale(self) -> float:
+        """The factor that brings the mean squared norm of a block to `channels`; ValueError if all are zero."""
+        return self.scale_of(slice(None))
+
     def scale_of(self, elements: slice) -> float:
-        squares = self.blocks[:, elements].square().sum(-1).mean()
-        return float((self.channels / squares.clamp(min=1e-12)).sqrt())
+        blocks = self.blocks[:, elements].to(torch.promote_types(self.blocks.dtype, torch.float32))
+        largest = float(blocks.abs().max())
+        if largest == 0:
+            raise ValueError("all activations are zero; check the inputs, the layer and the weights")
+        # Squares of tiny or huge numbers are lost. A power of two brings them near 1 and back without rounding.
+        exponent = min(max(math.frexp(largest)[1], -120), 120)
+        squares = (blocks * 2.0 ** -exponent).square().sum(-1).mean()
+        return math.ldexp(float((self.channels / squares).sqrt()), -exponent)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -58,7 +69,7 @@ class TensorOrbits(OrbitSource):
         for number in range(start, self.batches_per_epoch(batch_size)):
             yield self.blocks[order[number * batch_size:(number + 1) * batch_size]][:, elements]
 
-    def in_order(self, batch_size: int = 1024, *, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
         """Every row once, in order."""
         for first in range(0, len(self), batch_size):
             yield self.blocks[first:first + batch_size, elements]

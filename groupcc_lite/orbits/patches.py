@@ -123,7 +123,7 @@ def _ask_the_network(model: BaseModel, crop: Crop) -> None:
 
 
 @torch.no_grad()
-def patch_blocks(model: BaseModel, action: Action, sources: Float[Tensor, "b 3 s s"], points: Float[Tensor, "b p 2"],
+def patch_blocks(model: BaseModel, action: Action, sources: Float[Tensor, "b 3 h w"], points: Float[Tensor, "b p 2"],
                  elements: Sequence[int], *, amp: bool = False) -> Float[Tensor, "n g d"]:
     """x[g] of each point for views turned about the point itself, for the given elements; rows image by image.
 
@@ -151,7 +151,8 @@ def patch_blocks(model: BaseModel, action: Action, sources: Float[Tensor, "b 3 s
 def _windows(sources: Tensor, points: Tensor, size: int, field: int, needed: int) -> Float[Tensor, "n 3 s s"]:
     """A window of every source around each of its points, from which `field` pixels can be turned to any angle."""
     side = needed - (needed - field) % 2  # both must have their centre on a pixel, or both between two
-    square = sources.shape[-1] - (sources.shape[-1] - size) % 2  # as the actions crop, so that both have one centre
+    sources = _centre_square(sources, size)
+    square = sources.shape[-1]
     starts = points.cpu().double() + (square - side) / 2
     if (starts - starts.round()).abs().max() > 1e-3:
         raise ValueError("points lie where no receptive field has its centre; expected centres of cells, in pixels "
@@ -162,3 +163,11 @@ def _windows(sources: Tensor, points: Tensor, size: int, field: int, needed: int
                          "smaller mask_radius, or larger sources")
     return torch.stack([source[:, y:y + side, x:x + side]
                         for source, own in zip(sources, starts.tolist(), strict=True) for x, y in own])
+
+
+def _centre_square(sources: Float[Tensor, "b 3 h w"], size: int) -> Float[Tensor, "b 3 s s"]:
+    """As the actions crop images of any sides, so that both have one centre; `size` is that of the network's input."""
+    side = min(sources.shape[-2:])
+    side -= (side - size) % 2
+    top, left = ((length - side) // 2 for length in sources.shape[-2:])
+    return sources[..., top:top + side, left:left + side]

@@ -156,7 +156,7 @@ def transformed_cells(points: Float[Tensor, "b p 2"], action: Action, geometry: 
     raise ValueError(f"registration is {registration!r}; expected image-centre or grid-centre, which read grids")
 
 
-def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], *,
+def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 h w"], *,
                   points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
                   seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int | None = None,
                   elements: slice = slice(None)) -> OrbitSample:
@@ -165,7 +165,8 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
     `registration`: with "image-centre" images turn about their middle, |G| forward passes an image, and a turned point
     is read between cells. With "patch-centred" they turn about each point, |G| passes of a small crop a point, and it
     stays on a cell's centre: see `patches`. "grid-centre" misplaces points. The points are the same for all three.
-    `images` are source images, large enough to be rotated without showing a corner. `indices` name the images for the
+    `images` are source images, large enough to be rotated without showing a corner; of those that are not square the
+    middle is taken. `indices` name the images for the
     seeding (default 0, 1, ...): point choice depends on (seed, index) only. `mask_radius` in pixels defaults to the
     largest that keeps the receptive field of every chosen cell inside the input; a turned point lies between cells, and
     the outer ones of the four it is read from may see up to one stride further. `amp` computes the forward pass in
@@ -193,7 +194,7 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s
 
 
 @torch.no_grad()
-def sample_layers(models: Sequence[BaseModel], action: Action, images: Float[Tensor, "b 3 s s"], *,
+def sample_layers(models: Sequence[BaseModel], action: Action, images: Float[Tensor, "b 3 h w"], *,
                   points_per_image: int = 16, mask_radius: float | None = None, registration: str = "image-centre",
                   seed: int = 0, indices: Sequence[int] | None = None, amp: bool = False, batch_size: int | None = None,
                   elements: slice = slice(None)) -> list[OrbitSample]:
@@ -221,6 +222,8 @@ def sample_layers(models: Sequence[BaseModel], action: Action, images: Float[Ten
         for model in models:
             crop_for(model)  # says at once if there is none
     numbers = list(range(len(images)) if indices is None else indices)
+    if len(numbers) != len(images):
+        raise ValueError(f"indices name {len(numbers)} of {len(images)} images; expected one number for each image")
     choosers = [_Chooser(model.geometry, points_per_image, model.geometry.max_mask_radius if mask_radius is None
                          else mask_radius, [_mix(seed, number) for number in numbers]) for model in models]
     checks, read, some = _Checks(), read_together(models), _images_at_a_time(models[0].device, batch_size)
@@ -319,7 +322,7 @@ def _not_finite(model: BaseModel) -> None:
 
 
 @torch.no_grad()
-def orbits_at(model: BaseModel, action: Action, images: Float[Tensor, "b 3 s s"], points: Float[Tensor, "b p 2"], *,
+def orbits_at(model: BaseModel, action: Action, images: Float[Tensor, "b 3 h w"], points: Float[Tensor, "b p 2"], *,
               amp: bool = False, batch_size: int | None = None) -> Float[Tensor, "n g d"]:
     """Orbit vectors of given points, in pixels from the image centre: blocks of image 0's points first.
 

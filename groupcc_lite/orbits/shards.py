@@ -5,6 +5,7 @@ A shard is `NNNNN.npy` with `NNNNN.json`, which is written last and so vouches f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from groupcc_lite.orbits.packs import ShardNotes, packs_in, remove_orphans, stam
 
 LOOSE_SHARDS = 64
 """So many shards are left as they are in a finished store: packing fewer would gain nothing."""
+
+HEADER = 128
+"""Bytes of a shard's file before its rows."""
 
 
 def _data_path(folder: Path, shard: int) -> Path:
@@ -138,6 +142,18 @@ def _clear(folder: Path, shards: Iterable[int]) -> None:
         _data_path(folder, shard).unlink(missing_ok=True)
 
 
+def holds_shards(folder: Path) -> bool:
+    """Whether there are any, packed or not."""
+    return bool(packs_in(folder)) or any(re.fullmatch(r"\d{5,}\.(npy|json)", path.name) for path in folder.glob("*"))
+
+
+def clear_all(folder: Path) -> None:
+    """Remove every shard, and every pack."""
+    for pack in packs_in(folder):
+        pack.remove()
+    _clear(folder, {int(path.stem) for path in folder.glob("*") if re.fullmatch(r"\d{5,}\.(npy|json)", path.name)})
+
+
 class Packer:
     """Packs the shards of a folder as they are finished, as soon as they are large enough together."""
 
@@ -147,6 +163,10 @@ class Packer:
         self.folder, self.most = folder, most
         self._run: list[int] = []
         self._bytes = 0
+
+    def shards_of(self, size: int) -> int:
+        """How many shards of so many bytes become one pack."""
+        return -(-self.most // (size + HEADER))
 
     def add(self, shard: int) -> None:
         """A shard is finished; those that follow each other are packed together."""
@@ -158,12 +178,24 @@ class Packer:
             self.flush()
 
     def flush(self) -> None:
-        """Pack what has come together; a single shard stays as it is."""
+        """Pack what has come together; a single shard stays as it is.
+
+        A pack has checksums of its own, so damage that went in would be vouched for. ValueError for a shard that is not
+        what was written; it is then missing, and the next extraction makes it.
+        """
         if len(self._run) > 1:
-            notes = [_notes_of(_inspected(self.folder, shard, thorough=False)[1]) for shard in self._run]
+            notes = [self._whole(shard) for shard in self._run]
             write_pack(self.folder, self._run[0], [_data_path(self.folder, shard) for shard in self._run], notes)
             _clear(self.folder, self._run)
         self._run, self._bytes = [], 0
+
+    def _whole(self, shard: int) -> ShardNotes:
+        """The notes of a shard whose every byte was looked at."""
+        problem, meta = _inspected(self.folder, shard, thorough=True)
+        if problem:
+            _meta_path(self.folder, shard).unlink(missing_ok=True)  # its size and time of change may look right
+            _complain(self.folder, shard, problem)
+        return _notes_of(meta)
 
     def finish(self, shards: int) -> None:
         """All shards are there. Those that are not packed are now, if they are many."""

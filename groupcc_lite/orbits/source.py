@@ -50,6 +50,14 @@ class OrbitSource:
         """
         raise NotImplementedError
 
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b g d"]]:
+        """Every row once, in order, where a source keeps rows; the last batch may be smaller.
+
+        ValueError for one that only hands out shuffled batches, such as a stream.
+        """
+        raise ValueError(f"{type(self).__name__} hands out shuffled batches only; store its orbits with "
+                         "OrbitStore.make, or take some that lie in memory (TensorOrbits), to go through every row")
+
     def batches_per_epoch(self, batch_size: int) -> int:
         """Number of full batches; ValueError when there is not even one."""
         if not 1 <= batch_size <= len(self):
@@ -133,6 +141,6 @@ class IdentityBlocks(OrbitSource):
         one = slice(0, len(range(1)[elements]))  # `elements` counts this source's blocks, of which there is one
         return self.source.batches(batch_size, seed=seed, epoch=epoch, start=start, elements=one)
 
-    def in_order(self, batch_size: int = 1024) -> Iterator[Float[Tensor, "b 1 d"]]:
+    def in_order(self, batch_size: int = 1024, elements: slice = slice(None)) -> Iterator[Float[Tensor, "b 1 d"]]:
         """Every row of a store once, in order."""
-        return self.source.in_order(batch_size, elements=slice(0, 1))
+        return self.source.in_order(batch_size, elements=slice(0, len(range(1)[elements])))

@@ -22,9 +22,8 @@ from groupcc_lite.actions import Action
 from groupcc_lite.base import digest, progress_bar, read_json, write_json
 from groupcc_lite.groups import FiniteGroup
 from groupcc_lite.models import BaseModel
-from groupcc_lite.orbits.packs import packs_in
 from groupcc_lite.orbits.sampling import sample_layers
-from groupcc_lite.orbits.shards import Packer, lacking_shards, opened, write_shard
+from groupcc_lite.orbits.shards import Packer, clear_all, holds_shards, lacking_shards, opened, write_shard
 from groupcc_lite.orbits.source import StoredOrbits
 from groupcc_lite.stimuli import ImageSource, load_ahead
 
@@ -72,9 +71,9 @@ class OrbitStore(StoredOrbits):
         self.group = FiniteGroup(self.config["table"], names=self.config["names"], name=self.config["group"])
         self.channels = self.config["channels"]
         self.exact = np.array(self.config["exact"])
-        self.fingerprint = digest(self.config)
         self._files, notes = opened(self.folder, self.config["shards"], thorough=check)
         self._exponents = np.array([note.exponent for note in notes])
+        self.fingerprint = digest(self._named_by())
         self._first_row = np.cumsum([0, *(note.rows for note in notes)])
         self._file_rows = np.array([self._first_row[shard] for shard, _ in self._files])
         self._squares = np.sum([note.squares for note in notes], axis=0)
@@ -88,6 +87,13 @@ class OrbitStore(StoredOrbits):
 
     def __len__(self) -> int:
         return int(self._first_row[-1])
+
+    def _named_by(self) -> dict[str, Any]:
+        """What the fingerprint stands for. `content` names the shifted numbers only, so their powers of two belong to
+        it; where they are all 0 the fingerprint stays what it was before they did."""
+        if "content" in self.config and self._exponents.any():
+            return self.config | dict(exponents=self._exponents.tolist())
+        return self.config
 
     def scale_of(self, elements: slice) -> float:
         squares = self._squares[elements]
@@ -145,8 +151,7 @@ class OrbitStore(StoredOrbits):
         marks = np.ones(group.order, dtype=bool) if exact is None else np.asarray(exact, dtype=bool)
         _check_marks(group, marks)  # before the batches: they may be a long computation that can be read only once
         folder.mkdir(parents=True, exist_ok=True)
-        for pack in packs_in(folder):  # of a call that was interrupted
-            pack.remove()
+        clear_all(folder)  # of a call that was interrupted
         channels, rows, sums, packer = None, 0, [], Packer(folder, pack_bytes)
         for shard, blocks in enumerate(_in_shards(batches, group)):
             channels = blocks.shape[2]
@@ -157,14 +162,16 @@ class OrbitStore(StoredOrbits):
         if channels is None:
             raise ValueError("batches is empty; expected at least one batch of orbit vectors (b, |G|, channels)")
         packer.finish(len(sums))
-        # The checksums stand for the rows: two stores of the same numbers have one fingerprint.
+        # Checksums and powers of two stand for the rows: two stores of the same numbers have one fingerprint.
         write_json(folder / "config.json",
                    _config(group, marks, channels) | dict(shards=len(sums), content=digest(sums)))
         return cls(folder)
 
     def rows(self, indices: Sequence[int] | np.ndarray, elements: slice = slice(None)) -> Float[Tensor, "b g d"]:
-        """Orbit vectors of these rows, in this order, float32, in the model's own units."""
+        """Orbit vectors of these rows, in this order, float32, in the model's own units; ValueError for others."""
         indices = np.asarray(indices)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise ValueError(f"rows go from {indices.min()} to {indices.max()}; expected 0 to {len(self) - 1}")
         count = len(range(self.group.order)[elements])
         out = np.empty((len(indices), count, self.channels), dtype=np.float16)
         file_of = np.searchsorted(self._file_rows, indices, side="right") - 1
@@ -231,6 +238,8 @@ class Extraction:
                  source: ImageSource, *, points_per_image: int = 16, mask_radius: float | None = None,
                  registration: str = "image-centre", seed: int = 0, images_per_shard: int = 32, amp: bool = False,
                  batch_size: int | None = None, workers: int = 0, pack_bytes: int = PACK_BYTES):
+        if images_per_shard < 1:
+            raise ValueError(f"images_per_shard is {images_per_shard}; expected at least one image a shard")
         self.folders, self.models, self.action, self.source = [Path(one) for one in folders], models, action, source
         self.images_per_shard, self.workers = images_per_shard, workers
         self.shards = -(-len(source) // images_per_shard)
@@ -238,33 +247,55 @@ class Extraction:
         self._sampling = self._settings | dict(mask_radius=mask_radius, batch_size=batch_size)
         self._packers = [Packer(folder, pack_bytes) for folder in self.folders]
         self._missing: list[set[int]] | None = None
+        self._claimed: set[int] = set()
 
     def begin(self) -> None:
-        """Claim the folders, and put in order what an interruption or damage has left.
+        """Put in order what an interruption or damage has left.
 
-        ValueError for a folder that holds a store made with other settings.
+        A folder is claimed with the first shard that is made for it, so settings that fail claim none. ValueError for a
+        folder that holds a store made with other settings, and for one with shards of which nothing says how they were
+        made.
         """
-        for folder, model in zip(self.folders, self.models, strict=True):
-            radius = self._sampling["mask_radius"]
-            _claim(folder, _config(self.action.group, self.action.exact, model.channels) | self._settings | dict(
-                action=digest(self.action.fingerprint), model=f"{model.name}/{model.layer}",
-                mask_radius=model.geometry.max_mask_radius if radius is None else radius,
-                model_fingerprint=model.fingerprint, images_fingerprint=self.source.fingerprint,
-                images=len(self.source), images_per_shard=self.images_per_shard, shards=self.shards))
+        for folder, config in zip(self.folders, self._configs, strict=True):
+            _is_claimed(folder, config)
         self._missing = self._look()
 
+    @cached_property
+    def _configs(self) -> list[dict[str, Any]]:
+        radius = self._sampling["mask_radius"]
+        images = dict(images_fingerprint=self.source.fingerprint, images=len(self.source),
+                      images_per_shard=self.images_per_shard, shards=self.shards)
+        return [_config(self.action.group, self.action.exact, model.channels) | self._settings | dict(
+            action=digest(self.action.fingerprint), model=f"{model.name}/{model.layer}",
+            mask_radius=model.geometry.max_mask_radius if radius is None else radius,
+            model_fingerprint=model.fingerprint) | images for model in self.models]
+
+    def _claim(self, number: int) -> None:
+        """Write the configuration of a new store before its first shard, unless another process has."""
+        if number not in self._claimed:
+            folder, config = self.folders[number], self._configs[number]
+            if not _is_claimed(folder, config):
+                write_json(folder / "config.json", config)
+            self._claimed.add(number)
+
     def extract(self, rank: int = 0, of: int = 1, *, progress: bool = True) -> int:
-        """Make the missing ones among every `of`-th shard from number `rank` on; returns how many those were."""
-        lacking = {shard: which for shard, which in self._lacking().items() if shard % of == rank}
+        """Make the missing ones of this process's shards; returns how many those were.
+
+        They are every `of`-th from number `rank` on, or every `of`-th run of shards, as many as fill a pack: where
+        there is a pack for each process, each packs what it makes.
+        """
+        own = set(self._share(rank, of))
+        lacking = {shard: which for shard, which in self._lacking().items() if shard in own}
         groups = [self._images_of(shard) for shard in lacking]
-        bar = progress_bar(progress and bool(lacking), total=len(range(rank, self.shards, of)),
-                           initial=len(range(rank, self.shards, of)) - len(lacking), desc="orbits", unit="shard")
+        bar = progress_bar(progress and bool(lacking), total=len(own), initial=len(own) - len(lacking), desc="orbits",
+                           unit="shard")
         with bar:
             for (shard, which), numbers, images in zip(
                     lacking.items(), groups, load_ahead(self.source, groups, self.workers), strict=True):
                 samples = sample_layers([self.models[number] for number in which], self.action, images,
                                         indices=numbers, **self._sampling)
                 for number, sample in zip(which, samples, strict=True):
+                    self._claim(number)
                     write_shard(self.folders[number], shard, sample.blocks, (sample.image.cpu() + numbers[0]).tolist(),
                                 sample.points.tolist())
                     self._packers[number].add(shard)
@@ -275,6 +306,14 @@ class Extraction:
         """Pack what is left, if it is much. The stores can be opened when all shards are there."""
         for packer in self._packers:
             packer.finish(self.shards)
+
+    def _share(self, rank: int, of: int) -> list[int]:
+        """Shards of one process, as many as of any other but for a few."""
+        shard = self.images_per_shard * self._settings["points_per_image"] * self.action.group.order * 2
+        pack = max(packer.shards_of(shard * model.channels)
+                   for packer, model in zip(self._packers, self.models, strict=True))
+        runs = self.shards // (pack * of) * of or self.shards
+        return [shard for shard in range(self.shards) if shard * runs // self.shards % of == rank]
 
     def _images_of(self, shard: int) -> range:
         return range(shard * self.images_per_shard, min((shard + 1) * self.images_per_shard, len(self.source)))
@@ -318,15 +357,18 @@ def _in_shards(batches: Iterable[Tensor], group: FiniteGroup) -> Iterator[Float[
         yield torch.cat(waiting)
 
 
-def _claim(folder: Path, config: dict[str, Any]) -> None:
-    """Write the configuration of a new store, or make sure that an existing one is the same but for NAMES."""
+def _is_claimed(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether a folder has a store's configuration; ValueError unless that is the same but for NAMES."""
     path = folder / "config.json"
     if not path.is_file():
-        write_json(path, config)
-        return
+        if holds_shards(folder):
+            raise ValueError(f"{folder} holds shards of orbits but no config.json that says how they were made; choose "
+                             "another folder or delete this one")
+        return False
     found = read_json(path)
     differing = sorted(key for key in (config.keys() | found.keys()).difference(NAMES)
                        if config.get(key) != found.get(key))
     if differing:
         raise ValueError(f"{folder} holds orbits made with other settings ({', '.join(differing)} differ); "
                          "choose another folder or delete this one")
+    return True

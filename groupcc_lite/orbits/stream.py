@@ -32,7 +32,7 @@ class OrbitStream(OrbitSource):
     the groups in which they were computed before: on one CPU the batches are the same bit for bit. Sampling as by
     `sample_orbits`, `images_per_step` images at a time; `scale` is measured, when it is first asked for, on 256 images
     drawn with `seed`. `workers` processes load images ahead, which changes no batch. ValueError for a buffer smaller
-    than one step, and for activations beyond float16.
+    than one step, for steps of nothing, and for activations beyond float16.
 
     >>> import torch
     >>> from groupcc_lite.actions import PlanarAction
@@ -50,6 +50,9 @@ class OrbitStream(OrbitSource):
                  mask_radius: float | None = None, registration: str = "image-centre", seed: int = 0,
                  buffer: int = 16_384, images_per_step: int = 16, amp: bool = False, batch_size: int | None = None,
                  workers: int = 0):
+        for name, value in dict(points_per_image=points_per_image, images_per_step=images_per_step).items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1")
         if buffer < points_per_image * images_per_step:
             raise ValueError(f"buffer is {buffer} rows; expected at least points_per_image x images_per_step "
                              f"= {points_per_image * images_per_step}")

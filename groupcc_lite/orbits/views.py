@@ -19,8 +19,8 @@ class OrbitRows(StoredOrbits):
 
     `rows` are the row numbers for each store, `images` the number of each row's image where the stores number theirs
     apart; by default what the stores say. `scale` is measured on these rows alone, so that rows which are left out have
-    no part in it. ValueError for no rows, for rows that a store does not have, and for stores of different groups or
-    channels.
+    no part in it. ValueError for no rows, for rows that a store does not have, for stores of different groups,
+    channels or exact elements, and for `images` that are not as many as the rows.
 
     >>> import tempfile, torch
     >>> from groupcc_lite.groups import cyclic
@@ -45,7 +45,13 @@ class OrbitRows(StoredOrbits):
         if any(store.group != first.group or store.channels != first.channels for store in stores):
             raise ValueError("the stores have different groups or channels: "
                              f"{[(store.group.name, store.channels) for store in stores]}")
+        if any(store.exact.tolist() != first.exact.tolist() for store in stores):
+            raise ValueError("the stores mark different elements as exact: "
+                             f"{[store.exact.tolist() for store in stores]}; take one OrbitRows for each")
         numbers = [store.image[part] for store, part in zip(stores, chosen, strict=True)] if images is None else images
+        if list(map(len, numbers)) != list(map(len, chosen)):
+            raise ValueError(f"images number {list(map(len, numbers))} rows; expected the number of an image for each "
+                             f"of the stores' {list(map(len, chosen))} rows")
         image = np.concatenate(numbers)
         by_image = np.argsort(image, kind="stable")
         self.stores, self.group, self.channels, self.exact = list(stores), first.group, first.channels, first.exact

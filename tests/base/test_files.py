@@ -1,5 +1,9 @@
 import json
+import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from groupcc_lite.base.files import atomic_path, atomic_write, digest, read_json, sha256_of, write_json
@@ -22,6 +26,18 @@ def test_json_round_trip_and_a_damaged_file(tmp_path):
         read_json(tmp_path / "b.json")
 
 
+def test_json_is_read_as_it_was_written_whatever_the_locale(tmp_path, root):
+    write_json(tmp_path / "a.json", {"ä": 1})
+    code = "import sys; from groupcc_lite.base import read_json; assert read_json(sys.argv[1]) == {chr(228): 1}"
+    plain = os.environ | {"PYTHONPATH": str(root), "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    child = subprocess.run([sys.executable, "-X", "utf8=0", "-c", code, str(tmp_path / "a.json")], cwd=root,
+                           check=False, env=plain, capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    (tmp_path / "b.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(ValueError, match="b.json is not valid JSON .*; delete it and run again"):
+        read_json(tmp_path / "b.json")
+
+
 def test_what_json_does_not_know_is_written_as_null(tmp_path):
     content = dict(sd=float("nan"), rows=[(1.0, float("inf")), {"a": float("-inf")}], count=2, name="NaN")
     write_json(tmp_path / "a.json", content)
@@ -36,3 +52,9 @@ def test_sha256_is_the_published_one_of_abc(tmp_path):
 
 def test_digest_ignores_key_order_and_sees_values():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_digest_names_nothing_by_how_it_prints(tmp_path):
+    """A long array prints with dots, so two of them had one name."""
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        digest({"rows": np.arange(10_000)})

@@ -90,6 +90,23 @@ def test_shares_are_all_and_do_not_meet(tmp_path, of):
     assert again.extract(progress=False) == 0
 
 
+@pytest.mark.parametrize("of, packs", [(1, 4), (2, 4), (3, 3), (4, 4), (5, 0)])
+def test_each_process_packs_what_it_makes(tmp_path, of, packs):
+    """Else one had to write the whole store anew while the others wait for it."""
+    model = small_model()
+    size = 2 * 2 * model.channels * 2 + 128  # 2 points, C_2, float16, and the header of a file
+    each = [Extraction([tmp_path], [model], PlanarAction(cyclic(2)), DrawingSource(12, model.input_size),
+                       points_per_image=2, mask_radius=7.0, images_per_shard=1, pack_bytes=3 * size)
+            for _ in range(of)]
+    each[0].begin()
+    counts = [extraction.extract(rank, of, progress=False) for rank, extraction in enumerate(each)]
+    assert sum(counts) == 12 and max(counts) - min(counts) <= 1
+    assert len(list(tmp_path.glob("pack-*.npy"))) == packs
+    assert len(list(tmp_path.glob("0*.npy"))) == 12 - 3 * packs
+    each[0].finish()
+    assert len(OrbitStore(tmp_path, check=True)) == 24
+
+
 def test_a_share_that_nobody_made_is_named(tmp_path):
     extraction = extraction_of(tmp_path, 4)
     extraction.begin()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from groupcc_lite.groups import dihedral
-from groupcc_lite.orbits import TensorOrbits
+from groupcc_lite.orbits import IdentityBlocks, TensorOrbits
 
 
 def test_orbits_in_memory_are_a_source_like_the_others():
@@ -21,6 +21,33 @@ def test_orbits_in_memory_are_a_source_like_the_others():
     assert torch.equal(torch.cat(list(source.in_order(4))), blocks)
     assert torch.equal(next(source.batches(10, seed=1, elements=slice(0, 1))).sort(0).values,
                        blocks[:, :1].sort(0).values)
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-30, 1e-9, 1e-7, 1e-3, 1.0, 1e4, 1e30, 3e37])
+def test_the_scale_knows_no_unit(size):
+    blocks = torch.randn(10, 8, 3, generator=torch.Generator().manual_seed(0))
+    wanted = (3 / (blocks * size).double().square().sum(-1).mean()).sqrt()
+    source = TensorOrbits(blocks * size, dihedral(4))
+    assert source.scale == pytest.approx(float(wanted), rel=1e-6)
+    one = (3 / (blocks[:, :1] * size).double().square().sum(-1).mean()).sqrt()
+    assert IdentityBlocks(source).scale == pytest.approx(float(one), rel=1e-6)
+
+
+def test_the_scale_of_ordinary_numbers_is_what_it_was_to_the_last_bit():
+    """Trainings begin with it: sums of shifted numbers are shifted sums."""
+    for seed in range(20):
+        blocks = 3 * torch.randn(40, 8, 3, generator=torch.Generator().manual_seed(seed))
+        assert TensorOrbits(blocks, dihedral(4)).scale == float((3 / blocks.square().sum(-1).mean()).sqrt())
+
+
+def test_the_scale_of_half_precision_is_not_measured_in_half_precision():
+    blocks = 300 * torch.ones(10, 8, 3, dtype=torch.float16)
+    assert TensorOrbits(blocks, dihedral(4)).scale == pytest.approx(1 / 300, rel=1e-6)
+
+
+def test_nothing_but_zeros_has_no_scale():
+    with pytest.raises(ValueError, match="all activations are zero; check the inputs"):
+        _ = TensorOrbits(torch.zeros(10, 8, 3), dihedral(4)).scale
 
 
 @pytest.mark.parametrize("blocks, message", [

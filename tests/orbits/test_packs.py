@@ -137,6 +137,20 @@ def test_opening_reads_no_rows(packed, monkeypatch):
     assert len(OrbitStore(packed.folder)) == 39
 
 
+@pytest.mark.parametrize("fewest", [0, 6])
+def test_damage_is_found_before_it_is_packed(parts, loose, monkeypatch, fewest):
+    """A pack has checksums of its own: what a loose shard's would have told was lost."""
+    before = everything(loose)
+    flip(loose.folder / "00001.npy", keep_time=True)
+    monkeypatch.setattr(shards, "LOOSE_SHARDS", fewest)
+    with pytest.raises(ValueError, match="shard 1 is damaged; run the extraction again to remake it"):
+        OrbitStore.make(loose.folder, *parts, **SETTINGS)
+    seen = count_extractions(monkeypatch)
+    again = OrbitStore.make(loose.folder, *parts, **SETTINGS)
+    assert seen == [[2, 3]] and torch.equal(everything(again), before)
+    assert files(loose.folder) == ["pack-00000-00006.npy", "pack-00000-00006.safetensors"]
+
+
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, "tests/helpers")

@@ -22,6 +22,21 @@ def both(model, action, images, **changes):
             for name in ("image-centre", "patch-centred"))
 
 
+@pytest.mark.parametrize("more", [(0, 9), (10, 0), (7, 4)])
+def test_of_images_that_are_not_square_the_middle_is_taken(more):
+    """As for views of whole images, and to the last bit what the square in the middle alone gives."""
+    model, action = small_model(), PlanarAction(dihedral(4))
+    side = action.source_size(model.input_size)
+    high, wide = (side + some for some in more)
+    images = noise_images(2, max(high, wide))[..., :high, :wide]
+    whole, patch = both(model, action, images)
+    torch.testing.assert_close(patch.blocks[:, 0], whole.blocks[:, 0], atol=1e-4, rtol=1e-4)
+    square = side + (min(more) // 2) * 2
+    top, left = (high - square) // 2, (wide - square) // 2
+    alone = list(both(model, action, images[..., top:top + square, left:left + square]))[1]
+    assert torch.equal(patch.blocks, alone.blocks) and torch.equal(patch.points, alone.points)
+
+
 class Dense(nn.Module):
     """Stride 1, so that quarter turns take cells to cells and both ways must agree without interpolation."""
 

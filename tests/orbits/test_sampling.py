@@ -252,3 +252,11 @@ def test_elements_that_go_together_give_what_they_give_alone(monkeypatch, elemen
     together = sample_orbits(model, action, images, **options)
     assert torch.equal(together.points, alone.points) and together.blocks.shape == alone.blocks.shape
     torch.testing.assert_close(together.blocks, alone.blocks, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("indices", [[5], [0, 1, 2], []])
+def test_every_image_needs_a_number(indices):
+    model, action = small_model(), PlanarAction(cyclic(4))
+    images = noise_images(2, action.source_size(model.input_size))
+    with pytest.raises(ValueError, match=f"indices name {len(indices)} of 2 images; expected one number for each"):
+        sample_orbits(model, action, images, points_per_image=2, mask_radius=7.0, indices=indices)

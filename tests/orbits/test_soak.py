@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks.soak import left_behind, moved, repeated, soak
+from benchmarks.soak import fatal_step, left_behind, moved, repeated, soak
 
 
 @pytest.mark.slow
@@ -18,13 +18,17 @@ def test_a_training_that_was_killed_ends_where_another_does(tmp_path):
         rows = soak(tmp_path / name, 4000, kills, every=2)
         assert rows[-1]["step"] == 31
         assert len({row["pid"] for row in rows}) == kills + 1
-        again, same = repeated(rows)
-        assert (again > 0) == bool(kills) and same
+        assert repeated(rows) == (3 * kills, True)  # 12, 14 and 16: the last checkpoint was written at 10
         assert left_behind(rows) == []
     files = [sorted(path.name for path in (tmp_path / name / "saved").iterdir()) for name in ("killed", "whole")]
     assert files[0] == files[1]
     for file in (name for name in files[0] if name.endswith(".safetensors")):
         assert (tmp_path / "killed" / "saved" / file).read_bytes() == (tmp_path / "whole" / "saved" / file).read_bytes()
+
+
+def test_a_life_ends_at_a_noted_step_without_a_checkpoint():
+    assert [fatal_step(step, 2) for step in (15, 16, 17, 20)] == [16, 16, 18, 22]  # checkpoints at 10, 20
+    assert [fatal_step(1562 * life // 4, 10) for life in (1, 2, 3)] == [390, 790, 1180]
 
 
 def row(pid, step, loss=1.0, mib=100.0):

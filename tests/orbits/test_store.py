@@ -12,8 +12,9 @@ import torch
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
+from groupcc_lite.base import digest
 from groupcc_lite.groups import FiniteGroup, cyclic, dihedral
-from groupcc_lite.orbits import IdentityBlocks, OrbitStore, TensorOrbits, shards, store
+from groupcc_lite.orbits import Extraction, IdentityBlocks, OrbitStore, TensorOrbits, shards, store
 from groupcc_lite.stimuli import TensorImages
 
 SETTINGS = dict(points_per_image=3, mask_radius=7.0, images_per_shard=2, progress=False)
@@ -75,6 +76,9 @@ def test_rows_and_identity_blocks_agree(parts, tmp_path):
     for elements, expected in ((slice(None), plain), (slice(1, 3), plain[:, :0])):
         assert torch.equal(next(only.batches(9, seed=3, elements=elements)), expected)
         assert torch.equal(next(IdentityBlocks(only).batches(9, seed=3, elements=elements)), expected)
+    for source in (made, TensorOrbits(torch.cat(list(made.in_order())), made.group), only, IdentityBlocks(only)):
+        assert torch.equal(next(source.in_order(9, slice(0, 1))), torch.cat(list(made.in_order()))[:9, :1])
+        assert next(source.in_order(9, slice(1, 1))).shape == (9, 0, 6)
 
 
 def test_a_damaged_or_missing_shard_is_noticed_and_remade(parts, tmp_path):
@@ -99,6 +103,57 @@ def test_a_store_is_never_overwritten_by_other_settings(parts, tmp_path):
         OrbitStore.make(tmp_path / "s", *parts, **SETTINGS, seed=9)
     with pytest.raises(ValueError, match="holds no orbit store"):
         OrbitStore(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("end", ["npy", "json", "safetensors"])
+def test_shards_of_which_nobody_knows_how_they_were_made_are_no_part_of_a_store(parts, tmp_path, end):
+    """What an interrupted `from_batches` leaves, or a folder whose config.json was lost, belongs to no settings."""
+    made = OrbitStore.make(tmp_path / "s", *parts, **SETTINGS, pack_bytes=1500 if end == "safetensors" else 10**6)
+    (tmp_path / "s" / "config.json").unlink()
+    for path in (tmp_path / "s").iterdir():
+        if path.suffix not in (f".{end}", ".npy"[:5 * (end == "safetensors")]):
+            path.unlink()
+    with pytest.raises(ValueError, match="holds shards of orbits but no config.json"):
+        OrbitStore.make(tmp_path / "s", *parts, **SETTINGS, seed=9)
+    assert not (tmp_path / "s" / "config.json").exists()
+    again = OrbitStore.from_batches(tmp_path / "s", [torch.ones(3, 2, 1)], cyclic(2))
+    assert len(again) == 3 and len(made) == 21
+    assert sorted(path.name for path in again.folder.iterdir()) == ["00000.json", "00000.npy", "config.json"]
+
+
+@pytest.mark.parametrize("wrong", [dict(points_per_image=500), dict(registration="middle"), dict(mask_radius=0.1)])
+def test_settings_that_fail_claim_no_folder(parts, tmp_path, wrong):
+    with pytest.raises(ValueError, match=r"points_per_image is 500|registration is 'middle'|no point is left"):
+        OrbitStore.make(tmp_path / "s", *parts, **SETTINGS | wrong)
+    assert len(OrbitStore.make(tmp_path / "s", *parts, **SETTINGS)) == 21
+
+
+@pytest.mark.parametrize("images", [0, -1])
+def test_a_shard_has_images(parts, tmp_path, images):
+    with pytest.raises(ValueError, match=f"images_per_shard is {images}; expected at least one image a shard"):
+        OrbitStore.make(tmp_path / "s", *parts, **SETTINGS | dict(images_per_shard=images))
+
+
+@pytest.mark.parametrize("rows", [[-1], [0, 8], [3, -9]])
+def test_rows_that_a_store_does_not_have_are_refused(tmp_path, monkeypatch, rows):
+    """Whatever the sizes of its shards: counted from the end, they were another shard's."""
+    monkeypatch.setattr(store, "SHARD_BYTES", 1)
+    made = OrbitStore.from_batches(tmp_path, [torch.ones(2, 2, 1), torch.ones(6, 2, 1)], cyclic(2))
+    with pytest.raises(ValueError, match=f"rows go from {min(rows)} to {max(rows)}; expected 0 to 7"):
+        made.rows(rows)
+    assert made.rows([]).shape == (0, 2, 1)
+
+
+def test_of_two_that_begin_together_the_first_to_make_a_shard_has_the_folder(parts, tmp_path):
+    first, second = (Extraction([tmp_path], [parts[0]], *parts[1:], points_per_image=3, mask_radius=7.0,
+                                images_per_shard=2, seed=seed) for seed in (0, 9))
+    first.begin()
+    second.begin()
+    first.extract(0, 4, progress=False)
+    with pytest.raises(ValueError, match=r"other settings \(seed differ\)"):
+        second.extract(progress=False)
+    first.extract(progress=False)
+    assert len(OrbitStore(tmp_path, check=True)) == 21
 
 
 def test_other_names_are_no_other_settings(parts, tmp_path):
@@ -225,6 +280,19 @@ def test_orbits_of_any_kind_can_be_stored(tmp_path, monkeypatch):
     twin = OrbitStore.from_batches(tmp_path / "t", x.split(7), cyclic(4), exact=[True, False, True, False])
     other = OrbitStore.from_batches(tmp_path / "o", (2 * x).split(7), cyclic(4), exact=[True, False, True, False])
     assert made.fingerprint == twin.fingerprint != other.fingerprint
+
+
+def test_the_fingerprint_is_that_of_the_numbers_not_of_their_shifted_digits(tmp_path, monkeypatch):
+    """A power of two is stored beside each shard, and rows that differ by one are the same float16."""
+    monkeypatch.setattr(store, "SHARD_BYTES", 1)
+    x = 0.7 * torch.ones(2, 3, 4, 3)
+    factors = dict(plain=(1, 1), both=(1 / 4, 1 / 4), first=(1 / 8, 1), second=(1, 1 / 8), again=(1, 1 / 8),
+                   large=(8, 8))
+    made = {name: OrbitStore.from_batches(tmp_path / name, [one * x[0], two * x[1]], cyclic(4))
+            for name, (one, two) in factors.items()}
+    assert made["second"].fingerprint == made["again"].fingerprint == OrbitStore(tmp_path / "second").fingerprint
+    assert len({one.fingerprint for one in made.values()}) == len(factors) - 1
+    assert made["large"].fingerprint == digest(made["large"].config)  # as ever where nothing was shifted
 
 
 def test_what_an_interruption_leaves_is_no_store(tmp_path):

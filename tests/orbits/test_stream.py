@@ -6,7 +6,7 @@ import torch
 from small import noise_images, small_model
 
 from groupcc_lite.actions import PlanarAction
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, train
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, evaluate, train
 from groupcc_lite.groups import dihedral
 from groupcc_lite.orbits import IdentityBlocks, OrbitStore, OrbitStream
 from groupcc_lite.stimuli import TensorImages
@@ -62,8 +62,22 @@ def test_stream_epochs_draw_new_points(parts):
 def test_stream_settings_that_cannot_work(parts):
     with pytest.raises(ValueError, match="buffer is 4"):
         make_stream(parts, buffer=4)
+    for wrong in (dict(images_per_step=0), dict(images_per_step=-2), dict(points_per_image=0)):
+        (name, value), = wrong.items()
+        with pytest.raises(ValueError, match=f"{name} is {value}; expected at least 1"):
+            make_stream(parts, **wrong)
     with pytest.raises(ValueError, match="do not fit the shuffle buffer"):
         next(make_stream(parts).batches(13))
+
+
+def test_what_keeps_no_rows_says_so_where_every_row_is_wanted(parts):
+    stream = make_stream(parts)
+    for source in (stream, IdentityBlocks(stream)):
+        with pytest.raises(ValueError, match="OrbitStream hands out shuffled batches only; store its orbits"):
+            source.in_order(5)
+    coder = GroupCrosscoder(stream.group, stream.channels, 20, activation="topk", k=2)
+    with pytest.raises(ValueError, match="OrbitStream hands out shuffled batches only"):
+        evaluate(coder, stream)
 
 
 def test_a_resumed_stream_recomputes_what_is_buffered_in_its_old_company(parts, monkeypatch):

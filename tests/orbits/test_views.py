@@ -76,3 +76,9 @@ def test_bad_rows_are_refused(stores, tmp_path):
     other = OrbitStore.from_batches(tmp_path / "c", [torch.ones(3, 8, 5)], dihedral(4))
     with pytest.raises(ValueError, match="different groups or channels"):
         OrbitRows([stores[0], other], [[0], [0]])
+    resampled = OrbitStore.from_batches(tmp_path / "d", [torch.ones(3, 4, 5)], cyclic(4), exact=[True, False] * 2)
+    with pytest.raises(ValueError, match=r"different elements as exact: \[\[True, True, True, True\], \[True, False"):
+        OrbitRows([stores[0], resampled], [[0], [0]])
+    for images in ([np.array([1])], [np.array([1]), np.array([2, 3])], [np.array([1, 2]), np.array([], dtype=int)]):
+        with pytest.raises(ValueError, match=r"images number \[.*\] rows; expected the number of an image for each of"):
+            OrbitRows(stores, [[0], [1]], images)
