@@ -166,16 +166,16 @@ def sample_orbits(model: BaseModel, action: Action, images: Float[Tensor, "b 3 h
     is read between cells. With "patch-centred" they turn about each point, |G| passes of a small crop a point, and it
     stays on a cell's centre: see `patches`. "grid-centre" misplaces points. The points are the same for all three.
     `images` are source images, large enough to be rotated without showing a corner; of those that are not square the
-    middle is taken. `indices` name the images for the
-    seeding (default 0, 1, ...): point choice depends on (seed, index) only. `mask_radius` in pixels defaults to the
-    largest that keeps the receptive field of every chosen cell inside the input; a turned point lies between cells, and
-    the outer ones of the four it is read from may see up to one stride further. `amp` computes the forward pass in
-    bfloat16 where the processor has it; all views of `batch_size` images are made at a time. By default they are 8 on
-    a CPU, in whose cache they stay, and 32 elsewhere, where as many views go through the network as fit into memory.
-    `elements` picks blocks: only their views, and that of e, on which points are chosen, are computed. Nothing is read
-    back from the device but one flag, at the end, which says whether all was well.
-    Source: Gorton 2024, section 2.2. ValueError for images too small or with values far from [0, 1], a mask too large,
-    an unknown registration, NaN activations, and "patch-centred" with a layer that has no local receptive field.
+    middle is taken. `indices` name the images for the seeding (default 0, 1, ...): point choice depends on (seed,
+    index) only. `mask_radius` in pixels defaults to the largest that keeps the receptive field of every chosen cell
+    inside the input; a turned point lies between cells, and the outer ones of the four it is read from may see up to
+    one stride further. `amp` computes the forward pass in bfloat16 where the processor has it; all views of
+    `batch_size` images are made at a time. By default they are 8 on a CPU, in whose cache they stay, and 32 elsewhere,
+    where as many views go through the network as fit into memory. `elements` picks blocks: only their views, and that
+    of e, on which points are chosen, are computed. Nothing is read back from the device but one flag, at the end, which
+    says whether all was well. Source: Gorton 2024, section 2.2. ValueError for images too small or with values far from
+    [0, 1], a mask too large, an unknown registration, NaN activations, and "patch-centred" with a layer that has no
+    local receptive field.
 
     >>> import torch
     >>> from groupcc_lite.actions import PlanarAction
