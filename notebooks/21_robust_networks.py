@@ -687,7 +687,7 @@ _ = report.save()
 # The ratio of errors is lower for all radii in all layers. From that of blurred plain networks, whose error is the same, the
 # ratio of the largest radius differs in no layer for sure. Of what the best multiple of a copy misses, the linear map adds
 # 0.10 more in the last layer and 0.12 more in the first, and these two intervals leave 0 out: a hint of more than
-# invariance, which the book's run could not see.
+# invariance, which is weaker in the book's run.
 #
 # Attacks turn with the image for all radii, with cosines of 0.08, 0.12 and 0.18; moved by a pixel they have 0.26, 0.36 and
 # 0.40, and those on plain networks 0.04. Attacks activate no more latents of plain networks than noise does, and there is no
