@@ -91,7 +91,8 @@ from groupcc_lite.superposition import (
 
 # %%
 settings, folder = get_superposition_profile(profile), work_folder()
-report = Report(folder / "reports" / settings.name, "20_superposition", profile, seed=seed)
+report = Report(folder / "reports" / settings.name, "20_superposition", profile,
+                seed=seed)
 study = SuperpositionStudy(settings, seed, work=folder)
 note = report.mean  # over seeds, with its interval
 print(f"{settings.features} features, {settings.seeds} seeds, profile {profile}")

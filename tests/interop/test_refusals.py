@@ -9,7 +9,7 @@ from foreign_dictionaries import DATA
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
+from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder, TransformMatrix
 from groupcc_lite.groups import cyclic
 from groupcc_lite.interop import from_module, load_dictionary
 
@@ -170,12 +170,13 @@ def test_options_that_do_not_belong(copied, tmp_path):
     refused("scale is 0.0; expected a positive number", DATA / "sae_lens/topk", scale=0.0)
     SparseAutoencoder(4, 7).save(tmp_path / "ours")
     refused("a coder of ours has its scale in its file", tmp_path / "ours", scale=2.0)
-    GroupCrosscoder(cyclic(2), 4, 7).save(tmp_path / "blocks")
-    refused("holds a GroupCrosscoder of format 1, not a SparseAutoencoder", tmp_path / "blocks")
+    TransformMatrix(cyclic(2), 4).save(tmp_path / "other")
+    refused("holds a TransformMatrix of format 1, not a SparseAutoencoder", tmp_path / "other")
 
 
-def test_ours_is_read_too(tmp_path):
-    coder = SparseAutoencoder(4, 7, activation="topk", k=2, seed=5)
+@pytest.mark.parametrize("coder", [SparseAutoencoder(4, 7, activation="topk", k=2, seed=5),
+                                   GroupCrosscoder(cyclic(2), 4, 7, seed=5)], ids=["autoencoder", "crosscoder"])
+def test_ours_is_read_too(coder, tmp_path):
     coder.save(tmp_path)
     assert load_dictionary(tmp_path).fingerprint == coder.fingerprint
 
