@@ -171,7 +171,7 @@ def test_options_that_do_not_belong(copied, tmp_path):
     SparseAutoencoder(4, 7).save(tmp_path / "ours")
     refused("a coder of ours has its scale in its file", tmp_path / "ours", scale=2.0)
     TransformMatrix(cyclic(2), 4).save(tmp_path / "other")
-    refused("holds a TransformMatrix of format 1, not a SparseAutoencoder", tmp_path / "other")
+    refused("holds a TransformMatrix of format 2, not a SparseAutoencoder", tmp_path / "other")
 
 
 @pytest.mark.parametrize("coder", [SparseAutoencoder(4, 7, activation="topk", k=2, seed=5),
