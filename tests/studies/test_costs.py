@@ -10,7 +10,7 @@ from groupcc_lite.coders import GroupCrosscoder, SparseAutoencoder
 from groupcc_lite.models import load_model
 from groupcc_lite.runs import CURVE_PROFILES, DEPTH_PROFILES, Run
 from groupcc_lite.runs.scene_run import CODERS
-from groupcc_lite.studies.costing import costs
+from groupcc_lite.studies.costing import costs, toy_costs
 
 
 def test_cost_is_measured_without_weights_or_images():
@@ -178,3 +178,12 @@ def test_a_step_is_timed_once_for_all_seeds(an_hour_each, monkeypatch):
     assert (found["base models"], found["matrices M"], found["coders"]) == (2, 4, 15)
     assert {(training["name"], training["k"]) for training in timed} == {
         (name, k) for name in CODERS for k in (4, 8)} and len(timed) == 10
+
+
+def test_a_toy_of_many_latents_is_timed_without_proving_all_its_codes(monkeypatch):
+    """Of 1,024 latents that have learned nothing the proof did not end, and with it no estimate of the profile paper."""
+    asked = []
+    whole = toy_costs.loss_curve
+    monkeypatch.setattr(toy_costs, "loss_curve", lambda toy, sizes, **how: asked.extend(sizes) or whole(
+        toy, sizes, **how))
+    assert toy_costs._toy_seconds(8, toy_costs.HOLLOW, 1024, 2) > 0 and set(asked) == {toy_costs.CODED}
