@@ -181,7 +181,7 @@ def test_a_step_is_timed_once_for_all_seeds(an_hour_each, monkeypatch):
 
 
 def test_a_toy_of_many_latents_is_timed_without_proving_all_its_codes(monkeypatch):
-    """Of 1,024 latents that have learned nothing the proof did not end, and with it no estimate of the profile paper."""
+    """Of 1,024 latents that have learned nothing the proof did not end, nor did the cost of the profile paper."""
     asked = []
     whole = toy_costs.loss_curve
     monkeypatch.setattr(toy_costs, "loss_curve", lambda toy, sizes, **how: asked.extend(sizes) or whole(
