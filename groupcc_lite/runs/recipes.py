@@ -46,8 +46,7 @@ ORBIT_SETTINGS = ("points_per_image", "mask_radius", "registration")
 CODER_SETTINGS = ("latents", "activation", "k", "sparsity", "steps", "batch_size", "lr", "amp")
 """Fields of a profile that say what a coder is and how it is trained; a given one has none of them."""
 FITTED_RIDGE = 1e-6
-"""Ridge of the least squares that fit blocks to a sparse autoencoder, see `Run.fitted`."""
-"""Of the blocks that an SAE is given, in units of a latent's mean variance."""
+"""Of the least squares of `Run.fitted`, in units of a latent's mean variance."""
 TRANSFORM_RIDGE = 1e-3
 """Of M by least squares, in units of the mean eigenvalue of the activations' second moments."""
 
